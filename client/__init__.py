@@ -1,0 +1,1 @@
+"""A site: the vault that answers queries, its record sources and its link to Flower."""

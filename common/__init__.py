@@ -1,0 +1,1 @@
+"""Vocabulary that both sides share. Nothing here knows private data."""

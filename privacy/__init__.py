@@ -1,0 +1,1 @@
+"""Mechanisms with their prices, accounting, ledgers, policy, release and verification."""
