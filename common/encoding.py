@@ -1,0 +1,348 @@
+"""Records as one-hot blocks: the meeting point of tables, statistics and models.
+
+Each column is one block of cells: its bins or categories, each special value, missing (if the
+column is nullable), other. Every record has exactly one 1 in every block, whatever it holds:
+numbers outside the bounds are clamped, everything else that does not fit goes to `other`. So a
+record touches exactly m (m + 1) / 2 cells of the upper triangle of one class's Gram matrix, m
+being the number of blocks beside the label, and encoding one record depends on no other.
+
+An encoding is a function of the public schema and the target; nothing is fitted on records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fedloom.common.cells import axis_value, read_categories, read_numbers
+from fedloom.common.errors import DataError, SchemaError
+from fedloom.common.grid import Grid, integer_grid, real_grid
+from fedloom.common.schema import Column, Schema
+
+__all__ = ["MAX_TARGET_BINS", "Block", "Encoded", "Encoding", "column_grid"]
+
+MAX_TARGET_BINS = 10
+_MISSING_LABEL = "(missing)"
+_OTHER_LABEL = "(other)"
+
+Codes = npt.NDArray[np.int32]
+Classes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The cells of one column.
+
+    Attributes:
+      name: The column's name.
+      index: The column's position in the schema.
+      start: Position of the first cell among the cells of all blocks of its list.
+      size: Number of cells.
+      labels: One for each cell, for people.
+      ordered: Whether the bins lie on an axis; they come first, from left to right.
+      sampleable: Whether a cell may appear in synthetic records.
+      num_bins: How many of the cells are bins or categories; they come first.
+    """
+
+    name: str
+    index: int
+    start: int
+    size: int
+    labels: tuple[str, ...]
+    ordered: bool
+    sampleable: tuple[bool, ...]
+    num_bins: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """Records as codes, and what did not fit; the counts are private.
+
+    Attributes:
+      codes: Cell of each record in each column's block, (N, columns), int32.
+      clamped: Per column, how many numbers were moved into the bounds or to whole numbers.
+      unknown: Per column, how many values were unreadable or outside the categories.
+      missing: Per column, how many values were missing.
+    """
+
+    codes: Codes
+    clamped: dict[str, int]
+    unknown: dict[str, int]
+    missing: dict[str, int]
+
+
+class Encoding:
+    """Turns records into codes and back.
+
+    Attributes:
+      schema: The public schema.
+      target: Name of the label column, or None.
+      blocks: One block a column, in the schema's order.
+      features: The blocks that are modelled within a class: all columns, except the target if it
+        is a category. Their `start` counts within this list.
+      width: Number of cells of all features, D.
+      class_labels: Name of each class; `class_sampleable` says which may be synthesised.
+    """
+
+    def __init__(self, schema: Schema, target: str | None = None) -> None:
+        """Builds the encoding of `schema`, with `target` as the label column.
+
+        Raises:
+          SchemaError: there is no such column, or none beside it.
+        """
+        self.schema = schema
+        self.target = target
+        self._grids = tuple(column_grid(column) for column in schema.columns)
+        self.blocks = _blocks(schema, self._grids, range(len(schema.columns)))
+        self._target = None if target is None else schema.names.index(schema.column(target).name)
+        categorical = self._target is not None and self._grids[self._target] is None
+        self._feature_indices = tuple(
+            index
+            for index in range(len(schema.columns))
+            if not (categorical and index == self._target)
+        )
+        if not self._feature_indices:
+            raise SchemaError(f"column '{target}' is the only one; a target needs others beside it")
+        self.features = _blocks(schema, self._grids, self._feature_indices)
+        self.width = sum(block.size for block in self.features)
+        self._class_of_cell, self.class_labels, self.class_sampleable = self._make_classes()
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes; 1 without a target."""
+        return len(self.class_labels)
+
+    def encode(self, private_frame: pd.DataFrame) -> Encoded:
+        """Encodes records; values that do not fit never raise.
+
+        Raises:
+          DataError: a column of the schema is missing.
+        """
+        absent = [name for name in self.schema.names if name not in private_frame.columns]
+        if absent:
+            raise DataError(
+                f"the table has no column '{absent[0]}'; add it, or remove it from the schema"
+            )
+        codes = np.empty((len(private_frame), len(self.blocks)), dtype=np.int32)
+        clamped, unknown, missing = {}, {}, {}
+        for column, grid, block in zip(self.schema.columns, self._grids, self.blocks, strict=True):
+            raw = private_frame[column.name]
+            encode = _encode_categories if grid is None else _encode_numbers
+            result = encode(column, grid, block, raw)
+            codes[:, block.index] = result[0]
+            clamped[column.name], unknown[column.name], missing[column.name] = result[1:]
+        return Encoded(codes, clamped, unknown, missing)
+
+    def classes(self, codes: Codes) -> Classes:
+        """Returns the class of each record, (N,), from the codes of all columns."""
+        if self._target is None:
+            return np.zeros(len(codes), dtype=np.int64)
+        return self._class_of_cell[codes[:, self._target]]
+
+    def feature_codes(self, codes: Codes) -> Codes:
+        """Returns the codes of the features, (N, m), from the codes of all columns."""
+        return np.ascontiguousarray(codes[:, list(self._feature_indices)])
+
+    def decode(
+        self,
+        feature_codes: npt.NDArray[Any],
+        classes: npt.NDArray[Any],
+        rng: np.random.Generator,
+    ) -> pd.DataFrame:
+        """Turns codes into records of the schema's types and order.
+
+        Within a bin every value is equally likely; special values are exact; missing cells are
+        missing, and so are `other` cells of columns without an `other` label. Where the cell of a
+        numeric target does not belong to the record's class, it is drawn anew within the class.
+
+        Args:
+          feature_codes: (N, m), as of `feature_codes`.
+          classes: (N,), as of `classes`.
+          rng: Source of the draws within bins; needs no secrecy.
+        """
+        codes = np.zeros((len(feature_codes), len(self.blocks)), dtype=np.int64)
+        codes[:, list(self._feature_indices)] = feature_codes
+        if self._target is not None:
+            if self._target in self._feature_indices:
+                codes[:, self._target] = self._matching(codes[:, self._target], classes, rng)
+            else:
+                codes[:, self._target] = classes
+        return pd.DataFrame(
+            {
+                column.name: _decode_column(column, grid, block, codes[:, block.index], rng)
+                for column, grid, block in zip(
+                    self.schema.columns, self._grids, self.blocks, strict=True
+                )
+            }
+        )
+
+    def _make_classes(self) -> tuple[Classes, tuple[str, ...], tuple[bool, ...]]:
+        if self._target is None:
+            return np.zeros(1, dtype=np.int64), ("all",), (True,)
+        block, grid = self.blocks[self._target], self._grids[self._target]
+        bins = block.num_bins
+        groups = min(bins, MAX_TARGET_BINS) if grid is not None else bins
+        rest = np.arange(groups, groups + block.size - bins)
+        class_of_cell = np.concatenate([np.arange(bins) * groups // bins, rest]).astype(np.int64)
+        labels, sampleable = [], []
+        for group in range(groups):
+            members = np.flatnonzero(class_of_cell == group)
+            first, last = members[0], members[-1]
+            one_cell = grid is None or first == last
+            labels.append(
+                block.labels[first]
+                if one_cell
+                else _range_label(self.schema.columns[self._target], grid, first, last)
+            )
+            sampleable.append(True)
+        labels.extend(block.labels[bins:])
+        sampleable.extend(block.sampleable[bins:])
+        return class_of_cell, tuple(labels), tuple(sampleable)
+
+    def _matching(
+        self, codes: npt.NDArray[Any], classes: npt.NDArray[Any], rng: np.random.Generator
+    ) -> npt.NDArray[Any]:
+        codes = codes.copy()
+        wrong = self._class_of_cell[codes] != classes
+        for label in np.unique(np.asarray(classes)[wrong]):
+            rows = np.flatnonzero(wrong & (classes == label))
+            cells = np.flatnonzero(self._class_of_cell == label)
+            codes[rows] = rng.choice(cells, size=len(rows))
+        return codes
+
+
+def column_grid(column: Column) -> Grid | None:
+    """Returns the public grid of a column, or None for a category."""
+    if column.kind == "category":
+        return None
+    dates = column.dates_only
+    assert column.minimum is not None and column.maximum is not None
+    low = axis_value(column.minimum, dates_only=dates)
+    high = axis_value(column.maximum, dates_only=dates)
+    specials = tuple(axis_value(value, dates_only=dates) for value in column.special)
+    if column.kind == "real":
+        return real_grid(low, high, bins=column.bins, scale=column.scale, specials=specials)
+    scale = "linear" if column.kind == "datetime" else column.scale
+    return integer_grid(int(low), int(high), bins=column.bins, scale=scale, specials=specials)
+
+
+def _blocks(
+    schema: Schema, grids: tuple[Grid | None, ...], indices: range | tuple[int, ...]
+) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    for index in indices:
+        column, grid = schema.columns[index], grids[index]
+        labels = list(column.values) if grid is None else _bin_labels(column, grid)
+        bins = len(labels)
+        labels += [_text(column, axis) for axis in (grid.specials if grid is not None else ())]
+        sampleable = [True] * len(labels)
+        if column.nullable:
+            labels.append(_MISSING_LABEL)
+            sampleable.append(True)
+        labels.append(column.other or _OTHER_LABEL)
+        sampleable.append(column.other is not None)
+        start = blocks[-1].start + blocks[-1].size if blocks else 0
+        blocks.append(
+            Block(
+                name=column.name,
+                index=index,
+                start=start,
+                size=len(labels),
+                labels=tuple(labels),
+                ordered=grid is not None,
+                sampleable=tuple(sampleable),
+                num_bins=bins,
+            )
+        )
+    return tuple(blocks)
+
+
+def _bin_labels(column: Column, grid: Grid) -> list[str]:
+    return [_range_label(column, grid, i, i) for i in range(grid.size)]
+
+
+def _range_label(column: Column, grid: Grid, first: int, last: int) -> str:
+    start, stop = _text(column, grid.starts[first]), _text(column, grid.stops[last])
+    return start if start == stop else f"{start} to {stop}"
+
+
+def _text(column: Column, axis: float) -> str:
+    if column.kind == "datetime":
+        unit = "D" if column.dates_only else "s"
+        return str(np.datetime64(int(axis), unit))
+    return str(int(axis)) if column.kind == "integer" else f"{axis:.6g}"
+
+
+def _encode_categories(
+    column: Column, grid: Grid | None, block: Block, raw: pd.Series
+) -> tuple[npt.NDArray[Any], int, int, int]:
+    cells = read_categories(column, raw)
+    codes = np.where(cells.missing | cells.unreadable, block.size - 1, cells.values)
+    if column.nullable:
+        codes[cells.missing] = block.size - 2
+    unknown = int(cells.unreadable.sum())
+    if column.other is not None and unknown:
+        unknown -= int((raw[cells.unreadable].astype(str) == column.other).sum())
+    return codes, 0, unknown, int(cells.missing.sum())
+
+
+def _encode_numbers(
+    column: Column, grid: Grid | None, block: Block, raw: pd.Series
+) -> tuple[npt.NDArray[Any], int, int, int]:
+    assert grid is not None and column.minimum is not None and column.maximum is not None
+    cells = read_numbers(column, raw)
+    low = axis_value(column.minimum, dates_only=column.dates_only)
+    high = axis_value(column.maximum, dates_only=column.dates_only)
+    special = np.isin(cells.values, grid.specials)
+    inside = np.clip(cells.values, low, high)
+    codes = grid.locate(inside).astype(np.int64)
+    for position, value in enumerate(grid.specials):
+        codes[(cells.values == value) | (~special & (inside == value))] = grid.size + position
+    nothing = cells.missing | cells.unreadable
+    codes[nothing] = block.size - 1
+    if column.nullable:
+        codes[cells.missing] = block.size - 2
+    moved = ((inside != cells.values) & ~special | cells.rounded) & ~nothing
+    return codes, int(moved.sum()), int(cells.unreadable.sum()), int(cells.missing.sum())
+
+
+def _decode_column(
+    column: Column,
+    grid: Grid | None,
+    block: Block,
+    codes: npt.NDArray[Any],
+    rng: np.random.Generator,
+) -> pd.Series:
+    nothing = (codes == block.size - 1) & (column.other is None)
+    if column.nullable:
+        nothing |= codes == block.size - 2
+    if grid is None:
+        labels: npt.NDArray[Any] = np.full(block.size, None, dtype=object)
+        labels[: block.num_bins] = column.values
+        labels[-1] = column.other
+        return pd.Series(labels[codes])
+    values = np.zeros(len(codes))
+    binned = codes < grid.size
+    values[binned] = grid.draw(codes[binned], rng)
+    for position, special in enumerate(grid.specials):
+        values[codes == grid.size + position] = special
+    return _typed(column, values, nothing)
+
+
+def _typed(
+    column: Column, values: npt.NDArray[np.float64], nothing: npt.NDArray[np.bool_]
+) -> pd.Series:
+    if column.kind == "real":
+        values[nothing] = np.nan
+        return pd.Series(values)
+    whole = values.astype(np.int64)
+    if column.kind == "integer":
+        return pd.Series(pd.arrays.IntegerArray(whole, nothing))
+    seconds = whole * (86_400 if column.dates_only else 1)
+    times = seconds.astype("datetime64[s]")
+    times[nothing] = np.datetime64("NaT")
+    return pd.Series(times)

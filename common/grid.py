@@ -1,0 +1,179 @@
+"""Public grids: how an axis of numbers is cut into bins, and how a number is drawn from a bin.
+
+A grid depends on bounds and special values of the schema alone, never on records. Integers and
+times lie on a discrete axis (whole numbers; days or seconds since 1970), reals on a continuous
+one. No bin is empty: each holds at least one value that is not special.
+
+The log scale has edges `min + expm1(linspace(0, log1p(max - min)))`: linear up to one unit above
+the minimum, then of constant ratio. `auto` takes it for ranges of at least 10,000 that start at
+zero or far below their width: money and counts with long tails, but no years, coordinates,
+clock times or epochs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DEFAULT_BINS", "KEEP_ALL", "Grid", "integer_grid", "real_grid", "uses_log_scale"]
+
+DEFAULT_BINS = 64
+KEEP_ALL = 128
+_LOG_RATIO = 10_000
+_STEPS_PER_BIN = 100
+_GOLDEN = 0.381966
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """Bins of one axis, from left to right.
+
+    Attributes:
+      starts: Smallest value of each bin, (bins,), increasing.
+      stops: Discrete: the largest value of each bin. Continuous: its upper end, which belongs to
+        the next bin, and in the last bin to the bin itself.
+      specials: Values that have cells of their own and are never drawn, increasing.
+      discrete: Whether the axis holds whole numbers only.
+    """
+
+    starts: Floats
+    stops: Floats
+    specials: Floats
+    discrete: bool
+
+    @property
+    def size(self) -> int:
+        """The number of bins."""
+        return len(self.starts)
+
+    def locate(self, values: Floats) -> Codes:
+        """Returns the bin of each value; values are finite and within the bounds."""
+        codes = np.searchsorted(self.starts, values, side="right") - 1
+        return np.clip(codes, 0, self.size - 1).astype(np.int32)
+
+    def draw(self, codes: npt.NDArray[Any], rng: np.random.Generator) -> Floats:
+        """Draws a value uniformly from each bin of `codes`, never a special one.
+
+        Reals are drawn on a decimal grid of at least a hundred steps a bin, so that they print
+        short and always lie in their bin.
+        """
+        draws = rng.random(len(codes))
+        return self._draw_whole(codes, draws) if self.discrete else self._draw_real(codes, draws)
+
+    def _draw_whole(self, codes: npt.NDArray[Any], draws: Floats) -> Floats:
+        starts, stops = self.starts[codes], self.stops[codes]
+        counts = self.stops - self.starts + 1
+        for special in self.specials:
+            counts = counts - ((self.starts <= special) & (special <= self.stops))
+        values = starts + np.minimum(np.floor(draws * counts[codes]), counts[codes] - 1)
+        for special in self.specials:
+            values += (starts <= special) & (special <= stops) & (values >= special)
+        return values
+
+    def _draw_real(self, codes: npt.NDArray[Any], draws: Floats) -> Floats:
+        digits = np.ceil(-np.log10((self.stops - self.starts) / _STEPS_PER_BIN))
+        digits = np.clip(digits, -290, 290)
+        up, down = 10.0 ** np.maximum(digits, 0), 10.0 ** np.maximum(-digits, 0)
+        first = np.ceil(self.starts * up / down)
+        last = np.ceil(self.stops * up / down) - 1
+        steps = first[codes] + np.floor(draws * (last - first + 1)[codes])
+        values: Floats = steps * down[codes] / up[codes]
+        for shift in (1.0, -1.0):
+            wrong = self._misplaced(values, codes)
+            if not wrong.any():
+                return values
+            moved = (steps[wrong] + shift) * down[codes[wrong]] / up[codes[wrong]]
+            values[wrong] = moved
+        wrong = self._misplaced(values, codes)
+        fallback = self.starts + _GOLDEN * (self.stops - self.starts)
+        values[wrong] = fallback[codes[wrong]]
+        return values
+
+    def _misplaced(self, values: Floats, codes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        wrong = (values < self.starts[codes]) | (values >= self.stops[codes])
+        for special in self.specials:
+            wrong |= values == special
+        return wrong
+
+
+def uses_log_scale(minimum: float, maximum: float, scale: str) -> bool:
+    """Tells whether an axis with these bounds is cut on the log scale.
+
+    >>> uses_log_scale(0, 250_000, "auto"), uses_log_scale(1900, 2100, "auto")
+    (True, False)
+    """
+    if scale != "auto":
+        return scale == "log"
+    return minimum >= 0 and maximum - minimum >= _LOG_RATIO * max(minimum, 1)
+
+
+def integer_grid(
+    minimum: int, maximum: int, *, bins: int | None, scale: str, specials: tuple[float, ...] = ()
+) -> Grid:
+    """Cuts the whole numbers from `minimum` to `maximum` into bins.
+
+    Args:
+      minimum: Smallest value.
+      maximum: Largest value, included.
+      bins: Wanted number; None keeps every value of a range of up to 128 and takes at most 64
+        bins for a wider one. There may be fewer, as no bin is empty.
+      scale: `auto`, `linear` or `log`.
+      specials: Values that have cells of their own.
+    """
+    count = maximum - minimum + 1
+    wanted = (count if count <= KEEP_ALL else DEFAULT_BINS) if bins is None else bins
+    if count <= wanted:
+        starts = np.arange(minimum, maximum + 1, dtype=np.float64)
+    elif uses_log_scale(minimum, maximum, scale):
+        starts = minimum + _log_starts(count, wanted)
+    else:
+        starts = np.array([minimum + i * count // wanted for i in range(wanted)], dtype=np.float64)
+    stops = np.append(starts[1:] - 1, float(maximum))
+    special_values = np.array(sorted(specials), dtype=np.float64)
+    ordinary = stops - starts + 1
+    for special in special_values:
+        ordinary -= (starts <= special) & (special <= stops)
+    kept = ordinary > 0
+    return Grid(starts[kept], stops[kept], special_values, discrete=True)
+
+
+def real_grid(
+    minimum: float,
+    maximum: float,
+    *,
+    bins: int | None,
+    scale: str,
+    specials: tuple[float, ...] = (),
+) -> Grid:
+    """Cuts the interval from `minimum` to `maximum` into bins (64 if `bins` is None)."""
+    wanted = DEFAULT_BINS if bins is None else bins
+    if uses_log_scale(minimum, maximum, scale):
+        edges = minimum + np.expm1(np.linspace(0.0, np.log1p(maximum - minimum), wanted + 1))
+    else:
+        edges = np.linspace(minimum, maximum, wanted + 1)
+    edges[0], edges[-1] = minimum, maximum
+    edges = np.unique(edges)
+    special_values = np.array(sorted(specials), dtype=np.float64)
+    return Grid(edges[:-1], edges[1:], special_values, discrete=False)
+
+
+def _log_starts(count: int, wanted: int) -> Floats:
+    """Returns offsets of at most `wanted` bins of whole numbers, close to a constant ratio.
+
+    Rounding merges the narrow bins at the left, so the ratio is made finer until `wanted`
+    distinct ones are there.
+    """
+    best = np.zeros(1)
+    for fineness in range(wanted, 16 * wanted):
+        edges = np.expm1(np.linspace(0.0, np.log(count), fineness + 1))[:-1]
+        starts = np.unique(np.ceil(edges - 1e-9))
+        if len(starts) > wanted:
+            break
+        best = starts
+    return best
