@@ -1,0 +1,164 @@
+"""A steward's decision on a plan: told in plain words, frozen, signed into the ledger.
+
+Approving reads the records once: they are held against the schema, encoded and frozen, so that
+they cannot change under the study. Nothing leaves the home by it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from fedloom.client.data_check import check
+from fedloom.client.home import Home, write_private
+from fedloom.client.records import freeze
+from fedloom.common.digest import canonical_json
+from fedloom.common.errors import DataError, StudyError
+from fedloom.privacy.ledger import Ledger
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.policy import Policy
+
+__all__ = [
+    "approve",
+    "differences",
+    "in_plain_words",
+    "last_approved",
+    "load_plan_or_study",
+    "verify_plan",
+]
+
+
+def verify_plan(plan: Plan, *, site: str, public_key: str) -> None:
+    """Checks what a steward could not see by reading: key, price, size.
+
+    Raises:
+      StudyError: the plan does not name this site's key, or its price is not what it states.
+    """
+    entry = plan.site(site)
+    if entry.key != public_key:
+        raise StudyError(
+            f"the plan names the key {entry.key} for {site!r}, this home's key is {public_key}; "
+            "send the coordinator the key that `fedloom site keygen` prints"
+        )
+    cost = plan.price()
+    stated = float(plan.body["price"]["epsilon"])
+    if cost.epsilon > plan.epsilon or cost.epsilon > stated * (1 + 1e-6) + 1e-9:
+        raise StudyError(
+            f"the plan states epsilon {stated:.6g} but its rounds cost {cost.epsilon:.6g}; "
+            "have the coordinator resolve the study again"
+        )
+
+
+def in_plain_words(plan: Plan, *, site: str) -> list[str]:
+    """Says what will leave the site, how often, who sees it and what it costs at worst."""
+    privacy = plan.body["privacy"]
+    statistics = plan.statistics
+    lines = [
+        f"Study {plan.name!r} with {len(plan.sites)} sites: "
+        + ", ".join(entry.name for entry in plan.sites),
+        f"Asked of {site}: {len(plan.rounds)} answers in all.",
+        f"  once: noised counts ({statistics['kind']}, {statistics['length']:,} numbers), noise "
+        f"multiplier {statistics['noise_multiplier']:g}",
+    ]
+    training = plan.training
+    if training is not None:
+        what = "noised model weights" if training["query"] == "train" else "a noised gradient sum"
+        lines.append(
+            f"  {training['num_rounds']} times: {what} after {training['local_steps']} "
+            f"step(s), each on a random {training['sample_rate']:.3g} of the records, noise "
+            f"multiplier {training['noise_multiplier']:g}, clipped at "
+            f"{training['max_grad_norm']:g}"
+        )
+    lines += [
+        "Who sees it: the coordinator, and whoever it shows it to; each answer is private alone.",
+        f"Worst price: epsilon {plan.body['price']['epsilon']:.4g} at delta {plan.delta:g} for one "
+        f"{privacy['unit']}, added or removed, whatever the reader knows otherwise.",
+        "Not covered: the time that answers take, floating point effects, what is true of "
+        "people in general.",
+    ]
+    return lines
+
+
+def differences(plan: Plan, earlier: Plan | None) -> list[str]:
+    """Lists the settings that differ from an earlier plan, as `key: before -> now`."""
+    if earlier is None:
+        return ["no study was approved in this home before"]
+    before, now = _flat(earlier.body), _flat(plan.body)
+    lines = []
+    for key in sorted(set(before) | set(now)):
+        if before.get(key) != now.get(key):
+            lines.append(f"{key}: {before.get(key, 'absent')} -> {now.get(key, 'absent')}")
+    return lines or ["nothing differs from the study approved last"]
+
+
+def approve(
+    home: Home, ledger: Ledger, plan: Plan, private_frame: pd.DataFrame, *, policy: Policy | None
+) -> None:
+    """Freezes the records and signs the plan's digest into the ledger.
+
+    Args:
+      home: the site's home.
+      ledger: the home's ledger, open for writing.
+      plan: the plan that the steward has read.
+      private_frame: the site's records, with the schema's columns.
+      policy: the site's own rules; None in a rehearsal.
+
+    Raises:
+      DataError: the records do not fit the schema; the message is for the steward alone.
+      PolicyError: the plan goes beyond the policy.
+      StudyError: the plan is not for this site, or states a wrong price.
+    """
+    verify_plan(plan, site=ledger.site, public_key=home.public_key())
+    if policy is not None:
+        policy.check(plan)
+    report = check(private_frame, plan.schema)
+    if report.problems:
+        raise DataError("; ".join(report.problems))
+    commitment = freeze(home, plan, private_frame)
+    write_private(home.plan_path(plan.digest()), canonical_json(plan.body))
+    ledger.approve(
+        study=plan.study_digest,
+        plan=plan.digest(),
+        name=plan.name,
+        event=plan.event(),
+        snapshot_commitment=commitment,
+        summary={"epsilon": plan.body["price"]["epsilon"], "delta": plan.delta},
+    )
+
+
+def last_approved(home: Home) -> Plan | None:
+    """Returns the plan that was approved last in this home, if any."""
+    paths = sorted(home.approved.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return Plan.load(paths[-1]) if paths else None
+
+
+def load_plan_or_study(path: Path) -> Plan:
+    """Reads a plan (JSON) or resolves a study (TOML) to its plan.
+
+    Raises:
+      StudyError: neither can be read from `path`.
+    """
+    if Path(path).suffix == ".json":
+        return Plan.load(path)
+    import fedloom
+    from fedloom.common.study import load_study
+    from fedloom.privacy.resolve import resolve_plan
+
+    study, schema = load_study(path)
+    if any(site.key is None for site in study.sites):
+        raise StudyError(
+            f"{path}: a study can be approved once every [[site]] has its key; stewards print "
+            "theirs with `fedloom site keygen`"
+        )
+    return resolve_plan(study, schema, version=fedloom.__version__)
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, dict):
+        flat: dict[str, str] = {}
+        for key, part in value.items():
+            flat.update(_flat(part, f"{prefix}.{key}" if prefix else str(key)))
+        return flat
+    return {prefix: json.dumps(value)[:200]}

@@ -1,0 +1,133 @@
+"""A site's home: the folder that holds its key, ledger, approved plans and snapshots.
+
+    site.toml            where the records are, policy, device (written by the steward)
+    key.pem              Ed25519 private key, mode 0600
+    exchange.pem         kept free for the keys of a secure sum
+    ledger.db, .head     the ledger; see `fedloom.privacy.ledger`
+    approved/            plans that the steward approved, by digest
+    snapshots/           the records as codes, frozen at approval, mode 0600
+    private.log          what only the steward may read
+
+Only the vault and the steward's commands open a home; it never leaves the institution.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedloom.common.errors import ConfigError
+from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
+
+__all__ = ["Home", "write_private"]
+
+
+class Home:
+    """Paths and key of one site's home."""
+
+    def __init__(self, path: Path) -> None:
+        """Names the folder; nothing is read yet."""
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: Path) -> Home:
+        """Makes a home with a fresh key.
+
+        Raises:
+          ConfigError: the folder holds a home already.
+        """
+        home = cls(path)
+        if home.exists():
+            raise ConfigError(f"{path} is a site's home already; choose another folder")
+        home.path.mkdir(parents=True, exist_ok=True)
+        home.path.chmod(0o700)
+        for folder in (home.approved, home.snapshots):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not home.key_path.exists():
+            generate_key(home.key_path)
+        return home
+
+    @classmethod
+    def open(cls, path: Path) -> Home:
+        """Returns an existing home.
+
+        Raises:
+          ConfigError: the folder is not a home.
+        """
+        home = cls(path)
+        if not home.exists():
+            raise ConfigError(
+                f"{path} is not a site's home; make one with `fedloom site init --home {path}`"
+            )
+        return home
+
+    def exists(self) -> bool:
+        """Whether the folder holds a ledger or the key of one."""
+        return self.ledger_path.exists() or self.key_path.exists()
+
+    @property
+    def config_path(self) -> Path:
+        """The steward's `site.toml`."""
+        return self.path / "site.toml"
+
+    @property
+    def key_path(self) -> Path:
+        """The site's private signing key."""
+        return self.path / "key.pem"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's database."""
+        return self.path / "ledger.db"
+
+    @property
+    def approved(self) -> Path:
+        """Folder of approved plans."""
+        return self.path / "approved"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of frozen records."""
+        return self.path / "snapshots"
+
+    def plan_path(self, plan: str) -> Path:
+        """Where the approved plan of that digest lies."""
+        return self.approved / f"{plan}.json"
+
+    def snapshot_path(self, plan: str) -> Path:
+        """Where the records frozen for the plan of that digest lie."""
+        return self.snapshots / f"{plan}.npy"
+
+    def private_key(self) -> Ed25519PrivateKey:
+        """Reads the site's signing key.
+
+        Raises:
+          ConfigError: there is none, or it cannot be read.
+        """
+        return load_private_key(self.key_path)
+
+    def public_key(self) -> str:
+        """Returns the site's public key as hexadecimal digits."""
+        return public_key_hex(self.private_key())
+
+    def log(self, text: str) -> None:
+        """Appends one line to the steward's own log."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        path = self.path / "private.log"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
+            stream.write(f"{stamp} {text}\n")
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Writes a file that only its owner may read, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)

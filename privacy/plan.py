@@ -1,0 +1,254 @@
+"""The plan: a study with every number filled in, priced before it starts.
+
+A plan is one plain value: schema, sites with their public keys, model, statistics, training
+rounds, noise and price. Its digest is what stewards approve and sign, and a site answers only
+requests whose numbers are the plan's. Rounds are numbered through: the statistics rounds first,
+then the training rounds.
+
+Guarantee: all that one site sends in a plan is (epsilon, delta)-DP towards everybody, for the
+plan's unit, under adding or removing one unit, provided that batches are Poisson-sampled and
+that the noise stays secret. The event is `Plan.event()`; noise, rates, number of rounds and
+sensitivity are fixed in the plan, what is asked may depend on earlier answers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from dp_accounting import dp_event
+
+from fedloom.common.digest import canonical_json, digest
+from fedloom.common.encoding import Encoding
+from fedloom.common.errors import StudyError
+from fedloom.common.schema import Schema
+from fedloom.common.study import SiteEntry
+from fedloom.privacy.accounting import (
+    Price,
+    event_from_json,
+    event_to_json,
+    gaussian,
+    price,
+    subsampled,
+)
+
+__all__ = ["PLAN_FORMAT", "Plan", "RoundQuery", "price_of"]
+
+PLAN_FORMAT = 1
+_KEYS = {
+    "format",
+    "fedloom",
+    "study",
+    "schema",
+    "schema_digest",
+    "privacy",
+    "sites",
+    "model",
+    "statistics",
+    "training",
+    "release",
+    "coordination",
+    "price",
+}
+
+
+@lru_cache(maxsize=64)
+def _price_of(event: str, delta: float) -> Price:
+    return price([event_from_json(json.loads(event))], delta)
+
+
+def price_of(event: dp_event.DpEvent, delta: float) -> Price:
+    """Returns the price of an event; equal events are priced once in a process."""
+    return _price_of(canonical_json(event_to_json(event)).decode(), delta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundQuery:
+    """What one round of the plan asks of every site.
+
+    Attributes:
+      round: number of the round, from 1.
+      query: "statistic", "train" or "gradient".
+      params: exactly what the request's parameters must be.
+      event: what one answer costs.
+    """
+
+    round: int
+    query: str
+    params: dict[str, Any]
+    event: dp_event.DpEvent
+
+
+class Plan:
+    """A resolved study; immutable, equal if the digests are equal.
+
+    Args:
+      body: plain values as `fedloom.privacy.resolve.resolve_plan` makes them.
+
+    Raises:
+      StudyError: the body is not a plan of this version.
+    """
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        if not isinstance(body, dict) or set(body) != _KEYS or body.get("format") != PLAN_FORMAT:
+            raise StudyError(
+                "not a plan of this version of fedloom; resolve the study again with "
+                "`fedloom study check --resolved`"
+            )
+        self.body: dict[str, Any] = json.loads(canonical_json(body))
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Reads a plan from the JSON file at `path`.
+
+        Raises:
+          StudyError: the file is missing or is not a plan.
+        """
+        try:
+            return cls(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError) as error:
+            raise StudyError(f"{path}: not a readable plan") from error
+
+    def save(self, path: Path) -> None:
+        """Writes the plan as indented JSON; its digest does not depend on the layout."""
+        text = json.dumps(self.body, indent=2, sort_keys=True, ensure_ascii=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of the canonical form: what stewards sign."""
+        return digest(self.body)
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return str(self.body["study"]["name"])
+
+    @property
+    def study_digest(self) -> str:
+        """Digest of the study that the plan resolves."""
+        return str(self.body["study"]["digest"])
+
+    @property
+    def target(self) -> str | None:
+        """The label column, if any."""
+        target: str | None = self.body["study"]["target"]
+        return target
+
+    @property
+    def epsilon(self) -> float:
+        """The study's epsilon, which the price does not exceed."""
+        return float(self.body["privacy"]["epsilon"])
+
+    @property
+    def delta(self) -> float:
+        """The study's delta."""
+        return float(self.body["privacy"]["delta"])
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Kind and settings of the model."""
+        return dict(self.body["model"])
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Settings of the statistics phase."""
+        return dict(self.body["statistics"])
+
+    @property
+    def training(self) -> dict[str, Any] | None:
+        """Settings of the training rounds; None for a model made from statistics alone."""
+        training: dict[str, Any] | None = self.body["training"]
+        return None if training is None else dict(training)
+
+    @property
+    def coordination(self) -> dict[str, Any]:
+        """Quorum and time-outs."""
+        return dict(self.body["coordination"])
+
+    @property
+    def sites(self) -> tuple[SiteEntry, ...]:
+        """The institutions."""
+        return tuple(SiteEntry(**site) for site in self.body["sites"])
+
+    def site(self, name: str) -> SiteEntry:
+        """Returns one institution.
+
+        Raises:
+          StudyError: the plan has no site of that name.
+        """
+        for site in self.sites:
+            if site.name == name:
+                return site
+        names = ", ".join(site.name for site in self.sites)
+        raise StudyError(f"the study has no site {name!r}; its sites are {names}")
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The public schema."""
+        return Schema.from_dict(self.body["schema"])
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """How records become codes."""
+        return Encoding(self.schema, self.target)
+
+    @cached_property
+    def rounds(self) -> tuple[RoundQuery, ...]:
+        """All rounds in order, with what each asks and costs."""
+        statistics = self.statistics
+        params = {
+            "kind": statistics["kind"],
+            "l2_norm": statistics["l2_norm"],
+            "length": statistics["length"],
+            "noise_multiplier": statistics["noise_multiplier"],
+        }
+        rounds = [
+            RoundQuery(
+                round=1,
+                query="statistic",
+                params=params,
+                event=gaussian(statistics["noise_multiplier"]),
+            )
+        ]
+        training = self.training
+        if training is not None:
+            event = subsampled(
+                training["sample_rate"], training["noise_multiplier"], training["local_steps"]
+            )
+            asked = {key: training[key] for key in _ASKED_OF_SITES if key in training}
+            for number in range(2, 2 + training["num_rounds"]):
+                rounds.append(
+                    RoundQuery(round=number, query=training["query"], params=asked, event=event)
+                )
+        return tuple(rounds)
+
+    def event(self) -> dp_event.DpEvent:
+        """Returns the event of everything that one site answers in the whole plan."""
+        training = self.training
+        parts = [gaussian(self.statistics["noise_multiplier"])]
+        if training is not None:
+            steps = training["local_steps"] * training["num_rounds"]
+            parts.append(
+                subsampled(training["sample_rate"], training["noise_multiplier"], steps)
+            )
+        return dp_event.ComposedDpEvent(parts)
+
+    def price(self) -> Price:
+        """Returns what the whole plan costs one unit, by PLD and by RDP."""
+        return price_of(self.event(), self.delta)
+
+
+_ASKED_OF_SITES = (
+    "sample_rate",
+    "noise_multiplier",
+    "max_grad_norm",
+    "local_steps",
+    "learning_rate",
+    "optimizer",
+    "normaliser",
+    "engine",
+    "max_physical_batch",
+)
