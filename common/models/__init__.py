@@ -1,0 +1,1 @@
+"""Generators that a study can train: private modules, their losses, and their decoders."""

@@ -1,0 +1,1 @@
+"""What the coordinator learns from noisy answers, one learner for each kind of model."""
