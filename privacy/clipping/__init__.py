@@ -1,0 +1,5 @@
+"""Sums of per-unit clipped gradients, by three engines behind one function."""
+
+from fedloom.privacy.clipping.api import ENGINES, Batch, Loss, clipped_gradient_sum
+
+__all__ = ["ENGINES", "Batch", "Loss", "clipped_gradient_sum"]

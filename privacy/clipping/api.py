@@ -1,0 +1,109 @@
+"""One function for the sum of per-unit clipped gradients, whatever engine computes it.
+
+Sensitivity: adding or removing one unit changes the returned vector (all parameters together)
+by at most `max_grad_norm` in L2 norm, provided that the loss of a unit depends on nothing of
+the other units. The sum is private: it must not leave a site before noise is added
+(`fedloom.privacy.mechanisms`).
+
+Engines:
+  fused       closed form for stacks of Linear, Embedding and LayerNorm on (B, d) activations;
+              other modules go to `functional` by themselves.
+  functional  `torch.func`: per-unit gradients materialised, any module.
+  opacus      Opacus' hooks: per-unit gradients materialised; the reference.
+They agree to rounding, and on which units contribute nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from fedloom.privacy.clipping.functional import functional_sum
+from fedloom.privacy.clipping.fused import UnsupportedModuleError, fused_sum
+from fedloom.privacy.clipping.units import (
+    Batch,
+    Loss,
+    batch_size,
+    check_module,
+    split_batch,
+    trainable,
+)
+
+__all__ = ["ENGINES", "Batch", "Loss", "clipped_gradient_sum"]
+
+ENGINES = ("fused", "functional", "opacus")
+
+
+def clipped_gradient_sum(
+    module: nn.Module,
+    loss: Loss,
+    batch: Batch,
+    *,
+    max_grad_norm: float,
+    engine: str = "fused",
+    max_physical_batch: int | None = None,
+) -> dict[str, Tensor]:
+    """Returns the sum over units of g_i * min(1, max_grad_norm / |g_i|).
+
+    Args:
+      module: No BatchNorm, no buffers. Parameters that the loss does not use get zeros.
+      loss: `loss(module, batch)` gives one number per unit, shape (B,). Random numbers that it
+        needs come in the batch.
+      batch: Tensors with a common first dimension B, which may be 0.
+      max_grad_norm: C > 0: the largest norm of one unit's contribution.
+      engine: One of `ENGINES`.
+      max_physical_batch: Largest number of units in memory at once; public, and without effect
+        on the result but for rounding.
+
+    Returns:
+      One tensor per trainable parameter, by its name, of its shape and dtype.
+
+    Raises:
+      ValueError: the module, the shape of the loss or an argument is unusable. Never because of
+        what a unit holds: a unit without a finite gradient contributes zero.
+    """
+    if not 0.0 < max_grad_norm < float("inf"):
+        raise ValueError(f"max_grad_norm must be finite and > 0, got {max_grad_norm!r}")
+    if max_physical_batch is not None and max_physical_batch < 1:
+        raise ValueError(f"max_physical_batch must be at least 1, got {max_physical_batch!r}")
+    check_module(module)
+    batch_size(batch)
+    one_part = _engine(engine)
+    total: dict[str, Tensor] = {}
+    was_training = module.training
+    module.train()
+    try:
+        with torch.enable_grad():
+            for part in split_batch(batch, max_physical_batch):
+                for name, value in one_part(module, loss, part, max_grad_norm).items():
+                    total[name] = total[name] + value if name in total else value
+    finally:
+        module.train(was_training)
+    return {
+        name: total[name].detach() if name in total else torch.zeros_like(p).detach()
+        for name, p in trainable(module).items()
+    }
+
+
+def _engine(name: str) -> Callable[[nn.Module, Loss, Batch, float], dict[str, Tensor]]:
+    if name == "fused":
+        return _fused_or_functional
+    if name == "functional":
+        return functional_sum
+    if name == "opacus":
+        # Opacus takes a second to import; the other engines do without it.
+        from fedloom.privacy.clipping.opacus_engine import opacus_sum
+
+        return opacus_sum
+    raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {name!r}")
+
+
+def _fused_or_functional(
+    module: nn.Module, loss: Loss, batch: Batch, max_grad_norm: float
+) -> dict[str, Tensor]:
+    try:
+        return fused_sum(module, loss, batch, max_grad_norm)
+    except UnsupportedModuleError:
+        return functional_sum(module, loss, batch, max_grad_norm)

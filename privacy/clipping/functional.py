@@ -1,0 +1,49 @@
+"""Clipped sums by `torch.func`: any module, per-unit gradients in memory.
+
+Each unit's gradient is taken of a batch that holds this unit alone, so a loss that mixes units
+cannot be written by mistake. Memory is B times the parameters: bound it by
+`max_physical_batch`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clipped_sum, trainable
+
+__all__ = ["functional_sum"]
+
+
+class _LossModule(nn.Module):
+    """A module whose output is the loss, as `functional_call` wants it."""
+
+    def __init__(self, inner: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.inner = inner
+        self._loss = loss
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self._loss(self.inner, batch)
+
+
+def functional_sum(
+    module: nn.Module, loss: Loss, batch: Batch, max_grad_norm: float
+) -> dict[str, Tensor]:
+    """Returns the clipped sum of one non-empty physical batch.
+
+    Raises:
+      RuntimeError: the loss draws random numbers; they must come in the batch.
+    """
+    whole = _LossModule(module, loss)
+    parameters = {name: p.detach() for name, p in trainable(module).items()}
+
+    def loss_of_unit(values: dict[str, Tensor], unit: dict[str, Tensor]) -> Tensor:
+        alone = {name: value.unsqueeze(0) for name, value in unit.items()}
+        inner = {f"inner.{name}": value for name, value in values.items()}
+        losses = torch.func.functional_call(whole, inner, (alone,))
+        check_losses(losses, 1)
+        return losses[0]
+
+    per_unit = torch.func.vmap(torch.func.grad(loss_of_unit), in_dims=(None, 0), randomness="error")
+    return clipped_sum(per_unit(parameters, dict(batch)), max_grad_norm)

@@ -1,0 +1,176 @@
+"""Clipped sums in closed form: no per-unit gradient is ever in memory.
+
+Of a layer z = f(a; w) on (B, d) activations the gradient of unit i is known from a_i and
+b_i = dloss_i / dz_i alone: for Linear it is the outer product b_i a_i^T, whose norm is
+|b_i| |a_i|. So one forward pass records every a, one backward pass finds every b (and skips the
+weights), norms are dot products, and the clipped sum is one matrix product with b scaled by
+the clip factors. A layer called several times in one loss (a critic on a record and on its fake)
+has the gradient sum_k b_ik a_ik^T, of squared norm sum_kl (b_ik.b_il)(a_ik.a_il).
+
+This holds only if nothing but recorded calls uses a parameter. The autograd graph itself is
+asked: its edges into each parameter must be as many as its layer's calls. Anything else raises
+`UnsupportedModuleError`, which depends on the module and the loss, never on a unit.
+
+Source: Goodfellow 2015 (arXiv:1510.01799) for norms; Bu et al. 2023 (arXiv:2210.00038) for
+keeping a and b instead of a second backward pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+
+from fedloom.privacy.clipping.layers import CLOSED_FORMS, ClosedForm, LayerCall
+from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clip_factors, trainable
+
+__all__ = ["UnsupportedModuleError", "fused_sum"]
+
+
+class UnsupportedModuleError(Exception):
+    """An error for a module or loss that has no closed form here; another engine has to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    layer: nn.Module
+    activation: Tensor
+    version: int
+    output: GradientEdge
+
+
+def fused_sum(
+    module: nn.Module, loss: Loss, batch: Batch, max_grad_norm: float
+) -> dict[str, Tensor]:
+    """Returns the clipped sum of one non-empty physical batch; unused parameters are left out.
+
+    Raises:
+      UnsupportedModuleError: a trainable parameter is used otherwise than by a Linear, Embedding
+        or LayerNorm layer called on one activation per unit.
+    """
+    forms = _closed_forms(module)
+    with _recording(forms) as recorded:
+        losses = loss(module, batch)
+    units = next(iter(batch.values())).shape[0]
+    check_losses(losses, units)
+    if not losses.requires_grad:
+        return {}
+    used = _used_calls(losses, recorded, trainable(module).values(), units)
+    calls = _with_output_gradients(losses, used)
+
+    squared = torch.zeros(units, dtype=torch.float64, device=losses.device)
+    for layer, of_layer in calls.items():
+        squared += forms[layer].squared_norms(layer, of_layer)
+    factors, finite = clip_factors(squared, max_grad_norm)
+    if not bool(finite.all()):
+        factors = factors[finite]
+        calls = {
+            layer: [LayerCall(call.a[finite], call.b[finite]) for call in of_layer]
+            for layer, of_layer in calls.items()
+        }
+    names = {id(p): name for name, p in trainable(module).items()}
+    sums = {}
+    for layer, of_layer in calls.items():
+        scaled = [LayerCall(c.a, c.b * factors.to(c.b.dtype).unsqueeze(1)) for c in of_layer]
+        for parameter, value in forms[layer].sums(layer, scaled):
+            sums[names[id(parameter)]] = value
+    return sums
+
+
+def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:
+    """Finds the form of every layer with trainable parameters; each parameter has one layer."""
+    forms: dict[nn.Module, ClosedForm] = {}
+    owners: Counter[int] = Counter()
+    for layer in module.modules():
+        own = [p for p in layer.parameters(recurse=False) if p.requires_grad]
+        if not own:
+            continue
+        form = CLOSED_FORMS.get(type(layer))
+        if form is None or not form.covers(layer):
+            raise UnsupportedModuleError(f"no closed form for {type(layer).__name__}")
+        forms[layer] = form
+        owners.update({id(p) for p in own})
+    if any(count > 1 for count in owners.values()):
+        raise UnsupportedModuleError("two layers share a parameter")
+    return forms
+
+
+@contextmanager
+def _recording(layers: Any) -> Iterator[list[_Recorded]]:
+    recorded: list[_Recorded] = []
+
+    def record(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor) and not output.requires_grad:
+            return
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not isinstance(output, Tensor):
+            raise UnsupportedModuleError(f"{type(layer).__name__} called in an unusual way")
+        # The edge, not the tensor: an in-place activation would replace the tensor's gradient.
+        a = inputs[0].detach()
+        recorded.append(_Recorded(layer, a, inputs[0]._version, get_gradient_edge(output)))
+
+    handles = [layer.register_forward_hook(record, prepend=True) for layer in layers]
+    try:
+        yield recorded
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _used_calls(
+    losses: Tensor, recorded: Sequence[_Recorded], parameters: Any, units: int
+) -> list[_Recorded]:
+    """Returns the calls that the losses depend on, sure that they are all uses of `parameters`."""
+    nodes, uses = _walk(losses, {id(p) for p in parameters})
+    used = [call for call in recorded if call.output.node in nodes]
+    expected: Counter[int] = Counter()
+    for call in used:
+        form = CLOSED_FORMS[type(call.layer)]
+        a = call.activation
+        if a.dim() != form.activation_dims or a.shape[0] != units or a._version != call.version:
+            raise UnsupportedModuleError(
+                f"{type(call.layer).__name__} called on an activation that is not one per unit"
+            )
+        expected.update(id(p) for p in call.layer.parameters(recurse=False) if p.requires_grad)
+    if expected != uses:
+        raise UnsupportedModuleError("a parameter is used outside its layer")
+    return used
+
+
+def _walk(losses: Tensor, parameters: set[int]) -> tuple[set[Node], Counter[int]]:
+    """Returns the graph's nodes and the number of its edges into each parameter."""
+    uses: Counter[int] = Counter()
+    nodes: set[Node] = set()
+    assert losses.grad_fn is not None
+    waiting = [losses.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node in nodes:
+            continue
+        nodes.add(node)
+        for child, _ in node.next_functions:
+            if child is None:
+                continue
+            leaf = getattr(child, "variable", None)
+            if leaf is None:
+                waiting.append(child)
+            elif id(leaf) in parameters:
+                uses[id(leaf)] += 1
+    return nodes, uses
+
+
+def _with_output_gradients(
+    losses: Tensor, used: Sequence[_Recorded]
+) -> dict[nn.Module, list[LayerCall]]:
+    if not used:
+        return {}
+    gradients = torch.autograd.grad(losses.sum(), [call.output for call in used])
+    calls: dict[nn.Module, list[LayerCall]] = {}
+    for call, b in zip(used, gradients, strict=True):
+        calls.setdefault(call.layer, []).append(LayerCall(call.activation, b))
+    return calls
