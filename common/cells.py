@@ -146,6 +146,6 @@ def _times(raw: pd.Series) -> npt.NDArray[np.float64]:
         raw = raw.dt.tz_convert("UTC")
     times = raw.dt.tz_localize(None).astype("datetime64[us]")
     micros = times.to_numpy().astype(np.int64)
-    seconds = (micros // 1_000_000).astype(np.float64)
+    seconds: npt.NDArray[np.float64] = (micros // 1_000_000).astype(np.float64)
     seconds[times.isna().to_numpy()] = np.nan
     return seconds

@@ -272,8 +272,10 @@ def _range_label(column: Column, grid: Grid, first: int, last: int) -> str:
 
 def _text(column: Column, axis: float) -> str:
     if column.kind == "datetime":
-        unit = "D" if column.dates_only else "s"
-        return str(np.datetime64(int(axis), unit))
+        moment = (
+            np.datetime64(int(axis), "D") if column.dates_only else np.datetime64(int(axis), "s")
+        )
+        return str(moment)
     return str(int(axis)) if column.kind == "integer" else f"{axis:.6g}"
 
 

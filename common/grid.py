@@ -71,7 +71,7 @@ class Grid:
         counts = self.stops - self.starts + 1
         for special in self.specials:
             counts = counts - ((self.starts <= special) & (special <= self.stops))
-        values = starts + np.minimum(np.floor(draws * counts[codes]), counts[codes] - 1)
+        values: Floats = starts + np.minimum(np.floor(draws * counts[codes]), counts[codes] - 1)
         for special in self.specials:
             values += (starts <= special) & (special <= stops) & (values >= special)
         return values
@@ -96,7 +96,8 @@ class Grid:
         return values
 
     def _misplaced(self, values: Floats, codes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        wrong = (values < self.starts[codes]) | (values >= self.stops[codes])
+        wrong: npt.NDArray[np.bool_] = values < self.starts[codes]
+        wrong |= values >= self.stops[codes]
         for special in self.specials:
             wrong |= values == special
         return wrong

@@ -202,13 +202,11 @@ class Column:
     def _time_bound(self, key: str, value: object) -> Bound:
         remedy = "write a date such as 2020-01-31 or a time such as 2020-01-31T12:00:00"
         if isinstance(value, str):
+            parse = dt.date.fromisoformat if len(value) <= 10 else dt.datetime.fromisoformat
             try:
-                value = dt.date.fromisoformat(value)
+                value = parse(value)
             except ValueError:
-                try:
-                    value = dt.datetime.fromisoformat(value)
-                except ValueError:
-                    raise self._error(f"{key} is {value!r}; {remedy}") from None
+                raise self._error(f"{key} is {value!r}; {remedy}") from None
         if not isinstance(value, dt.date):
             raise self._error(f"{key} is {value!r}; {remedy}")
         if isinstance(value, dt.datetime):
@@ -222,9 +220,9 @@ class Column:
 class Schema:
     """The public description of a table; see the module's docstring for the file.
 
-    >>> schema = Schema.from_dict({"column": [{"name": "a", "kind": "integer", "min": 0, "max": 9}]})
-    >>> schema.names
-    ('a',)
+    >>> age = {"name": "age", "kind": "integer", "min": 0, "max": 120}
+    >>> Schema.from_dict({"column": [age]}).names
+    ('age',)
     """
 
     columns: tuple[Column, ...]
@@ -304,7 +302,7 @@ class Schema:
 def _column(entry: Mapping[str, Any], number: int) -> Column:
     name = entry.get("name")
     if name is None:
-        raise SchemaError(f"column number {number} has no name; add name = \"...\"")
+        raise SchemaError(f'column number {number} has no name; add name = "..."')
     unknown = sorted(set(entry) - set(_KEYS))
     if unknown:
         raise SchemaError(f"column '{name}': unknown key '{unknown[0]}'; known: {', '.join(_KEYS)}")

@@ -1,0 +1,170 @@
+"""Holds a site's records against the schema, for the steward's eyes alone.
+
+A report counts and quotes what does not fit. It is made at `schema check` and at approval,
+where it costs no privacy because it stays at the site; during a run the vault answers whatever
+the records hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedloom.common.cells import Cells, axis_value, read_categories, read_numbers
+from fedloom.common.schema import Column, Schema
+
+__all__ = ["ColumnReport", "Report", "check"]
+
+_MAX_EXAMPLES = 5
+_MAX_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnReport:
+    """What one column holds. All counts are private.
+
+    Attributes:
+      name: The column.
+      missing: Missing values.
+      clamped: Numbers outside the bounds, or with a fraction in an integer column.
+      unknown: Values that cannot be read or are none of the categories.
+      problems: One message for each thing that does not fit, naming column and remedy.
+    """
+
+    name: str
+    missing: int
+    clamped: int
+    unknown: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a table holds, against its schema. Private: for the steward alone."""
+
+    records: int
+    columns: tuple[ColumnReport, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as JSON-able values."""
+        return {
+            "fits": self.fits,
+            "records": self.records,
+            "problems": list(self.problems),
+            "columns": [
+                {
+                    "name": column.name,
+                    "missing": column.missing,
+                    "clamped": column.clamped,
+                    "unknown": column.unknown,
+                }
+                for column in self.columns
+            ],
+        }
+
+
+def check(private_frame: pd.DataFrame, schema: Schema, *, where: str = "the table") -> Report:
+    """Compares a table with its schema.
+
+    Args:
+      private_frame: As of `load_table`.
+      schema: The public schema.
+      where: Name of the table, for the messages.
+    """
+    problems = []
+    columns = []
+    if private_frame.empty:
+        problems.append(f"{where}: the table has no records; give a table with at least one")
+    for column in schema.columns:
+        if column.name not in private_frame.columns:
+            text = "the table lacks it; add it, or remove it from the schema"
+            report = ColumnReport(
+                name=column.name, missing=0, clamped=0, unknown=0, problems=(text,)
+            )
+        elif column.kind == "category":
+            report = _check_category(column, private_frame[column.name])
+        else:
+            report = _check_number(column, private_frame[column.name])
+        columns.append(report)
+        problems += [f"{where}: column '{column.name}': {text}" for text in report.problems]
+    return Report(records=len(private_frame), columns=tuple(columns), problems=tuple(problems))
+
+
+def _check_category(column: Column, raw: pd.Series) -> ColumnReport:
+    cells = read_categories(column, raw)
+    problems = _missing_problem(column, cells)
+    unknown = int(cells.unreadable.sum())
+    if unknown and column.other is None:
+        problems.append(
+            f"{unknown} values are none of the {len(column.values)} categories, such as "
+            f"{_examples(raw[cells.unreadable])}; add them to values in the schema, correct the "
+            'records, or give the column other = "..."'
+        )
+    return _report(column, cells, 0, problems)
+
+
+def _check_number(column: Column, raw: pd.Series) -> ColumnReport:
+    assert column.minimum is not None and column.maximum is not None
+    cells = read_numbers(column, raw)
+    problems = _missing_problem(column, cells)
+    unreadable = int(cells.unreadable.sum())
+    if unreadable:
+        what = "ISO times" if column.kind == "datetime" else "numbers"
+        problems.append(
+            f"{unreadable} values are not {what}, such as {_examples(raw[cells.unreadable])}; "
+            "correct the records, or declare the text that stands for a missing value"
+        )
+    low = axis_value(column.minimum, dates_only=column.dates_only)
+    high = axis_value(column.maximum, dates_only=column.dates_only)
+    special = [axis_value(value, dates_only=column.dates_only) for value in column.special]
+    readable = ~(cells.missing | cells.unreadable)
+    outside = (cells.values < low) | (cells.values > high)
+    outside &= readable & ~np.isin(cells.values, special)
+    if outside.any():
+        problems.append(
+            f"{int(outside.sum())} values lie outside {column.minimum} to {column.maximum}, "
+            f"such as {_examples(raw[outside])}; widen min and max in the schema, list codes under "
+            "special, or correct the records"
+        )
+    rounded = cells.rounded & readable
+    if rounded.any():
+        problems.append(
+            f"{int(rounded.sum())} values are not whole numbers, such as "
+            f"{_examples(raw[rounded])}; use kind 'real' in the schema or round the records"
+        )
+    return _report(column, cells, int((outside | rounded).sum()), problems)
+
+
+def _missing_problem(column: Column, cells: Cells) -> list[str]:
+    missing = int(cells.missing.sum())
+    if not missing or column.nullable:
+        return []
+    return [
+        f"{missing} values are missing; set nullable = true in the schema, or complete the records"
+    ]
+
+
+def _report(column: Column, cells: Cells, clamped: int, problems: list[str]) -> ColumnReport:
+    return ColumnReport(
+        name=column.name,
+        missing=int(cells.missing.sum()),
+        clamped=clamped,
+        unknown=int(cells.unreadable.sum()),
+        problems=tuple(problems),
+    )
+
+
+def _examples(raw: pd.Series) -> str:
+    texts = list(dict.fromkeys(str(value)[:_MAX_LENGTH] for value in raw))
+    shown = ", ".join(repr(text) for text in texts[:_MAX_EXAMPLES])
+    rest = len(texts) - _MAX_EXAMPLES
+    return f"{shown} and {rest} more" if rest > 0 else shown

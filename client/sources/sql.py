@@ -1,0 +1,91 @@
+"""Records in a database, through SQLAlchemy. SQLite and PostgreSQL (pg8000) are tried for real.
+
+Only the schema's columns are asked for, in one transaction that cannot write: the steward's
+query runs inside a SELECT of ours, PostgreSQL's transaction is read-only, and SQLite's file is
+opened with `query_only`. The database's password never appears in a message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine
+
+from fedloom.client.sources.config import SourceConfig
+from fedloom.common.errors import DataError
+
+__all__ = ["read_sql"]
+
+
+def read_sql(
+    config: SourceConfig,
+    names: tuple[str, ...],
+    require: Callable[[list[str], tuple[str, ...], str], None],
+) -> pd.DataFrame:
+    """Reads the columns `names` of a query's result.
+
+    Args:
+      config: A source with `url` and `query`.
+      names: Columns to read.
+      require: Refuses a result that lacks a column.
+
+    Raises:
+      DataError: the database or the query cannot be used.
+    """
+    assert config.query is not None
+    url = _url(config)
+    where = url.render_as_string(hide_password=True)
+    query = sa.text(f"({config.query.strip().rstrip(';')}\n) AS fedloom_source")
+    engine = _engine(url, where)
+    try:
+        with engine.connect() as connection:
+            nothing = sa.select(sa.text("*")).select_from(query).where(sa.false())
+            require(list(connection.execute(nothing).keys()), names, where)
+            wanted: list[sa.ColumnClause[object]] = [sa.column(name) for name in names]
+            rows = connection.execute(sa.select(*wanted).select_from(query)).fetchall()
+    except sa.exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise DataError(
+            f"{where}: the query failed: {reason}; give one SELECT, and check address and rights"
+        ) from None
+    finally:
+        engine.dispose()
+    return pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(names))
+
+
+def _url(config: SourceConfig) -> URL:
+    try:
+        url = sa.engine.make_url(config.url or "")
+    except sa.exc.ArgumentError:
+        raise DataError(
+            "[source]: url is not a database URL; write sqlite:///records.db or "
+            "postgresql+pg8000://user@host/database"
+        ) from None
+    if config.password_env is not None:
+        password = os.environ.get(config.password_env)
+        if password is None:
+            raise DataError(
+                f"[source]: the environment has no {config.password_env}; set it to the password"
+            )
+        url = url.set(password=password)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise DataError(f"{url.database}: no such SQLite file; give the path of the database")
+    return url
+
+
+def _engine(url: URL, where: str) -> Engine:
+    try:
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        raise DataError(f"{where}: no driver: {error}; install it, or use pg8000") from None
+    if url.get_backend_name() == "postgresql":
+        return engine.execution_options(postgresql_readonly=True)
+    if url.get_backend_name() == "sqlite":
+        sa.event.listen(
+            engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON")
+        )
+    return engine

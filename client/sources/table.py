@@ -1,0 +1,102 @@
+"""Loads a site's records as a table with exactly the schema's columns.
+
+Whatever the source, a table has the schema's columns in the schema's order and missing values
+marked as such. Text that stands for a missing value ("", "?", "NA", ...) is marked in every
+source, unless the schema lists it among the column's categories. Messages of errors are for the
+site's steward; nothing here is ever sent anywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from fedloom.client.sources.config import SourceConfig
+from fedloom.client.sources.csv import read_csv
+from fedloom.client.sources.parquet import read_parquet
+from fedloom.client.sources.sql import read_sql
+from fedloom.common.errors import DataError
+from fedloom.common.schema import Schema
+
+__all__ = ["load_table", "require_columns"]
+
+_CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+_PARQUET = (".parquet", ".pq")
+
+
+def load_table(source: SourceConfig | Path | str | pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Loads the schema's columns of a table.
+
+    Args:
+      source: A path, the configuration of a source, or a table in memory.
+      schema: Says which columns are read.
+
+    Raises:
+      DataError: the source cannot be read or lacks a column; the message is for the steward.
+    """
+    if isinstance(source, pd.DataFrame):
+        config = None
+        require_columns([str(name) for name in source.columns], schema.names, "the table")
+        private_frame = source[list(schema.names)].reset_index(drop=True)
+        missing = SourceConfig(path=Path()).missing
+    else:
+        config = source if isinstance(source, SourceConfig) else SourceConfig(path=Path(source))
+        private_frame = _read(config, schema)
+        missing = config.missing
+    return _mark_missing(private_frame, schema, missing)
+
+
+def require_columns(present: Iterable[str], wanted: Iterable[str], where: str) -> None:
+    """Refuses a table that lacks a column or has one twice.
+
+    Raises:
+      DataError: names the table, the column and the remedy.
+    """
+    names = list(present)
+    for name in wanted:
+        if names.count(name) > 1:
+            raise DataError(f"{where}: column '{name}' appears twice; rename or remove one")
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            raise DataError(
+                f"{where}: no column '{name}'{hint}; it has {', '.join(names) or 'none'}; "
+                "rename the column or correct the schema"
+            )
+
+
+def _read(config: SourceConfig, schema: Schema) -> pd.DataFrame:
+    if config.path is None:
+        return read_sql(config, schema.names, require_columns)
+    path, name = config.path, config.path.name.lower()
+    if not path.exists():
+        raise DataError(f"{path}: no such file; give the path of a CSV or Parquet file")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; give the path of a CSV or Parquet file")
+    if name.endswith(_CSV):
+        return read_csv(path, schema.names, require_columns)
+    if name.endswith(_PARQUET):
+        return read_parquet(path, schema.names, require_columns)
+    known = ", ".join((*_CSV, *_PARQUET))
+    raise DataError(f"{path}: unknown kind of file; name it {known}, or use a database")
+
+
+def _mark_missing(
+    private_frame: pd.DataFrame, schema: Schema, missing: tuple[str, ...]
+) -> pd.DataFrame:
+    marked = {}
+    for column in schema.columns:
+        values = private_frame[column.name]
+        if values.dtype == object or pd.api.types.is_string_dtype(values.dtype):
+            markers = set(missing) - set(column.values) - {column.other}
+            text = values.str.strip() if values.dtype != object else values.map(_stripped)
+            values = values.mask(text.isin(list(markers)))
+        marked[column.name] = values
+    return pd.DataFrame(marked)
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
