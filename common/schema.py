@@ -277,9 +277,8 @@ class Schema:
         """Returns the canonical, JSON-able form; `from_dict` reads it back."""
         return {"column": [column.to_dict() for column in self.columns]}
 
-    @property
     def digest(self) -> str:
-        """SHA-256 of the canonical form."""
+        """Returns the SHA-256 of the canonical form."""
         return digest(self.to_dict())
 
     @property

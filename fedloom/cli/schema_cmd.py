@@ -36,7 +36,7 @@ def check(
     source = SourceConfig(path=data, missing=missing or DEFAULT_MISSING)
     report = check_table(load_table(source, description), description, where=str(data))
     if as_json:
-        click.echo(json.dumps(report.to_dict() | {"schema_digest": description.digest}, indent=2))
+        click.echo(json.dumps(report.to_dict() | {"schema_digest": description.digest()}, indent=2))
     else:
         width = max(len(column.name) for column in report.columns)
         click.echo(f"{report.records} records. Private: for the steward alone.")
