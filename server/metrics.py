@@ -1,0 +1,135 @@
+"""What a run reports while it goes on: post-processing of noised answers, and the budget.
+
+Nothing here is computed from records: no loss, gradient norm, batch size or time of a site. The
+curve of quality is the distance between samples of the generator as it stands and the noisy
+marginals. Drawing samples takes time, so with many rounds only some of them are looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.sampling import sample_codes
+from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.accounting import epsilon_pld
+from fedloom.privacy.plan import Plan, RoundQuery
+from fedloom.server.run_folder import RunFolder
+
+__all__ = ["Reporter", "distance_to_noisy_marginals"]
+
+_LOOKS = 20
+_ROWS = 2000
+_COARSE_INTERVAL = 1e-3
+
+
+def distance_to_noisy_marginals(artifact: Artifact, statistics: NoisyStatistics) -> float:
+    """Mean total variation between a sample's 1-way marginals and the noisy ones, in [0, 1]."""
+    encoding = statistics.encoding
+    feature_codes, classes = sample_codes(artifact, encoding, _ROWS, seed=0)
+    sizes = statistics.class_counts()
+    distances = []
+    measured = [np.zeros(block.size) for block in encoding.features]
+    for label in range(encoding.num_classes):
+        if sizes[label] > 0:
+            for position, counts in enumerate(statistics.one_way(label)):
+                measured[position] += np.maximum(counts, 0.0)
+    distances.append(
+        _total_variation(np.bincount(classes, minlength=encoding.num_classes), sizes)
+    )
+    for position, block in enumerate(encoding.features):
+        sampled = np.bincount(feature_codes[:, position], minlength=block.size)
+        distances.append(_total_variation(sampled, measured[position]))
+    return float(np.mean(distances))
+
+
+def _total_variation(
+    first: np.ndarray[Any, np.dtype[Any]], second: np.ndarray[Any, np.dtype[Any]]
+) -> float:
+    if first.sum() <= 0 or second.sum() <= 0:
+        return 1.0
+    return float(0.5 * np.abs(first / first.sum() - second / second.sum()).sum())
+
+
+class Reporter:
+    """Writes `metrics.jsonl` and TensorBoard events, and tells the progress display."""
+
+    def __init__(
+        self, folder: RunFolder, plan: Plan, on_event: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Continues the metrics that the run folder holds."""
+        self._folder = folder
+        self._plan = plan
+        self._on_event = on_event
+        self._answers: Counter[str] = Counter()
+        self._statistics: NoisyStatistics | None = None
+        self._writer: Any = None
+        self._epsilons: dict[int, float] = {}
+        for line in folder.metrics():
+            self._answers.update(line["sites"])
+        rounds = len(plan.rounds)
+        self._every = max(1, rounds // _LOOKS)
+
+    def round(
+        self,
+        asked: RoundQuery,
+        answered: list[str],
+        publish: Callable[[], Artifact],
+        meta: dict[str, Any],
+    ) -> None:
+        """Reports one finished round.
+
+        Args:
+          asked: the round.
+          answered: sites whose answers were used.
+          publish: makes the generator as it stands.
+          meta: the learner's own post-processing values, under the key "report".
+        """
+        self._answers.update(answered)
+        last = len(self._plan.rounds)
+        looked_at = asked.round in (1, last) or asked.round % self._every == 0
+        values: dict[str, Any] = {
+            "round": asked.round,
+            "query": asked.query,
+            "sites": answered,
+            **meta.get("report", {}),
+        }
+        if looked_at:
+            if self._statistics is None:
+                self._statistics = self._folder.statistics()
+            values["distance"] = distance_to_noisy_marginals(publish(), self._statistics)
+            values["epsilon"] = {
+                site: self._epsilon(count) for site, count in sorted(self._answers.items())
+            }
+        self._folder.append_metrics(values)
+        self._tensorboard(values)
+        self._on_event({"event": "round", "rounds": last, **values})
+
+    def close(self) -> None:
+        """Closes the TensorBoard file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _epsilon(self, answers: int) -> float:
+        """Epsilon spent after so many answers, never shown above the plan's own price."""
+        if answers not in self._epsilons:
+            events = [asked.event for asked in self._plan.rounds[:answers]]
+            spent = epsilon_pld(events, self._plan.delta, interval=_COARSE_INTERVAL)
+            self._epsilons[answers] = min(spent, float(self._plan.body["price"]["epsilon"]))
+        return self._epsilons[answers]
+
+    def _tensorboard(self, values: dict[str, Any]) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder.path / "tensorboard"))
+        for key, value in values.items():
+            if isinstance(value, float):
+                self._writer.add_scalar(key, value, values["round"])
+        for site, value in values.get("epsilon", {}).items():
+            self._writer.add_scalar(f"epsilon/{site}", value, values["round"])
+        self._writer.flush()

@@ -1,0 +1,202 @@
+"""The coordinator's run folder: what a run keeps, and how a reader finds it.
+
+    plan.json            the plan
+    run.json             name and state of the run, sites, ledger heads, versions
+    metrics.jsonl        one line a reported round, post-processing only
+    tensorboard/         the same as TensorBoard events
+    statistics/          the noisy sum over sites
+    generator/           the generator, once the run is done
+    extracts/            each site's signed ledger extract
+    coordinator.key      the key that signs releases, mode 0600
+    checkpoints/         mode 0700, deleted when the run is done
+    sites/               the sites' homes, in a simulation
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.errors import ConfigError
+from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.keys import generate_key
+from fedloom.privacy.plan import Plan
+
+__all__ = ["RunFolder"]
+
+_DONE = "done"
+
+
+class RunFolder:
+    """Paths and small files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        """Names the folder; nothing is read yet."""
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan, *, run: str, details: dict[str, Any]) -> RunFolder:
+        """Makes a run folder; `details` joins `run.json`.
+
+        Raises:
+          ConfigError: the folder holds a run already.
+        """
+        folder = cls(path)
+        if folder.exists():
+            raise ConfigError(
+                f"{path} holds a run already; resume it with --resume or choose another --out"
+            )
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if not folder.key_path.exists():
+            generate_key(folder.key_path)
+        plan.save(folder.path / "plan.json")
+        folder.write_state(
+            {
+                "run": run,
+                "state": "prepared",
+                "plan": plan.digest(),
+                "study": plan.study_digest,
+                "name": plan.name,
+                "started": _now(),
+                "finished": None,
+                "sites": {site.name: {} for site in plan.sites},
+                **details,
+            }
+        )
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Returns an existing run folder.
+
+        Raises:
+          ConfigError: the folder holds no run.
+        """
+        folder = cls(path)
+        if not folder.exists():
+            raise ConfigError(f"{path} holds no run: it has no readable run.json")
+        return folder
+
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return (self.path / "run.json").exists()
+
+    @property
+    def key_path(self) -> Path:
+        """The key that signs releases."""
+        return self.path / "coordinator.key"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def generator_path(self) -> Path:
+        """Folder of the generator."""
+        return self.path / "generator"
+
+    def plan(self) -> Plan:
+        """Reads the plan."""
+        return Plan.load(self.path / "plan.json")
+
+    def state(self) -> dict[str, Any]:
+        """Reads `run.json`.
+
+        Raises:
+          ConfigError: it cannot be read.
+        """
+        try:
+            state: dict[str, Any] = json.loads((self.path / "run.json").read_text("utf-8"))
+            return state
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(f"{self.path}: run.json cannot be read") from error
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Replaces `run.json`, whole or not at all."""
+        partial = self.path / "run.json.partial"
+        partial.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", "utf-8")
+        os.replace(partial, self.path / "run.json")
+
+    def update_state(self, **changes: Any) -> None:
+        """Changes some keys of `run.json`."""
+        self.write_state({**self.state(), **changes})
+
+    def update_site(self, name: str, **changes: Any) -> None:
+        """Changes some keys of one site in `run.json`."""
+        state = self.state()
+        state["sites"].setdefault(name, {}).update(changes)
+        self.write_state(state)
+
+    def done(self) -> bool:
+        """Whether the run has come to its end."""
+        return bool(self.state()["state"] == _DONE)
+
+    def mark_done(self) -> None:
+        """Notes the end of the run."""
+        self.update_state(state=_DONE, finished=_now())
+
+    def append_metrics(self, values: dict[str, Any]) -> None:
+        """Appends one line to `metrics.jsonl`."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(values, sort_keys=True) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Reads `metrics.jsonl`; a line that a crash cut short is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        values = []
+        for line in lines:
+            try:
+                values.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return values
+
+    def keep_metrics_until(self, round_number: int) -> None:
+        """Drops lines of rounds that a resumed run will report again."""
+        kept = [line for line in self.metrics() if line["round"] <= round_number]
+        text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept)
+        (self.path / "metrics.jsonl").write_text(text, "utf-8")
+
+    def save_extract(self, site: str, public_key: str, entries: list[dict[str, Any]]) -> None:
+        """Keeps a site's signed ledger extract."""
+        folder = self.path / "extracts"
+        folder.mkdir(exist_ok=True)
+        text = json.dumps({"public_key": public_key, "entries": entries}, sort_keys=True)
+        partial = folder / f"{site}.json.partial"
+        partial.write_text(text + "\n", "utf-8")
+        os.replace(partial, folder / f"{site}.json")
+
+    def has_extract(self, site: str) -> bool:
+        """Whether the site's extract has arrived."""
+        return (self.path / "extracts" / f"{site}.json").exists()
+
+    def save_statistics(self, statistics: NoisyStatistics) -> None:
+        """Keeps the noisy sum over sites."""
+        statistics.save(self.path / "statistics")
+
+    def statistics(self) -> NoisyStatistics:
+        """Reads the noisy sum over sites."""
+        return NoisyStatistics.load(self.path / "statistics", self.plan().encoding)
+
+    def generator(self) -> Artifact:
+        """Reads the generator.
+
+        Raises:
+          ConfigError: the run is not done.
+        """
+        if not self.generator_path.exists():
+            raise ConfigError(
+                f"{self.path}: the run has no generator yet; finish it with "
+                "`fedloom simulate ... --resume`"
+            )
+        return Artifact.load(self.generator_path)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
