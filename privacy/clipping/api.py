@@ -26,6 +26,7 @@ from fedloom.privacy.clipping.units import (
     Batch,
     Loss,
     batch_size,
+    check_clip,
     check_module,
     split_batch,
     trainable,
@@ -64,10 +65,7 @@ def clipped_gradient_sum(
       ValueError: the module, the shape of the loss or an argument is unusable. Never because of
         what a unit holds: a unit without a finite gradient contributes zero.
     """
-    if not 0.0 < max_grad_norm < float("inf"):
-        raise ValueError(f"max_grad_norm must be finite and > 0, got {max_grad_norm!r}")
-    if max_physical_batch is not None and max_physical_batch < 1:
-        raise ValueError(f"max_physical_batch must be at least 1, got {max_physical_batch!r}")
+    check_clip(max_grad_norm, max_physical_batch)
     check_module(module)
     batch_size(batch)
     one_part = _engine(engine)

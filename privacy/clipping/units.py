@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "Loss",
     "batch_size",
+    "check_clip",
     "check_losses",
     "check_module",
     "clip_factors",
@@ -62,6 +63,14 @@ def split_batch(batch: Batch, max_physical_batch: int | None) -> Iterator[Batch]
     for start in range(0, size, step):
         part = slice(start, start + step)
         yield batch if step >= size else {name: value[part] for name, value in batch.items()}
+
+
+def check_clip(max_grad_norm: float, max_physical_batch: int | None) -> None:
+    """Refuses a clip that bounds nothing, and physical batches of less than one unit."""
+    if not 0.0 < max_grad_norm < float("inf"):
+        raise ValueError(f"max_grad_norm must be finite and > 0, got {max_grad_norm!r}")
+    if max_physical_batch is not None and max_physical_batch < 1:
+        raise ValueError(f"max_physical_batch must be at least 1, got {max_physical_batch!r}")
 
 
 def check_losses(losses: Tensor, units: int) -> None:

@@ -1,0 +1,79 @@
+"""Poisson-sampled batches of coded records, and noise on a step's tensors.
+
+Both training mechanisms use these, and draw from the source in the same order: the batch, the
+seed of the fillers, the noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedloom.privacy.mechanisms.gaussian import snapped_gaussian
+from fedloom.privacy.noise import NoiseSource
+
+__all__ = ["BatchModel", "check_sample_rate", "noised_tensors", "poisson_batch"]
+
+
+class BatchModel(Protocol):
+    """What a mechanism needs of a model: batches of records, and one loss per record."""
+
+    def make_batch(
+        self,
+        feature_codes: NDArray[np.int32],
+        classes: NDArray[np.int64],
+        public: Mapping[str, NDArray[np.float32]],
+        rng: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Turns B coded records, possibly none, into tensors of first dimension B."""
+        ...
+
+    def loss(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Returns one number per record, shape (B,), that depends on no other record."""
+        ...
+
+
+def check_sample_rate(sample_rate: float) -> None:
+    """Refuses what is not a probability."""
+    if not 0.0 <= sample_rate <= 1.0:
+        raise ValueError(f"sample_rate must lie in [0, 1], got {sample_rate!r}")
+
+
+def poisson_batch(
+    model: BatchModel,
+    feature_codes: NDArray[np.int32],
+    classes: NDArray[np.int64],
+    public: Mapping[str, NDArray[np.float32]],
+    *,
+    sample_rate: float,
+    noise: NoiseSource,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Draws one batch; latents and fakes come fresh with it.
+
+    Their generator is torch's, not a cryptographic one: the guarantee holds for whoever knows
+    every latent and fake, because those of one record enter that record's clipped loss alone.
+    """
+    chosen = noise.poisson_sample(len(classes), sample_rate)
+    rng = torch.Generator().manual_seed(noise.integer63())
+    batch = model.make_batch(feature_codes[chosen], classes[chosen], public, rng)
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def noised_tensors(
+    exact: Mapping[str, Tensor], std: float, noise: NoiseSource
+) -> dict[str, Tensor]:
+    """Adds N(0, std^2) to every coordinate, in the order of `exact`, each tensor in its dtype."""
+    values = list(exact.values())
+    together = torch.cat([value.detach().reshape(-1).double() for value in values]).cpu().numpy()
+    noised = torch.from_numpy(snapped_gaussian(together, std, noise))
+    parts = noised.split([value.numel() for value in values])
+    return {
+        name: part.reshape(value.shape).to(value)
+        for (name, value), part in zip(exact.items(), parts, strict=True)
+    }
