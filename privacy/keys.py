@@ -1,0 +1,128 @@
+"""Ed25519 keys: who signed an answer, a ledger entry, a plan or a release.
+
+A private key lies in a PEM file that only its owner can read. A public key travels as 64
+hexadecimal digits; people compare it by its fingerprint. What is signed for one purpose must not
+verify for another, so each caller puts its own prefix before the bytes that it signs.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+
+from fedloom.common.digest import sha256_hex
+from fedloom.common.errors import ConfigError
+
+__all__ = [
+    "PrivateKey",
+    "fingerprint",
+    "generate_key",
+    "load_private_key",
+    "public_key_hex",
+    "sign",
+    "verify",
+]
+
+PrivateKey = Ed25519PrivateKey
+
+
+def generate_key(path: Path) -> PrivateKey:
+    """Makes a key and writes it to a new file with mode 0600.
+
+    Raises:
+      ConfigError: the file exists (a key is never overwritten) or cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already; a key is never overwritten") from None
+    except OSError as error:
+        raise ConfigError(f"cannot write the key {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(pem)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return key
+
+
+def load_private_key(path: Path) -> PrivateKey:
+    """Reads a key that `generate_key` wrote.
+
+    Raises:
+      ConfigError: the file is missing, readable by others, or holds no Ed25519 key.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the key {path}: {error.strerror}; `fedloom site keygen` makes one"
+        ) from error
+    if mode & 0o077:
+        raise ConfigError(
+            f"the key {path} can be read by others (mode {mode:04o}); "
+            f"if nobody has seen it, run: chmod 600 {path}"
+        )
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path} does not hold an unencrypted private key in PEM form") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{path} holds a {type(key).__name__}; fedloom uses Ed25519 keys")
+    return key
+
+
+def public_key_hex(key: PrivateKey) -> str:
+    """Returns the public half of `key` as 64 hexadecimal digits."""
+    return key.public_key().public_bytes_raw().hex()
+
+
+def sign(key: PrivateKey, data: bytes) -> str:
+    """Signs `data`; the signature is 128 hexadecimal digits."""
+    return key.sign(data).hex()
+
+
+def verify(public_hex: str, data: bytes, signature_hex: str) -> bool:
+    """Tells whether `signature_hex` is the signature of `data` by the holder of `public_hex`.
+
+    Malformed keys and signatures are simply not valid.
+    """
+    try:
+        public_key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex))
+        public_key.verify(bytes.fromhex(signature_hex), data)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def fingerprint(public_hex: str) -> str:
+    """Returns a short name of a public key that people can compare.
+
+    Raises:
+      ConfigError: `public_hex` is not a public key of 64 hexadecimal digits.
+
+    >>> fingerprint("00" * 32)
+    '6668 7aad f862 bd77'
+    """
+    try:
+        raw = bytes.fromhex(public_hex)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise ConfigError("expected a public key of 64 hexadecimal digits")
+    short = sha256_hex(raw)[:16]
+    return " ".join(short[i : i + 4] for i in range(0, 16, 4))
