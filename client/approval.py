@@ -94,7 +94,14 @@ def differences(plan: Plan, earlier: Plan | None) -> list[str]:
 
 
 def approve(
-    home: Home, ledger: Ledger, plan: Plan, private_frame: pd.DataFrame, *, policy: Policy | None
+    home: Home,
+    ledger: Ledger,
+    plan: Plan,
+    private_frame: pd.DataFrame,
+    *,
+    policy: Policy | None,
+    where: str = "the table",
+    clamp: bool = False,
 ) -> None:
     """Freezes the records and signs the plan's digest into the ledger.
 
@@ -104,6 +111,8 @@ def approve(
       plan: the plan that the steward has read.
       private_frame: the site's records, with the schema's columns.
       policy: the site's own rules; None in a rehearsal.
+      where: name of the records' source, for messages.
+      clamp: accept records outside the schema; they are clamped or set aside.
 
     Raises:
       DataError: the records do not fit the schema; the message is for the steward alone.
@@ -113,9 +122,12 @@ def approve(
     verify_plan(plan, site=ledger.site, public_key=home.public_key())
     if policy is not None:
         policy.check(plan)
-    report = check(private_frame, plan.schema)
-    if report.problems:
-        raise DataError("; ".join(report.problems))
+    report = check(private_frame, plan.schema, where=where)
+    if report.problems and not clamp:
+        raise DataError(
+            "; ".join(report.problems) + "; or accept them as they are with --clamp, which clamps "
+            "numbers to the bounds and sets unknown values aside"
+        )
     commitment = freeze(home, plan, private_frame)
     write_private(home.plan_path(plan.digest()), canonical_json(plan.body))
     ledger.approve(

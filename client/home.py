@@ -2,7 +2,7 @@
 
     site.toml            where the records are, policy, device (written by the steward)
     key.pem              Ed25519 private key, mode 0600
-    exchange.pem         kept free for the keys of a secure sum
+    paused               while this file is there, the vault refuses every query
     ledger.db, .head     the ledger; see `fedloom.privacy.ledger`
     approved/            plans that the steward approved, by digest
     snapshots/           the records as codes, frozen at approval, mode 0600
@@ -92,6 +92,11 @@ class Home:
     def snapshots(self) -> Path:
         """Folder of frozen records."""
         return self.path / "snapshots"
+
+    @property
+    def paused_path(self) -> Path:
+        """While this file is there, the vault refuses every query."""
+        return self.path / "paused"
 
     def plan_path(self, plan: str) -> Path:
         """Where the approved plan of that digest lies."""

@@ -13,10 +13,10 @@ import numpy as np
 from fedloom.client.records import Records
 from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Request
+from fedloom.common.statistics import statistic
 from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.resolve import STATISTICS
 
 __all__ = ["answer_arrays", "check_arrays"]
 
@@ -69,8 +69,8 @@ def answer_arrays(
 
 def _statistic(plan: Plan, records: Records, noise: NoiseSource) -> Arrays:
     settings = plan.statistics
-    statistic = STATISTICS[settings["kind"]](plan.encoding)
-    total = statistic.sum(records.feature_codes, records.classes)
+    measured = statistic(settings["kind"], plan.encoding)
+    total = measured.sum(records.feature_codes, records.classes)
     noised = noisy_sum(
         total,
         l2_norm=settings["l2_norm"],

@@ -182,10 +182,10 @@ class Vault:
         return Answer(header={"arrays_digest": arrays_digest(arrays)}, arrays=arrays).pack()
 
     def _approved(self, request: Request) -> tuple[Plan, Records]:
-        if self._ledger.is_paused:
-            raise _Refusal("not-approved")
+        # A steward's decision takes effect at once, also while this process holds the ledger.
+        self.record_decisions()
         approval = self._ledger.approval(request.plan)
-        if approval is None:
+        if self._ledger.is_paused or approval is None:
             raise _Refusal("not-approved")
         if request.plan not in self._plans:
             plan = Plan.load(self._home.plan_path(request.plan))
@@ -197,6 +197,18 @@ class Vault:
         if request.study != plan.study_digest or not request.run:
             raise _Refusal("outside-plan")
         return plan, records
+
+    def record_decisions(self) -> None:
+        """Writes into the ledger what the steward decided by file while the vault ran."""
+        paused = self._home.paused_path.exists()
+        if paused and not self._ledger.is_paused:
+            self._ledger.pause()
+        elif not paused and self._ledger.is_paused:
+            self._ledger.resume()
+        for plan in self._ledger.approved_plans():
+            if not self._home.plan_path(plan).exists():
+                self._ledger.revoke(plan)
+                self._plans.pop(plan, None)
 
     def _asked(self, plan: Plan, request: Request) -> RoundQuery:
         names = {site.name for site in plan.sites}

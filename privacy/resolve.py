@@ -12,7 +12,6 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,14 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models.defaults import model_defaults, training_defaults
 from fedloom.common.schema import Schema
-from fedloom.common.statistics import OneWay, Pairwise
+from fedloom.common.statistics import statistic
 from fedloom.common.study import Study
 from fedloom.privacy.accounting import calibrate, gaussian, subsampled
 from fedloom.privacy.plan import PLAN_FORMAT, Plan, price_of
 from fedloom.privacy.plan_size import check_size
 
-__all__ = ["STATISTICS", "resolve_plan"]
+__all__ = ["resolve_plan"]
 
-STATISTICS: dict[str, Callable[[Encoding], OneWay | Pairwise]] = {
-    "oneway": OneWay,
-    "pairwise": Pairwise,
-}
 _STATISTICS_SHARE = 0.05
 _TIMEOUT_S = 3600.0
 _SIGNIFICANT_DIGITS = 5
@@ -126,10 +121,6 @@ def _statistics(study: Study, encoding: Encoding) -> dict[str, Any]:
         "share": 1.0 if alone else _STATISTICS_SHARE,
     }
     merged = _merge(defaults, study.statistics, "[statistics]")
-    if merged["kind"] not in STATISTICS:
-        raise StudyError(
-            f"[statistics] kind = {merged['kind']!r}; choose one of {', '.join(STATISTICS)}"
-        )
     if alone:
         if merged != defaults:
             raise StudyError(
@@ -137,8 +128,8 @@ def _statistics(study: Study, encoding: Encoding) -> dict[str, Any]:
             )
     elif not 0.0 < merged["share"] < 1.0:
         raise StudyError("[statistics] share must lie between 0 and 1: training needs the rest")
-    statistic = STATISTICS[merged["kind"]](encoding)
-    return {**merged, "l2_norm": statistic.l2_norm, "length": statistic.length}
+    measured = statistic(merged["kind"], encoding)
+    return {**merged, "l2_norm": measured.l2_norm, "length": measured.length}
 
 
 def _training(study: Study, kind: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:

@@ -1,0 +1,101 @@
+"""`site.toml`: what a steward writes about one institution.
+
+    [site]
+    name = "seattle"             # the name in studies
+    device = "auto"              # cpu, cuda, cuda:1 or auto
+
+    [source]                     # where the records are; see `fedloom.client.sources.config`
+    path = "records.csv"
+
+    [policy]                     # the institution's own limits, for the records' whole life
+    epsilon = 3.0
+    delta = 1e-5
+    models = ["vae", "mixture"]  # optional: models that may be trained
+    min_sites = 3                # optional: smallest number of sites of a study
+    columns = ["age", "sex"]     # optional: the only columns that may be used
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedloom.client.sources import SourceConfig
+from fedloom.common.errors import ConfigError
+from fedloom.privacy.policy import Policy
+
+__all__ = ["SiteConfig", "template"]
+
+_DEVICE = re.compile(r"(cpu|auto|cuda(:\d+)?)\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteConfig:
+    """A site's name, device, records and rules."""
+
+    name: str
+    device: str
+    source: SourceConfig
+    policy: Policy
+
+    @classmethod
+    def load(cls, path: Path) -> SiteConfig:
+        """Reads a `site.toml`.
+
+        Raises:
+          ConfigError: the file is missing, a section or key is missing, unknown or wrong.
+        """
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{path}: no such file; `fedloom site init` writes one to begin with"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not a TOML file: {error}") from error
+        unknown = sorted(set(raw) - {"site", "source", "policy"})
+        if unknown:
+            raise ConfigError(
+                f"{path}: unknown section [{unknown[0]}]; known are [site], [source], [policy]"
+            )
+        for section in ("site", "source", "policy"):
+            if not isinstance(raw.get(section), dict):
+                raise ConfigError(f"{path}: needs a section [{section}]")
+        site = raw["site"]
+        unknown = sorted(set(site) - {"name", "device"})
+        if unknown:
+            raise ConfigError(f"{path}: [site] has the unknown key {unknown[0]!r}")
+        name, device = site.get("name"), site.get("device", "cpu")
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"{path}: [site] needs name, the site's name in studies")
+        if not isinstance(device, str) or not _DEVICE.match(device):
+            raise ConfigError(f"{path}: [site] device = {device!r}; say cpu, cuda, cuda:1 or auto")
+        return cls(
+            name=name,
+            device=device,
+            source=SourceConfig.from_dict(raw["source"], path.parent),
+            policy=Policy.from_dict(raw["policy"]),
+        )
+
+
+def template(*, name: str, source: str, epsilon: float, delta: float) -> str:
+    """Returns the text of a first `site.toml`; `source` is the body of its [source] section."""
+    return f"""\
+[site]
+name = "{name}"
+device = "cpu"            # cpu, cuda, cuda:1 or auto
+
+[source]
+{source}
+
+[policy]
+# The largest privacy loss for these records in their whole lifetime, over all studies together.
+# The ledger holds these two numbers from its first entry; changing them here cannot raise them.
+epsilon = {epsilon!r}
+delta = {delta!r}
+# models = ["vae", "mixture"]   # models that may be trained; all by default
+# min_sites = 3                 # smallest number of sites of a study
+# columns = ["age", "sex"]      # the only columns that may be used
+"""

@@ -1,0 +1,175 @@
+"""fedloom from Python: the same work as the command line, for notebooks.
+
+    import fedloom
+
+    run = fedloom.simulate("study.toml", {"north": "north.csv", "south": south_frame})
+    run.sample(1000, where={"visited": "yes"})
+    run.release("release")
+    fedloom.verify("release")
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fedloom.common.schema import Schema
+from fedloom.common.study import Study, load_study
+from fedloom.privacy.plan import Plan
+
+if TYPE_CHECKING:
+    from fedloom.privacy.verify import Verification
+
+__all__ = ["Run", "simulate", "verify"]
+
+
+class Run:
+    """A finished run: what it cost, samples, a release.
+
+    Args:
+      path: the run's folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        from fedloom.server.run_folder import RunFolder
+
+        self._folder = RunFolder.open(Path(path))
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._folder.path
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was carried out."""
+        return self._folder.plan()
+
+    @property
+    def epsilon(self) -> float:
+        """What the whole plan costs one unit at one site, by PLD, at the study's delta."""
+        return float(self.plan.body["price"]["epsilon"])
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """One row a round: post-processing of noised answers."""
+        return pd.DataFrame(self._folder.metrics())
+
+    def sample(
+        self, rows: int, *, where: Mapping[str, Any] | None = None, seed: int | None = None
+    ) -> pd.DataFrame:
+        """Draws synthetic records; free of charge, however many.
+
+        Args:
+          rows: number of records.
+          where: a condition on the label column, such as `{"visited": "yes"}`.
+          seed: makes the draw repeatable; None draws afresh.
+
+        Returns:
+          A table with the schema's columns, types and order.
+
+        Raises:
+          ConfigError: the run has no generator yet, or the condition cannot be met.
+        """
+        from fedloom.common.sampling import sample
+
+        plan = self.plan
+        return sample(
+            self._folder.generator(), plan.schema, plan.target, rows, where=where, seed=seed
+        )
+
+    def release(self, out: str | Path) -> Path:
+        """Builds the signed release of this run in the folder `out` and returns its path.
+
+        Raises:
+          ConfigError: the run is not done, or `out` exists.
+        """
+        from fedloom.privacy.release import build_release
+
+        return build_release(self.path, Path(out))
+
+
+def simulate(
+    study: str | Path | Study,
+    sites: Mapping[str, str | Path | pd.DataFrame],
+    *,
+    schema: Schema | None = None,
+    out: str | Path | None = None,
+    homes: Mapping[str, str | Path] | None = None,
+    limit: float | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    clamp: bool = False,
+    insecure_seed: int | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+) -> Run:
+    """Runs a study on this machine, in one process, with the real vaults and ledgers.
+
+    Every site gets a home of its own that this function makes and approves in; such a ledger is
+    a rehearsal and says so. A home that was made otherwise must hold its steward's approval.
+
+    Guarantee: what `out` holds beside `sites/` is (epsilon, delta)-DP for the study's unit, under
+    adding or removing one unit, provided that the homes stay private.
+
+    Args:
+      study: path of a `study.toml`, or a study (then with `schema`).
+      sites: private records by site: a table, or the path of a CSV or Parquet file.
+      schema: the study's schema; only with a study that is not a path.
+      out: the run's folder; by default a new one in the system's folder for temporary files.
+      homes: homes that live on beyond this run, by site.
+      limit: lifetime epsilon of the homes that are made; by default the study's epsilon.
+      resume: go on with the run in `out`.
+      device: where torch computes: "cpu", "cuda", "cuda:1" or "auto".
+      clamp: accept records outside the schema: numbers are clamped to the bounds, unknown
+        categories and unreadable values are set aside as "other".
+      insecure_seed: makes noise repeatable for tests; voids privacy and is stamped into ledgers.
+      on_event: told of progress.
+
+    Returns:
+      The finished run.
+
+    Raises:
+      ConfigError: study, schema or records cannot be used.
+      RefusedError: a ledger or policy refuses.
+      IncompleteError: the run stopped before its end and can be resumed.
+    """
+    from fedloom.simulation import prepare, run_prepared
+
+    if isinstance(study, Study):
+        if schema is None:
+            raise TypeError("a study that is not a path needs its schema")
+        loaded = (study, schema)
+    else:
+        loaded = load_study(Path(study))
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="fedloom-run-"))
+    prepared = prepare(
+        *loaded,
+        sites,
+        out=folder,
+        homes={name: Path(path) for name, path in (homes or {}).items()},
+        limit=limit,
+        resume=resume,
+        clamp=clamp,
+        insecure_seed=insecure_seed,
+    )
+    run_prepared(prepared, device=device, insecure_seed=insecure_seed, on_event=on_event)
+    return Run(folder)
+
+
+def verify(release: str | Path, *, key: str | None = None) -> Verification:
+    """Checks a release offline: hashes, signatures, ledger extracts, and epsilon from events.
+
+    Args:
+      release: the release's folder.
+      key: the publisher's public key; without it the signer is not checked.
+
+    Raises:
+      ReleaseError: something is not what it claims to be.
+    """
+    from fedloom.privacy.verify import verify_release
+
+    return verify_release(Path(release), key)

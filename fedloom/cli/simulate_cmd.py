@@ -1,0 +1,89 @@
+"""`fedloom simulate`: a whole federation on this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from fedloom.cli.pairs import name_value_pairs
+from fedloom.cli.progress import RunProgress
+
+__all__ = ["simulate"]
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--site", "sites", multiple=True, metavar="NAME=DATA", help="records of a site")
+@click.option("--home", "homes", multiple=True, metavar="NAME=DIR", help="a home that lives on")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="the run's folder")
+@click.option("--resume", is_flag=True, help="go on with an interrupted run")
+@click.option("--limit", type=float, help="lifetime epsilon of the homes made here")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or auto")
+@click.option(
+    "--clamp",
+    is_flag=True,
+    help="accept records outside the schema: numbers are clamped, unknown categories set aside",
+)
+@click.option("--insecure-seed", type=int, hidden=True)
+@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
+def simulate(
+    study: Path,
+    sites: tuple[str, ...],
+    homes: tuple[str, ...],
+    out: Path,
+    resume: bool,
+    limit: float | None,
+    device: str,
+    clamp: bool,
+    insecure_seed: int | None,
+    as_json: bool,
+) -> None:
+    """Run STUDY with all its sites on this machine, in one process.
+
+    Each site has its own home, ledger and vault, as in a deployment. Homes made here are
+    rehearsals: they are approved without asking, and say so.
+    """
+    from fedloom.common.study import load_study
+    from fedloom.simulation import prepare, run_prepared
+
+    started = time.monotonic()
+    agreed, schema = load_study(study)
+    with RunProgress(quiet=as_json) as progress:
+        folder = prepare(
+            agreed,
+            schema,
+            name_value_pairs(sites, "--site"),
+            out=out,
+            homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
+            limit=limit,
+            resume=resume,
+            clamp=clamp,
+            insecure_seed=insecure_seed,
+        )
+        plan = folder.plan()
+        progress.plan(plan)
+        run_prepared(folder, device=device, insecure_seed=insecure_seed, on_event=progress)
+    price = plan.body["price"]
+    result = {
+        "run": str(out),
+        "state": folder.state()["state"],
+        "study": plan.study_digest,
+        "plan": plan.digest(),
+        "epsilon": price["epsilon"],
+        "epsilon_rdp": price["epsilon_rdp"],
+        "delta": plan.delta,
+        "sites": [site.name for site in plan.sites],
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(
+        f"done in {result['seconds']} s: epsilon {price['epsilon']:.4g} at delta {plan.delta:g} "
+        f"for one {plan.body['privacy']['unit']} at each of {len(plan.sites)} sites\n"
+        f"samples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
+        f"release:  fedloom release build {out} --out release"
+    )

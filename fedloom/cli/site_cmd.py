@@ -1,0 +1,200 @@
+"""`fedloom site`: a steward's commands in a site's home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
+
+if TYPE_CHECKING:
+    from fedloom.client.home import Home
+    from fedloom.privacy.plan import Plan
+
+__all__ = ["site"]
+
+_home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=Path("."),
+    show_default="this folder",
+    help="the site's home",
+)
+
+
+@click.group()
+def site() -> None:
+    """Run an institution's site: key, policy, approvals, vault."""
+
+
+@site.command()
+@_home_option
+@click.option("--name", required=True, help="the site's name in studies")
+@click.option("--epsilon", type=float, required=True, help="limit for the records' lifetime")
+@click.option("--delta", type=float, default=1e-5, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), help="a CSV or Parquet file")
+@click.option("--url", help="a database, as SQLAlchemy writes it")
+@click.option("--query", help="the SELECT that gives the records")
+def init(
+    home: Path,
+    name: str,
+    epsilon: float,
+    delta: float,
+    data: Path | None,
+    url: str | None,
+    query: str | None,
+) -> None:
+    """Make a home: key, ledger and a first site.toml."""
+    import json
+
+    from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig, template
+    from fedloom.privacy.ledger import Ledger
+
+    if (data is None) == (url is None):
+        raise ConfigError("say where the records are: either --data FILE or --url URL --query SQL")
+    if data is not None:
+        source = f"path = {json.dumps(str(data.resolve()))}"
+    else:
+        source = f"url = {json.dumps(url)}\nquery = {json.dumps(query or '')}"
+    made = Home(home)
+    if made.ledger_path.exists():
+        raise ConfigError(f"{home} has a ledger already; a home is made once")
+    if not made.exists():
+        made = Home.create(home)
+    if not made.config_path.exists():
+        text = template(name=name, source=source, epsilon=epsilon, delta=delta)
+        made.config_path.write_text(text, encoding="utf-8")
+    SiteConfig.load(made.config_path)
+    Ledger.create(
+        made.path,
+        private_key=made.private_key(),
+        site=name,
+        epsilon_limit=epsilon,
+        delta_limit=delta,
+    ).close()
+    click.echo(f"made {home}: site {name!r}, lifetime limit epsilon {epsilon:g} at delta {delta:g}")
+    click.echo(f'key for the study:  key = "{made.public_key()}"')
+    click.echo(f"next: read and complete {made.config_path}")
+
+
+@site.command()
+@_home_option
+def keygen(home: Path) -> None:
+    """Print the site's public key; make the key if there is none."""
+    from fedloom.client.home import Home
+
+    made = Home(home)
+    if not made.exists():
+        made = Home.create(home)
+    click.echo(made.public_key())
+
+
+@site.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@_home_option
+def plan(study: Path, home: Path) -> None:
+    """Say what STUDY would take from this site and cost it; nothing is signed."""
+    _explain(study, home)
+
+
+@site.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@_home_option
+@click.option("--yes", is_flag=True, help="sign without asking")
+@click.option("--clamp", is_flag=True, help="accept records outside the schema; they are clamped")
+def approve(study: Path, home: Path, yes: bool, clamp: bool) -> None:
+    """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger."""
+    from fedloom.client import approval
+    from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig
+    from fedloom.client.sources import load_table
+    from fedloom.privacy.ledger import Ledger
+
+    opened = Home.open(home)
+    config = SiteConfig.load(opened.config_path)
+    agreed = _explain(study, home)
+    if not yes and not click.confirm("Approve this plan?"):
+        raise NotApprovedError("not approved; nothing was signed")
+    with Ledger.open(opened.path, opened.private_key()) as ledger:
+        approval.approve(
+            opened,
+            ledger,
+            agreed,
+            load_table(config.source, agreed.schema),
+            policy=config.policy,
+            where=str(config.source.path or config.source.url),
+            clamp=clamp,
+        )
+    click.echo(f"approved {agreed.digest()}")
+
+
+@site.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@_home_option
+def revoke(study: Path, home: Path) -> None:
+    """Withdraw the approval of STUDY; what was answered stays charged."""
+    from fedloom.client import approval
+    from fedloom.client.home import Home
+    from fedloom.privacy.ledger import read_ledger
+
+    opened = Home.open(home)
+    agreed = approval.load_plan_or_study(study)
+    digest = agreed.digest()
+    if digest not in {entry for entry in read_ledger(opened.path).approved_plans()}:
+        raise NotApprovedError(f"{digest} is not approved in {home}")
+    opened.plan_path(digest).unlink(missing_ok=True)
+    opened.snapshot_path(digest).unlink(missing_ok=True)
+    _record(opened)
+    click.echo(f"revoked {digest}; its frozen records are deleted")
+
+
+@site.command()
+@_home_option
+@click.option("--off", is_flag=True, help="answer again")
+def pause(home: Path, off: bool) -> None:
+    """Have the vault refuse every query until `pause --off`."""
+    from fedloom.client.home import Home
+
+    opened = Home.open(home)
+    if off:
+        opened.paused_path.unlink(missing_ok=True)
+    else:
+        opened.paused_path.touch(mode=0o600)
+    _record(opened)
+    click.echo("the site answers" if off else "the site is paused")
+
+
+def _record(home: Home) -> None:
+    """Has the decision written into the ledger: by a vault opened here, or by the running one."""
+    from fedloom.client.vault import Vault
+
+    try:
+        with Vault(home) as vault:
+            vault.record_decisions()
+    except HomeInUseError:
+        click.echo("the running vault obeys at once and records it at its next message")
+
+
+def _explain(study: Path, home: Path) -> Plan:
+    from fedloom.client import approval
+    from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig
+    from fedloom.privacy.plan_size import warnings
+
+    opened = Home.open(home)
+    config = SiteConfig.load(opened.config_path)
+    agreed = approval.load_plan_or_study(study)
+    approval.verify_plan(agreed, site=config.name, public_key=opened.public_key())
+    config.policy.check(agreed)
+    for line in approval.in_plain_words(agreed, site=config.name):
+        click.echo(line)
+    click.echo("Compared with the study approved last:")
+    for line in approval.differences(agreed, approval.last_approved(opened)):
+        click.echo(f"  {line}")
+    for warning in warnings(agreed):
+        click.echo(f"Warning: {warning}")
+    click.echo(f"Plan digest: {agreed.digest()}")
+    return agreed

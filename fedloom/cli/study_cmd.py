@@ -1,0 +1,108 @@
+"""`fedloom study`: a study's plan and price before anything is spent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["study"]
+
+
+@click.group()
+def study() -> None:
+    """Check a study: digest, plan, noise, price."""
+
+
+@study.command()
+@click.argument("path", metavar="STUDY", type=click.Path(path_type=Path))
+@click.option("--resolved", is_flag=True, help="print the whole plan as JSON")
+@click.option("--out", type=click.Path(path_type=Path), help="write the plan to this file")
+@click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
+def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
+    """Resolve STUDY and show digest, plan, noise, price and expected time."""
+    import fedloom
+    from fedloom.common.study import load_study
+    from fedloom.privacy.plan_size import expected_seconds, warnings
+    from fedloom.privacy.resolve import resolve_plan
+
+    agreed, schema = load_study(path)
+    plan = resolve_plan(agreed, schema, version=fedloom.__version__)
+    if out is not None:
+        plan.save(out)
+    if resolved:
+        click.echo(json.dumps(plan.body, indent=2, sort_keys=True))
+        return
+    without_key = [site.name for site in plan.sites if site.key is None]
+    training = plan.training
+    summary: dict[str, Any] = {
+        "study": plan.name,
+        "study_digest": plan.study_digest,
+        "plan_digest": plan.digest(),
+        "schema_digest": plan.body["schema_digest"],
+        "sites": [site.name for site in plan.sites],
+        "sites_without_key": without_key,
+        "answers_per_site": len(plan.rounds),
+        "model": plan.model["kind"],
+        "noise_multiplier_statistics": plan.statistics["noise_multiplier"],
+        "noise_multiplier_training": None if training is None else training["noise_multiplier"],
+        "epsilon": plan.body["price"]["epsilon"],
+        "epsilon_rdp": plan.body["price"]["epsilon_rdp"],
+        "delta": plan.delta,
+        "expected_seconds": expected_seconds(plan),
+        "warnings": warnings(plan),
+    }
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    names = ", ".join(summary["sites"])
+    rows = [
+        ("study", f"{plan.name} ({plan.model['kind']}), {len(plan.sites)} sites: {names}"),
+        ("study digest", plan.study_digest),
+        ("plan digest", f"{plan.digest()}  (what stewards sign)"),
+        ("answers", f"{len(plan.rounds)} from each site: {_rounds(plan)}"),
+        ("noise", _noise(plan)),
+        (
+            "price",
+            f"epsilon {summary['epsilon']:.4g} of {plan.epsilon:g} at delta {plan.delta:g} by PLD "
+            f"({summary['epsilon_rdp']:.4g} by RDP), for one record at one site, towards everybody",
+        ),
+        ("time", f"about {summary['expected_seconds']:.0f} s in one process on two cores"),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table)
+    if without_key:
+        click.echo(
+            f"The plan digest is not final: {', '.join(without_key)} gave no key yet "
+            "(`fedloom site keygen` prints it; `simulate` makes its own)."
+        )
+    for warning in summary["warnings"]:
+        click.echo(f"Warning: {warning}")
+
+
+def _rounds(plan: Any) -> str:
+    training = plan.training
+    first = f"1 of {plan.statistics['kind']} counts"
+    if training is None:
+        return first
+    what = "weights" if training["query"] == "train" else "gradient sums"
+    return f"{first}, {training['num_rounds']} of {what} ({training['local_steps']} steps each)"
+
+
+def _noise(plan: Any) -> str:
+    text = f"multiplier {plan.statistics['noise_multiplier']:g} on the counts"
+    training = plan.training
+    if training is not None:
+        text += (
+            f", {training['noise_multiplier']:g} on gradients clipped at "
+            f"{training['max_grad_norm']:g}, sampling rate {training['sample_rate']:g}"
+        )
+    return text

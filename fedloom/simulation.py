@@ -1,0 +1,185 @@
+"""A whole federation in one process: real homes, ledgers, vaults, ServerApp and ClientApp.
+
+Everything but the network is what a deployment runs. Setting up is repeatable: whatever an
+interrupted simulation had made is found again, and only what is missing is made.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import fedloom
+from fedloom.client.approval import approve
+from fedloom.client.home import Home
+from fedloom.client.sources import load_table
+from fedloom.client.vault import Vault
+from fedloom.common.errors import ConfigError, StudyError
+from fedloom.common.schema import Schema
+from fedloom.common.study import Study
+from fedloom.privacy.ledger import Ledger
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import resolve_plan
+from fedloom.server.run_folder import RunFolder
+
+__all__ = ["prepare", "run_prepared", "torch_device"]
+
+PrivateTable = str | Path | pd.DataFrame
+
+
+def torch_device(name: str) -> str:
+    """Returns the torch device that `name` stands for; "auto" takes a GPU where there is one."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def run_prepared(
+    folder: RunFolder,
+    *,
+    device: str = "cpu",
+    insecure_seed: int | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """Opens the vaults of a prepared run and carries it to its end; see `fedloom.simulate`."""
+    if folder.done():
+        return
+    from fedloom.server.coordinate import coordinate
+    from fedloom.server.grids.in_process import in_process_link
+
+    vaults: dict[str, Vault] = {}
+    try:
+        for number, (name, path) in enumerate(_homes_of(folder).items()):
+            seed = None if insecure_seed is None else insecure_seed + number
+            vaults[name] = Vault(
+                Home.open(path), device=torch_device(device), insecure_seed=seed
+            )
+        coordinate(folder.path, in_process_link(vaults), on_event=on_event)
+    finally:
+        for vault in vaults.values():
+            vault.close()
+
+
+def prepare(
+    study: Study,
+    schema: Schema,
+    sites: Mapping[str, PrivateTable],
+    *,
+    out: Path,
+    homes: Mapping[str, Path],
+    limit: float | None = None,
+    resume: bool = False,
+    clamp: bool = False,
+    insecure_seed: int | None = None,
+) -> RunFolder:
+    """Makes the homes, the plan, the approvals and the run folder, as far as they are missing.
+
+    See `fedloom.simulate` for the arguments; `clamp` accepts records outside the schema.
+
+    Raises:
+      ConfigError: sites and study do not fit, or `out` holds another run.
+    """
+    names = [site.name for site in study.sites]
+    _check_names(names, {*sites, *homes})
+    folder = RunFolder(out)
+    if folder.exists():
+        if not resume:
+            raise ConfigError(
+                f"{out} holds a run already; go on with it by --resume, or choose another --out"
+            )
+        _check_same_study(study, folder)
+    paths = {name: homes.get(name, out / "sites" / name) for name in names}
+    missing = [name for name in names if name not in sites and not Home(paths[name]).exists()]
+    if missing:
+        raise ConfigError(
+            f"no records were given for {missing[0]!r}; add --site {missing[0]}=FILE"
+        )
+    keys = {
+        name: _home(name, path, study, limit, insecure_seed is not None).public_key()
+        for name, path in paths.items()
+    }
+    plan = (
+        folder.plan()
+        if folder.exists()
+        else resolve_plan(study.with_keys(keys), schema, version=fedloom.__version__)
+    )
+    for name, path in paths.items():
+        _approve_where_made(name, path, plan, sites.get(name), clamp)
+    if not folder.exists():
+        folder = RunFolder.create(
+            out,
+            plan,
+            run=secrets.token_hex(8),
+            details={
+                "mode": "simulation",
+                "homes": {name: str(path.resolve()) for name, path in paths.items()},
+            },
+        )
+    return folder
+
+
+def _check_names(names: list[str], given: set[str]) -> None:
+    unknown = sorted(given - set(names))
+    if unknown:
+        raise ConfigError(
+            f"the study has no site {unknown[0]!r}; its sites are {', '.join(names)}"
+        )
+
+
+def _check_same_study(study: Study, folder: RunFolder) -> None:
+    plan = folder.plan()
+    keys = {site.name: site.key for site in plan.sites if site.key is not None}
+    same_sites = set(keys) == {site.name for site in study.sites}
+    if not same_sites or study.with_keys(keys).digest() != plan.study_digest:
+        raise StudyError(
+            f"the study changed since the run in {folder.path} was approved; restore the study "
+            "to resume, or begin a new run, which needs room in the sites' budgets"
+        )
+
+
+def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bool) -> Home:
+    home = Home(path)
+    if not home.exists():
+        home = Home.create(path)
+    if not home.ledger_path.exists():
+        if home.config_path.exists():
+            raise ConfigError(
+                f"{path}: the steward's home has no ledger yet; run `fedloom site init` there"
+            )
+        Ledger.create(
+            home.path,
+            private_key=home.private_key(),
+            site=name,
+            epsilon_limit=study.epsilon if limit is None else limit,
+            delta_limit=study.delta,
+            rehearsal=True,
+            insecure_noise=insecure,
+        ).close()
+    return home
+
+
+def _approve_where_made(
+    name: str, path: Path, plan: Plan, private_table: PrivateTable | None, clamp: bool
+) -> None:
+    """Approves in a home that a simulation made; a steward's home needs its steward."""
+    home = Home.open(path)
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        if ledger.site != name:
+            raise ConfigError(f"{path} is the home of {ledger.site!r}, not of {name!r}")
+        if not ledger.rehearsal or ledger.approval(plan.digest()) is not None:
+            return
+        if private_table is None:
+            raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
+        where = f"the table of {name}" if isinstance(private_table, pd.DataFrame) else str(private_table)
+        frame = load_table(private_table, plan.schema)
+        approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
+
+
+def _homes_of(folder: RunFolder) -> dict[str, Path]:
+    return {name: Path(path) for name, path in folder.state()["homes"].items()}
