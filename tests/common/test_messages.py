@@ -1,0 +1,84 @@
+"""Requests and answers as bytes: round trips, what the digest covers, hostile bytes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedloom.common.errors import ConfigError
+from fedloom.common.messages import Answer, Request, arrays_digest, from_record, to_record
+
+ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "empty": np.zeros((0, 4))}
+REQUEST = Request(
+    query="train",
+    study="s" * 64,
+    plan="p" * 64,
+    run="r",
+    round=3,
+    attempt=1,
+    params={"sample_rate": 0.1, "local_steps": 5},
+    roster=("a", "b"),
+    arrays=ARRAYS,
+    nonce="n1",
+)
+
+
+def test_a_request_survives_its_bytes():
+    again = Request.unpack(REQUEST.pack())
+    assert again.digest() == REQUEST.digest()
+    assert again.params == REQUEST.params and again.roster == REQUEST.roster
+    assert arrays_digest(again.arrays) == arrays_digest(ARRAYS)
+    assert again.pack() == REQUEST.pack()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"query": "gradient"},
+        {"study": "x"},
+        {"plan": "x"},
+        {"run": "x"},
+        {"round": 4},
+        {"attempt": 2},
+        {"params": {"sample_rate": 0.2, "local_steps": 5}},
+        {"roster": ("a",)},
+        {"arrays": {"w": ARRAYS["w"] + 1, "empty": ARRAYS["empty"]}},
+        {"arrays": {"v": ARRAYS["w"], "empty": ARRAYS["empty"]}},
+        {"arrays": {"w": ARRAYS["w"].astype(np.float64), "empty": ARRAYS["empty"]}},
+    ],
+)
+def test_the_digest_covers_all_that_the_answer_depends_on(change):
+    assert dataclasses.replace(REQUEST, **change).digest() != REQUEST.digest()
+
+
+@pytest.mark.parametrize("change", [{"nonce": "n2"}, {"finish": True}])
+def test_the_digest_leaves_out_freshness(change):
+    assert dataclasses.replace(REQUEST, **change).digest() == REQUEST.digest()
+
+
+@given(st.binary(max_size=200))
+def test_hostile_bytes_are_an_error_of_ours(data):
+    for kind in (Request, Answer):
+        with pytest.raises(ConfigError):
+            kind.unpack(data)
+
+
+@pytest.mark.parametrize("field, value", [("round", -1), ("round", True), ("attempt", 2**31)])
+def test_fields_out_of_range_are_refused(field, value):
+    packed = dataclasses.replace(REQUEST, **{field: value}).pack()
+    with pytest.raises(ConfigError):
+        Request.unpack(packed)
+
+
+def test_an_answer_whose_arrays_were_exchanged_is_refused():
+    header = {"site": "a", "status": "ok", "arrays_digest": arrays_digest(ARRAYS)}
+    assert Answer.unpack(Answer(header=header, arrays=ARRAYS).pack()).ok
+    forged = Answer(header=header, arrays={**ARRAYS, "w": ARRAYS["w"] * 2})
+    with pytest.raises(ConfigError):
+        Answer.unpack(forged.pack())
+
+
+def test_flower_carries_the_very_bytes():
+    assert from_record(to_record(REQUEST.pack())) == REQUEST.pack()
