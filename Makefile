@@ -1,0 +1,71 @@
+# `make demo` and `make test` need Python 3.11 or newer and make; both set up .venv themselves.
+# Another interpreter: `make PYTHON=python3.12 test`. Start over: `make clean`.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo-release
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint format types doctor clean
+
+help:
+	@echo "make demo    set up .venv, run the main job on real data, say where the release lies"
+	@echo "make test    set up .venv, run all tests (quick ones first, then the long ones)"
+	@echo "make quick   set up .venv, run the quick tests alone"
+	@echo "make lint    style and the import law"
+	@echo "make types   mypy --strict"
+	@echo "make format  put the source in the house style"
+	@echo "make doctor  say whether this machine has what fedloom needs"
+	@echo "make clean   remove .venv and what tests left behind"
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "No $(PYTHON) here. Install Python 3.11 or newer, or say make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamps are older than pyproject.toml when a dependency may have changed.
+$(VENV)/.train: pyproject.toml | $(BIN)/python
+	@echo "Installing fedloom with torch, opacus and flwr into .venv: minutes, about 2 GB of disk"
+	@$(BIN)/python -m pip install --quiet --editable ".[train]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.train
+	@echo "Installing what tests and linters need into .venv"
+	@$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
+	@touch $@
+
+demo: $(VENV)/.train
+	@$(BIN)/fedloom demo --out $(OUT)
+
+doctor: $(VENV)/.train
+	@$(BIN)/fedloom doctor
+
+test: $(VENV)/.dev
+	@PYTHON=$(BIN)/python .ci/groups
+
+quick: $(VENV)/.dev
+	@PYTHON=$(BIN)/python .ci/groups quick
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest -q tests/test_layers.py tests/test_repository.py
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# The link lets mypy see the four folders under the name that they have when installed.
+types: $(VENV)/.dev
+	@mkdir -p .typing
+	@ln -sfn .. .typing/fedloom
+	@MYPYPATH=.typing $(BIN)/mypy -p fedloom.common -p fedloom.privacy -p fedloom.client -p fedloom.server
+	@$(BIN)/mypy fedloom
+
+clean:
+	rm -rf $(VENV) .typing .test-results .pytest_cache .ruff_cache .mypy_cache .hypothesis
