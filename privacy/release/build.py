@@ -1,0 +1,176 @@
+"""Builds a release from a finished run: post-processing from beginning to end.
+
+The folder is made beside its place, its manifest is written last, the whole is verified as a
+consumer would, and only then renamed: a release is complete or absent.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fedloom
+from fedloom.common.digest import canonical_json
+from fedloom.common.errors import ConfigError
+from fedloom.common.sampling import sample
+from fedloom.privacy.keys import fingerprint, load_private_key, public_key_hex
+from fedloom.privacy.release.account import SiteAccount, account_of
+from fedloom.privacy.release.codebook import codebook, codebook_text
+from fedloom.privacy.release.data import CSV, PARQUET, write_table
+from fedloom.privacy.release.documents import Facts, datasheet_text, licence_text, readme_text
+from fedloom.privacy.release.manifest import write_manifest
+from fedloom.privacy.release.run_files import FinishedRun
+from fedloom.privacy.release.statement import make_statement
+from fedloom.privacy.report.html import render_report
+from fedloom.privacy.verify import verify_release
+
+__all__ = ["build_release", "default_rows"]
+
+_RELEASE_VERSION = "1"
+_PACKAGES = ("numpy", "pandas", "pyarrow", "dp-accounting", "cryptography", "torch")
+
+
+def default_rows(total: float) -> int:
+    """Rounds a noisy number of records to two significant digits; at least 1.
+
+    >>> default_rows(5638.4), default_rows(0.2)
+    (5600, 1)
+    """
+    digits = max(int(math.floor(math.log10(max(total, 1.0)))) - 1, 0)
+    return max(int(round(total / 10**digits)) * 10**digits, 1)
+
+
+def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
+    """Builds, signs and verifies the release of a finished run.
+
+    Guarantee: everything in it is post-processing of the sites' noised answers, together with
+    public values and the sites' signed ledger extracts; building it costs no privacy.
+
+    Args:
+      run_dir: folder of a finished run.
+      out: folder to make; it must not exist.
+      seed: of the draw of rows; None draws afresh.
+
+    Returns:
+      `out`.
+
+    Raises:
+      ConfigError: the run is not done, or `out` exists.
+      VerificationError: an extract or the plan is not what it claims to be.
+    """
+    out = Path(out)
+    if out.exists():
+        raise ConfigError(f"{out} exists; a release never changes, choose another folder")
+    run = FinishedRun.load(Path(run_dir))
+    accounts = {
+        name: account_of(extract, run.plan, name) for name, extract in run.extracts.items()
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+    partial.mkdir()
+    try:
+        _fill(partial, run, accounts, seed)
+        verify_release(partial, public_key_hex(load_private_key(run.path / "coordinator.key")))
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _fill(
+    folder: Path, run: FinishedRun, accounts: Mapping[str, SiteAccount], seed: int | None
+) -> None:
+    plan, key = run.plan, load_private_key(run.path / "coordinator.key")
+    settings = plan.body["release"]
+    rows = settings.get("rows") or default_rows(run.statistics.total())
+    title = str(settings.get("title") or f"Synthetic data of the study {plan.name}")
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    statement = make_statement(plan, accounts)
+    frame = sample(run.generator, plan.schema, plan.target, rows, seed=seed)
+
+    (folder / "data").mkdir()
+    write_table(frame, folder / CSV)
+    write_table(frame, folder / PARQUET)
+    run.generator.save(folder / "generator")
+    (folder / "ledger").mkdir()
+    for name, extract in run.extracts.items():
+        (folder / "ledger" / f"{name}.json").write_bytes(canonical_json(extract))
+    plan.save(folder / "plan.json")
+    _write_json(folder / "schema.json", plan.schema.to_dict())
+    _write_json(folder / "dp_statement.json", statement)
+    _write_json(folder / "codebook.json", codebook(plan.encoding))
+    public_key = public_key_hex(key)
+    facts = Facts(
+        title=title,
+        created=created,
+        rows=rows,
+        model=str(plan.model["kind"]),
+        licence=settings.get("licence"),
+        contact=settings.get("contact"),
+        public_key=public_key,
+        fingerprint=fingerprint(public_key),
+        statement=statement,
+        encoding=plan.encoding,
+    )
+    report = render_report(
+        title=title,
+        created=created,
+        model=facts.model,
+        statement=statement,
+        frame=frame,
+        statistics=run.statistics,
+        metrics=run.metrics,
+    )
+    for name, text in (
+        ("codebook.md", codebook_text(plan.encoding)),
+        ("README.md", readme_text(facts)),
+        ("DATASHEET.md", datasheet_text(facts)),
+        ("LICENSE", licence_text(facts.licence)),
+        ("report.html", report),
+    ):
+        (folder / name).write_text(text, encoding="utf-8")
+    body = {
+        "name": plan.name,
+        "title": title,
+        "version": _RELEASE_VERSION,
+        "created": created,
+        "plan": plan.digest(),
+        "study": plan.study_digest,
+        "schema": str(plan.body["schema_digest"]),
+        "ledgers": {
+            name: {"seq": account.seq, "hash": account.head, "public_key": account.key}
+            for name, account in accounts.items()
+        },
+        "versions": {
+            "coordinator": _versions(),
+            "sites": {
+                name: site.get("versions", {})
+                for name, site in run.state["sites"].items()
+                if name in accounts
+            },
+        },
+    }
+    write_manifest(folder, body, key)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"fedloom": fedloom.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,80 @@
+"""The codebook: what each column of a release means, from the public schema alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedloom.common.encoding import Block, Encoding
+from fedloom.common.schema import Column
+
+__all__ = ["codebook", "codebook_text"]
+
+CODEBOOK_FORMAT = "fedloom-codebook/1"
+_LISTED = 24
+
+
+def codebook(encoding: Encoding) -> dict[str, Any]:
+    """Describes every column, as JSON-able values.
+
+    Args:
+      encoding: the public encoding that the generator was trained with.
+    """
+    return {
+        "format": CODEBOOK_FORMAT,
+        "target": encoding.target,
+        "columns": [
+            _entry(encoding.schema.column(block.name), block) for block in encoding.blocks
+        ],
+    }
+
+
+def codebook_text(encoding: Encoding) -> str:
+    """Describes every column as Markdown, for people."""
+    lines = [
+        "# Codebook",
+        "",
+        "Written from the study's public schema; nothing here was learned from records.",
+        "Missing values are empty cells in `data/synthetic.csv` and nulls in "
+        "`data/synthetic.parquet`. A number within a bin of the grid is spread evenly over the "
+        "bin: finer detail carries no information.",
+        "",
+    ]
+    for entry in codebook(encoding)["columns"]:
+        target = " (the label)" if entry["name"] == encoding.target else ""
+        lines += [f"## {entry['name']}{target}", ""]
+        if entry["description"]:
+            lines += [entry["description"], ""]
+        lines.append(f"- kind: {entry['kind']}")
+        if "values" in entry:
+            values = entry["values"]
+            more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
+            lines.append("- values: " + ", ".join(f"`{v}`" for v in values[:_LISTED]) + more)
+            if entry["other"] is not None:
+                lines.append(f"- any other value stands as `{entry['other']}`")
+        else:
+            lines.append(f"- from {entry['min']} to {entry['max']}, grid of {entry['bins']} bins")
+            if entry["special"]:
+                exact = ", ".join(f"`{value}`" for value in entry["special"])
+                lines.append(f"- values that stand apart and are exact: {exact}")
+        lines += [f"- missing values: {'yes' if entry['missing'] else 'none'}", ""]
+    return "\n".join(lines)
+
+
+def _entry(column: Column, block: Block) -> dict[str, Any]:
+    plain = column.to_dict()
+    entry: dict[str, Any] = {
+        "name": column.name,
+        "kind": column.kind,
+        "description": column.description,
+        "missing": column.nullable,
+    }
+    if column.kind == "category":
+        return {**entry, "values": list(column.values), "other": column.other}
+    return {
+        **entry,
+        "min": plain["min"],
+        "max": plain["max"],
+        "special": plain.get("special", []),
+        "bins": block.num_bins,
+        "scale": column.scale,
+    }

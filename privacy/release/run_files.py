@@ -1,0 +1,96 @@
+"""What a release is built from: the files of a finished run, read and held against each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.errors import ConfigError, VerificationError
+from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.plan import Plan
+
+__all__ = ["FinishedRun"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRun:
+    """A run that is done.
+
+    Attributes:
+      path: its folder.
+      plan: the plan that was carried out.
+      state: what `run.json` holds.
+      statistics: the noisy sums over sites.
+      generator: the generator.
+      extracts: each site's signed ledger extract.
+      metrics: post-processing, one mapping a round.
+    """
+
+    path: Path
+    plan: Plan
+    state: dict[str, Any]
+    statistics: NoisyStatistics
+    generator: Artifact
+    extracts: dict[str, dict[str, Any]]
+    metrics: list[dict[str, Any]]
+
+    @classmethod
+    def load(cls, path: Path) -> FinishedRun:
+        """Reads a run folder.
+
+        Raises:
+          ConfigError: it holds no run, or one that is not done.
+          VerificationError: its plan is not the one that the run was started with.
+        """
+        state = _json(path / "run.json", f"{path} holds no run: it has no readable run.json")
+        if state.get("state") != "done":
+            raise ConfigError(
+                f"{path}: the run is not done (its state is {state.get('state')!r}); finish it "
+                "with --resume, then build the release"
+            )
+        plan = Plan.load(path / "plan.json")
+        if plan.digest() != state.get("plan"):
+            raise VerificationError(
+                f"{path / 'plan.json'} is not the plan that the run was started with; restore it"
+            )
+        names = {site.name for site in plan.sites}
+        extracts = {
+            file.stem: _json(file, f"{file} cannot be read; resume the run to fetch it again")
+            for file in sorted((path / "extracts").glob("*.json"))
+            if file.stem in names
+        }
+        if not extracts:
+            raise ConfigError(f"{path} holds no ledger extract; resume the run to fetch them")
+        return cls(
+            path=path,
+            plan=plan,
+            state=state,
+            statistics=NoisyStatistics.load(path / "statistics", plan.encoding),
+            generator=Artifact.load(path / "generator"),
+            extracts=extracts,
+            metrics=_metrics(path / "metrics.jsonl"),
+        )
+
+
+def _json(path: Path, message: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(message) from error
+    if not isinstance(value, dict):
+        raise ConfigError(message)
+    return value
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    metrics = []
+    for line in lines:
+        try:
+            metrics.append(json.loads(line))
+        except ValueError as error:
+            raise ConfigError(f"{path} holds a line that is no JSON; remove that line") from error
+    return metrics

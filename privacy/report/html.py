@@ -1,0 +1,221 @@
+"""Renders the report: one HTML file, with everything inline and no request to anywhere.
+
+The page's content security policy forbids every fetch, script and frame, and allows one style
+sheet by its hash. The report compares synthetic rows with noisy statistics only, so it is
+post-processing like the rest of the release.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.report.compare import (
+    Dependence,
+    Marginal,
+    compare_dependence,
+    compare_marginals,
+)
+from fedloom.privacy.report.curves import curves_of
+from fedloom.privacy.report.svg import budget_bars, curve_chart, heat_map, marginal_chart
+
+__all__ = ["SHOWN_MARGINALS", "render_report"]
+
+SHOWN_MARGINALS = 20
+_FOLDER = Path(__file__).parent
+_LARGE_MAP = 24
+
+
+def render_report(
+    *,
+    title: str,
+    created: str,
+    model: str,
+    statement: Mapping[str, Any],
+    frame: pd.DataFrame,
+    statistics: NoisyStatistics,
+    metrics: Sequence[Mapping[str, Any]],
+) -> str:
+    """Returns the report as HTML.
+
+    Args:
+      title: of the release.
+      created: when it was built, for people.
+      model: kind of the generator.
+      statement: what `make_statement` wrote.
+      frame: the synthetic rows.
+      statistics: the noisy sums over sites.
+      metrics: the run's post-processing, one mapping a round.
+    """
+    css = (_FOLDER / "report.css").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    marginals = compare_marginals(frame, statistics)
+    dependence = compare_dependence(frame, statistics)
+    charts = [_chart(marginal) for marginal in marginals]
+    size = 420.0 if len(dependence.names) <= _LARGE_MAP else 540.0
+    sites = statement["sites"]
+    return environment.get_template("report.html.j2").render(
+        policy=_policy(css),
+        css=Markup(css),
+        title=title,
+        created=created,
+        model=model,
+        rows=f"{len(frame):,}",
+        columns=len(frame.columns),
+        site_names=list(sites),
+        warnings=_warnings(statement),
+        epsilon=statement["epsilon"],
+        delta=statement["delta"],
+        epsilon_rdp=statement["accountant"]["cross_check"]["epsilon"],
+        belief=100.0 / (1.0 + math.exp(-statement["epsilon"])),
+        unit=statement["unit_of_privacy"]["unit"],
+        cases=_cases(statement),
+        has_limits=any(site["lifetime"]["limit"] is not None for site in sites.values()),
+        budget=Markup(budget_bars(_budget_rows(sites))),
+        total=f"{statistics.total():,.0f}",
+        total_std=f"{statistics.count_std() * math.sqrt(statistics.encoding.num_classes):,.1f}",
+        shown=charts[:SHOWN_MARGINALS],
+        folded=charts[SHOWN_MARGINALS:],
+        table=[_row(marginal) for marginal in marginals],
+        dependence_words=_dependence_words(dependence, statistics.encoding.target),
+        heat_synthetic=Markup(_map("synthetic rows", dependence, dependence.synthetic, size)),
+        heat_noisy=Markup(_map("noisy statistics", dependence, dependence.noisy, size))
+        if dependence.measured != "none"
+        else None,
+        curves=[
+            {
+                "title": curve.title,
+                "svg": Markup(
+                    curve_chart(title=curve.title, x_label="round", series=curve.series)
+                ),
+            }
+            for curve in curves_of(metrics)
+        ],
+        mechanisms=statement["mechanisms"],
+        assumptions=statement["assumptions"],
+        not_covered=statement["not_covered"],
+        plan=statement["plan"],
+        schema=statement["preprocessing"]["schema_digest"],
+        heads=[(name, site["ledger_head"]) for name, site in sites.items()],
+    )
+
+
+def _policy(css: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'none'; script-src 'none'; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _warnings(statement: Mapping[str, Any]) -> list[str]:
+    warnings = []
+    if statement["randomness"]["insecure_sites"]:
+        warnings.append(
+            "Noise came from a known seed at "
+            + ", ".join(statement["randomness"]["insecure_sites"])
+            + ": this release protects nobody and serves for tests alone."
+        )
+    if statement["rehearsal"]["sites"]:
+        warnings.append(
+            "Rehearsal: the budget covers this run alone. The ledgers were made for this run by "
+            "whoever started it, and know nothing of other runs on the same records."
+        )
+    return warnings
+
+
+def _cases(statement: Mapping[str, Any]) -> list[dict[str, Any]]:
+    public = statement["towards"]["public"]
+    several = public["overlapping"]
+    cases = [{"words": "records at one site only", "epsilon": public["disjoint"]["epsilon"]}]
+    if several["sites_per_person"] > 1:
+        words = f"a record at each of the {several['sites_per_person']} sites"
+        cases.append({"words": words, "epsilon": several["epsilon"]})
+    return cases
+
+
+def _budget_rows(
+    sites: Mapping[str, Mapping[str, Any]],
+) -> Iterable[tuple[str, float, float, float | None]]:
+    return [
+        (name, site["epsilon"], site["lifetime"]["epsilon"], site["lifetime"]["limit"])
+        for name, site in sites.items()
+    ]
+
+
+def _chart(marginal: Marginal) -> dict[str, Any]:
+    return {
+        **_row(marginal),
+        "svg": Markup(
+            marginal_chart(
+                title=f"shares of {marginal.name}: synthetic rows and noisy marginal",
+                labels=marginal.labels,
+                synthetic=marginal.synthetic,
+                noisy=marginal.noisy,
+                error=marginal.error,
+                ordered=marginal.ordered,
+            )
+        ),
+    }
+
+
+def _row(marginal: Marginal) -> dict[str, str]:
+    ratio = marginal.distance / max(marginal.expected, 1e-12)
+    reading = (
+        "as noise alone would make it"
+        if ratio < 1.3
+        else "somewhat more than noise"
+        if ratio < 2.5
+        else "the generator differs"
+    )
+    return {
+        "name": marginal.name,
+        "distance": f"{marginal.distance:.3f}",
+        "expected": f"{marginal.expected:.3f}",
+        "error": f"{100 * marginal.error:.2g}%",
+        "reading": reading,
+    }
+
+
+def _map(
+    title: str,
+    dependence: Dependence,
+    values: Sequence[Sequence[float | None]],
+    size: float,
+) -> str:
+    return heat_map(
+        title=f"Cramér's V of each pair of columns in the {title}",
+        names=dependence.names,
+        values=values,
+        size=size,
+    )
+
+
+def _dependence_words(dependence: Dependence, target: str | None) -> str:
+    if dependence.measured == "pairs":
+        return "On the right, the same from the noisy pair counts."
+    if dependence.measured == "label":
+        return (
+            f"On the right, the same from the noisy statistics, which hold pairs with the label "
+            f"{target} alone; for the other pairs there is nothing to compare with, and their "
+            "squares stay empty."
+        )
+    return (
+        "The noisy statistics of this study hold no pairs, so there is nothing to compare with: "
+        "the map shows the synthetic rows alone."
+    )

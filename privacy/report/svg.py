@@ -1,0 +1,334 @@
+"""Charts as inline SVG: marginals, heat maps, curves and budget bars.
+
+A chart is one string, without scripts, `style` attributes or references, so that a page with a
+strict content security policy shows it and paper keeps it. Colours and type come from classes
+of the page's style sheet. Cells of a kind are drawn as one path, which keeps wide tables small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+
+__all__ = ["budget_bars", "curve_chart", "heat_map", "marginal_chart"]
+
+_SHORT_LABEL = 15
+_MAX_LABELS = 10
+_APART_WIDTH = 15.0
+_LEVELS = 10
+
+
+def marginal_chart(
+    *,
+    title: str,
+    labels: Sequence[str],
+    synthetic: Sequence[float],
+    noisy: Sequence[float],
+    error: float,
+    ordered: int,
+) -> str:
+    """Draws one column's shares: synthetic as bars, the noisy marginal as marks with a band.
+
+    Args:
+      title: what the chart shows, for screen readers.
+      labels: one a code; for an ordered column the bins come first.
+      synthetic: share of each code in the synthetic data.
+      noisy: share of each code in the noisy marginal; noise may make some negative.
+      error: standard deviation of each noisy share.
+      ordered: how many of the first codes are bins of one axis; 0 for categories.
+
+    >>> marginal_chart(title="a", labels=["0", "1"], synthetic=[0.5, 0.5], noisy=[0.4, 0.6],
+    ...                error=0.1, ordered=0).startswith("<svg")
+    True
+    """
+    width, height, left, right, top, bottom = 360.0, 182.0, 38.0, 6.0, 8.0, 54.0
+    plot_w, plot_h = width - left - right, height - top - bottom
+    count = len(labels)
+    apart = count - ordered if ordered else 0
+    slot = (plot_w - apart * _APART_WIDTH) / (ordered or count)
+    spans = [(left + slot * code, slot) for code in range(ordered or count)]
+    spans += [(width - right - (apart - k) * _APART_WIDTH, _APART_WIDTH) for k in range(apart)]
+    peak = max([*synthetic, *(min(share + 2 * error, 1.0) for share in noisy), 1e-9])
+    ticks = _ticks(0.0, min(peak * 1.04, 1.0), 3)
+    upper = max(peak * 1.04, ticks[-1])
+
+    def y_of(share: float) -> float:
+        return top + plot_h * (1 - min(max(share, 0.0), upper) / upper)
+
+    parts = _y_axis(ticks, y_of, left, width - right, percent=True)
+    bars = []
+    for code, share in enumerate(synthetic):
+        inset = 0.0 if code < ordered else min(spans[code][1] * 0.16, 8.0)
+        x, w, y = spans[code][0] + inset, spans[code][1] - 2 * inset, y_of(share)
+        bars.append(f"M{_n(x)} {_n(y)}h{_n(w)}V{_n(y_of(0))}h{_n(-w)}z")
+    parts.append(f'<path class="syn" d="{"".join(bars)}"/>')
+    if ordered:
+        upper_edge, lower_edge, line = [], [], []
+        for code in range(ordered):
+            x0, x1, share = spans[code][0], spans[code][0] + slot, noisy[code]
+            upper_edge += [(x0, y_of(share + 2 * error)), (x1, y_of(share + 2 * error))]
+            lower_edge += [(x0, y_of(share - 2 * error)), (x1, y_of(share - 2 * error))]
+            line += [(x0, y_of(share)), (x1, y_of(share))]
+        parts.append(f'<path class="band" d="{_path(upper_edge + lower_edge[::-1])}z"/>')
+        parts.append(f'<path class="noisy" d="{_path(line)}"/>')
+    marks, dots = [], []
+    for code in range(ordered, count):
+        x = spans[code][0] + spans[code][1] / 2
+        high, low = y_of(noisy[code] + 2 * error), y_of(noisy[code] - 2 * error)
+        marks.append(f"M{_n(x)} {_n(high)}V{_n(low)}")
+        dots.append(f"M{_n(x - 3)} {_n(y_of(noisy[code]))}h6")
+    if marks:
+        parts.append(f'<path class="whisker" d="{"".join(marks)}"/>')
+        parts.append(f'<path class="noisy" d="{"".join(dots)}"/>')
+    base = top + plot_h
+    parts.append(f'<path class="axis" d="M{_n(left)} {_n(base)}H{_n(width - right)}"/>')
+    parts += _code_labels(labels, ordered, spans, base)
+    return _svg(width, height, title, parts)
+
+
+def _code_labels(
+    labels: Sequence[str], ordered: int, spans: Sequence[tuple[float, float]], base: float
+) -> list[str]:
+    """Labels the starts of a few bins, and every code that is no bin while there is room."""
+    level: list[tuple[float, str]] = []
+    slanted: list[tuple[float, str]] = []
+    for code in sorted({round(k * (ordered - 1) / 4) for k in range(4)}) if ordered else []:
+        level.append((spans[code][0] + spans[code][1] / 2, labels[code].split(" to ")[0]))
+    others = list(range(ordered, len(labels)))
+    if len(others) > _MAX_LABELS:
+        others = [others[round(k * (len(others) - 1) / 5)] for k in range(6)]
+    longest = max((len(_short(labels[code])) for code in others), default=0)
+    fits = not ordered and longest * 5.4 <= spans[0][1] * len(spans) / max(len(others), 1)
+    for code in others:
+        place = (spans[code][0] + spans[code][1] / 2, labels[code])
+        (level if fits else slanted).append(place)
+    parts = [
+        f'<text class="tick" text-anchor="middle" x="{_n(x)}" y="{_n(base + 12)}">'
+        f"{escape(_short(text))}</text>"
+        for x, text in level
+    ]
+    parts += [
+        f'<text class="tick" text-anchor="end" transform="translate({_n(x + 3)} {_n(base + 9)}) '
+        f'rotate(-38)">{escape(_short(text))}</text>'
+        for x, text in slanted
+    ]
+    return parts
+
+
+def heat_map(
+    *,
+    title: str,
+    names: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    size: float = 420.0,
+) -> str:
+    """Draws a square matrix of numbers in [0, 1]; None (not known) is hatched as empty.
+
+    Args:
+      title: what the chart shows, for screen readers.
+      names: the columns, in both directions.
+      values: one row a name.
+      size: width of the chart in pixels, names included.
+    """
+    count = len(names)
+    longest = max((len(_short(name)) for name in names), default=1)
+    type_size = max(4.0, min(10.0, (size - 90) / max(count, 1) * 0.8))
+    margin = min(longest * type_size * 0.56 + 6, 100.0)
+    cell = (size - margin) / max(count, 1)
+    levels: list[list[str]] = [[] for _ in range(_LEVELS)]
+    unknown: list[str] = []
+    numbers: list[str] = []
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            x, y = margin + j * cell, margin + i * cell
+            square = f"M{_n(x)} {_n(y)}h{_n(cell)}v{_n(cell)}h{_n(-cell)}z"
+            if value is None:
+                unknown.append(square)
+                continue
+            level = min(int(value * _LEVELS), _LEVELS - 1)
+            levels[level].append(square)
+            if count <= 16 and i != j:
+                ink = "on-dark" if level >= 5 else "on-light"
+                numbers.append(
+                    f'<text class="cell {ink}" text-anchor="middle" x="{_n(x + cell / 2)}" '
+                    f'y="{_n(y + cell / 2 + 3)}">{_two_digits(value)}</text>'
+                )
+    parts = [
+        f'<path class="heat-{level}" d="{"".join(squares)}"/>'
+        for level, squares in enumerate(levels)
+        if squares
+    ]
+    if unknown:
+        parts.append(f'<path class="unknown" d="{"".join(unknown)}"/>')
+    parts += numbers
+    for i, name in enumerate(names):
+        middle = margin + (i + 0.5) * cell + type_size * 0.35
+        text, font = escape(_short(name)), f'font-size="{_n(type_size)}"'
+        parts.append(
+            f'<text class="name" {font} text-anchor="end" x="{_n(margin - 4)}" '
+            f'y="{_n(middle)}">{text}</text>'
+        )
+        parts.append(
+            f'<text class="name" {font} transform="translate({_n(middle)} {_n(margin - 4)}) '
+            f'rotate(-90)">{text}</text>'
+        )
+    return _svg(size, size, title, parts)
+
+
+def curve_chart(
+    *, title: str, x_label: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]]
+) -> str:
+    """Draws curves over rounds, at most six, each with its name at its end.
+
+    Args:
+      title: what the chart shows, for screen readers.
+      x_label: name of the horizontal axis.
+      series: pairs of a name and its points (x, y), x increasing.
+    """
+    width, height, left, right, top, bottom = 360.0, 190.0, 46.0, 12.0, 10.0, 34.0
+    points = [point for _, line in series for point in line]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
+    y_low, y_high = min([0.0, *ys]) if min(ys) < 0.5 * max(ys) else min(ys), max(ys)
+    if y_high - y_low < 1e-12:
+        y_low, y_high = y_low - abs(y_low or 1) * 0.1, y_high + abs(y_high or 1) * 0.1
+    ticks = _ticks(y_low, y_high, 4)
+    y_low, y_high = min(y_low, ticks[0]), max(y_high, ticks[-1])
+
+    def x_of(x: float) -> float:
+        return left + (width - left - right) * (x - x_low) / (x_high - x_low)
+
+    def y_of(y: float) -> float:
+        return top + (height - top - bottom) * (1 - (y - y_low) / (y_high - y_low))
+
+    parts = _y_axis(ticks, y_of, left, width - right, percent=False)
+    base = height - bottom
+    parts.append(f'<path class="axis" d="M{_n(left)} {_n(base)}H{_n(width - right)}"/>')
+    for x in sorted({round(x) for x in _ticks(x_low, x_high, 5) if x_low <= round(x) <= x_high}):
+        parts.append(
+            f'<text class="tick" text-anchor="middle" x="{_n(x_of(x))}" y="{_n(base + 13)}">{x}'
+            "</text>"
+        )
+    parts.append(
+        f'<text class="tick" text-anchor="end" x="{_n(width - right)}" y="{_n(height - 5)}">'
+        f"{escape(x_label)}</text>"
+    )
+    for number, (name, line) in enumerate(series[:6]):
+        placed = [(x_of(x), y_of(y)) for x, y in line]
+        parts.append(f'<path class="line line-{number}" d="{_path(placed)}"/>')
+        if len(placed) <= 40:
+            dots = "".join(f"M{_n(x)} {_n(y)}h0" for x, y in placed)
+            parts.append(f'<path class="dot line-{number}" d="{dots}"/>')
+        if len(series) > 1 and placed:
+            x, y = placed[-1]
+            parts.append(
+                f'<text class="tick" text-anchor="end" x="{_n(x)}" y="{_n(y - 5)}">'
+                f"{escape(_short(name))}</text>"
+            )
+    return _svg(width, height, title, parts)
+
+
+def budget_bars(
+    rows: Sequence[tuple[str, float, float, float | None]], *, title: str = "budget of each site"
+) -> str:
+    """Draws, for each site, what this release spent, what all its studies spent, and its limit.
+
+    Args:
+      rows: (site, epsilon of this release, epsilon of all its studies composed, limit or None).
+      title: what the chart shows, for screen readers.
+    """
+    width, left, right, step = 680.0, 130.0, 150.0, 30.0
+    height = step * len(rows) + 6
+    reach = max([max(a, b, c or 0.0) for _, a, b, c in rows] + [1e-9])
+
+    def x_of(epsilon: float) -> float:
+        return left + (width - left - right) * epsilon / reach
+
+    parts = []
+    for number, (site, this, lifetime, limit) in enumerate(rows):
+        y = 6 + number * step
+        parts.append(
+            f'<text class="site" text-anchor="end" x="{_n(left - 8)}" y="{_n(y + 13)}">'
+            f"{escape(_short(site))}</text>"
+        )
+        full = x_of(limit if limit is not None else reach) - left
+        parts.append(_rect("track", left, y, full, 18))
+        parts.append(_rect("before", left, y, x_of(lifetime) - left, 18))
+        parts.append(_rect("this", left, y, x_of(this) - left, 18))
+        words = f"{_three(this)} here, {_three(lifetime)} in all"
+        if limit is not None:
+            x = _n(x_of(limit))
+            parts.append(f'<path class="limit" d="M{x} {_n(y - 3)}v24"/>')
+            words = f"{_three(lifetime)} of {_three(limit)} spent"
+        parts.append(
+            f'<text class="tick" x="{_n(width - right + 10)}" y="{_n(y + 13)}">{words}</text>'
+        )
+    return _svg(width, height, title, parts)
+
+
+def _rect(kind: str, x: float, y: float, width: float, height: float) -> str:
+    return (
+        f'<rect class="{kind}" x="{_n(x)}" y="{_n(y)}" width="{_n(max(width, 0.0))}" '
+        f'height="{_n(height)}" rx="2"/>'
+    )
+
+
+def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}" '
+        f'role="img" aria-label="{escape(title, quote=True)}">{"".join(parts)}</svg>'
+    )
+
+
+def _y_axis(
+    ticks: Sequence[float],
+    y_of: Callable[[float], float],
+    left: float,
+    right: float,
+    *,
+    percent: bool,
+) -> list[str]:
+    parts = []
+    for tick in ticks:
+        y = y_of(tick)
+        text = f"{100 * tick:.3g}%" if percent else f"{tick:.3g}"
+        parts.append(f'<path class="rule" d="M{_n(left)} {_n(y)}H{_n(right)}"/>')
+        parts.append(
+            f'<text class="tick" text-anchor="end" x="{_n(left - 5)}" y="{_n(y + 3)}">{text}</text>'
+        )
+    return parts
+
+
+def _ticks(low: float, high: float, wanted: int) -> list[float]:
+    """Returns round numbers from `low` to `high`, about `wanted` steps apart.
+
+    >>> _ticks(0.0, 1.0, 4)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    raw = max((high - low) / wanted, 1e-12)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.7)
+    first = math.ceil(low / step - 1e-9)
+    last = max(math.floor(high / step + 1e-9), first)
+    return [round(k * step, 12) for k in range(first, last + 1)]
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHORT_LABEL else text[: _SHORT_LABEL - 1] + "…"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0") if value < 1 else "1"
+
+
+def _three(value: float) -> str:
+    return f"{value:.3g}"

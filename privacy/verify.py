@@ -1,0 +1,351 @@
+"""Verifies a release offline, without torch: files, signatures, ledgers, and the price itself.
+
+Nothing that the release claims is taken on trust but two things: that each site's key in the
+plan is that site's, and that the sites ran fedloom as it is. Epsilon is computed again from the
+events that the sites' signed ledgers hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.errors import ConfigError, FedloomError, ReleaseError
+from fedloom.common.schema import Schema
+from fedloom.privacy.keys import fingerprint
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.account import SiteAccount, account_of
+from fedloom.privacy.release.data import problems_of_data
+from fedloom.privacy.release.manifest import changed_files, read_manifest
+from fedloom.privacy.release.statement import STATEMENT_FORMAT, make_statement
+
+__all__ = ["Check", "Verification", "check_release", "verify_release"]
+
+_BELOW = 1e-6
+_ABOVE = 1e-3
+_STATED = (
+    ("format",),
+    ("plan",),
+    ("definition",),
+    ("epsilon",),
+    ("delta",),
+    ("towards",),
+    ("sites",),
+    ("mechanisms",),
+    ("unit_of_privacy", "unit"),
+    ("neighbouring", "relation"),
+    ("trust_model", "mode"),
+    ("accountant", "cross_check", "epsilon"),
+    ("preprocessing", "schema_digest"),
+    ("randomness", "insecure_sites"),
+    ("rehearsal", "sites"),
+)
+T = TypeVar("T")
+_PROSE = {"meaning", "releases", "where"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+      name: short, stable.
+      ok: whether it held; None if it was not checked.
+      detail: what was found, for people.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What `check_release` found.
+
+    Attributes:
+      checks: in the order in which they were made.
+      public_key: of the signer, None if the manifest cannot be read.
+      fingerprint: of that key.
+      signer_checked: whether the key was compared with one known from elsewhere.
+      notes: what a reader must know although nothing is wrong.
+      epsilon: at one site, as stated; None if it cannot be read.
+      delta: likewise.
+    """
+
+    checks: tuple[Check, ...]
+    public_key: str | None
+    fingerprint: str | None
+    signer_checked: bool
+    notes: tuple[str, ...]
+    epsilon: float | None
+    delta: float | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return all(check.ok is not False for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON-able values."""
+        return {
+            "ok": self.ok,
+            "signer": {
+                "public_key": self.public_key,
+                "fingerprint": self.fingerprint,
+                "checked": self.signer_checked,
+            },
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "notes": list(self.notes),
+            "checks": [
+                {"name": check.name, "ok": check.ok, "detail": check.detail}
+                for check in self.checks
+            ],
+        }
+
+
+def verify_release(folder: Path, key: str | None = None) -> Verification:
+    """Verifies a release, and raises if anything is not what it claims to be.
+
+    Args:
+      folder: the release.
+      key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
+
+    Raises:
+      ConfigError: there is no such folder, or `key` is no key.
+      ReleaseError: a check failed; the message names each.
+    """
+    found = check_release(folder, key)
+    failed = [f"{check.name}: {check.detail}" for check in found.checks if check.ok is False]
+    if failed:
+        raise ReleaseError(f"{folder} does not verify: " + "; ".join(failed))
+    return found
+
+
+def check_release(folder: Path, key: str | None = None) -> Verification:
+    """Checks everything that can be checked in a release, and reports each result.
+
+    Args:
+      folder: the release.
+      key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
+
+    Raises:
+      ConfigError: there is no such folder, or `key` is no key.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; give the folder of a release")
+    if key is not None:
+        key = key.strip().lower()
+        if len(key) != 64 or set(key) - set("0123456789abcdef"):
+            raise ConfigError(
+                "a public key has 64 hexadecimal digits; give the publisher's key, not its "
+                "fingerprint"
+            )
+    return _Inspection(folder, key).result()
+
+
+class _Inspection:
+    """Runs the checks one after another; a later one needs what an earlier one has read."""
+
+    def __init__(self, folder: Path, key: str | None) -> None:
+        self._folder = folder
+        self._key = key
+        self._checks: list[Check] = []
+        self._notes: list[str] = []
+        self._accounts: dict[str, SiteAccount] = {}
+
+    def result(self) -> Verification:
+        manifest = self._run("manifest", self._manifest)
+        statement: Mapping[str, Any] | None = None
+        public_key: str | None = None
+        if manifest is not None:
+            public_key = str(manifest["signer"]["public_key"])
+            self._signer(public_key)
+            self._run("files", partial(self._files, manifest))
+            plan = self._run("plan", partial(self._plan, manifest))
+            statement = self._run("statement", self._read_statement)
+            if plan is not None:
+                self._run("schema", partial(self._schema, manifest, plan))
+                self._run("data", partial(self._data, plan))
+                for site in manifest["ledgers"]:
+                    self._run(f"ledger {site}", partial(self._ledger, manifest, plan, site))
+                self._run("ledgers", partial(self._ledgers, manifest))
+                self._run("price", partial(self._price, plan))
+                if statement is not None:
+                    self._run("epsilon", partial(self._epsilon, plan, statement))
+            self._run("generator", self._generator)
+        return Verification(
+            checks=tuple(self._checks),
+            public_key=public_key,
+            fingerprint=None if public_key is None else fingerprint(public_key),
+            signer_checked=self._key is not None and public_key == self._key,
+            notes=tuple(self._notes),
+            epsilon=_number(statement, "epsilon"),
+            delta=_number(statement, "delta"),
+        )
+
+    def _run(self, name: str, check: Callable[[], tuple[T, str]]) -> T | None:
+        try:
+            value, detail = check()
+        except FedloomError as error:
+            self._checks.append(Check(name=name, ok=False, detail=str(error)))
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            detail = f"cannot be read: {type(error).__name__}: {error}"
+            self._checks.append(Check(name=name, ok=False, detail=detail))
+            return None
+        self._checks.append(Check(name=name, ok=True, detail=detail))
+        return value
+
+    def _manifest(self) -> tuple[dict[str, Any], str]:
+        return read_manifest(self._folder), "its signature holds"
+
+    def _signer(self, public_key: str) -> None:
+        if self._key is None:
+            detail = "unchanged since signing; signer not checked"
+            self._checks.append(Check(name="signer", ok=None, detail=detail))
+        elif self._key == public_key:
+            detail = "signed by the key that you gave"
+            self._checks.append(Check(name="signer", ok=True, detail=detail))
+        else:
+            detail = f"signed by another key, {public_key}; do not trust this release"
+            self._checks.append(Check(name="signer", ok=False, detail=detail))
+
+    def _files(self, manifest: Mapping[str, Any]) -> tuple[None, str]:
+        problems = changed_files(self._folder, manifest)
+        if problems:
+            raise ReleaseError("; ".join(problems))
+        return None, f"{len(manifest['files'])} files, each as signed, none added or missing"
+
+    def _plan(self, manifest: Mapping[str, Any]) -> tuple[Plan, str]:
+        plan = Plan.load(self._folder / "plan.json")
+        if plan.digest() != manifest["plan"] or plan.study_digest != manifest["study"]:
+            raise ReleaseError("plan.json is not the plan that the manifest names")
+        return plan, plan.digest()
+
+    def _read_statement(self) -> tuple[dict[str, Any], str]:
+        text = (self._folder / "dp_statement.json").read_text(encoding="utf-8")
+        statement = json.loads(text)
+        if not isinstance(statement, dict) or statement.get("format") != STATEMENT_FORMAT:
+            raise ReleaseError(f"dp_statement.json is not of the format {STATEMENT_FORMAT}")
+        return statement, str(statement.get("claim", ""))
+
+    def _schema(self, manifest: Mapping[str, Any], plan: Plan) -> tuple[None, str]:
+        text = (self._folder / "schema.json").read_text(encoding="utf-8")
+        digests = {
+            Schema.from_dict(json.loads(text)).digest(),
+            plan.schema.digest(),
+            plan.body["schema_digest"],
+            manifest["schema"],
+        }
+        if len(digests) != 1:
+            raise ReleaseError("schema.json, plan and manifest do not mean the same schema")
+        return None, str(manifest["schema"])
+
+    def _data(self, plan: Plan) -> tuple[None, str]:
+        problems = problems_of_data(self._folder, plan.encoding)
+        if problems:
+            raise ReleaseError("; ".join(problems[:5]))
+        return None, "CSV and Parquet agree and conform to the schema"
+
+    def _ledger(self, manifest: Mapping[str, Any], plan: Plan, site: str) -> tuple[None, str]:
+        text = (self._folder / "ledger" / f"{site}.json").read_text(encoding="utf-8")
+        account = account_of(json.loads(text), plan, site)
+        stated = manifest["ledgers"][site]
+        if (account.seq, account.head, account.key) != (
+            stated["seq"],
+            stated["hash"],
+            stated["public_key"],
+        ):
+            raise ReleaseError(f"the ledger of {site} ends at another head than the manifest says")
+        self._accounts[site] = account
+        if account.rehearsal:
+            self._note(f"{site}: rehearsal: covers this run alone")
+        if account.insecure:
+            self._note(f"{site}: noise from a known seed: this protects nobody")
+        return None, (
+            f"{account.seq} entries to its head, signed; {account.commits} of "
+            f"{len(plan.rounds)} rounds answered"
+        )
+
+    def _ledgers(self, manifest: Mapping[str, Any]) -> tuple[None, str]:
+        listed = {str(entry["path"]) for entry in manifest["files"]}
+        extracts = {path for path in listed if path.startswith("ledger/")}
+        if extracts != {f"ledger/{site}.json" for site in manifest["ledgers"]} or not extracts:
+            raise ReleaseError("the ledgers in the folder are not those that the manifest names")
+        return None, f"{len(extracts)} sites"
+
+    def _price(self, plan: Plan) -> tuple[None, str]:
+        computed, stated = plan.price(), plan.body["price"]
+        _must_equal(stated["epsilon"], computed.epsilon, "the plan's epsilon")
+        _must_equal(stated["epsilon_rdp"], computed.epsilon_rdp, "the plan's epsilon by RDP")
+        if stated["delta"] != plan.delta:
+            raise ReleaseError("the plan is priced at another delta than its own")
+        return None, f"the plan costs epsilon {computed.epsilon:.6g} at delta {plan.delta:g}"
+
+    def _epsilon(self, plan: Plan, statement: Mapping[str, Any]) -> tuple[None, str]:
+        if not self._accounts:
+            raise ReleaseError("no ledger can be read, so epsilon cannot be computed")
+        computed = make_statement(plan, self._accounts)
+        for path in _STATED:
+            _compare(_at(statement, path), _at(computed, path), ".".join(path))
+        spent = max(account.epsilon(plan.delta) for account in self._accounts.values())
+        if statement["epsilon"] < spent * (1 - _BELOW):
+            raise ReleaseError(
+                f"the statement says epsilon {statement['epsilon']:.6g}, the ledgers' events "
+                f"cost {spent:.6g}"
+            )
+        return None, f"computed again from the ledgers' events: {spent:.6g}, as stated or less"
+
+    def _generator(self) -> tuple[None, str]:
+        artifact = Artifact.load(self._folder / "generator")
+        return None, f"{artifact.kind}, {len(artifact.arrays)} arrays"
+
+    def _note(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _compare(stated: Any, computed: Any, where: str) -> None:
+    """Raises unless two plain values agree: numbers almost, prose not at all, the rest exactly."""
+    if isinstance(computed, dict) and isinstance(stated, dict):
+        if set(stated) != set(computed):
+            raise ReleaseError(f"the statement's {where} has other keys than it should")
+        for key in computed:
+            if key not in _PROSE:
+                _compare(stated[key], computed[key], f"{where}.{key}")
+    elif isinstance(computed, list) and isinstance(stated, list) and len(stated) == len(computed):
+        for number, (one, other) in enumerate(zip(stated, computed, strict=True)):
+            _compare(one, other, f"{where}[{number}]")
+    elif isinstance(computed, float):
+        _must_equal(stated, computed, f"the statement's {where}")
+    elif type(stated) is not type(computed) or stated != computed:
+        raise ReleaseError(f"the statement's {where} is {stated!r}, it should be {computed!r}")
+
+
+def _must_equal(stated: Any, computed: float, what: str) -> None:
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        raise ReleaseError(f"{what} is no number")
+    low = computed - _BELOW * max(abs(computed), 1e-9)
+    high = computed + _ABOVE * max(abs(computed), 1e-9)
+    if not math.isfinite(stated) or not low <= stated <= high:
+        raise ReleaseError(f"{what} is {stated:.6g}, computed again it is {computed:.6g}")
+
+
+def _number(statement: Mapping[str, Any] | None, key: str) -> float | None:
+    value = None if statement is None else statement.get(key)
+    return float(value) if isinstance(value, int | float) else None
