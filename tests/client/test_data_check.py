@@ -1,0 +1,84 @@
+"""A steward is told what does not fit, where, and what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from fedloom.cli.schema_cmd import schema as schema_command
+from fedloom.client.data_check import check
+from fedloom.common.schema import Column, Schema
+
+SCHEMA = Schema(
+    (
+        Column("age", "integer", minimum=0, maximum=120, special=(999,)),
+        Column("weight", "real", minimum=0, maximum=300, nullable=True),
+        Column("sex", "category", values=("0", "1")),
+        Column("town", "category", values=("north", "south"), other="elsewhere"),
+        Column("seen", "datetime", minimum="2020-01-01", maximum="2020-12-31"),
+    )
+)
+GOOD = {"age": 40, "weight": None, "sex": "1", "town": "west", "seen": "2020-05-01"}
+
+
+def frame(**changes: object) -> pd.DataFrame:
+    return pd.DataFrame([GOOD, GOOD | {"age": 999}, GOOD | changes], dtype=object)
+
+
+def test_a_table_that_fits_has_no_problems() -> None:
+    report = check(frame(), SCHEMA)
+    assert report.fits and report.records == 3
+    assert {column.name: column.missing for column in report.columns}["weight"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "said"),
+    [
+        ({"age": 121}, "age", r"1 values lie outside 0 to 120, such as '121'; widen min and max"),
+        ({"age": -1}, "age", "outside 0 to 120"),
+        ({"age": "forty"}, "age", "1 values are not numbers, such as 'forty'"),
+        ({"age": 40.5}, "age", "1 values are not whole numbers, such as '40.5'; use kind 'real'"),
+        ({"age": None}, "age", "1 values are missing; set nullable = true"),
+        ({"weight": 1e9}, "weight", "outside 0.0 to 300.0"),
+        ({"sex": "2"}, "sex", "none of the 2 categories, such as '2'; add them to values"),
+        ({"sex": None}, "sex", "1 values are missing"),
+        ({"seen": "01.05.2020"}, "seen", "1 values are not ISO times"),
+        ({"seen": "2021-01-01"}, "seen", "outside 2020-01-01 to 2020-12-31"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes: dict[str, object], column: str, said: str) -> None:
+    report = check(frame(**changes), SCHEMA, where="records.csv")
+    assert len(report.problems) == 1
+    assert report.problems[0].startswith(f"records.csv: column '{column}': ")
+    assert pd.Series(report.problems).str.contains(said).all()
+
+
+def test_missing_column_and_empty_table_are_named() -> None:
+    problems = check(frame().iloc[:0].drop(columns="sex"), SCHEMA, where="t.csv").problems
+    assert "t.csv: the table has no records" in problems[0]
+    assert "t.csv: column 'sex': the table lacks it" in problems[1]
+
+
+def test_command_says_what_it_found_and_exits_by_it(tmp_path: Path) -> None:
+    schema_file, data = tmp_path / "schema.toml", tmp_path / "t.csv"
+    schema_file.write_text(
+        '[[column]]\nname = "age"\nkind = "integer"\nmin = 0\nmax = 120\n'
+        '[[column]]\nname = "sex"\nkind = "category"\nvalues = ["0", "1"]\n'
+    )
+    data.write_text("age,sex\n40,1\n39,0\n")
+    run = CliRunner().invoke(schema_command, ["check", str(schema_file), str(data)])
+    assert run.exit_code == 0 and "fits the schema" in run.output
+    data.write_text("age,sex\n140,1\n39,x\n")
+    run = CliRunner().invoke(schema_command, ["check", str(schema_file), str(data)])
+    assert run.exit_code == 2
+    assert f"{data}: column 'age': 1 values lie outside 0 to 120" in run.output
+    assert f"{data}: column 'sex': 1 values are none of the 2 categories" in run.output
+    run = CliRunner().invoke(schema_command, ["check", str(schema_file), str(data), "--json"])
+    assert run.exit_code == 2
+    answer = json.loads(run.output)
+    assert answer["fits"] is False and len(answer["problems"]) == 2
+    assert answer["columns"][0] == {"name": "age", "missing": 0, "clamped": 1, "unknown": 0}

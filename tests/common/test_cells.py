@@ -1,0 +1,104 @@
+"""The same value reads the same, whether it comes from CSV, Parquet, a database or pandas."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedloom.common.cells import read_categories, read_numbers
+from fedloom.common.schema import Column
+
+BINARY = Column("c", "category", values=("0", "1"))
+NAMED = Column("c", "category", values=("no", "yes", "None"))
+WHOLE = Column("n", "integer", minimum=0, maximum=100)
+REAL = Column("n", "real", minimum=0, maximum=100)
+DATE = Column("d", "datetime", minimum="2020-01-01", maximum="2020-12-31")
+TIME = Column("d", "datetime", minimum="2020-01-01T00:00:00", maximum="2020-12-31")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ["0", "1", None],
+        ["0.0", " 1 ", None],
+        [0.0, 1.0, np.nan],
+        pd.array([0, 1, None], dtype="Int64"),
+        pd.array([False, True, None], dtype="boolean"),
+        [False, True, None],
+        [Decimal("0"), Decimal("1.0"), None],
+        pd.Categorical(["0", "1", None]),
+    ],
+)
+def test_categories_read_the_same_from_every_type(raw: object) -> None:
+    cells = read_categories(BINARY, pd.Series(raw))
+    assert cells.values[:2].tolist() == [0, 1]
+    assert cells.missing.tolist() == [False, False, True]
+    assert not cells.unreadable.any()
+
+
+def test_categories_outside_the_list_are_unreadable_and_none_can_be_a_value() -> None:
+    cells = read_categories(NAMED, pd.Series(["yes", "None", "maybe", None]))
+    assert cells.unreadable.tolist() == [False, False, True, False]
+    assert cells.values[:2].tolist() == [1, 2]
+    assert cells.missing.tolist() == [False, False, False, True]
+
+
+def test_categories_that_are_equal_numbers_are_kept_apart() -> None:
+    column = Column("c", "category", values=("1", "01", "true", "false"))
+    cells = read_categories(column, pd.Series(["01", "1", "1.0"], dtype=object))
+    assert cells.values.tolist() == [1, 0, -1]
+    cells = read_categories(column, pd.Series([True, False]))
+    assert cells.values.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ["7", " 42.9", None],
+        [7, 42.9, None],
+        pd.array([7.0, 42.9, None], dtype="Float64"),
+        [Decimal("7"), Decimal("42.9"), None],
+        pd.Categorical(["7", "42.9", None]),
+    ],
+)
+def test_numbers_read_the_same_from_every_type(raw: object) -> None:
+    cells = read_numbers(WHOLE, pd.Series(raw))
+    assert cells.values[:2].tolist() == [7, 42]
+    assert cells.rounded.tolist() == [False, True, False]
+    assert cells.missing.tolist() == [False, False, True]
+    assert read_numbers(REAL, pd.Series(raw)).values[:2].tolist() == [7, 42.9]
+
+
+def test_what_is_no_number_is_unreadable() -> None:
+    raw = pd.Series(["seven", "inf", "", dt.date(2020, 1, 1)], dtype=object)
+    assert read_numbers(REAL, raw).unreadable.all()
+    assert read_numbers(REAL, pd.Series([pd.Timestamp("2020-01-01")])).unreadable.all()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ["2020-01-02", "2020-01-02T23:00:00", None, "soon"],
+        [dt.date(2020, 1, 2), dt.datetime(2020, 1, 2, 23), None, "soon"],
+        [dt.date(2020, 1, 2), "2020-01-03 01:00:00+02:00", None, "02/01/2020"],
+    ],
+)
+def test_times_read_the_same_from_every_type(raw: list[object]) -> None:
+    cells = read_numbers(TIME, pd.Series(raw, dtype=object))
+    assert cells.values[:2].tolist() == [1577923200.0, 1577923200.0 + 23 * 3600]
+    assert cells.missing.tolist() == [False, False, True, False]
+    assert cells.unreadable.tolist() == [False, False, False, True]
+    days = read_numbers(DATE, pd.Series(raw, dtype=object))
+    assert days.values[:2].tolist() == [18263, 18263]
+
+
+def test_typed_times_read_with_and_without_zone() -> None:
+    naive = pd.Series(pd.to_datetime(["2020-01-02 23:00:00", None]))
+    assert read_numbers(TIME, naive).values[0] == 1577923200.0 + 23 * 3600
+    zoned = naive.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
+    assert read_numbers(TIME, zoned).values[0] == 1577923200.0 + 23 * 3600
+    assert read_numbers(TIME, pd.Series([5, 6])).unreadable.all()

@@ -1,0 +1,83 @@
+"""The examples are complete, fit their schemas, and can be made again from their sources."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedloom.client.data_check import check
+from fedloom.client.sources import load_table
+from fedloom.common.encoding import Encoding
+from fedloom.common.schema import Schema
+from fedloom.common.study import load_study
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RAND = ROOT / "examples" / "rand"
+HEART = ROOT / "examples" / "heart"
+RAND_SIZES = {
+    "dayton": 1113,
+    "seattle": 1173,
+    "fitchburg": 704,
+    "franklin-county": 875,
+    "charleston": 740,
+    "georgetown-county": 1033,
+}
+
+
+@pytest.mark.parametrize("site", RAND_SIZES)
+def test_rand_tables_fit_their_schema(site: str) -> None:
+    schema = Schema.load(RAND / "schema.toml")
+    table = load_table(RAND / f"{site}.csv", schema)
+    report = check(table, schema)
+    assert report.problems == () and report.records == RAND_SIZES[site]
+    assert ((table["visits"].astype(int) > 0) == (table["visited"] == "yes")).all()
+
+
+def test_rand_tables_are_small() -> None:
+    assert sum(path.stat().st_size for path in RAND.glob("*.csv")) < 500_000
+
+
+@pytest.mark.parametrize("name", ["study.toml", "study-gan.toml", "study-mixture.toml"])
+def test_rand_studies_name_the_six_sites(name: str) -> None:
+    study, schema = load_study(RAND / name)
+    assert [site.name for site in study.sites] == list(RAND_SIZES)
+    assert study.target == "visited" and study.trust == "local"
+    encoding = Encoding(schema, study.target)
+    assert encoding.num_classes == 3 and len(encoding.features) == 16
+
+
+def test_rand_tables_are_made_from_the_source(tmp_path: Path) -> None:
+    if importlib.util.find_spec("statsmodels") is None:
+        pytest.skip("statsmodels, which ships the RAND file, is not installed")
+    subprocess.run(
+        [sys.executable, str(RAND / "make_tables.py"), "--out", str(tmp_path)], check=True
+    )
+    for site in RAND_SIZES:
+        made = (tmp_path / f"{site}.csv").read_bytes()
+        assert made == (RAND / f"{site}.csv").read_bytes()
+
+
+def test_heart_tables_fit_their_schema(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "heart_disease" / "heart_disease.csv"
+    subprocess.run(
+        [sys.executable, str(HEART / "split.py"), str(source), "--out", str(tmp_path)], check=True
+    )
+    study, schema = load_study(HEART / "study.toml")
+    sizes = {}
+    for site in study.sites:
+        report = check(load_table(tmp_path / f"{site.name}.csv", schema), schema)
+        assert report.problems == ()
+        sizes[site.name] = report.records
+    assert sizes == {"cleveland": 303, "hungarian": 294, "switzerland": 123, "va": 200}
+
+
+@pytest.mark.parametrize(("part", "rows"), [("train", 32_561), ("test", 16_281)])
+def test_adult_fits_its_schema(shared_data: Path, part: str, rows: int) -> None:
+    schema = Schema.load(ROOT / "benchmarks" / "adult" / "schema.toml")
+    table = load_table(shared_data / "adult" / f"adult_{part}.csv.gz", schema)
+    report = check(table, schema)
+    assert report.problems == () and report.records == rows
