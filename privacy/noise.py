@@ -77,11 +77,15 @@ class NoiseSource:
             raise ValueError(f"std must be a finite number >= 0, got {std!r}")
         values = np.empty(shape, dtype=np.float64)
         flat = values.reshape(-1)
+        self._follow_fork()
         done = 0
         while done < flat.size:
-            block = self._normal_block()[: flat.size - done]
-            np.multiply(block, std, out=flat[done : done + block.size])
-            done += block.size
+            if not self._spare.size:
+                self._spare = self._normal_block()
+            part = self._spare[: flat.size - done]
+            self._spare = self._spare[part.size :]
+            np.multiply(part, std, out=flat[done : done + part.size])
+            done += part.size
         return values
 
     def uniform(self, count: int) -> NDArray[np.float64]:
@@ -126,10 +130,14 @@ class NoiseSource:
             start = bytes(16)
         self._stream = Cipher(algorithms.AES(key), modes.CTR(start)).encryptor()
         self._pid = os.getpid()
+        self._spare = np.empty(0)
 
-    def _bytes(self, count: int) -> bytes:
+    def _follow_fork(self) -> None:
         if os.getpid() != self._pid:
             self._rekey()
+
+    def _bytes(self, count: int) -> bytes:
+        self._follow_fork()
         return self._stream.update(bytes(count))
 
     def _normal_block(self) -> NDArray[np.float64]:
@@ -170,4 +178,7 @@ def snap(values: NDArray[np.float64], std: float) -> NDArray[np.float64]:
     if std == 0.0:
         return values
     grid = 2.0 ** (math.floor(math.log2(std)) - _GRID_BITS)
-    return np.rint(values / grid) * grid
+    snapped = values / grid
+    np.rint(snapped, out=snapped)
+    snapped *= grid
+    return snapped

@@ -34,6 +34,8 @@ from fedloom.privacy.clipping.units import (
 
 __all__ = ["ENGINES", "Batch", "Loss", "clipped_gradient_sum"]
 
+Engine = Callable[[nn.Module, dict[str, nn.Parameter], Loss, Batch, float], dict[str, Tensor]]
+
 ENGINES = ("fused", "functional", "opacus")
 
 
@@ -69,23 +71,26 @@ def clipped_gradient_sum(
     check_module(module)
     batch_size(batch)
     one_part = _engine(engine)
+    parameters = trainable(module)
     total: dict[str, Tensor] = {}
     was_training = module.training
-    module.train()
+    if not was_training:
+        module.train()
     try:
         with torch.enable_grad():
             for part in split_batch(batch, max_physical_batch):
-                for name, value in one_part(module, loss, part, max_grad_norm).items():
+                for name, value in one_part(module, parameters, loss, part, max_grad_norm).items():
                     total[name] = total[name] + value if name in total else value
     finally:
-        module.train(was_training)
+        if not was_training:
+            module.eval()
     return {
         name: total[name].detach() if name in total else torch.zeros_like(p).detach()
-        for name, p in trainable(module).items()
+        for name, p in parameters.items()
     }
 
 
-def _engine(name: str) -> Callable[[nn.Module, Loss, Batch, float], dict[str, Tensor]]:
+def _engine(name: str) -> Engine:
     if name == "fused":
         return _fused_or_functional
     if name == "functional":
@@ -99,9 +104,13 @@ def _engine(name: str) -> Callable[[nn.Module, Loss, Batch, float], dict[str, Te
 
 
 def _fused_or_functional(
-    module: nn.Module, loss: Loss, batch: Batch, max_grad_norm: float
+    module: nn.Module,
+    parameters: dict[str, nn.Parameter],
+    loss: Loss,
+    batch: Batch,
+    max_grad_norm: float,
 ) -> dict[str, Tensor]:
     try:
-        return fused_sum(module, loss, batch, max_grad_norm)
+        return fused_sum(module, parameters, loss, batch, max_grad_norm)
     except UnsupportedModuleError:
-        return functional_sum(module, loss, batch, max_grad_norm)
+        return functional_sum(module, parameters, loss, batch, max_grad_norm)

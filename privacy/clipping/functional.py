@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clipped_sum, trainable
+from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clipped_sum
 
 __all__ = ["functional_sum"]
 
@@ -28,7 +28,11 @@ class _LossModule(nn.Module):
 
 
 def functional_sum(
-    module: nn.Module, loss: Loss, batch: Batch, max_grad_norm: float
+    module: nn.Module,
+    parameters: dict[str, nn.Parameter],
+    loss: Loss,
+    batch: Batch,
+    max_grad_norm: float,
 ) -> dict[str, Tensor]:
     """Returns the clipped sum of one non-empty physical batch.
 
@@ -36,7 +40,7 @@ def functional_sum(
       RuntimeError: the loss draws random numbers; they must come in the batch.
     """
     whole = _LossModule(module, loss)
-    parameters = {name: p.detach() for name, p in trainable(module).items()}
+    values = {name: p.detach() for name, p in parameters.items()}
 
     def loss_of_unit(values: dict[str, Tensor], unit: dict[str, Tensor]) -> Tensor:
         alone = {name: value.unsqueeze(0) for name, value in unit.items()}
@@ -46,4 +50,4 @@ def functional_sum(
         return losses[0]
 
     per_unit = torch.func.vmap(torch.func.grad(loss_of_unit), in_dims=(None, 0), randomness="error")
-    return clipped_sum(per_unit(parameters, dict(batch)), max_grad_norm)
+    return clipped_sum(per_unit(values, dict(batch)), max_grad_norm)

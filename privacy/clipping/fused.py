@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from fedloom.privacy.clipping.layers import CLOSED_FORMS, ClosedForm, LayerCall
-from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clip_factors, trainable
+from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clip_factors
 
 __all__ = ["UnsupportedModuleError", "fused_sum"]
 
@@ -46,7 +46,11 @@ class _Recorded:
 
 
 def fused_sum(
-    module: nn.Module, loss: Loss, batch: Batch, max_grad_norm: float
+    module: nn.Module,
+    parameters: dict[str, nn.Parameter],
+    loss: Loss,
+    batch: Batch,
+    max_grad_norm: float,
 ) -> dict[str, Tensor]:
     """Returns the clipped sum of one non-empty physical batch; unused parameters are left out.
 
@@ -61,7 +65,7 @@ def fused_sum(
     check_losses(losses, units)
     if not losses.requires_grad:
         return {}
-    used = _used_calls(losses, recorded, trainable(module).values(), units)
+    used = _used_calls(losses, recorded, parameters.values(), units)
     calls = _with_output_gradients(losses, used)
 
     squared = torch.zeros(units, dtype=torch.float64, device=losses.device)
@@ -74,7 +78,7 @@ def fused_sum(
             layer: [LayerCall(call.a[finite], call.b[finite]) for call in of_layer]
             for layer, of_layer in calls.items()
         }
-    names = {id(p): name for name, p in trainable(module).items()}
+    names = {id(p): name for name, p in parameters.items()}
     sums = {}
     for layer, of_layer in calls.items():
         scaled = [LayerCall(c.a, c.b * factors.to(c.b.dtype).unsqueeze(1)) for c in of_layer]

@@ -101,12 +101,16 @@ class PerUnitGradients:
 
 
 def opacus_sum(
-    module: nn.Module, loss: Loss, batch: Batch, max_grad_norm: float
+    module: nn.Module,
+    parameters: dict[str, nn.Parameter],
+    loss: Loss,
+    batch: Batch,
+    max_grad_norm: float,
 ) -> dict[str, Tensor]:
     """Returns the clipped sum of one physical batch."""
     with PerUnitGradients(module) as hooks:
         hooks.backward(loss, batch)
-        gradients = {name: p.grad_sample for name, p in trainable(module).items()}
+        gradients = {name: p.grad_sample for name, p in parameters.items()}
         return clipped_sum(gradients, max_grad_norm)
 
 

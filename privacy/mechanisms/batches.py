@@ -68,12 +68,9 @@ def poisson_batch(
 def noised_tensors(
     exact: Mapping[str, Tensor], std: float, noise: NoiseSource
 ) -> dict[str, Tensor]:
-    """Adds N(0, std^2) to every coordinate, in the order of `exact`, each tensor in its dtype."""
+    """Adds N(0, std^2) to every coordinate, in the order of `exact`; all of one dtype."""
     values = list(exact.values())
-    together = torch.cat([value.detach().reshape(-1).double() for value in values]).cpu().numpy()
-    noised = torch.from_numpy(snapped_gaussian(together, std, noise))
-    parts = noised.split([value.numel() for value in values])
-    return {
-        name: part.reshape(value.shape).to(value)
-        for (name, value), part in zip(exact.items(), parts, strict=True)
-    }
+    together = torch.cat([value.detach().reshape(-1) for value in values])
+    noised = snapped_gaussian(together.cpu().numpy(), std, noise)
+    parts = torch.from_numpy(noised).to(together).split([value.numel() for value in values])
+    return {name: part.view_as(exact[name]) for name, part in zip(exact, parts, strict=True)}

@@ -6,8 +6,8 @@ import dp_accounting
 import numpy as np
 import pytest
 
-from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.accounting import epsilon_rdp
+from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.mechanisms import noisy_gradient
 from fedloom.privacy.mechanisms.gradient import event
 from fedloom.privacy.noise import NoiseSource
