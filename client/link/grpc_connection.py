@@ -1,0 +1,53 @@
+"""The client's end of the Unix socket on which a vault serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from fedloom.client.link.chunks import METHOD, SERVICE, join, split
+from fedloom.client.link.connect import VaultUnavailableError
+from fedloom.common.protocol.vault_pb2 import Chunk
+
+__all__ = ["GrpcConnection"]
+
+
+class GrpcConnection:
+    """Sends requests to the vault that serves at a socket.
+
+    Args:
+      path: the socket.
+      timeout_s: longest wait for one answer; None waits for ever.
+    """
+
+    def __init__(self, path: Path, *, timeout_s: float | None = None) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._channel = grpc.insecure_channel(
+            f"unix:{path}", options=[("grpc.enable_http_proxy", 0)]
+        )
+        self._call = self._channel.stream_stream(
+            f"/{SERVICE}/{METHOD}",
+            request_serializer=Chunk.SerializeToString,
+            response_deserializer=Chunk.FromString,
+        )
+
+    def handle(self, data: bytes, /) -> bytes:
+        """Returns the vault's answer.
+
+        Raises:
+          VaultUnavailableError: no vault serves there, it failed, or it took too long.
+        """
+        try:
+            return join(self._call(split(data), timeout=self._timeout_s))
+        except grpc.RpcError as error:
+            status = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
+            raise VaultUnavailableError(
+                f"the vault at {self._path} gave no answer ({status}); "
+                "see whether `fedloom site serve` runs"
+            ) from None
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()

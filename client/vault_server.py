@@ -1,0 +1,130 @@
+"""Serves a vault on a Unix socket.
+
+Requests come in chunks, are put together, and reach the vault one at a time; a second caller
+waits its turn. A call that its caller has given up before its turn comes is dropped, so nothing
+is spent on an answer that nobody waits for. A failure tells the caller a status and no text.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import grpc
+
+from fedloom.client.link.chunks import METHOD, SERVICE, join, split
+from fedloom.client.link.connect import Handler
+from fedloom.client.link.sockets import is_served, prepare_socket
+from fedloom.common.errors import HomeInUseError
+from fedloom.common.protocol.vault_pb2 import Chunk
+
+__all__ = ["VaultServer", "serve_until_stopped"]
+
+_CALLERS = 4
+_log = logging.getLogger(__name__)
+
+
+class VaultServer:
+    """A handler that serves on a Unix socket, from construction until `stop`.
+
+    Args:
+      handler: the vault; called by one thread at a time, not always the same.
+      path: the socket; see `fedloom.client.link.sockets`.
+
+    Raises:
+      ConfigError: the path is unfit.
+      HomeInUseError: a process serves there already.
+    """
+
+    def __init__(self, handler: Handler, path: Path) -> None:
+        prepare_socket(path)
+        if is_served(path):
+            raise HomeInUseError(
+                f"a vault serves at {path} already; stop it, or give another path with --socket"
+            )
+        path.unlink(missing_ok=True)
+        self._handler = handler
+        self._path = path
+        self._turn = threading.Lock()
+        self._server = grpc.server(ThreadPoolExecutor(_CALLERS, thread_name_prefix="vault"))
+        method = grpc.stream_stream_rpc_method_handler(
+            self._answer,
+            request_deserializer=Chunk.FromString,
+            response_serializer=Chunk.SerializeToString,
+        )
+        self._server.add_registered_method_handlers(SERVICE, {METHOD: method})
+        self._server.add_insecure_port(f"unix:{path}")
+        self._server.start()
+        path.chmod(0o600)
+
+    @property
+    def address(self) -> str:
+        """What a ClientApp connects to."""
+        return f"unix:{self._path}"
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Takes no more requests; gives the one at work `grace_s` seconds to end."""
+        self._server.stop(grace_s).wait()
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> VaultServer:
+        """Returns the server."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stops the server."""
+        self.stop()
+
+    def _answer(
+        self, chunks: Iterator[Chunk], context: grpc.ServicerContext
+    ) -> Iterator[Chunk]:
+        request = join(chunks)
+        with self._turn:
+            answer = self._handle(request) if context.is_active() else None
+        if answer is None:
+            context.abort(grpc.StatusCode.INTERNAL, "")
+        else:
+            yield from split(answer)
+
+    def _handle(self, request: bytes) -> bytes | None:
+        try:
+            return self._handler.handle(request)
+        except Exception:
+            # Its text may quote records: it goes to the steward's own log and nowhere else.
+            _log.exception("the vault failed on a request")
+            return None
+
+
+def serve_until_stopped(
+    handler: Handler, path: Path, *, ready: Callable[[str], None], grace_s: float = 5.0
+) -> None:
+    """Serves until SIGTERM or SIGINT; call it from the main thread.
+
+    Args:
+      handler: the vault; the caller closes it afterwards.
+      path: the socket.
+      ready: called with the address once requests are taken.
+      grace_s: how long a request at work may go on after the signal. Its ledger is safe if it
+        is cut off: the attempt is computed again when it is asked again.
+    """
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server = VaultServer(handler, path)
+    ready(server.address)
+    stopped.wait()
+    server.stop(grace_s)

@@ -1,0 +1,1 @@
+"""The protocol between a site's ClientApp and its vault, generated from `vault.proto`."""

@@ -1,0 +1,75 @@
+"""The ServerApp: runs the coordinator in a run's folder, over Flower's Grid.
+
+The folder comes from the run's configuration (`run-dir`), which the operator gives when the run
+is submitted; everything else lies in it. How the run goes and ended stands there too
+(`fedloom.server.status`), because Flower carries no exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedloom.common.errors import ConfigError, FedloomError
+from fedloom.server.grids.flower_grid import FlowerLink, signing_site
+from fedloom.server.status import RunStatus, events_file, write_status
+
+__all__ = ["app", "run_coordinator"]
+
+_SUPERLINK_GONE_AFTER_S = 600.0
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Runs the study in the folder that the run's configuration names."""
+    # Without this Flower's client tries a SuperLink that is gone again and again, for ever.
+    retries = getattr(grid, "_retry_invoker", None)
+    if retries is not None:
+        retries.max_time = _SUPERLINK_GONE_AFTER_S
+    run_dir = Path(str(context.run_config.get("run-dir") or ""))
+    if not run_dir.is_absolute() or not run_dir.is_dir():
+        raise ConfigError("the run's configuration must give run-dir, an existing absolute folder")
+    run_coordinator(run_dir, lambda: _coordinate(run_dir, grid))
+
+
+def run_coordinator(run_dir: Path, work: Callable[[], None]) -> None:
+    """Does the coordinator's work and leaves in `run_dir` how it ended.
+
+    Raises:
+      Exception: whatever `work` raised, after it was noted.
+    """
+    pid = os.getpid()
+    write_status(run_dir, RunStatus(state="running", pid=pid))
+    try:
+        work()
+    except BaseException as error:
+        known = isinstance(error, FedloomError)
+        code = error.exit_code if known else 1 if isinstance(error, Exception) else 130
+        message = str(error) if known else f"{type(error).__name__}: {error}"
+        status = RunStatus(state="failed", exit_code=code, message=message, pid=pid)
+        write_status(run_dir, status)
+        raise
+    write_status(run_dir, RunStatus(state="done", pid=pid))
+
+
+def _coordinate(run_dir: Path, grid: Grid) -> None:
+    from fedloom.server.coordinate import coordinate
+    from fedloom.server.run_folder import RunFolder
+
+    keys = {site.name: site.key or "" for site in RunFolder.open(run_dir).plan().sites}
+    link = FlowerLink(grid, keys, identify=lambda answer: signing_site(answer, keys))
+    with events_file(run_dir).open("a", encoding="utf-8") as stream:
+
+        def note(event: dict[str, Any]) -> None:
+            stream.write(json.dumps(event) + "\n")
+            stream.flush()
+
+        coordinate(run_dir, link, on_event=note)

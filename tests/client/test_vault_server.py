@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fedloom.client.link import VaultUnavailableError, connect
+from fedloom.client.link.sockets import is_served
+from fedloom.client.vault_server import VaultServer
+from fedloom.common.errors import HomeInUseError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Echo:
+    """Answers with what it is asked; keeps count of callers that are in at the same time."""
+
+    def __init__(self, pause_s: float = 0.0) -> None:
+        self.pause_s = pause_s
+        self.inside = 0
+        self.most_inside = 0
+        self.handled = 0
+
+    def handle(self, data: bytes) -> bytes:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        time.sleep(self.pause_s)
+        self.inside -= 1
+        self.handled += 1
+        return data
+
+
+class Failing:
+    def handle(self, data: bytes) -> bytes:
+        raise ValueError("record 17 has age 93")
+
+
+@pytest.fixture
+def socket_path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("v")
+    folder.chmod(0o700)
+    return folder / "v.sock"
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_001])
+def test_an_answer_comes_back_whole_also_beyond_grpcs_own_limit_of_four_megabytes(
+    socket_path, size
+):
+    data = os.urandom(size)
+    with VaultServer(Echo(), socket_path) as server:
+        assert socket_path.stat().st_mode & 0o777 == 0o600
+        assert connect(server.address, timeout_s=10).handle(data) == data
+    assert not socket_path.exists()
+
+
+def test_requests_reach_the_vault_one_at_a_time(socket_path):
+    echo = Echo(pause_s=0.05)
+    with VaultServer(echo, socket_path) as server:
+        threads = [
+            threading.Thread(target=connect(server.address).handle, args=(b"x",)) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (echo.handled, echo.most_inside) == (4, 1)
+
+
+def test_a_failure_tells_the_caller_a_status_and_no_text(socket_path, caplog):
+    with VaultServer(Failing(), socket_path) as server:
+        connection = connect(server.address, timeout_s=5)
+        with pytest.raises(VaultUnavailableError, match="INTERNAL") as caught:
+            connection.handle(b"x")
+        channel = grpc.insecure_channel(server.address)
+        call = channel.stream_stream("/fedloom.vault.v1.Vault/Handle")
+        with pytest.raises(grpc.RpcError) as raw:
+            list(call(iter([b""])))
+        channel.close()
+    assert "93" not in str(caught.value)
+    assert raw.value.details() == ""
+    assert "record 17" in caplog.text  # the steward's own log has it
+
+
+def test_a_caller_does_not_wait_longer_than_it_said(socket_path):
+    with VaultServer(Echo(pause_s=0.8), socket_path) as server:
+        start = time.monotonic()
+        with pytest.raises(VaultUnavailableError, match="DEADLINE_EXCEEDED"):
+            connect(server.address, timeout_s=0.2).handle(b"x")
+        assert time.monotonic() - start < 0.7
+
+
+def test_a_request_that_was_given_up_before_its_turn_is_dropped(socket_path):
+    echo = Echo(pause_s=0.6)
+    with VaultServer(echo, socket_path) as server:
+        first = threading.Thread(target=connect(server.address).handle, args=(b"x",))
+        first.start()
+        time.sleep(0.1)
+        with pytest.raises(VaultUnavailableError):
+            connect(server.address, timeout_s=0.2).handle(b"y")
+        first.join()
+        time.sleep(0.1)
+    assert echo.handled == 1
+
+
+def test_no_vault_is_an_error_at_once(socket_path):
+    start = time.monotonic()
+    with pytest.raises(VaultUnavailableError, match="UNAVAILABLE"):
+        connect(f"unix:{socket_path}", timeout_s=30).handle(b"x")
+    assert time.monotonic() - start < 5
+
+
+def test_a_second_server_is_refused_and_a_dead_ones_socket_is_replaced(socket_path):
+    with VaultServer(Echo(), socket_path), pytest.raises(HomeInUseError, match="already"):
+        VaultServer(Echo(), socket_path)
+    socket_path.touch()
+    with VaultServer(Echo(), socket_path) as server:
+        assert connect(server.address).handle(b"x") == b"x"
+
+
+_PROGRAM = """
+import sys, time
+from pathlib import Path
+from fedloom.client.vault_server import serve_until_stopped
+class Slow:
+    def handle(self, data):
+        print("begun", flush=True)
+        time.sleep(1)
+        return data
+serve_until_stopped(Slow(), Path(sys.argv[1]), ready=lambda address: print(address, flush=True))
+print("closed", flush=True)
+"""
+
+
+def test_sigterm_lets_the_request_at_work_end_and_the_owner_close(socket_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(socket_path)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    answers: list[bytes] = []
+    asking = threading.Thread(target=lambda: answers.append(connect(address).handle(b"x")))
+    asking.start()
+    assert process.stdout.readline().strip() == "begun"
+    process.send_signal(signal.SIGTERM)
+    asking.join(timeout=10)
+    assert process.wait(timeout=10) == 0
+    assert answers == [b"x"]
+    assert process.stdout.read().strip() == "closed"
+    assert not is_served(socket_path)
