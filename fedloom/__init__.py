@@ -3,11 +3,21 @@
 In the wheel `common`, `privacy`, `client` and `server` lie inside this folder. In a checkout
 they lie beside it, so the checkout's root joins this package's path; only fedloom's own
 checkout does, or `fedloom.numpy` would import whatever stands beside an installed package.
+
+`simulate`, `verify` and `Run` are the interface for Python; they are loaded when first used.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedloom.api import Run, simulate, verify
+
+__all__ = ["Run", "__version__", "simulate", "verify"]
+
+__version__ = "0.1.0"
 
 _root = Path(__file__).resolve().parent.parent
 _parts = ("common", "privacy", "client", "server", "deploy", "pyproject.toml")
@@ -15,4 +25,14 @@ _parts = ("common", "privacy", "client", "server", "deploy", "pyproject.toml")
 if all((_root / part).exists() for part in _parts):
     __path__ = [str(Path(__file__).resolve().parent), str(_root)]
 
-__version__ = "0.1.0"
+
+def __getattr__(name: str) -> Any:
+    if name in ("Run", "simulate", "verify"):
+        from fedloom import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'fedloom' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

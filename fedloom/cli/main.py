@@ -1,0 +1,155 @@
+"""The command `fedloom`: its subcommands, and how errors become messages and exit codes.
+
+A subcommand's module is imported when the subcommand is called, so `fedloom --help` and the
+commands of an auditor start fast and need no torch.
+
+Exit codes: 0 done, 1 a bug of ours, 2 unusable input, 3 refused by policy or budget,
+4 verification failed, 5 incomplete but resumable, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from fedloom import __version__
+from fedloom.cli.output import print_error
+from fedloom.common.errors import FedloomError
+
+__all__ = ["fedloom", "main"]
+
+DEBUG_VARIABLE = "FEDLOOM_DEBUG"
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+class Entry(NamedTuple):
+    """Where a subcommand lies, and what the list of commands says about it."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "demo": Entry("fedloom.cli.demo:demo", "Run the main job on real data, end in a release."),
+    "doctor": Entry("fedloom.cli.doctor:doctor", "Say whether this machine has what is needed."),
+    "schema": Entry("fedloom.cli.schema_cmd:schema", "Hold a table against a public schema."),
+    "study": Entry("fedloom.cli.study_cmd:study", "Check a study; print its plan and price."),
+    "simulate": Entry("fedloom.cli.simulate_cmd:simulate", "Run a study with all sites here."),
+    "site": Entry("fedloom.cli.site_cmd:site", "Run an institution: key, approval, vault."),
+    "budget": Entry("fedloom.cli.budget_cmd:budget", "Show what a site has spent and has left."),
+    "ledger": Entry("fedloom.cli.ledger_cmd:ledger", "Verify a site's ledger."),
+    "sample": Entry("fedloom.cli.sample_cmd:sample", "Draw records from a run or a release."),
+    "release": Entry("fedloom.cli.release_cmd:release", "Build or verify a signed release."),
+}
+
+# Modules that the extra [train] brings, and the one that [evaluate] brings.
+_EXTRAS = {
+    "flwr": "train",
+    "google": "train",
+    "grpc": "train",
+    "opacus": "train",
+    "tensorboard": "train",
+    "torch": "train",
+    "sklearn": "evaluate",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports and returns a subcommand, or returns None for an unknown name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the subcommand of `args`; an unknown one is answered with the nearest name."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see fedloom --help"
+            ctx.fail(f"no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands from the table, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fedloom", message="%(prog)s %(version)s")
+def fedloom() -> None:
+    """Publish one synthetic data set from records that stay where they are.
+
+    Exit codes: 0 done, 1 a bug of ours, 2 unusable input, 3 refused by policy or budget,
+    4 verification failed, 5 incomplete but resumable, 130 interrupted.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; errors go to standard error.
+
+    With `--json` among the arguments an error is printed as JSON on standard output too.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    as_json = "--json" in words
+    try:
+        result: Any = fedloom.main(args=words, prog_name="fedloom", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(error.ctx.get_usage(), err=True)
+        return _fail(f"Error: {error.format_message()}", error, error.exit_code, as_json)
+    except FedloomError as error:
+        return _fail(f"Error: {error}", error, error.exit_code, as_json)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _fail("Interrupted.", error, INTERRUPTED, as_json)
+    except BrokenPipeError:
+        # Whoever read the output has closed it; Python must not complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        return _unexpected(error, as_json)
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
+    root = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    extra = _EXTRAS.get(root)
+    if extra is not None:
+        text = f"Error: this needs {root}, which is not installed: pip install 'fedloom[{extra}]'"
+        return _fail(text, error, 2, as_json)
+    text = (
+        f"This is a bug of fedloom: {type(error).__name__}: {error}\n"
+        f"Set {DEBUG_VARIABLE}=1 to see where; please report it with that."
+    )
+    return _fail(text, error, 1, as_json)
+
+
+def _fail(text: str, error: BaseException, exit_code: int, as_json: bool) -> int:
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        traceback.print_exception(error)
+    print_error(text, code=type(error).__name__, exit_code=exit_code, as_json=as_json)
+    return exit_code
