@@ -46,10 +46,10 @@ doctor: $(VENV)/.train
 	@$(BIN)/fedloom doctor
 
 test: $(VENV)/.dev
-	@PYTHON=$(BIN)/python .ci/groups
+	@PYTHON=$(BIN)/python bash .ci/groups
 
 quick: $(VENV)/.dev
-	@PYTHON=$(BIN)/python .ci/groups quick
+	@PYTHON=$(BIN)/python bash .ci/groups quick
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
