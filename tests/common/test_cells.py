@@ -48,11 +48,45 @@ def test_categories_outside_the_list_are_unreadable_and_none_can_be_a_value() ->
 
 
 def test_categories_that_are_equal_numbers_are_kept_apart() -> None:
-    column = Column("c", "category", values=("1", "01", "true", "false"))
-    cells = read_categories(column, pd.Series(["01", "1", "1.0"], dtype=object))
-    assert cells.values.tolist() == [1, 0, -1]
-    cells = read_categories(column, pd.Series([True, False]))
-    assert cells.values.tolist() == [2, 3]
+    column = Column("c", "category", values=("1", "01", "2"))
+    cells = read_categories(column, pd.Series(["01", "1", "1.0", 2.0], dtype=object))
+    assert cells.values.tolist() == [1, 0, -1, 2]
+
+
+def test_truth_reads_as_word_or_number() -> None:
+    words = Column("c", "category", values=("false", "true"))
+    for column in (words, BINARY):
+        assert read_categories(column, pd.Series([True, False])).values.tolist() == [1, 0]
+        assert read_categories(column, pd.Series(["True", "False"])).values.tolist() == [1, 0]
+
+
+ODD = [
+    [[1], {"a": 1}],
+    [b"1", 1 + 2j, "5"],
+    [10**400, 10**30, 2**63, -1, "7", True, 1],
+    [Decimal("NaN"), Decimal("Infinity"), "1e400", "0x10"],
+    ["\ud800", "0001-01-01", "2020-01-01T00:00:00.123456789", "9999-12-31", 2020, "2020"],
+    [pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-01", tz="Asia/Tokyo"), dt.time(1)],
+    [pd.Period("2020-01-01", freq="D"), pd.Timedelta(1), np.float32(1.5), np.int8(3)],
+    ["True", True, 1, 1.0, "1", "1.0"],
+]
+
+
+@pytest.mark.parametrize("column", [BINARY, WHOLE, REAL, DATE, TIME], ids=lambda c: c.kind)
+@pytest.mark.parametrize("values", ODD, ids=str)
+def test_odd_values_never_raise_and_read_alone_as_among_others(
+    column: Column, values: list[object]
+) -> None:
+    read = read_categories if column.kind == "category" else read_numbers
+    raw = pd.Series(range(len(values)), dtype=object)
+    for position, value in enumerate(values):
+        raw.iat[position] = value
+    among = read(column, raw)
+    for position in range(len(values)):
+        alone = read(column, raw.iloc[position : position + 1])
+        assert alone.missing[0] == among.missing[position]
+        assert alone.unreadable[0] == among.unreadable[position]
+        assert alone.values[0] == among.values[position]
 
 
 @pytest.mark.parametrize(
