@@ -8,7 +8,7 @@ the clip factors. A layer called several times in one loss (a critic on a record
 has the gradient sum_k b_ik a_ik^T, of squared norm sum_kl (b_ik.b_il)(a_ik.a_il).
 
 This holds only if nothing but recorded calls uses a parameter. The autograd graph itself is
-asked: its edges into each parameter must be as many as its layer's calls. Anything else raises
+asked: no way from the loss to a parameter may avoid the recorded calls. Anything else raises
 `UnsupportedModuleError`, which depends on the module and the loss, never on a unit.
 
 Source: Goodfellow 2015 (arXiv:1510.01799) for norms; Bu et al. 2023 (arXiv:2210.00038) for
@@ -18,7 +18,7 @@ keeping a and b instead of a second backward pass.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +42,7 @@ class _Recorded:
     layer: nn.Module
     activation: Tensor
     version: int
+    source: Node | None
     output: GradientEdge
 
 
@@ -106,7 +107,7 @@ def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:
 
 
 @contextmanager
-def _recording(layers: Any) -> Iterator[list[_Recorded]]:
+def _recording(layers: Iterable[nn.Module]) -> Iterator[list[_Recorded]]:
     recorded: list[_Recorded] = []
 
     def record(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -115,8 +116,9 @@ def _recording(layers: Any) -> Iterator[list[_Recorded]]:
         if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not isinstance(output, Tensor):
             raise UnsupportedModuleError(f"{type(layer).__name__} called in an unusual way")
         # The edge, not the tensor: an in-place activation would replace the tensor's gradient.
-        a = inputs[0].detach()
-        recorded.append(_Recorded(layer, a, inputs[0]._version, get_gradient_edge(output)))
+        a = inputs[0]
+        source = get_gradient_edge(a).node if a.requires_grad else None
+        recorded.append(_Recorded(layer, a.detach(), a._version, source, get_gradient_edge(output)))
 
     handles = [layer.register_forward_hook(record, prepend=True) for layer in layers]
     try:
@@ -127,45 +129,38 @@ def _recording(layers: Any) -> Iterator[list[_Recorded]]:
 
 
 def _used_calls(
-    losses: Tensor, recorded: Sequence[_Recorded], parameters: Any, units: int
+    losses: Tensor, recorded: Sequence[_Recorded], parameters: Iterable[nn.Parameter], units: int
 ) -> list[_Recorded]:
-    """Returns the calls that the losses depend on, sure that they are all uses of `parameters`."""
-    nodes, uses = _walk(losses, {id(p) for p in parameters})
-    used = [call for call in recorded if call.output.node in nodes]
-    expected: Counter[int] = Counter()
-    for call in used:
+    """Returns the calls that the losses depend on, sure that they are all uses of `parameters`.
+
+    Walks the graph from the losses and goes on from a recorded output to that call's input
+    alone: a parameter met on the way is used by something that was not recorded.
+    """
+    private = {id(p) for p in parameters}
+    by_output = {call.output.node: call for call in recorded}
+    used: list[_Recorded] = []
+    seen: set[Node] = set()
+    waiting: list[Node | None] = [losses.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        call = by_output.get(node)
+        if call is None:
+            waiting.extend(child for child, _ in node.next_functions)
+            if id(getattr(node, "variable", None)) in private:
+                raise UnsupportedModuleError("a parameter is used outside its layer")
+            continue
         form = CLOSED_FORMS[type(call.layer)]
         a = call.activation
         if a.dim() != form.activation_dims or a.shape[0] != units or a._version != call.version:
             raise UnsupportedModuleError(
                 f"{type(call.layer).__name__} called on an activation that is not one per unit"
             )
-        expected.update(id(p) for p in call.layer.parameters(recurse=False) if p.requires_grad)
-    if expected != uses:
-        raise UnsupportedModuleError("a parameter is used outside its layer")
+        used.append(call)
+        waiting.append(call.source)
     return used
-
-
-def _walk(losses: Tensor, parameters: set[int]) -> tuple[set[Node], Counter[int]]:
-    """Returns the graph's nodes and the number of its edges into each parameter."""
-    uses: Counter[int] = Counter()
-    nodes: set[Node] = set()
-    assert losses.grad_fn is not None
-    waiting = [losses.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node in nodes:
-            continue
-        nodes.add(node)
-        for child, _ in node.next_functions:
-            if child is None:
-                continue
-            leaf = getattr(child, "variable", None)
-            if leaf is None:
-                waiting.append(child)
-            elif id(leaf) in parameters:
-                uses[id(leaf)] += 1
-    return nodes, uses
 
 
 def _with_output_gradients(
