@@ -128,7 +128,7 @@ def _position(positions: dict[str, int], text: str) -> int:
 def _category_texts(raw: pd.Series) -> npt.NDArray[Any]:
     """Returns every value as text, None where missing; equal numbers of two types stay apart."""
     missing = raw.isna().to_numpy(dtype=bool)
-    values = raw.to_numpy(dtype=object)
+    values: npt.NDArray[Any] = raw.to_numpy(dtype=object)
     if raw.dtype == object:
         values = np.array([str(value) for value in values], dtype=object)
     elif not pd.api.types.is_string_dtype(raw.dtype):
