@@ -1,1 +1,5 @@
-"""Generators that a study can train: private modules, their losses, and their decoders."""
+"""Models: what is trained under privacy, what is published, and how records are drawn from it."""
+
+from fedloom.common.models.base import PrivateModel, build_model
+
+__all__ = ["PrivateModel", "build_model"]

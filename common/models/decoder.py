@@ -1,0 +1,101 @@
+"""The published part of `vae` and `gan`: from latent noise and a class to a record's cells.
+
+Logits of a class are a table, made at the server from the noisy one-way marginals of that
+class, plus a small network of the latent noise. Where the network is zero, records are drawn
+from the product of those marginals; the network adds what columns have to do with each other.
+So no category can be lost on the way, and training starts from a useful generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedloom.common.models.base import load_weights
+from fedloom.common.models.blocks import Blocks
+
+__all__ = ["DecoderNet", "class_rows", "fresh_linear", "sample_codes"]
+
+_CHUNK_CELLS = 4_000_000
+
+
+def fresh_linear(
+    inputs: int, outputs: int, rng: torch.Generator, *, weight_std: float, bias_std: float = 0.0
+) -> nn.Linear:
+    """Returns a Linear with normal weights from a generator; torch's global one is not touched."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    with torch.no_grad():
+        layer.weight.normal_(0.0, weight_std, generator=rng)
+        layer.bias.normal_(0.0, bias_std, generator=rng)
+    return layer
+
+
+def class_rows(classes: NDArray[np.int64], num_classes: int) -> Tensor:
+    """Returns (B, C) one-hot rows of classes (B,)."""
+    labels = torch.from_numpy(np.asarray(classes, dtype=np.int64))
+    return nn.functional.one_hot(labels, num_classes).float()
+
+
+class DecoderNet(nn.Module):
+    """The network part of the logits: (B, latent), (B, C) -> (B, D)."""
+
+    def __init__(
+        self, latent: int, num_classes: int, hidden: int, width: int, rng: torch.Generator
+    ) -> None:
+        """Draws initial weights that make the logits nearly zero."""
+        super().__init__()
+        self.latent = latent
+        self.inner = fresh_linear(
+            latent + num_classes, hidden, rng, weight_std=(latent + 1) ** -0.5
+        )
+        self.outer = fresh_linear(hidden, width, rng, weight_std=0.01 * hidden**-0.5)
+
+    def forward(self, latent: Tensor, classes: Tensor) -> Tensor:
+        """Returns what is added to the table's logits."""
+        hidden = torch.tanh(self.inner(torch.cat([latent, classes], dim=1)))
+        logits: Tensor = self.outer(hidden)
+        return logits
+
+
+def sample_codes(
+    arrays: Mapping[str, NDArray[Any]],
+    config: Mapping[str, Any],
+    blocks: Blocks,
+    classes: NDArray[np.int64],
+    seed: int,
+) -> NDArray[np.int32]:
+    """Draws one record for each given class from a published generator.
+
+    Args:
+      arrays: `table` (C, D) and the network's weights as `net.inner.weight`, ....
+      config: `hidden` and `latent` of the network.
+      blocks: layout of the features.
+      classes: (N,) the class of each record.
+      seed: the same seed gives the same records.
+
+    Returns:
+      (N, m) feature codes.
+    """
+    table = torch.from_numpy(np.asarray(arrays["table"], dtype=np.float32))
+    rng = torch.Generator().manual_seed(seed)
+    net = DecoderNet(
+        int(config["latent"]), len(table), int(config["hidden"]), blocks.width, rng
+    )
+    prefix = "net."
+    load_weights(
+        net, {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+    )
+    chunk = max(1, _CHUNK_CELLS // blocks.width)
+    parts = [np.zeros((0, len(blocks.sizes)), dtype=np.int32)]
+    with torch.no_grad():
+        for start in range(0, len(classes), chunk):
+            labels = np.asarray(classes[start : start + chunk], dtype=np.int64)
+            latent = torch.randn(len(labels), net.latent, generator=rng)
+            logits = table[labels] + net(latent, class_rows(labels, len(table)))
+            parts.append(blocks.sample(logits, rng).numpy().astype(np.int32))
+    return np.concatenate(parts)

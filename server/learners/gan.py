@@ -1,0 +1,153 @@
+"""The coordinator's side of the GAN: noised critics from the sites, the generator's own steps.
+
+Exchange "weights": sites train the critic for a round, the critics are averaged, the generator
+takes its steps. Exchange "gradients": every round is one step of the critic, and the generator
+takes its steps after every `critic_steps` rounds. Published is the generator's moving average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.encoding import Encoding
+from fedloom.common.models.base import count_parameters, load_weights, read_weights
+from fedloom.common.models.decoder import DecoderNet
+from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.gan import GENERATOR, MARGINALS, TabularGan
+from fedloom.common.statistics import NoisyStatistics
+from fedloom.server.learners.base import State, section, with_prefix
+from fedloom.server.learners.calibration import matched_table
+from fedloom.server.learners.generator_fit import fit_generator
+from fedloom.server.learners.marginals import class_prior, log_marginals
+from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
+
+__all__ = ["GanLearner"]
+
+_WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "moments/"
+_NET = GENERATOR + "net."
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class GanLearner:
+    """Learns a `gan`; see `fedloom.server.learners.base.Learner`."""
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        training: Mapping[str, Any],
+        encoding: Encoding,
+        *,
+        num_sites: int = 1,
+    ) -> None:
+        """Takes the plan's settings of model and training."""
+        self._model = TabularGan(model, encoding)
+        self._config = {"hidden": self._model.hidden, "latent": self._model.latent}
+        self._training = dict(training)
+        self._num_sites = num_sites
+
+    def start(self, statistics: NoisyStatistics, seed: int) -> State:
+        """Returns the product of the noisy marginals as generator, and an undecided critic."""
+        noise = effective_noise(
+            self._training,
+            num_parameters=count_parameters(self._model),
+            records=statistics.total(),
+            num_sites=self._num_sites,
+        )
+        net = self._model.generator_net(seed)
+        arrays: Arrays = {
+            MARGINALS: log_marginals(statistics).astype(np.float32),
+            "class_prior": class_prior(statistics),
+            **with_prefix(read_weights(self._model.private_module(seed)), _WEIGHTS),
+            **with_prefix(read_weights(net), _AVERAGE),
+        }
+        arrays |= self._generator(net, arrays[MARGINALS])
+        meta = {"step": 0, "generator_phases": 0, "trust": trust_in_training(noise)}
+        return State(arrays=arrays, meta=meta)
+
+    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
+        """Returns the critic, and the generator that it is to be trained against."""
+        public = {name: state.arrays[name] for name in self._model.public_shapes}
+        return {**section(state.arrays, _WEIGHTS), **public}
+
+    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of the critic."""
+        shapes = self._model.request_shapes()
+        return {name: shapes[name] for name in shapes if name not in self._model.public_shapes}
+
+    def absorb(
+        self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
+    ) -> State:
+        """Moves the critic, and the generator when it is its turn."""
+        step = int(state.meta["step"]) + 1
+        arrays, meta = dict(state.arrays), {**state.meta, "step": step}
+        if self._training["exchange"] == "weights":
+            critic: Arrays = {name: value.astype(np.float32) for name, value in aggregate.items()}
+            turn = True
+        else:
+            critic, moments = adam(
+                section(state.arrays, _WEIGHTS),
+                aggregate,
+                section(state.arrays, _MOMENTS),
+                learning_rate=falling_rate(
+                    self._training["server_learning_rate"], step, self._training["num_rounds"]
+                ),
+                step=step,
+            )
+            arrays |= with_prefix(moments, _MOMENTS)
+            turn = step % int(self._training["critic_steps"]) == 0
+        arrays |= with_prefix(critic, _WEIGHTS)
+        if turn:
+            self._generator_phase(arrays, meta, seed)
+        return State(arrays=arrays, meta=meta)
+
+    def publish(self, state: State) -> Artifact:
+        """Returns the averaged generator, its marginals matched to the noisy ones."""
+        net = self._model.generator_net()
+        load_weights(net, section(state.arrays, _AVERAGE))
+        published = section(self._generator(net, state.arrays[MARGINALS]), GENERATOR)
+        arrays = {**published, "class_prior": state.arrays["class_prior"]}
+        return Artifact(kind="gan", config=dict(self._config), arrays=arrays)
+
+    def _generator_phase(self, arrays: Arrays, meta: dict[str, Any], seed: int) -> None:
+        """Lets the generator catch up with the critic; writes into `arrays` and `meta`."""
+        model = self._model
+        critic = model.private_module()
+        load_weights(critic, section(arrays, _WEIGHTS))
+        net = model.generator_net()
+        load_weights(net, section(arrays, _NET))
+        effective = fit_generator(
+            net,
+            torch.from_numpy(np.array(arrays[GENERATOR + "table"])),
+            critic,
+            torch.from_numpy(np.array(arrays[MARGINALS])),
+            arrays["class_prior"],
+            model.blocks,
+            steps=int(self._training["generator_steps"]),
+            learning_rate=float(self._training["generator_learning_rate"]),
+            trust=float(meta["trust"]),
+            seed=seed,
+        )
+        phase = int(meta["generator_phases"]) + 1
+        average = moving_average(
+            section(arrays, _AVERAGE),
+            read_weights(net),
+            decay=float(self._training["generator_decay"]),
+            step=phase,
+        )
+        arrays |= with_prefix(average, _AVERAGE)
+        arrays |= self._generator(net, arrays[MARGINALS])
+        meta["generator_phases"] = phase
+        meta["report"] = {"critic_undecided": effective}
+
+    def _generator(self, net: DecoderNet, marginals: NDArray[Any]) -> Arrays:
+        """Returns the public arrays of a generator whose table is matched to the marginals."""
+        table = matched_table(net, torch.from_numpy(np.array(marginals)), self._model.blocks)
+        weights = with_prefix(read_weights(net), "net.")
+        return with_prefix({"table": table.numpy(), **weights}, GENERATOR)
