@@ -1,0 +1,19 @@
+"""What was asked of a site's records, and what it cost: the ledger of one home."""
+
+from __future__ import annotations
+
+from fedloom.privacy.ledger.budget import Admission
+from fedloom.privacy.ledger.extract import ExtractSummary, RunSummary, verify_extract
+from fedloom.privacy.ledger.view import LedgerView, compose_homes, read_ledger
+from fedloom.privacy.ledger.writer import Ledger
+
+__all__ = [
+    "Admission",
+    "ExtractSummary",
+    "Ledger",
+    "LedgerView",
+    "RunSummary",
+    "compose_homes",
+    "read_ledger",
+    "verify_extract",
+]

@@ -1,0 +1,122 @@
+"""What fits into a home's lifetime budget, and what is left of it.
+
+The first plan of a home is admitted by its PLD price. Any further plan may have been chosen after
+seeing answers to earlier ones, where adding up PLD is not valid, so all plans together must then
+fit at one Rényi order that was fixed when the home was made. Why the two rules together are
+rigorous: `docs/decisions/0002-lifetime-filter.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fedloom.common.errors import BudgetExceededError
+from fedloom.privacy.accounting import epsilon_pld, epsilon_rdp, price
+from fedloom.privacy.events import DpEvent, compose
+from fedloom.privacy.ledger.state import Reservation, State
+
+__all__ = ["Admission", "admission", "admit", "budget"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Whether a plan fits, by which rule, and what everything would then come to."""
+
+    fits: bool
+    rule: str
+    """`first plan` (PLD of that plan alone) or `lifetime` (RDP of all plans at one order)."""
+    epsilon: float
+    limit: float
+    delta: float
+
+
+def admission(state: State, event: DpEvent, interval: float = 1e-4) -> Admission:
+    """Says whether a plan with this event fits into what is left of the home's budget.
+
+    A finished run counts for what it committed, an unfinished one for its whole reservation. A
+    run that ended without any answer told nobody anything, and does not count.
+    """
+    limit, delta = state.genesis["epsilon_limit"], state.genesis["delta_limit"]
+    live = [r for r in state.reservations.values() if r.live]
+    if not live:
+        rule, epsilon = "first plan", price([event], delta, interval).epsilon
+    else:
+        orders = [state.genesis["renyi_order"]]
+        everything = [*state.held, event]
+        largest_alone = max(epsilon_rdp([r.event], delta, orders) for r in live)
+        rule, epsilon = "lifetime", max(epsilon_rdp(everything, delta, orders), largest_alone)
+    return Admission(fits=epsilon <= limit, rule=rule, epsilon=epsilon, limit=limit, delta=delta)
+
+
+def admit(state: State, event: DpEvent, interval: float = 1e-4) -> None:
+    """Refuses a plan that does not fit.
+
+    Raises:
+      BudgetExceededError: says what the plan would bring the home to, and the limit.
+    """
+    result = admission(state, event, interval)
+    if result.fits:
+        return
+    if result.rule == "first plan":
+        what = f"this plan costs epsilon {result.epsilon:.4f}"
+    else:
+        order = state.genesis["renyi_order"]
+        what = (
+            f"with the plans already reserved or answered here it would come to epsilon "
+            f"{result.epsilon:.4f} (Rényi order {order:g})"
+        )
+    raise BudgetExceededError(
+        f"the budget of site {state.genesis['site']} has no room: {what} at delta "
+        f"{result.delta:g}, and the limit for the life of these records is {result.limit:g}. "
+        "Nothing was spent. A plan with a smaller epsilon may fit; the limit itself never grows"
+    )
+
+
+def budget(state: State, interval: float = 1e-4) -> dict[str, Any]:
+    """Returns the budget of a home as a JSON-able dict.
+
+    `epsilon_spent` is the PLD of what was committed, a running total; `epsilon_reserved` is the
+    PLD of that and of all that unfinished runs still hold; `epsilon_lifetime` is what counts when
+    a further plan asks for room. The guarantee over the home's life is `epsilon_limit`.
+    """
+    delta = state.genesis["delta_limit"]
+    return {
+        "site": state.genesis["site"],
+        "delta": delta,
+        "epsilon_spent": epsilon_pld(state.committed, delta, interval),
+        "epsilon_reserved": epsilon_pld(state.held, delta, interval),
+        "epsilon_lifetime": epsilon_rdp(state.held, delta, [state.genesis["renyi_order"]]),
+        "epsilon_limit": state.genesis["epsilon_limit"],
+        "renyi_order": state.genesis["renyi_order"],
+        "rehearsal": state.genesis["rehearsal"],
+        "insecure_noise": state.genesis["insecure_noise"],
+        "paused": state.paused,
+        "studies": _studies(state, delta, interval),
+    }
+
+
+def _studies(state: State, delta: float, interval: float) -> list[dict[str, Any]]:
+    rows = []
+    for plan, approved in state.approvals.items():
+        runs: list[Reservation | None] = [r for r in state.reservations.values() if r.plan == plan]
+        for run in runs or [None]:
+            standing = "revoked" if plan in state.revoked else "approved"
+            if run is not None and (run.finished or standing == "approved"):
+                standing = "finished" if run.finished else "reserved"
+            rows.append(
+                {
+                    "study": approved["study"],
+                    "plan": plan,
+                    "run": None if run is None else run.run,
+                    "name": approved["name"],
+                    "status": standing,
+                    "epsilon_reserved": 0.0 if run is None else _pld(run.held, delta, interval),
+                    "epsilon_spent": 0.0 if run is None else _pld(run.committed, delta, interval),
+                }
+            )
+    return rows
+
+
+def _pld(events: list[DpEvent], delta: float, interval: float) -> float:
+    return epsilon_pld([compose(events)], delta, interval)

@@ -1,0 +1,263 @@
+"""Ledger entries: what each kind says, how entries are chained, and how they are signed.
+
+The body of an entry is canonical JSON: kind, UTC time, a random nonce, and the data of its kind.
+The entry's hash covers its number, the hash before it and the SHA-256 of the body, so a body can
+be left out of a copy for another study (`Entry.redacted`) and the chain still checks; the nonce
+keeps a left-out body from being guessed. The site signs every hash with its Ed25519 key.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from fedloom.common.digest import canonical_json, digest, sha256_hex
+from fedloom.common.errors import LedgerError, RefusedError
+from fedloom.privacy.events import event_from_json
+from fedloom.privacy.keys import PrivateKey, sign, verify
+
+__all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
+
+FORMAT = 1
+FIRST_PREV = "0" * 64
+_SIGNED = b"fedloom ledger entry "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What an entry says."""
+
+    kind: str
+    time: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One link of the chain; `body` is None where it was left out of a copy."""
+
+    seq: int
+    prev: str
+    body: bytes | None
+    body_sha256: str
+    hash: str
+    signature: str
+
+    def read(self) -> Body:
+        """Parses the body.
+
+        Raises:
+          LedgerError: the body was left out, is not canonical, or does not say what its kind must.
+        """
+        if self.body is None:
+            raise LedgerError(f"the body of entry {self.seq} was left out of this copy")
+        return _read_body(self.seq, self.body)
+
+    def redacted(self) -> Entry:
+        """Returns the entry without its body; its hash and signature still check."""
+        return replace(self, body=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the entry as a JSON-able dict."""
+        plain = {
+            "seq": self.seq,
+            "prev": self.prev,
+            "body_sha256": self.body_sha256,
+            "hash": self.hash,
+            "signature": self.signature,
+        }
+        return plain if self.body is None else {**plain, "body": json.loads(self.body)}
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Entry:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+          LedgerError: a field is missing, unknown or of the wrong type.
+        """
+        fields = {"seq": int, "prev": str, "body_sha256": str, "hash": str, "signature": str}
+        if not isinstance(value, dict) or set(value) - {"body"} != set(fields):
+            raise LedgerError(f"expected a ledger entry with the fields {sorted(fields)}")
+        for name, kind in fields.items():
+            if type(value[name]) is not kind:
+                raise LedgerError(
+                    f"expected {name} of a ledger entry to be of type {kind.__name__}"
+                )
+        body = None
+        if "body" in value:
+            try:
+                body = canonical_json(value["body"])
+            except (TypeError, ValueError, RecursionError) as error:
+                raise LedgerError(f"the body of entry {value['seq']} has no JSON form") from error
+        return cls(body=body, **{name: value[name] for name in fields})
+
+
+def new_entry(key: PrivateKey, seq: int, prev: str, kind: str, data: dict[str, Any]) -> Entry:
+    """Makes and signs the entry that follows the one with hash `prev`.
+
+    The data is taken as it is: check it with `check_data` first.
+    """
+    body = canonical_json(
+        {
+            "kind": kind,
+            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "nonce": secrets.token_hex(16),
+            "data": data,
+        }
+    )
+    body_sha256 = sha256_hex(body)
+    entry_hash = _hash(seq, prev, body_sha256)
+    signature = sign(key, _SIGNED + entry_hash.encode())
+    return Entry(
+        seq=seq, prev=prev, body=body, body_sha256=body_sha256, hash=entry_hash, signature=signature
+    )
+
+
+def check_data(kind: str, data: dict[str, Any]) -> None:
+    """Checks what a new entry is to say.
+
+    Raises:
+      RefusedError: a field is missing, unknown, or has an unusable value.
+    """
+    problem = _problem(kind, data)
+    if problem is not None:
+        raise RefusedError(f"the ledger cannot record this: the entry {problem}")
+
+
+def _problem(kind: Any, data: Any) -> str | None:
+    fields = _KINDS.get(kind) if isinstance(kind, str) else None
+    if fields is None:
+        return f"is of unknown kind {kind!r}"
+    if not isinstance(data, dict) or set(data) != set(fields):
+        return f"({kind}) does not have the fields {sorted(fields)}"
+    for name, valid in fields.items():
+        if not valid(data[name]):
+            return f"({kind}) has an unusable value under {name}"
+    return None
+
+
+def verify_chain(entries: Iterable[Entry], public_key: str) -> None:
+    """Checks numbers, hashes and signatures of a whole chain, from the first entry on.
+
+    Raises:
+      LedgerError: names the first entry that is not what it must be.
+    """
+    prev = FIRST_PREV
+    for seq, entry in enumerate(entries):
+        if entry.seq != seq:
+            raise _damaged(seq, f"is missing, the next one found is {entry.seq}")
+        if entry.body is not None and sha256_hex(entry.body) != entry.body_sha256:
+            raise _damaged(seq, "does not have the body that was signed")
+        if entry.prev != prev or entry.hash != _hash(seq, prev, entry.body_sha256):
+            raise _damaged(seq, "does not follow from the one before it")
+        if not verify(public_key, _SIGNED + entry.hash.encode(), entry.signature):
+            raise _damaged(seq, "is not signed by the site's key")
+        prev = entry.hash
+
+
+def _hash(seq: int, prev: str, body_sha256: str) -> str:
+    return digest({"seq": seq, "prev": prev, "body_sha256": body_sha256})
+
+
+def _damaged(seq: int, what: str) -> LedgerError:
+    return LedgerError(
+        f"the ledger is damaged: entry {seq} {what}; restore the whole home from a backup that is "
+        "not older than its last answer, or ask the holder for an undamaged copy"
+    )
+
+
+def _read_body(seq: int, body: bytes) -> Body:
+    try:
+        value = json.loads(body)
+        canonical = canonical_json(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(seq, "is not canonical JSON") from error
+    if canonical != body or not isinstance(value, dict):
+        raise _damaged(seq, "is not canonical JSON")
+    if set(value) != {"kind", "time", "nonce", "data"}:
+        raise _damaged(seq, f"has the fields {sorted(value)}")
+    if not _is_hex(value["nonce"], 32) or not _is_text(value["time"]):
+        raise _damaged(seq, "lacks its nonce or time")
+    problem = _problem(value["kind"], value["data"])
+    if problem is not None:
+        raise _damaged(seq, problem)
+    data = value["data"]
+    return Body(kind=value["kind"], time=value["time"], data=data)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_hex(value: Any, length: int) -> bool:
+    return isinstance(value, str) and len(value) == length and set(value) <= set("0123456789abcdef")
+
+
+def _is_digest(value: Any) -> bool:
+    return _is_hex(value, 64)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value > 0
+
+
+def _is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_format(value: Any) -> bool:
+    return type(value) is int and value == FORMAT
+
+
+def _is_event(value: Any) -> bool:
+    try:
+        event_from_json(value)
+    except LedgerError:
+        return False
+    return True
+
+
+_RUN = {"plan": _is_text, "run": _is_text}
+_ATTEMPT = {**_RUN, "round": _is_whole, "attempt": _is_whole}
+_KINDS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "genesis": {
+        "format": _is_format,
+        "site": _is_text,
+        "public_key": _is_digest,
+        "epsilon_limit": _is_number,
+        "delta_limit": _is_number,
+        "renyi_order": _is_number,
+        "rehearsal": _is_flag,
+        "insecure_noise": _is_flag,
+    },
+    "approve": {
+        "study": _is_text,
+        "plan": _is_text,
+        "name": _is_text,
+        "event": _is_event,
+        "snapshot_commitment": _is_text,
+        "summary": _is_object,
+    },
+    "revoke": {"plan": _is_text},
+    "pause": {},
+    "resume": {},
+    "reserve": {**_RUN, "event": _is_event},
+    "open": {**_ATTEMPT, "query": _is_text, "request_digest": _is_text, "event": _is_event},
+    "commit": {**_ATTEMPT, "request_digest": _is_text, "answer_digest": _is_digest},
+    "abort": _ATTEMPT,
+    "finish": _RUN,
+    "release": {**_RUN, "digest": _is_text},
+}

@@ -1,0 +1,140 @@
+"""A read-only view of a home's ledger; works beside the vault that writes it.
+
+Reading changes no file of the home, and checks everything that the writer checks at its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedloom.common.errors import BudgetExceededError, ConfigError, LedgerError
+from fedloom.privacy.accounting import epsilon_pld
+from fedloom.privacy.events import DpEvent, event_from_json
+from fedloom.privacy.ledger.budget import Admission, admission, admit, budget
+from fedloom.privacy.ledger.entries import Entry
+from fedloom.privacy.ledger.extract import extract_entries
+from fedloom.privacy.ledger.head import HomeLock, ledger_path, read_head
+from fedloom.privacy.ledger.reading import check_seal, load, sqlite_errors
+from fedloom.privacy.ledger.state import State
+from fedloom.privacy.ledger.store import open_to_read
+
+__all__ = ["LedgerView", "compose_homes", "read_ledger"]
+
+
+class LedgerView:
+    """A ledger as it was at the moment of reading."""
+
+    def __init__(self, entries: Sequence[Entry], state: State) -> None:
+        """Takes over what `read_ledger` has checked."""
+        self.entries = tuple(entries)
+        self._state = state
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return str(self._state.genesis["site"])
+
+    @property
+    def public_key(self) -> str:
+        """The key that signed the entries; compare it with the one that you know."""
+        return str(self._state.genesis["public_key"])
+
+    @property
+    def delta_limit(self) -> float:
+        """The delta at which everything in this home is priced."""
+        return float(self._state.genesis["delta_limit"])
+
+    @property
+    def head(self) -> tuple[int, str]:
+        """The number and hash of the last entry."""
+        return self.entries[-1].seq, self.entries[-1].hash
+
+    @property
+    def committed(self) -> list[DpEvent]:
+        """The events of everything that has left."""
+        return self._state.committed
+
+    @property
+    def held(self) -> list[DpEvent]:
+        """Everything that has left, and all that unfinished runs still hold."""
+        return self._state.held
+
+    def approval(self, plan: str) -> dict[str, Any] | None:
+        """Returns the approval of a plan as recorded, or None if there is none or it is revoked."""
+        return self._state.approval(plan)
+
+    def contains_head(self, seq: int, entry_hash: str) -> bool:
+        """Tells whether the chain still has the entry that someone saw as its head."""
+        return 0 <= seq < len(self.entries) and self.entries[seq].hash == entry_hash
+
+    def budget(self, interval: float = 1e-4) -> dict[str, Any]:
+        """Returns limits, what is spent and held, and the studies, as a JSON-able dict."""
+        return budget(self._state, interval)
+
+    def admission(self, event: DpEvent, interval: float = 1e-4) -> Admission:
+        """Says whether a plan with this event would fit now."""
+        return admission(self._state, event, interval)
+
+    def extract(self, plan: str, run: str) -> list[dict[str, Any]]:
+        """Returns the signed chain for those who see this plan, as `Ledger.extract` does."""
+        return extract_entries(self.entries, self._state, plan, run)
+
+    def verify(self, interval: float = 1e-4) -> None:
+        """Prices every reservation again, as the writer had to before it was made.
+
+        Hashes, signatures and the rules of the ledger were checked when it was read.
+
+        Raises:
+          LedgerError: a reservation was beyond the home's limit.
+        """
+        state = State()
+        for entry in self.entries:
+            body = entry.read()
+            if body.kind == "reserve":
+                try:
+                    admit(state, event_from_json(body.data["event"]), interval)
+                except BudgetExceededError as error:
+                    raise LedgerError(
+                        f"entry {entry.seq} reserves more than the limit allows: {error}; this "
+                        "ledger was not written by fedloom's rules, do not rely on it"
+                    ) from error
+            state.apply(body.kind, body.data)
+
+
+def read_ledger(home: Path) -> LedgerView:
+    """Reads and checks the ledger of a home.
+
+    Raises:
+      LedgerError: there is none, or it is damaged, cut or replaced by an older copy.
+    """
+    if not ledger_path(home).is_file() and not (home / "ledger.head").is_file():
+        raise LedgerError(f"there is no ledger in {home}; name the home of a site")
+    lock = HomeLock.for_reader(home)
+    try:
+        head = read_head(home)
+        if lock is not None:
+            check_seal(home, head)
+        with sqlite_errors(home), open_to_read(home, writer_at_work=lock is None) as store:
+            loaded = load(store, head, home)
+    finally:
+        if lock is not None:
+            lock.release()
+    return LedgerView(loaded.entries, loaded.state)
+
+
+def compose_homes(
+    views: Sequence[LedgerView], delta: float | None = None, interval: float = 1e-4
+) -> float:
+    """Bounds what the homes have cost a person whose records may be in all of them.
+
+    Args:
+      views: at least one home.
+      delta: by default the smallest of the homes' own.
+      interval: grid of the PLD accountant.
+    """
+    if not views:
+        raise ConfigError("expected at least one home to compose")
+    chosen = min(view.delta_limit for view in views) if delta is None else delta
+    return epsilon_pld([event for view in views for event in view.committed], chosen, interval)

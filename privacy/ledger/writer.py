@@ -1,0 +1,363 @@
+"""The one writer of a home's ledger.
+
+Order of a private answer: `reserve` before the first record is read, `open_attempt` before the
+records of an attempt are read, `commit` with the answer before it is sent. Each call returns
+after its entry is on disk. A crash at any point costs budget at most for what was committed,
+and never lets an answer out that is not in the ledger.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Any
+
+from fedloom.common.digest import sha256_hex
+from fedloom.common.errors import ConfigError, RefusedError
+from fedloom.privacy.accounting import filter_order
+from fedloom.privacy.events import DpEvent, event_to_json, steps_of
+from fedloom.privacy.keys import PrivateKey, public_key_hex
+from fedloom.privacy.ledger.budget import Admission, admission, admit, budget
+from fedloom.privacy.ledger.entries import FORMAT, check_data
+from fedloom.privacy.ledger.extract import extract_entries
+from fedloom.privacy.ledger.journal import Journal
+from fedloom.privacy.ledger.state import Attempt, State
+from fedloom.privacy.ledger.store import StoredAnswer
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """An open ledger. Use as a context manager; methods may be called from any thread."""
+
+    def __init__(self, journal: Journal, state: State, interval: float) -> None:
+        """Takes over what `create` and `open` have prepared."""
+        self._journal, self._state, self._interval = journal, state, interval
+        self._mutex = RLock()
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        *,
+        private_key: PrivateKey,
+        site: str,
+        epsilon_limit: float,
+        delta_limit: float,
+        rehearsal: bool = False,
+        insecure_noise: bool = False,
+        interval: float = 1e-4,
+    ) -> Ledger:
+        """Makes the ledger of a new home; its limits hold for life.
+
+        Args:
+          home: the site's folder; made with mode 0700 if it does not exist.
+          private_key: signs every entry.
+          site: the site's name.
+          epsilon_limit: the most that the records may ever cost, at `delta_limit`.
+          delta_limit: at which everything in this home is priced.
+          rehearsal: the home was made by a simulation and covers that run alone.
+          insecure_noise: noise comes from a seed; whatever is answered is not private.
+          interval: grid of the PLD accountant; anything but 1e-4 is for tests.
+
+        Raises:
+          ConfigError: a limit is unusable, or the home has a ledger.
+          HomeInUseError: another process holds the home.
+        """
+        if not (math.isfinite(epsilon_limit) and epsilon_limit > 0):
+            raise ConfigError(f"expected an epsilon limit above 0, got {epsilon_limit}")
+        genesis = {
+            "format": FORMAT,
+            "site": site,
+            "public_key": public_key_hex(private_key),
+            "epsilon_limit": float(epsilon_limit),
+            "delta_limit": float(delta_limit),
+            "renyi_order": filter_order(epsilon_limit, delta_limit),
+            "rehearsal": rehearsal,
+            "insecure_noise": insecure_noise,
+        }
+        check_data("genesis", genesis)
+        state = State()
+        state.apply("genesis", genesis)
+        return cls(Journal.create(home, private_key, genesis), state, interval)
+
+    @classmethod
+    def open(cls, home: Path, private_key: PrivateKey, *, interval: float = 1e-4) -> Ledger:
+        """Opens a home's ledger for writing, after checking everything in it.
+
+        Raises:
+          LedgerError: damaged, cut, replaced by an older copy, or signed with another key.
+          HomeInUseError: another process holds the home.
+        """
+        journal, state = Journal.open(home, private_key)
+        return cls(journal, state, interval)
+
+    def close(self) -> None:
+        """Closes and seals the ledger; a second call does nothing."""
+        with self._mutex:
+            self._journal.close()
+
+    def __enter__(self) -> Ledger:
+        """Returns the ledger itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the ledger."""
+        self.close()
+
+    @property
+    def head(self) -> tuple[int, str]:
+        """The number and hash of the last entry."""
+        with self._mutex:
+            last = self._journal.entries[-1]
+            return last.seq, last.hash
+
+    @property
+    def site(self) -> str:
+        """The site's name, as in the genesis entry."""
+        return str(self._state.genesis["site"])
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the steward has paused the site."""
+        return self._state.paused
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether this ledger covers a simulation's run alone."""
+        return bool(self._state.genesis["rehearsal"])
+
+    @property
+    def insecure_noise(self) -> bool:
+        """Whether the home is stamped for noise from a seed."""
+        return bool(self._state.genesis["insecure_noise"])
+
+    def approve(
+        self,
+        *,
+        study: str,
+        plan: str,
+        name: str,
+        event: DpEvent,
+        snapshot_commitment: str,
+        summary: dict[str, Any],
+    ) -> None:
+        """Records the steward's approval of a plan (by its digest) and of the records' snapshot."""
+        self._append(
+            "approve",
+            {
+                "study": study,
+                "plan": plan,
+                "name": name,
+                "event": event_to_json(event),
+                "snapshot_commitment": snapshot_commitment,
+                "summary": summary,
+            },
+        )
+
+    def revoke(self, plan: str) -> None:
+        """Records that an approval ends; what runs of the plan hold stays held until finished."""
+        self._append("revoke", {"plan": plan})
+
+    def pause(self) -> None:
+        """Records that nothing is reserved, opened or committed until `resume`."""
+        if not self.is_paused:
+            self._append("pause", {})
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        if self.is_paused:
+            self._append("resume", {})
+
+    def approval(self, plan: str) -> dict[str, Any] | None:
+        """Returns the approval of a plan as recorded, or None if there is none or it is revoked."""
+        with self._mutex:
+            return self._state.approval(plan)
+
+    def admission(self, event: DpEvent) -> Admission:
+        """Says whether a plan with this event would fit now; writes nothing."""
+        with self._mutex:
+            return admission(self._state, event, self._interval)
+
+    def budget(self) -> dict[str, Any]:
+        """Returns the budget, as `LedgerView.budget` does."""
+        with self._mutex:
+            return budget(self._state, self._interval)
+
+    def reserve(self, *, plan: str, run: str, event: DpEvent) -> None:
+        """Sets aside what a run of an approved plan may cost; the same run again is free.
+
+        Raises:
+          BudgetExceededError: no room is left; nothing is written.
+          NotApprovedError: the plan is not approved, or the site is paused.
+          RefusedError: the run is finished, or the event is not the approved one.
+          IncompleteError: the disk did not take the entry; nothing is written.
+        """
+        with self._mutex:
+            self._journal.check_usable()
+            known = self._state.find(plan, run)
+            if known and not known.finished and steps_of([known.event]) == steps_of([event]):
+                return
+            data = {"plan": plan, "run": run, "event": event_to_json(event)}
+            self._state.check("reserve", data)
+            admit(self._state, event, self._interval)
+            self._append("reserve", data)
+
+    def open_attempt(
+        self,
+        *,
+        plan: str,
+        run: str,
+        round: int,
+        attempt: int,
+        query: str,
+        request_digest: str,
+        event: DpEvent,
+    ) -> None:
+        """Records, before any record is read, that an attempt will be answered.
+
+        An attempt that is open already, for the same request, is left as it is: after a crash it
+        is computed again. A later attempt voids an unanswered earlier one of the same round.
+
+        Raises:
+          RefusedError: the reservation has no such steps left, the attempt was answered or void,
+            a later one was opened, or it is open for another request.
+          NotApprovedError: the plan is revoked, or the site is paused.
+          IncompleteError: the disk did not take the entry.
+        """
+        with self._mutex:
+            data = {
+                "plan": plan,
+                "run": run,
+                "round": round,
+                "attempt": attempt,
+                "query": query,
+                "request_digest": request_digest,
+                "event": event_to_json(event),
+            }
+            known = self._known(plan, run, round, attempt)
+            if known is not None and known.request_digest != request_digest:
+                raise _other_request(round, attempt)
+            if known is not None and known.pending:
+                self._state.check("commit", {**data, "answer_digest": ""})
+                if event_to_json(known.event) == data["event"]:
+                    return
+            self._append("open", data)
+
+    def commit(
+        self,
+        *,
+        plan: str,
+        run: str,
+        round: int,
+        attempt: int,
+        answer: bytes,
+    ) -> None:
+        """Charges an open attempt and stores its answer, in one transaction, before it is sent.
+
+        Raises:
+          RefusedError: the attempt is not open.
+          NotApprovedError: the plan was revoked or the site paused meanwhile; nothing may leave.
+          IncompleteError: the disk did not take the answer; nothing may leave.
+        """
+        with self._mutex:
+            known = self._known(plan, run, round, attempt)
+            request_digest = known.request_digest if known else "-"
+            stored = StoredAnswer(
+                key=(plan, run, round, attempt), request_digest=request_digest, answer=answer
+            )
+            data = {
+                "plan": plan,
+                "run": run,
+                "round": round,
+                "attempt": attempt,
+                "request_digest": request_digest,
+                "answer_digest": sha256_hex(answer),
+            }
+            self._append("commit", data, answer=stored)
+
+    def abort(self, *, plan: str, run: str, round: int, attempt: int) -> None:
+        """Voids an open attempt: it will not be answered, and its steps are free again."""
+        data = {"plan": plan, "run": run, "round": round, "attempt": attempt}
+        self._append("abort", data)
+
+    def stored_answer(
+        self,
+        *,
+        plan: str,
+        run: str,
+        round: int,
+        attempt: int,
+        request_digest: str,
+    ) -> bytes | None:
+        """Returns the answer that was committed for this very request, free of charge.
+
+        Raises:
+          RefusedError: the attempt was opened for another request.
+        """
+        with self._mutex:
+            known = self._known(plan, run, round, attempt)
+            if known is None:
+                return None
+            if known.request_digest != request_digest:
+                raise _other_request(round, attempt)
+            return self._journal.answer((plan, run, round, attempt))
+
+    def finish(self, plan: str, run: str) -> None:
+        """Ends a run: only what was committed counts from now on, and stored answers are erased."""
+        with self._mutex:
+            known = self._state.find(plan, run)
+            if known is not None and known.finished:
+                return
+            self._append("finish", {"plan": plan, "run": run}, forget=(plan, run))
+
+    def record_release(self, *, plan: str, run: str, digest: str) -> None:
+        """Records the digest of a release that was built on a run."""
+        self._append("release", {"plan": plan, "run": run, "digest": digest})
+
+    def extract(self, plan: str, run: str) -> list[dict[str, Any]]:
+        """Returns the signed chain for those who see this plan; other bodies are left out.
+
+        Raises:
+          ConfigError: the run is not in this ledger.
+        """
+        with self._mutex:
+            return extract_entries(self._journal.entries, self._state, plan, run)
+
+    def reserved_event(self, plan: str, run: str) -> DpEvent | None:
+        """Returns what an unfinished run holds, or None."""
+        with self._mutex:
+            known = self._state.find(plan, run)
+            return None if known is None or known.finished else known.event
+
+    def _append(
+        self,
+        kind: str,
+        data: dict[str, Any],
+        answer: StoredAnswer | None = None,
+        forget: tuple[str, str] | None = None,
+    ) -> None:
+        with self._mutex:
+            self._journal.check_usable()
+            check_data(kind, data)
+            self._state.check(kind, data)
+            self._journal.append(kind, data, answer=answer, forget=forget)
+            self._state.apply(kind, data)
+
+    def _known(self, plan: str, run: str, round_number: int, attempt: int) -> Attempt | None:
+        reservation = self._state.find(plan, run)
+        return None if reservation is None else reservation.attempts.get((round_number, attempt))
+
+
+def _other_request(round_number: int, attempt: int) -> RefusedError:
+    return RefusedError(
+        f"attempt {attempt} of round {round_number} was opened for another request; the same "
+        "attempt is answered for the same request alone: ask under the next attempt number"
+    )
