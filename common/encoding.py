@@ -191,13 +191,12 @@ class Encoding:
         labels, sampleable = [], []
         for group in range(groups):
             members = np.flatnonzero(class_of_cell == group)
-            first, last = members[0], members[-1]
-            one_cell = grid is None or first == last
-            labels.append(
-                block.labels[first]
-                if one_cell
-                else _range_label(self.schema.columns[self._target], grid, first, last)
-            )
+            first, last = int(members[0]), int(members[-1])
+            if grid is None or first == last:
+                labels.append(block.labels[first])
+            else:
+                column = self.schema.columns[self._target]
+                labels.append(_range_label(column, grid, first, last))
             sampleable.append(True)
         labels.extend(block.labels[bins:])
         sampleable.extend(block.sampleable[bins:])
