@@ -230,9 +230,10 @@ def _is_event(value: Any) -> bool:
     return True
 
 
-_RUN = {"plan": _is_text, "run": _is_text}
-_ATTEMPT = {**_RUN, "round": _is_whole, "attempt": _is_whole}
-_KINDS: dict[str, dict[str, Callable[[Any], bool]]] = {
+_Fields = dict[str, Callable[[Any], bool]]
+_RUN: _Fields = {"plan": _is_text, "run": _is_text}
+_ATTEMPT: _Fields = {**_RUN, "round": _is_whole, "attempt": _is_whole}
+_KINDS: dict[str, _Fields] = {
     "genesis": {
         "format": _is_format,
         "site": _is_text,
