@@ -22,6 +22,7 @@ from fedloom.privacy.policy import Policy
 
 __all__ = [
     "approve",
+    "check_policy",
     "differences",
     "in_plain_words",
     "last_approved",
@@ -121,7 +122,7 @@ def approve(
     """
     verify_plan(plan, site=ledger.site, public_key=home.public_key())
     if policy is not None:
-        policy.check(plan)
+        check_policy(policy, plan)
     report = check(private_frame, plan.schema, where=where)
     if report.problems and not clamp:
         raise DataError(
@@ -137,6 +138,26 @@ def approve(
         event=plan.event(),
         snapshot_commitment=commitment,
         summary={"epsilon": plan.body["price"]["epsilon"], "delta": plan.delta},
+    )
+
+
+def check_policy(policy: Policy, plan: Plan) -> None:
+    """Holds a plan against the site's own rules.
+
+    Raises:
+      PolicyError: names every rule that the plan breaks.
+    """
+    training = plan.training
+    noise = [plan.statistics["noise_multiplier"]]
+    if training is not None:
+        noise.append(training["noise_multiplier"])
+    policy.check(
+        epsilon=float(plan.body["price"]["epsilon"]),
+        delta=plan.delta,
+        model=plan.model["kind"],
+        num_sites=len(plan.sites),
+        columns=plan.schema.names,
+        min_noise_multiplier=min(noise),
     )
 
 

@@ -19,14 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import fedloom
+from fedloom.client.approval import check_policy
+from fedloom.client.device import torch_device
 from fedloom.client.home import Home
 from fedloom.client.queries import answer_arrays, check_arrays
 from fedloom.client.records import Records, load_records
+from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import (
     BudgetExceededError,
     ConfigError,
     FedloomError,
     NotApprovedError,
+    PolicyError,
     RefusedError,
 )
 from fedloom.common.messages import Answer, Request, arrays_digest
@@ -34,6 +38,7 @@ from fedloom.privacy.keys import sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan, RoundQuery
+from fedloom.privacy.policy import Policy
 
 __all__ = ["Vault"]
 
@@ -53,6 +58,7 @@ class Vault:
 
     Args:
       home: the site's home.
+      policy: the site's own rules, held against every plan; None in a rehearsal.
       device: where torch computes.
       insecure_seed: makes the noise repeatable, which voids privacy; only for a home whose
         ledger says from its first entry that its noise is insecure.
@@ -63,9 +69,15 @@ class Vault:
     """
 
     def __init__(
-        self, home: Home, *, device: str = "cpu", insecure_seed: int | None = None
+        self,
+        home: Home,
+        *,
+        policy: Policy | None = None,
+        device: str = "cpu",
+        insecure_seed: int | None = None,
     ) -> None:
         self._home = home
+        self._policy = policy
         self._private_key = home.private_key()
         self._ledger = Ledger.open(home.path, self._private_key)
         if self._ledger.insecure_noise != (insecure_seed is not None):
@@ -82,9 +94,13 @@ class Vault:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path, *, device: str = "cpu") -> Vault:
-        """Opens the vault of the home at `path`."""
-        return cls(Home.open(path), device=device)
+    def open(cls, path: Path) -> Vault:
+        """Opens the vault of the home at `path`, by its `site.toml` where it has one."""
+        home = Home.open(path)
+        if not home.config_path.exists():
+            return cls(home)
+        config = SiteConfig.load(home.config_path)
+        return cls(home, policy=config.policy, device=torch_device(config.device))
 
     @property
     def site(self) -> str:
@@ -128,7 +144,8 @@ class Vault:
             except BudgetExceededError as error:
                 self._home.log(f"refused: {error}")
                 return self._signed(request, {"status": "budget"})
-            except NotApprovedError:
+            except (NotApprovedError, PolicyError) as error:
+                self._home.log(f"refused: {error}")
                 return self._signed(request, {"status": "not-approved"})
             except RefusedError as error:
                 self._home.log(f"refused: {error}")
@@ -183,7 +200,7 @@ class Vault:
 
     def _approved(self, request: Request) -> tuple[Plan, Records]:
         # A steward's decision takes effect at once, also while this process holds the ledger.
-        self.record_decisions()
+        self.record_decisions(request.plan)
         approval = self._ledger.approval(request.plan)
         if self._ledger.is_paused or approval is None:
             raise _Refusal("not-approved")
@@ -191,6 +208,8 @@ class Vault:
             plan = Plan.load(self._home.plan_path(request.plan))
             if plan.digest() != request.plan:
                 raise _Refusal("not-approved")
+            if self._policy is not None:
+                check_policy(self._policy, plan)
             records = load_records(self._home, plan, approval["snapshot_commitment"])
             self._plans[request.plan] = (plan, records)
         plan, records = self._plans[request.plan]
@@ -198,17 +217,21 @@ class Vault:
             raise _Refusal("outside-plan")
         return plan, records
 
-    def record_decisions(self) -> None:
-        """Writes into the ledger what the steward decided by file while the vault ran."""
+    def record_decisions(self, plan: str | None = None) -> None:
+        """Writes into the ledger what the steward decided by file: pause, resume, revoke.
+
+        Args:
+          plan: digest of the plan whose revocation is looked for.
+        """
         paused = self._home.paused_path.exists()
         if paused and not self._ledger.is_paused:
             self._ledger.pause()
         elif not paused and self._ledger.is_paused:
             self._ledger.resume()
-        for plan in self._ledger.approved_plans():
-            if not self._home.plan_path(plan).exists():
-                self._ledger.revoke(plan)
-                self._plans.pop(plan, None)
+        approved = plan is not None and self._ledger.approval(plan) is not None
+        if plan is not None and approved and not self._home.plan_path(plan).exists():
+            self._ledger.revoke(plan)
+            self._plans.pop(plan, None)
 
     def _asked(self, plan: Plan, request: Request) -> RoundQuery:
         names = {site.name for site in plan.sites}

@@ -15,6 +15,7 @@ import pandas as pd
 
 import fedloom
 from fedloom.client.approval import approve
+from fedloom.client.device import torch_device
 from fedloom.client.home import Home
 from fedloom.client.sources import load_table
 from fedloom.client.vault import Vault
@@ -26,18 +27,9 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
 from fedloom.server.run_folder import RunFolder
 
-__all__ = ["prepare", "run_prepared", "torch_device"]
+__all__ = ["prepare", "run_prepared"]
 
 PrivateTable = str | Path | pd.DataFrame
-
-
-def torch_device(name: str) -> str:
-    """Returns the torch device that `name` stands for; "auto" takes a GPU where there is one."""
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def run_prepared(
@@ -51,7 +43,7 @@ def run_prepared(
     if folder.done():
         return
     from fedloom.server.coordinate import coordinate
-    from fedloom.server.grids.in_process import in_process_link
+    from fedloom.in_process import in_process_link
 
     vaults: dict[str, Vault] = {}
     try:
@@ -60,7 +52,8 @@ def run_prepared(
             vaults[name] = Vault(
                 Home.open(path), device=torch_device(device), insecure_seed=seed
             )
-        coordinate(folder.path, in_process_link(vaults), on_event=on_event)
+        with in_process_link(vaults) as link:
+            coordinate(folder.path, link, on_event=on_event)
     finally:
         for vault in vaults.values():
             vault.close()

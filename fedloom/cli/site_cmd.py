@@ -143,11 +143,11 @@ def revoke(study: Path, home: Path) -> None:
     opened = Home.open(home)
     agreed = approval.load_plan_or_study(study)
     digest = agreed.digest()
-    if digest not in {entry for entry in read_ledger(opened.path).approved_plans()}:
+    if read_ledger(opened.path).approval(digest) is None:
         raise NotApprovedError(f"{digest} is not approved in {home}")
     opened.plan_path(digest).unlink(missing_ok=True)
     opened.snapshot_path(digest).unlink(missing_ok=True)
-    _record(opened)
+    _record(opened, digest)
     click.echo(f"revoked {digest}; its frozen records are deleted")
 
 
@@ -167,13 +167,13 @@ def pause(home: Path, off: bool) -> None:
     click.echo("the site answers" if off else "the site is paused")
 
 
-def _record(home: Home) -> None:
+def _record(home: Home, plan: str | None = None) -> None:
     """Has the decision written into the ledger: by a vault opened here, or by the running one."""
     from fedloom.client.vault import Vault
 
     try:
         with Vault(home) as vault:
-            vault.record_decisions()
+            vault.record_decisions(plan)
     except HomeInUseError:
         click.echo("the running vault obeys at once and records it at its next message")
 
@@ -188,7 +188,7 @@ def _explain(study: Path, home: Path) -> Plan:
     config = SiteConfig.load(opened.config_path)
     agreed = approval.load_plan_or_study(study)
     approval.verify_plan(agreed, site=config.name, public_key=opened.public_key())
-    config.policy.check(agreed)
+    approval.check_policy(config.policy, agreed)
     for line in approval.in_plain_words(agreed, site=config.name):
         click.echo(line)
     click.echo("Compared with the study approved last:")
