@@ -258,7 +258,7 @@ class _Inspection:
 
     def _ledger(self, manifest: Mapping[str, Any], plan: Plan, site: str) -> tuple[None, str]:
         text = (self._folder / "ledger" / f"{site}.json").read_text(encoding="utf-8")
-        account = account_of(json.loads(text), plan, site)
+        account = account_of(json.loads(text), plan, manifest["run"], site)
         stated = manifest["ledgers"][site]
         if (account.seq, account.head, account.key) != (
             stated["seq"],
@@ -267,6 +267,11 @@ class _Inspection:
         ):
             raise ReleaseError(f"the ledger of {site} ends at another head than the manifest says")
         self._accounts[site] = account
+        if account.runs > 1:
+            self._note(
+                f"{site}: {account.runs} runs of this plan answered; together they cost epsilon "
+                f"{account.epsilon_of_all_runs(plan.delta):.4g}"
+            )
         if account.rehearsal:
             self._note(f"{site}: rehearsal: covers this run alone")
         if account.insecure:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from fedloom.cli.output import json_option, print_json
 
 __all__ = ["release"]
 
@@ -39,7 +40,7 @@ def build(run: Path, out: Path, seed: int | None) -> None:
 @release.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--key", help="The publisher's public key, from elsewhere than the release.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@json_option
 @click.pass_context
 def verify(context: click.Context, folder: Path, key: str | None, as_json: bool) -> None:
     """Verify the release in the folder DIR, offline: exit code 0, or 4 if anything is wrong.
@@ -51,7 +52,7 @@ def verify(context: click.Context, folder: Path, key: str | None, as_json: bool)
 
     found = check_release(folder, key)
     if as_json:
-        click.echo(json.dumps({"release": str(folder), **found.to_dict()}, indent=2))
+        print_json({"release": str(folder), **found.to_dict()})
         context.exit(0 if found.ok else 4)
     words = {True: "ok    ", False: "FAILED", None: "-     "}
     for check in found.checks:

@@ -71,7 +71,8 @@ def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
         raise ConfigError(f"{out} exists; a release never changes, choose another folder")
     run = FinishedRun.load(Path(run_dir))
     accounts = {
-        name: account_of(extract, run.plan, name) for name, extract in run.extracts.items()
+        name: account_of(extract, run.plan, run.name, name)
+        for name, extract in run.extracts.items()
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
@@ -143,6 +144,7 @@ def _fill(
         "version": _RELEASE_VERSION,
         "created": created,
         "plan": plan.digest(),
+        "run": run.name,
         "study": plan.study_digest,
         "schema": str(plan.body["schema_digest"]),
         "ledgers": {

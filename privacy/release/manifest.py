@@ -40,6 +40,7 @@ _KEYS = {
     "version",
     "created",
     "plan",
+    "run",
     "study",
     "schema",
     "ledgers",
@@ -122,6 +123,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         and manifest["format"] == MANIFEST_FORMAT
         and isinstance(manifest["ledgers"], dict)
         and isinstance(manifest["files"], list)
+        and isinstance(manifest["run"], str)
     )
     if not well_formed:
         raise ReleaseError(

@@ -37,6 +37,11 @@ class FinishedRun:
     extracts: dict[str, dict[str, Any]]
     metrics: list[dict[str, Any]]
 
+    @property
+    def name(self) -> str:
+        """The run's name, under which the ledgers hold it."""
+        return str(self.state["run"])
+
     @classmethod
     def load(cls, path: Path) -> FinishedRun:
         """Reads a run folder.

@@ -116,7 +116,8 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "within_a_site": "all rounds of the plan, composed; later rounds may depend on "
             "earlier answers",
             "across_sites": "largest over sites if people are disjoint, composed otherwise",
-            "over_time": "`lifetime` of each site composes everything in its ledger",
+            "over_time": "each site's ledger composes all its studies and refuses what would "
+            "exceed its limit; see `lifetime` of each site",
         },
         "trust_model": {
             "mode": str(privacy["trust"]),
@@ -160,12 +161,14 @@ def _site(plan: Plan, account: SiteAccount) -> dict[str, Any]:
         "epsilon_of_commits": account.epsilon(plan.delta),
         "rounds_planned": len(plan.rounds),
         "rounds_answered": account.commits,
+        "runs_of_this_plan": account.runs,
+        "epsilon_of_all_runs": account.epsilon_of_all_runs(plan.delta),
         "lifetime": {
-            "meaning": "everything in this ledger up to its head here, composed",
-            "epsilon": account.lifetime_epsilon(plan.delta),
-            "delta": plan.delta,
-            "limit": account.limit,
-            "studies": account.studies,
+            "meaning": "what the site allows over the life of its records, all studies together; "
+            "entries of other studies are left out of the extract, their hashes are not",
+            "epsilon_limit": account.epsilon_limit,
+            "delta_limit": account.delta_limit,
+            "entries_left_out": account.left_out,
         },
         "ledger_head": {"seq": account.seq, "hash": account.head},
         "rehearsal": account.rehearsal,

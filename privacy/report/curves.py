@@ -10,12 +10,12 @@ from typing import Any
 __all__ = ["Curve", "curves_of"]
 
 _TITLES = {
-    "tv_one_way": "Mean distance of samples to the noisy marginals",
+    "distance": "Mean distance of samples to the noisy marginals",
     "critic_fake": "Critic's score of synthetic rows",
     "answer_norm": "Norm of the sites' noised answers, averaged",
     "epsilon": "Epsilon spent, by site",
 }
-_NOT_CURVES = {"round", "phase", "time", "attempt", "seconds", "started", "finished"}
+_NOT_CURVES = {"round", "query", "sites", "attempt", "seconds"}
 _MAX_CURVES = 12
 _MAX_SERIES = 6
 
@@ -36,8 +36,8 @@ class Curve:
 def curves_of(metrics: Sequence[Mapping[str, Any]]) -> list[Curve]:
     """Finds every number, and every table of numbers by name, that at least two rounds hold.
 
-    >>> curves_of([{"round": 1, "tv_one_way": 0.5}, {"round": 2, "tv_one_way": 0.4}])[0].series
-    (('tv_one_way', ((1.0, 0.5), (2.0, 0.4))),)
+    >>> curves_of([{"round": 1, "distance": 0.5}, {"round": 2, "distance": 0.4}])[0].series
+    (('distance', ((1.0, 0.5), (2.0, 0.4))),)
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in metrics:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,6 @@ def render_report(
         belief=100.0 / (1.0 + math.exp(-statement["epsilon"])),
         unit=statement["unit_of_privacy"]["unit"],
         cases=_cases(statement),
-        has_limits=any(site["lifetime"]["limit"] is not None for site in sites.values()),
         budget=Markup(budget_bars(_budget_rows(sites))),
         total=f"{statistics.total():,.0f}",
         total_std=f"{statistics.count_std() * math.sqrt(statistics.encoding.num_classes):,.1f}",
@@ -151,10 +150,9 @@ def _cases(statement: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _budget_rows(
     sites: Mapping[str, Mapping[str, Any]],
-) -> Iterable[tuple[str, float, float, float | None]]:
+) -> list[tuple[str, float, float]]:
     return [
-        (name, site["epsilon"], site["lifetime"]["epsilon"], site["lifetime"]["limit"])
-        for name, site in sites.items()
+        (name, site["epsilon"], site["lifetime"]["epsilon_limit"]) for name, site in sites.items()
     ]
 
 

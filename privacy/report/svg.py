@@ -230,39 +230,34 @@ def curve_chart(
 
 
 def budget_bars(
-    rows: Sequence[tuple[str, float, float, float | None]], *, title: str = "budget of each site"
+    rows: Sequence[tuple[str, float, float]], *, title: str = "budget of each site"
 ) -> str:
-    """Draws, for each site, what this release spent, what all its studies spent, and its limit.
+    """Draws, for each site, what this release spent of its limit.
 
     Args:
-      rows: (site, epsilon of this release, epsilon of all its studies composed, limit or None).
+      rows: (site, epsilon of this release, the site's limit).
       title: what the chart shows, for screen readers.
     """
-    width, left, right, step = 680.0, 130.0, 150.0, 30.0
+    width, left, right, step = 680.0, 130.0, 120.0, 30.0
     height = step * len(rows) + 6
-    reach = max([max(a, b, c or 0.0) for _, a, b, c in rows] + [1e-9])
+    reach = max([max(spent, limit) for _, spent, limit in rows] + [1e-9])
 
     def x_of(epsilon: float) -> float:
         return left + (width - left - right) * epsilon / reach
 
     parts = []
-    for number, (site, this, lifetime, limit) in enumerate(rows):
+    for number, (site, spent, limit) in enumerate(rows):
         y = 6 + number * step
         parts.append(
             f'<text class="site" text-anchor="end" x="{_n(left - 8)}" y="{_n(y + 13)}">'
             f"{escape(_short(site))}</text>"
         )
-        full = x_of(limit if limit is not None else reach) - left
-        parts.append(_rect("track", left, y, full, 18))
-        parts.append(_rect("before", left, y, x_of(lifetime) - left, 18))
-        parts.append(_rect("this", left, y, x_of(this) - left, 18))
-        words = f"{_three(this)} here, {_three(lifetime)} in all"
-        if limit is not None:
-            x = _n(x_of(limit))
-            parts.append(f'<path class="limit" d="M{x} {_n(y - 3)}v24"/>')
-            words = f"{_three(lifetime)} of {_three(limit)} spent"
+        parts.append(_rect("track", left, y, x_of(limit) - left, 18))
+        parts.append(_rect("this", left, y, x_of(spent) - left, 18))
+        parts.append(f'<path class="limit" d="M{_n(x_of(limit))} {_n(y - 3)}v24"/>')
         parts.append(
-            f'<text class="tick" x="{_n(width - right + 10)}" y="{_n(y + 13)}">{words}</text>'
+            f'<text class="tick" x="{_n(width - right + 10)}" y="{_n(y + 13)}">'
+            f"{spent:.3g} of {limit:.3g}</text>"
         )
     return _svg(width, height, title, parts)
 
@@ -328,7 +323,3 @@ def _short(text: str) -> str:
 
 def _two_digits(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 1 else "1"
-
-
-def _three(value: float) -> str:
-    return f"{value:.3g}"

@@ -1,0 +1,161 @@
+"""The report as a page: complete, small, and silent towards the network, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedloom.privacy.keys import public_key_hex
+from fedloom.privacy.release.account import account_of
+from fedloom.privacy.release.statement import make_statement
+from fedloom.privacy.report.html import SHOWN_MARGINALS, render_report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--no-first-run",
+)
+OUTSIDE = "http://127.0.0.1:9/picture.png"
+
+
+@pytest.fixture
+def render(fake: Any, site_keys: dict[str, Ed25519PrivateKey]) -> Callable[..., str]:
+    """Renders the report of a made-up vae run, with as many more columns as are asked for."""
+
+    def _render(more: int = 0, *, title: str = "Toy", **extract: Any) -> str:
+        wide = [
+            {"name": f"lab_{k}", "kind": "real", "min": 0, "max": 100, "nullable": True}
+            for k in range(more)
+        ]
+        keys = {name: public_key_hex(key) for name, key in site_keys.items()}
+        plan = fake.make_plan(
+            keys, kind="vae", training=fake.VAE_TRAINING, columns=fake.COLUMNS + wide
+        )
+        rng = np.random.default_rng(7)
+        frame = fake.make_rows(1500, insecure_seed=7).assign(
+            **{column["name"]: rng.uniform(0, 100, 1500) for column in wide}
+        )
+        accounts = {
+            name: account_of(fake.make_extract(key, plan, name, **extract), plan, fake.RUN, name)
+            for name, key in site_keys.items()
+        }
+        return render_report(
+            title=title,
+            created="2026-01-01T00:00:00Z",
+            model="vae",
+            statement=make_statement(plan, accounts),
+            frame=frame,
+            statistics=fake.make_statistics(plan, frame, insecure_seed=8),
+            metrics=[{"round": r, "distance": 1 / r, "epsilon": {"a": r}} for r in range(1, 5)],
+        )
+
+    return _render
+
+
+def test_report_says_the_price_the_warning_and_the_expected_error(render):
+    page = render()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "standard errors" in text and "too small on synthetic data" in text
+    assert "towards the coordinator" in text and "a record at each of the 2 sites" in text
+    assert "expected error of a noisy share" in text
+    assert "Rehearsal: the budget covers this run alone" in text
+    assert "anonym" not in page.lower() and "complian" not in page.lower()
+
+
+def test_insecure_noise_is_said_at_the_top(render):
+    assert "this release protects nobody" in render(insecure=True)
+    assert "this release protects nobody" not in render()
+
+
+def test_report_of_a_wide_table_folds_all_but_the_worst_and_stays_small(render):
+    page = render(54)
+    assert len(page.encode()) < 10_000_000
+    folded = page.split("<details>")[1].split("</details>")[0]
+    assert folded.count("<figure>") == 60 - SHOWN_MARGINALS
+    assert f"{60 - SHOWN_MARGINALS} more columns" in folded
+
+
+def test_names_from_the_study_cannot_become_markup(render):
+    page = render(title='<script>alert("x")</script>')
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_page_has_no_way_out_but_plain_text(render):
+    page = render()
+    assert not re.search(r"""(?:src|href|action|poster|data)\s*=\s*["']""", page)
+    assert "url(" not in page and "@import" not in page and "http" not in page.replace(
+        "http-equiv", ""
+    )
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_report_and_asks_the_network_for_nothing(render, tmp_path):
+    browser = _browser()
+    page = render(54)
+    dom, log, urls = _visit(browser, tmp_path / "report", page)
+    assert dom.count("<svg") == page.count("<svg") > 60
+    assert "Content Security Policy" not in log, "the page's own style or charts were refused"
+    assert urls == []
+
+
+@pytest.mark.browser
+def test_the_policy_stops_what_would_ask_the_network(render, tmp_path):
+    """A picture from outside, put into the page: asked for without the policy, not with it."""
+    browser = _browser()
+    injected = render().replace("<main>", f'<main><img src="{OUTSIDE}">')
+    _, log, urls = _visit(browser, tmp_path / "with", injected)
+    assert urls == [] and "Content Security Policy" in log
+    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", injected)
+    _, _, urls = _visit(browser, tmp_path / "without", free)
+    assert OUTSIDE in urls, "the test itself is blind"
+
+
+def _browser() -> str:
+    for name in BROWSERS:
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    pytest.skip(f"no browser found; install one of {', '.join(BROWSERS)}")
+
+
+def _visit(browser: str, folder: Path, page: str) -> tuple[str, str, list[str]]:
+    """Returns the page's DOM, the browser's log, and each outside URL that the page asked for."""
+    folder.mkdir()
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    result = subprocess.run(
+        [
+            browser,
+            *QUIET,
+            f"--user-data-dir={folder / 'profile'}",
+            f"--log-net-log={folder / 'net.json'}",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=2000",
+            "--dump-dom",
+            f"file://{folder / 'report.html'}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    events = json.loads((folder / "net.json").read_text(encoding="utf-8"))["events"]
+    requests = [event["params"] for event in events if "initiator" in event.get("params", {})]
+    # The browser's own errands (updates, clock) have no page as their initiator.
+    urls = [request["url"] for request in requests if request["initiator"] != "not an origin"]
+    return result.stdout, result.stderr, [url for url in urls if url.startswith("http")]
