@@ -4,7 +4,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-OUT ?= demo-release
+OUT ?=
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -40,7 +40,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.train
 	@touch $@
 
 demo: $(VENV)/.train
-	@$(BIN)/fedloom demo --out $(OUT)
+	@$(BIN)/fedloom demo $(if $(OUT),--out $(OUT))
 
 doctor: $(VENV)/.train
 	@$(BIN)/fedloom doctor

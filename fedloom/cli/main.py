@@ -89,6 +89,15 @@ class LazyGroup(click.Group):
             ctx.fail(f"no command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the subcommand; whoever reads its output may stop reading at any time."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Or Python would complain when it flushes standard output at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(BROKEN_PIPE)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list of commands from the table, importing none of them."""
         with formatter.section("Commands"):
@@ -114,7 +123,6 @@ def main(args: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         result: Any = fedloom.main(args=words, prog_name="fedloom", standalone_mode=False)
-        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -127,10 +135,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(f"Error: {error}", error, error.exit_code, as_json)
     except (KeyboardInterrupt, click.Abort) as error:
         return _fail("Interrupted.", error, INTERRUPTED, as_json)
-    except BrokenPipeError:
-        # Whoever read the output has closed it; Python must not complain at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except Exception as error:
         return _unexpected(error, as_json)
 

@@ -1,0 +1,146 @@
+"""Exit codes and messages of the command line, its help, and that it starts without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from fedloom.cli import main as command_line
+from fedloom.cli.main import COMMANDS, Entry, main
+from fedloom.common import errors
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def fedloom_process(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fedloom", *words]
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def raising(monkeypatch):
+    """Makes `fedloom fail` raise a given exception."""
+
+    def plant(error: BaseException) -> None:
+        @click.command()
+        @click.option("--json", "as_json", is_flag=True)
+        def fail(as_json: bool) -> None:
+            raise error
+
+        monkeypatch.setattr(command_line, "planted", fail, raising=False)
+        monkeypatch.setitem(COMMANDS, "fail", Entry("fedloom.cli.main:planted", ""))
+
+    return plant
+
+
+@pytest.mark.parametrize(
+    "error, exit_code",
+    [
+        (errors.SchemaError("column 'age' has no max; add one"), 2),
+        (errors.BudgetExceededError("0.5 left, 3 asked"), 3),
+        (errors.LedgerError("entry 7 was changed"), 4),
+        (errors.QuorumError("2 of 6 sites answered; run again with --resume"), 5),
+        (errors.FedloomError("ours"), 1),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+    ],
+)
+def test_an_error_becomes_its_exit_code_and_a_short_message(raising, capsys, error, exit_code):
+    raising(error)
+    assert main(["fail"]) == exit_code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert str(error) in printed.err
+    assert "Traceback" not in printed.err
+    assert len(printed.err.strip().splitlines()) <= 2
+
+
+def test_with_json_an_error_is_json_on_standard_output(raising, capsys):
+    raising(errors.PolicyError("model 'gan' is not allowed here"))
+    assert main(["fail", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == {
+        "error": "model 'gan' is not allowed here",
+        "code": "PolicyError",
+        "exit_code": 3,
+    }
+
+
+def test_anything_else_is_a_bug_of_ours_and_says_how_to_see_it(raising, capsys, monkeypatch):
+    raising(ZeroDivisionError("division by zero"))
+    monkeypatch.delenv("FEDLOOM_DEBUG", raising=False)
+    assert main(["fail"]) == 1
+    message = capsys.readouterr().err
+    assert "bug of fedloom" in message and "FEDLOOM_DEBUG=1" in message
+    assert "Traceback" not in message
+    monkeypatch.setenv("FEDLOOM_DEBUG", "1")
+    assert main(["fail"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module, extra", [("torch.nn", "train"), ("sklearn", "evaluate")])
+def test_a_missing_extra_is_named(raising, capsys, module, extra):
+    raising(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    assert main(["fail"]) == 2
+    assert f"pip install 'fedloom[{extra}]'" in capsys.readouterr().err
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug(raising):
+    raising(ModuleNotFoundError("No module named 'fedloom.x'", name="fedloom.x"))
+    assert main(["fail"]) == 1
+
+
+@pytest.mark.parametrize("words", [["stdy"], ["--nonsense"], ["study", "check"], ["sample"]])
+def test_wrong_usage_is_unusable_input(words, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith("Usage: fedloom")
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(capsys):
+    main(["stdy"])
+    assert "did you mean 'study'?" in capsys.readouterr().err
+
+
+def test_help_and_version_exit_with_zero(capsys):
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("fedloom 0.")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_is_there_and_has_help(name, capsys):
+    assert main([name, "--help"]) == 0
+    assert f"fedloom {name}" in capsys.readouterr().out
+
+
+def test_help_starts_fast_and_loads_nothing_heavy():
+    """The best of three starts within half a second, as other work may run beside the test."""
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert fedloom_process("--help").returncode == 0
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+    code = (
+        "import sys, importlib; from fedloom.cli.main import COMMANDS, main; main(['--help']);"
+        "[importlib.import_module(e.target.split(':')[0]) for e in COMMANDS.values()];"
+        "sys.exit(bool({'torch', 'flwr', 'opacus'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_closed_pipe_is_no_bug():
+    command = f"{sys.executable} -m fedloom doctor --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert "bug" not in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode in (0, 141)
