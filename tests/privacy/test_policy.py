@@ -1,0 +1,94 @@
+"""The policy names every rule that a plan breaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fedloom.common.errors import ConfigError, PolicyError
+from fedloom.privacy.policy import Policy
+
+TABLE: dict[str, Any] = {
+    "epsilon": 3.0,
+    "delta": 1e-5,
+    "models": ["vae", "mixture"],
+    "min_sites": 3,
+    "columns": ["age", "sex", "visited"],
+    "min_noise_multiplier": 0.5,
+}
+FACTS: dict[str, Any] = {
+    "epsilon": 3.0,
+    "delta": 1e-5,
+    "model": "vae",
+    "num_sites": 3,
+    "columns": ["age", "visited"],
+    "min_noise_multiplier": 0.5,
+}
+
+
+def test_a_plan_within_the_policy_passes() -> None:
+    Policy.from_dict(TABLE).check(**FACTS)
+    Policy.from_dict({"epsilon": 3, "delta": 1e-5}).check(**FACTS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"epsilon": 3.0001}, "epsilon is 3.0001, the policy allows 3"),
+        ({"epsilon": float("nan")}, "epsilon is nan"),
+        ({"delta": 2e-5}, "delta is 2e-05, the policy allows 1e-05"),
+        ({"model": "gan"}, "the model is 'gan', the policy allows vae, mixture"),
+        ({"num_sites": 2}, "2 sites take part, the policy wants 3"),
+        ({"columns": ["age", "income", "zip"]}, "the columns income, zip are not among"),
+        ({"min_noise_multiplier": 0.4}, "the least noise multiplier is 0.4, the policy wants 0.5"),
+        ({"min_noise_multiplier": None}, "the least noise multiplier is unknown"),
+    ],
+)
+def test_each_rule_is_named_with_the_remedy(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_dict(TABLE).check(**{**FACTS, **changed})
+    assert said in str(caught.value)
+    assert "site.toml" in str(caught.value)
+
+
+def test_all_broken_rules_are_named_at_once() -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_dict(TABLE).check(
+            epsilon=9,
+            delta=0.1,
+            model="gan",
+            num_sites=1,
+            columns=["zip"],
+            min_noise_multiplier=0.1,
+        )
+    assert str(caught.value).count(";") == 5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"epsilons": 1},
+        {"epsilon": 0},
+        {"epsilon": "3"},
+        {"epsilon": True},
+        {"epsilon": float("inf")},
+        {"delta": 0},
+        {"delta": 1},
+        {"models": "vae"},
+        {"models": []},
+        {"columns": [1]},
+        {"min_sites": 0},
+        {"min_sites": 2.0},
+        {"min_noise_multiplier": 0},
+    ],
+)
+def test_unusable_tables_are_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="policy"):
+        Policy.from_dict({**TABLE, **changed})
+
+
+@pytest.mark.parametrize("table", [None, [], {}, {"epsilon": 1.0}])
+def test_incomplete_tables_are_refused(table: Any) -> None:
+    with pytest.raises(ConfigError, match="policy"):
+        Policy.from_dict(table)
