@@ -50,7 +50,7 @@ def plain_step(batch: Mapping[str, Tensor]) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss(module, batch).mean().backward()
+        torch.autograd.backward(loss(module, batch).mean())
         optimizer.step()
 
     return step

@@ -45,7 +45,7 @@ def functional_sum(
     def loss_of_unit(values: dict[str, Tensor], unit: dict[str, Tensor]) -> Tensor:
         alone = {name: value.unsqueeze(0) for name, value in unit.items()}
         inner = {f"inner.{name}": value for name, value in values.items()}
-        losses = torch.func.functional_call(whole, inner, (alone,))
+        losses: Tensor = torch.func.functional_call(whole, inner, (alone,))
         check_losses(losses, 1)
         return losses[0]
 

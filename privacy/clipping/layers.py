@@ -38,9 +38,7 @@ class ClosedForm(Protocol):
         """Returns the squared gradient norm of each unit, float64."""
         ...
 
-    def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall]
-    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    def sums(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields each trainable parameter with the sum of its gradients over units and calls."""
         ...
 
@@ -66,9 +64,7 @@ class _Linear:
                 total += 2.0 * (aa + 1.0 if with_bias else aa) * bb
         return total
 
-    def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall]
-    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    def sums(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(layer, nn.Linear)
         if layer.weight.requires_grad:
             weight = calls[0].b.t() @ calls[0].a
@@ -97,9 +93,7 @@ class _Embedding:
                 total += 2.0 * (one.a == other.a) * bb
         return total
 
-    def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall]
-    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    def sums(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(layer, nn.Embedding)
         weight = torch.zeros_like(layer.weight)
         for call in calls:
@@ -120,15 +114,13 @@ class _LayerNorm:
             total += _square(gradients)
         return total
 
-    def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall]
-    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    def sums(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Iterator[tuple[Tensor, Tensor]]:
         for parameter, gradients in self._per_unit(layer, calls):
             yield parameter, gradients.sum(0)
 
     def _per_unit(
         self, layer: nn.Module, calls: Sequence[LayerCall]
-    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(layer, nn.LayerNorm)
         if layer.weight.requires_grad:
             shape = list(layer.normalized_shape)

@@ -67,6 +67,9 @@ class PerUnitGradients:
         """Removes every trace of Opacus from the module."""
         self._forget()
         self._hooked.to_standard_module()
+        for p in self._module.parameters():
+            if hasattr(p, "summed_grad"):
+                del p.summed_grad
 
     def __enter__(self) -> PerUnitGradients:
         """Returns itself."""
@@ -92,7 +95,8 @@ class PerUnitGradients:
                 del p._current_grad_sample
 
     def _refuse_half_used_layers(self) -> None:
-        for name, p in trainable(self._module).items():
+        carriers: dict[str, Any] = dict(trainable(self._module))
+        for name, p in carriers.items():
             if p._forward_counter and hasattr(p, "_current_grad_sample"):
                 raise ValueError(
                     f"the loss uses some calls of the layer of {name!r} and not others, which "
@@ -110,11 +114,12 @@ def opacus_sum(
     """Returns the clipped sum of one physical batch."""
     with PerUnitGradients(module) as hooks:
         hooks.backward(loss, batch)
-        gradients = {name: p.grad_sample for name, p in parameters.items()}
+        carriers: dict[str, Any] = dict(parameters)
+        gradients = {name: p.grad_sample for name, p in carriers.items()}
         return clipped_sum(gradients, max_grad_norm)
 
 
-class NoisyOptimizer(DPOptimizer):
+class NoisyOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types.
     """Opacus' DPOptimizer with noise from the caller and a public normaliser.
 
     `step` clips what `PerUnitGradients.backward` left, adds noise, divides by the normaliser and
@@ -147,15 +152,13 @@ class NoisyOptimizer(DPOptimizer):
             expected_batch_size=None,
             loss_reduction="sum",
         )
-        self._named = dict(parameters)
+        self._named: dict[str, Any] = dict(parameters)
         self._draw = add_noise
         self._normaliser = normaliser
 
     def clip_and_accumulate(self) -> None:
         """Adds the clipped sum of the current physical batch to `summed_grad`."""
-        gradients: dict[str, Any] = {
-            name: self._get_flat_grad_sample(p) for name, p in self._named.items()
-        }
+        gradients = {name: self._get_flat_grad_sample(p) for name, p in self._named.items()}
         for name, value in clipped_sum(gradients, self.max_grad_norm).items():
             p = self._named[name]
             p.summed_grad = value if p.summed_grad is None else p.summed_grad + value

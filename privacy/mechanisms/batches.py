@@ -72,5 +72,6 @@ def noised_tensors(
     values = list(exact.values())
     together = torch.cat([value.detach().reshape(-1) for value in values])
     noised = snapped_gaussian(together.cpu().numpy(), std, noise)
-    parts = torch.from_numpy(noised).to(together).split([value.numel() for value in values])
+    sizes = [value.numel() for value in values]
+    parts = torch.split(torch.from_numpy(noised).to(together), sizes)
     return {name: part.view_as(exact[name]) for name, part in zip(exact, parts, strict=True)}

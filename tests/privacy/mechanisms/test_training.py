@@ -104,6 +104,9 @@ def test_every_call_starts_with_a_fresh_optimiser(regression, records, public, e
         settings = {**SETTINGS, "noise": NoiseSource.from_insecure_seed(1), "engine": engine}
         results.append(private_training(module, regression, *records, public, **settings))
     assert_close(*results)
+    for p in module.parameters():
+        assert p.grad is None
+        assert not hasattr(p, "grad_sample") and not hasattr(p, "summed_grad")
 
 
 @pytest.mark.parametrize(
