@@ -65,8 +65,8 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     """Checks an extract and reads what it says about a run of a plan.
 
     Checked are the chain and each signature, by the key that the plan names for the site; that
-    the run was reserved for exactly this plan, at the plan's event; and that no round beyond the
-    plan's was answered, and none at another price.
+    the run was reserved for exactly this plan, at the plan's event, and is finished; and that no
+    round beyond the plan's was answered, and none at another price.
 
     Args:
       extract: `public_key` and `entries`, as a run folder and a release hold them.
@@ -108,6 +108,10 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
 
 
 def _check_rounds(run: RunSummary, plan: Plan, site: str) -> None:
+    if not run.finished:
+        raise LedgerError(
+            f"the ledger extract of {site} ends before its run does; ask the site for a whole one"
+        )
     if steps_of([run.reserved]) != steps_of([plan.event()]):
         raise LedgerError(f"{site} reserved another price than that of this plan")
     planned = Counter(_form(asked.event) for asked in plan.rounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,14 @@ import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
 from fedloom.common.statistics import NoisyStatistics, statistic
-from fedloom.privacy.keys import generate_key, public_key_hex
+from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import PLAN_FORMAT, Plan, price_of
+from fedloom.privacy.release import build_release
 
 SITES = ("north", "south")
 RUN = "00ff00ff00ff00ff"
@@ -176,6 +179,23 @@ def make_statistics(plan: Plan, frame: pd.DataFrame, *, insecure_seed: int) -> N
     )
 
 
+def make_generator(statistics: NoisyStatistics) -> Artifact:
+    """Returns a mixture of one component a class: the noisy one-way marginals."""
+    encoding = statistics.encoding
+    probabilities = np.zeros((encoding.num_classes, 1, encoding.width))
+    for label in range(encoding.num_classes):
+        for block, counts in zip(encoding.features, statistics.one_way(label), strict=True):
+            kept = np.maximum(counts, 0.0) * np.array(block.sampleable)
+            span = slice(block.start, block.start + block.size)
+            probabilities[label, 0, span] = kept / max(kept.sum(), 1e-12)
+    prior = statistics.class_counts() * np.array(encoding.class_sampleable)
+    return Artifact(
+        kind="mixture",
+        config={},
+        arrays={"probabilities": probabilities, "class_prior": prior / prior.sum()},
+    )
+
+
 def write_run(
     folder: Path,
     plan: Plan,
@@ -184,13 +204,11 @@ def write_run(
     extract: Callable[..., dict[str, Any]] = make_extract,
 ) -> Path:
     """Writes what a coordinator leaves when a run is done."""
-    from fedloom.server.learners.mixture import fit_mixture
-
     folder.mkdir()
     plan.save(folder / "plan.json")
     statistics = make_statistics(plan, make_rows(2000, insecure_seed=1), insecure_seed=2)
     statistics.save(folder / "statistics")
-    fit_mixture(statistics, insecure_seed=3).save(folder / "generator")
+    make_generator(statistics).save(folder / "generator")
     (folder / "extracts").mkdir()
     for name, key in keys.items():
         text = json.dumps(extract(key, plan, name))
@@ -250,4 +268,35 @@ def fake() -> SimpleNamespace:
         make_rows=make_rows,
         make_statistics=make_statistics,
         write_run=write_run,
+    )
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """One run with its homes and its release, made once."""
+    folder = tmp_path_factory.mktemp("built")
+    keys = {name: generate_key(folder / f"{name}.pem") for name in SITES}
+    plan = make_plan({name: public_key_hex(key) for name, key in keys.items()})
+
+    def extract(key: Ed25519PrivateKey, plan: Plan, site: str) -> dict[str, Any]:
+        return make_extract(key, plan, site, home=folder / "homes" / site)
+
+    run = write_run(folder / "run", plan, keys, extract=extract)
+    build_release(run, folder / "release", seed=9)
+    return SimpleNamespace(folder=folder, keys=keys, plan=plan)
+
+
+@pytest.fixture
+def built(_built: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
+    """A fresh copy of a run, its homes and its release, with the keys that signed them."""
+    shutil.copytree(_built.folder, tmp_path, dirs_exist_ok=True)
+    coordinator = load_private_key(tmp_path / "run" / "coordinator.key")
+    return SimpleNamespace(
+        run=tmp_path / "run",
+        homes=tmp_path / "homes",
+        release=tmp_path / "release",
+        keys=_built.keys,
+        plan=_built.plan,
+        coordinator=coordinator,
+        public_key=public_key_hex(coordinator),
     )

@@ -1,0 +1,339 @@
+"""Verification of releases through the command line: whatever was altered, exit code 4."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import fedloom
+from fedloom.cli.main import main
+from fedloom.common.digest import canonical_json, digest
+from fedloom.common.errors import ReleaseError
+from fedloom.privacy.keys import generate_key, public_key_hex
+from fedloom.privacy.release.manifest import read_manifest, write_manifest
+from fedloom.privacy.verify import verify_release
+
+FILES = (
+    "DATASHEET.md LICENSE README.md codebook.json codebook.md data/synthetic.csv "
+    "data/synthetic.parquet dp_statement.json generator/config.json generator/model.safetensors "
+    "ledger/north.json ledger/south.json manifest.json manifest.sig plan.json report.html "
+    "schema.json"
+).split()
+
+
+def verify(folder: Path, *options: str) -> int:
+    return main(["release", "verify", str(folder), *options])
+
+
+def sign_again(folder: Path, key: Any, **changes: Any) -> None:
+    """Does what a dishonest publisher would: lists the files anew and signs."""
+    manifest = {**read_manifest(folder), **changes}
+    for made in ("format", "signer", "files"):
+        manifest.pop(made)
+    write_manifest(folder, manifest, key)
+
+
+def edit(path: Path, change: Any) -> None:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    change(value)
+    path.write_text(json.dumps(value, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def failed(capsys: pytest.CaptureFixture[str], folder: Path, *options: str) -> set[str]:
+    """Verifies with --json and returns the names of the checks that failed."""
+    capsys.readouterr()
+    code = verify(folder, "--json", *options)
+    result = json.loads(capsys.readouterr().out)
+    assert (code, result["ok"]) in ((0, True), (4, False))
+    return {check["name"] for check in result["checks"] if check["ok"] is False}
+
+
+def test_an_honest_release_verifies_and_says_who_signed(built, capsys):
+    assert verify(built.release, "--key", built.public_key) == 0
+    out = capsys.readouterr().out
+    assert "signed by the key that you gave" in out and "covers this run alone" in out
+    assert verify(built.release) == 0
+    out = capsys.readouterr().out
+    assert "nchanged since signing; signer not checked" in out
+    assert "fingerprint" in out and built.public_key in out
+
+
+def test_json_names_every_check_and_its_result(built, capsys):
+    assert verify(built.release, "--json", "--key", built.public_key) == 0
+    result = json.loads(capsys.readouterr().out)
+    names = [check["name"] for check in result["checks"]]
+    expected = "manifest signer files plan statement schema data price epsilon generator".split()
+    assert set(expected) <= set(names) and {"ledger north", "ledger south"} <= set(names)
+    assert all(check["ok"] and check["detail"] for check in result["checks"])
+    assert result["signer"]["checked"] is True
+    assert result["epsilon"] == built.plan.price().epsilon
+
+
+def test_the_listed_files_are_all_there_are(built):
+    found = {p.relative_to(built.release).as_posix() for p in built.release.rglob("*.*")}
+    found |= {p.name for p in built.release.iterdir() if p.is_file()}
+    assert found == set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_byte_altered_in_any_file_is_seen(built, name):
+    path = built.release / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    assert verify(built.release) == 4
+
+
+def test_a_byte_appended_to_the_manifest_or_its_signature_is_seen(built):
+    for name in ("manifest.json", "manifest.sig"):
+        path = built.release / name
+        data = path.read_bytes()
+        path.write_bytes(data + b"\n")
+        assert verify(built.release) == 4
+        path.write_bytes(data)
+    assert verify(built.release) == 0
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_seen(built, name):
+    (built.release / name).unlink()
+    assert verify(built.release) == 4
+
+
+@pytest.mark.parametrize("name", ["extra.txt", "data/extra.csv", "generator/model.pkl"])
+def test_an_added_file_is_seen(built, capsys, name):
+    (built.release / name).write_text("more", encoding="utf-8")
+    assert failed(capsys, built.release) == {"files"}
+
+
+def test_a_link_in_place_of_a_file_is_seen(built, capsys, tmp_path):
+    path = built.release / "README.md"
+    shutil.move(path, tmp_path / "elsewhere.md")
+    path.symlink_to(tmp_path / "elsewhere.md")
+    assert failed(capsys, built.release) == {"files"}
+
+
+def test_another_key_is_seen(built, capsys, tmp_path):
+    other = generate_key(tmp_path / "other.pem")
+    assert failed(capsys, built.release, "--key", public_key_hex(other)) == {"signer"}
+    sign_again(built.release, other)
+    assert failed(capsys, built.release, "--key", built.public_key) == {"signer"}
+    assert failed(capsys, built.release) == set(), "without a key the signer cannot be checked"
+
+
+@pytest.mark.parametrize("key", ["", "abc", "z" * 64])
+def test_what_is_no_key_is_unusable_input(built, key):
+    assert verify(built.release, "--key", key) == 2
+
+
+def test_a_folder_that_is_no_release(built, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert verify(tmp_path / "empty") == 4
+    assert verify(tmp_path / "nothing") == 2
+
+
+def test_lowered_epsilon_signed_by_another_key_is_seen(built, capsys, tmp_path):
+    edit(built.release / "dp_statement.json", lambda s: s.update(epsilon=0.5))
+    sign_again(built.release, generate_key(tmp_path / "other.pem"))
+    assert failed(capsys, built.release, "--key", built.public_key) == {"signer", "epsilon"}
+
+
+def test_lowered_epsilon_signed_by_the_same_key_is_seen_by_computing_it_again(built, capsys):
+    edit(built.release / "dp_statement.json", lambda s: s.update(epsilon=s["epsilon"] * 0.999))
+    sign_again(built.release, built.coordinator)
+    assert failed(capsys, built.release, "--key", built.public_key) == {"epsilon"}
+
+
+def _site(statement: dict[str, Any]) -> dict[str, Any]:
+    return statement["sites"]["north"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.update(delta=1e-6),
+        lambda s: s["towards"]["public"]["overlapping"].update(epsilon=1.0),
+        lambda s: s["towards"]["coordinator"]["disjoint"].update(epsilon=0.0),
+        lambda s: _site(s).update(epsilon=0.1),
+        lambda s: _site(s).update(epsilon_of_commits=0.1),
+        lambda s: _site(s).update(rounds_answered=0),
+        lambda s: _site(s).update(rehearsal=False),
+        lambda s: _site(s)["lifetime"].update(epsilon_limit=1.0),
+        lambda s: s["sites"].pop("north"),
+        lambda s: s["mechanisms"][0].update(noise_multiplier=9.0),
+        lambda s: s["mechanisms"].clear(),
+        lambda s: s["rehearsal"].update(sites=[]),
+        lambda s: s["unit_of_privacy"].update(unit="person"),
+        lambda s: s["neighbouring"].update(relation="substitute-one"),
+        lambda s: s["accountant"]["cross_check"].update(epsilon="none"),
+        lambda s: s.pop("epsilon"),
+        lambda s: s.update(epsilon=True),
+        lambda s: s.update(towards=None),
+    ],
+)
+def test_any_other_number_of_the_statement_is_computed_again(built, capsys, change):
+    edit(built.release / "dp_statement.json", change)
+    sign_again(built.release, built.coordinator)
+    assert failed(capsys, built.release) == {"epsilon"}
+
+
+def test_a_cheaper_plan_in_place_of_the_signed_one_is_seen(built, capsys):
+    def cheaper(plan: dict[str, Any]) -> None:
+        plan["price"]["epsilon"] = 0.1
+
+    edit(built.release / "plan.json", cheaper)
+    edit(built.release / "dp_statement.json", lambda s: s.update(epsilon=0.1))
+    plan = json.loads((built.release / "plan.json").read_text("utf-8"))
+    sign_again(built.release, built.coordinator, plan=digest(plan))
+    assert {"price", "ledger north", "ledger south", "epsilon"} <= failed(capsys, built.release)
+
+
+def _cut_middle(entries: list[dict[str, Any]]) -> None:
+    del entries[2]
+
+
+def _cut_tail(entries: list[dict[str, Any]]) -> None:
+    entries.pop()
+
+
+def _alter(entries: list[dict[str, Any]]) -> None:
+    entries[0]["body"]["data"]["epsilon_limit"] = 1.0
+
+
+def _leave_out(entries: list[dict[str, Any]]) -> None:
+    commit = next(e for e in entries if e["body"]["kind"] == "commit")
+    del commit["body"]
+
+
+def _other_signature(entries: list[dict[str, Any]]) -> None:
+    entries[1]["signature"] = entries[0]["signature"]
+
+
+def _empty(entries: list[dict[str, Any]]) -> None:
+    entries.clear()
+
+
+@pytest.mark.parametrize(
+    "change", [_cut_middle, _cut_tail, _alter, _leave_out, _other_signature, _empty]
+)
+@pytest.mark.parametrize("dishonest_publisher", [False, True])
+def test_an_extract_with_an_entry_cut_or_altered_is_seen(
+    built, capsys, change, dishonest_publisher
+):
+    path = built.release / "ledger" / "north.json"
+    extract = json.loads(path.read_text("utf-8"))
+    change(extract["entries"])
+    path.write_bytes(canonical_json(extract))
+    if dishonest_publisher:
+        ledgers = dict(read_manifest(built.release)["ledgers"])
+        last = extract["entries"][-1] if extract["entries"] else {"seq": 0, "hash": "0" * 64}
+        ledgers["north"] = {**ledgers["north"], "seq": last["seq"], "hash": last["hash"]}
+        sign_again(built.release, built.coordinator, ledgers=ledgers)
+        # A left-out answer looks like another study's entry; then the statement does not fit.
+        seen = {"epsilon"} if change is _leave_out else {"ledger north"}
+        assert failed(capsys, built.release) >= seen
+    assert verify(built.release) == 4
+
+
+def test_an_extract_signed_by_another_key_than_the_plan_names_is_seen(
+    built, capsys, fake, tmp_path
+):
+    forged = fake.make_extract(generate_key(tmp_path / "forger.pem"), built.plan, "north")
+    (built.release / "ledger" / "north.json").write_bytes(canonical_json(forged))
+    sign_again(built.release, built.coordinator)
+    assert failed(capsys, built.release) >= {"ledger north"}
+
+
+def test_the_extract_of_another_run_is_seen(built, capsys, fake):
+    other = fake.make_extract(built.keys["north"], built.plan, "north", runs=("another",))
+    (built.release / "ledger" / "north.json").write_bytes(canonical_json(other))
+    sign_again(built.release, built.coordinator)
+    assert failed(capsys, built.release) >= {"ledger north"}
+
+
+def test_a_site_cannot_be_left_out_of_the_manifest(built, capsys):
+    ledgers = dict(read_manifest(built.release)["ledgers"])
+    ledgers.pop("south")
+    sign_again(built.release, built.coordinator, ledgers=ledgers)
+    assert failed(capsys, built.release) >= {"ledgers", "epsilon"}
+
+
+def test_a_head_that_the_ledger_does_not_have_is_seen(built, capsys):
+    ledgers = dict(read_manifest(built.release)["ledgers"])
+    ledgers["south"] = {**ledgers["south"], "hash": "0" * 64}
+    sign_again(built.release, built.coordinator, ledgers=ledgers)
+    assert failed(capsys, built.release) >= {"ledger south"}
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [("age", 91), ("age", None), ("sex", "unknown"), ("income", -1.0), ("income", None)],
+)
+def test_data_outside_the_schema_are_seen(built, capsys, column, value):
+    for name in ("synthetic.csv", "synthetic.parquet"):
+        path = built.release / "data" / name
+        frame = pd.read_parquet(built.release / "data" / "synthetic.parquet")
+        frame[column] = frame[column].astype(object)
+        frame.loc[3, column] = value
+        if name.endswith(".csv"):
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_parquet(path, index=False)
+    sign_again(built.release, built.coordinator)
+    assert failed(capsys, built.release) == {"data"}
+
+
+def test_csv_and_parquet_that_differ_are_seen(built, capsys):
+    path = built.release / "data" / "synthetic.csv"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]), "utf-8")
+    sign_again(built.release, built.coordinator)
+    assert failed(capsys, built.release) == {"data"}
+
+
+def test_missing_values_survive_both_files(built):
+    typed = pd.read_parquet(built.release / "data" / "synthetic.parquet")
+    text = (built.release / "data" / "synthetic.csv").read_text("utf-8")
+    empty = sum(line.split(",")[4] == "" for line in text.splitlines()[1:])
+    assert typed["town"].isna().sum() == empty > 0
+
+
+def test_from_python_a_bad_release_raises(built):
+    assert fedloom.verify(built.release, key=built.public_key).signer_checked
+    (built.release / "README.md").write_text("other", "utf-8")
+    with pytest.raises(ReleaseError, match="README.md was changed"):
+        verify_release(built.release)
+
+
+def test_verification_opens_no_socket(built, monkeypatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("verification must work offline")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert verify(built.release, "--key", built.public_key) == 0
+
+
+def test_verification_needs_no_torch(built):
+    code = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {{"torch", "flwr", "opacus", "grpc", "sklearn"}}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+from fedloom.cli.main import main
+sys.exit(main(["release", "verify", {str(built.release)!r}]))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
