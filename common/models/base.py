@@ -107,9 +107,17 @@ def read_weights(module: nn.Module) -> Arrays:
 
 
 def load_weights(module: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-    """Writes arrays into the parameters of a module by name; others are ignored."""
+    """Writes arrays into the parameters of a module by name; others are ignored.
+
+    Raises:
+      ValueError: an array is missing or has another shape than its parameter.
+    """
     import torch
 
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            parameter.copy_(torch.from_numpy(np.array(arrays[name], dtype=np.float32)))
+            array = arrays.get(name)
+            if array is None or array.shape != tuple(parameter.shape):
+                found = "none" if array is None else f"shape {array.shape}"
+                raise ValueError(f"{name}: expected shape {tuple(parameter.shape)}, got {found}")
+            parameter.copy_(torch.from_numpy(np.array(array, dtype=np.float32)))

@@ -28,7 +28,7 @@ _TRAINING: dict[tuple[str, str], dict[str, Any]] = {
     ("vae", "weights"): {"learning_rate": 0.02},
     ("vae", "gradients"): {"server_learning_rate": 0.02, "average_decay": 0.95},
     ("gan", "weights"): {"learning_rate": 0.01, **_GENERATOR},
-    ("gan", "gradients"): {"server_learning_rate": 0.01, "critic_steps": 10, **_GENERATOR},
+    ("gan", "gradients"): {"server_learning_rate": 0.01, "critic_steps": 20, **_GENERATOR},
 }
 _EXCHANGES: dict[str, dict[str, Any]] = {
     "weights": {
@@ -38,7 +38,7 @@ _EXCHANGES: dict[str, dict[str, Any]] = {
         "engine": "opacus",
         "optimizer": "adam",
     },
-    "gradients": {"num_rounds": 150, "local_steps": 1, "sample_rate": 0.2, "engine": "fused"},
+    "gradients": {"num_rounds": 100, "local_steps": 1, "sample_rate": 0.2, "engine": "fused"},
 }
 _SHARED = {"max_grad_norm": 1.0, "max_physical_batch": 512}
 

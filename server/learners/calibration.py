@@ -16,9 +16,9 @@ from fedloom.common.models.decoder import DecoderNet
 
 __all__ = ["matched_table"]
 
-_LATENTS = 4096
+_LATENTS = 8192
 _FEWEST_LATENTS = 256
-_STEPS = 5
+_STEPS = 8
 _LARGEST_CHANGE = 3.0
 _TINY = 1e-12
 

@@ -3,6 +3,10 @@
 Exchange "weights": sites train the critic for a round, the critics are averaged, the generator
 takes its steps. Exchange "gradients": every round is one step of the critic, and the generator
 takes its steps after every `critic_steps` rounds. Published is the generator's moving average.
+
+Each turn of the generator takes in what the critic told, so the next turn begins with a fresh,
+undecided critic, which learns what is left. A critic that went on would tell the same again
+until it has unlearned it, which it cannot do fast under noise, and the generator would overshoot.
 """
 
 from __future__ import annotations
@@ -91,20 +95,24 @@ class GanLearner:
             critic: Arrays = {name: value.astype(np.float32) for name, value in aggregate.items()}
             turn = True
         else:
+            critic_steps = int(self._training["critic_steps"])
+            of_turn = (step - 1) % critic_steps + 1
             critic, moments = adam(
                 section(state.arrays, _WEIGHTS),
                 aggregate,
                 section(state.arrays, _MOMENTS),
                 learning_rate=falling_rate(
-                    self._training["server_learning_rate"], step, self._training["num_rounds"]
+                    self._training["server_learning_rate"], of_turn, critic_steps
                 ),
-                step=step,
+                step=of_turn,
             )
             arrays |= with_prefix(moments, _MOMENTS)
-            turn = step % int(self._training["critic_steps"]) == 0
+            turn = of_turn == critic_steps
         arrays |= with_prefix(critic, _WEIGHTS)
         if turn:
             self._generator_phase(arrays, meta, seed)
+            arrays = {name: arrays[name] for name in arrays if not name.startswith(_MOMENTS)}
+            arrays |= with_prefix(read_weights(self._model.private_module(seed)), _WEIGHTS)
         return State(arrays=arrays, meta=meta)
 
     def publish(self, state: State) -> Artifact:
