@@ -41,6 +41,8 @@ class NoiseSource:
     False
     """
 
+    _spare: NDArray[np.float64]
+
     def __init__(self) -> None:
         """Keys the generator with fresh entropy of the operating system."""
         self._seed: int | None = None

@@ -57,9 +57,9 @@ class PerUnitGradients:
             with warnings.catch_warnings():
                 # Of a first layer, whose input needs no gradient; the hooks do fire.
                 warnings.filterwarnings("ignore", message="Full backward hook is firing")
-                losses.sum().backward()
+                torch.autograd.backward(losses.sum())
             self._refuse_half_used_layers()
-        for p in trainable(self._module).values():
+        for p in self._carriers().values():
             if p.grad_sample is None:
                 p.grad_sample = p.new_zeros((units, *p.shape)).detach()
 
@@ -84,19 +84,22 @@ class PerUnitGradients:
         """Closes."""
         self.close()
 
+    def _carriers(self) -> dict[str, Any]:
+        # Opacus hangs its attributes on parameters, which no type knows.
+        return dict(trainable(self._module))
+
     def _forget(self) -> None:
         for part in self._module.modules():
             for attribute in ("activations", "max_batch_len"):
                 if hasattr(part, attribute):
                     delattr(part, attribute)
-        for p in trainable(self._module).values():
+        for p in self._carriers().values():
             p.grad, p.grad_sample, p._forward_counter = None, None, 0
             if hasattr(p, "_current_grad_sample"):
                 del p._current_grad_sample
 
     def _refuse_half_used_layers(self) -> None:
-        carriers: dict[str, Any] = dict(trainable(self._module))
-        for name, p in carriers.items():
+        for name, p in self._carriers().items():
             if p._forward_counter and hasattr(p, "_current_grad_sample"):
                 raise ValueError(
                     f"the loss uses some calls of the layer of {name!r} and not others, which "
