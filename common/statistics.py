@@ -24,6 +24,7 @@ import safetensors
 import safetensors.numpy
 
 from fedloom.common.digest import canonical_json
+from fedloom.common.digest import canonical_json
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 
@@ -31,8 +32,6 @@ __all__ = ["NoisyStatistics", "OneWay", "Pairwise", "Statistic", "statistic"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_HEADER = "statistics.json"
-_VECTOR = "statistics.safetensors"
 
 
 class Statistic(Protocol):
@@ -248,35 +247,44 @@ class NoisyStatistics:
                 f"got shape {self.vector.shape}"
             )
 
-    def save(self, folder: Path) -> None:
-        """Writes the statistics into a folder, made if need be."""
-        folder.mkdir(parents=True, exist_ok=True)
-        header = {
-            "kind": self.kind,
-            "noise_std": self.noise_std,
-            "site_totals": dict(self.site_totals),
-        }
-        (folder / _HEADER).write_bytes(canonical_json(header) + b"\n")
-        (folder / _VECTOR).write_bytes(safetensors.numpy.save({"vector": self.vector}))
-
-    @classmethod
-    def load(cls, folder: Path, encoding: Encoding) -> NoisyStatistics:
-        """Reads statistics that `save` wrote.
-
-        Raises:
-          ConfigError: the files are missing or damaged, or do not fit the encoding.
-        """
-        try:
-            header = json.loads((folder / _HEADER).read_bytes())
-            vector = safetensors.numpy.load((folder / _VECTOR).read_bytes())["vector"]
-            return cls(encoding=encoding, vector=vector, **header)
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            raise ConfigError(f"{folder}: holds no readable statistics ({error})") from error
-
     @property
     def statistic(self) -> OneWay | Pairwise:
         """The statistic that was summed."""
         return statistic(self.kind, self.encoding)
+
+    def save(self, path: Path) -> None:
+        """Writes `path` with the suffixes `.json` and `.safetensors`."""
+        header = {
+            "kind": self.kind,
+            "noise_std": float(self.noise_std),
+            "site_totals": {name: float(total) for name, total in self.site_totals.items()},
+        }
+        path.with_suffix(".json").write_bytes(canonical_json(header) + b"\n")
+        arrays = {"vector": np.ascontiguousarray(self.vector)}
+        path.with_suffix(".safetensors").write_bytes(safetensors.numpy.save(arrays))
+
+    @classmethod
+    def load(cls, path: Path, encoding: Encoding) -> NoisyStatistics:
+        """Reads what `save` wrote.
+
+        Raises:
+          ConfigError: a file is missing, damaged or belongs to another schema.
+        """
+        try:
+            header = json.loads(path.with_suffix(".json").read_bytes())
+            arrays = safetensors.numpy.load(path.with_suffix(".safetensors").read_bytes())
+            return cls(
+                encoding=encoding,
+                kind=header["kind"],
+                vector=arrays["vector"],
+                noise_std=header["noise_std"],
+                site_totals=header["site_totals"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            raise ConfigError(
+                f"{path}.json and {path}.safetensors should hold noisy statistics, but cannot be "
+                f"read ({error}); run the study again with --resume"
+            ) from error
 
     def class_counts(self) -> Array:
         """Returns the estimated records of each class, (num_classes,), never negative."""

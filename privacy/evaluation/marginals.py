@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fedloom.common.cells import category_key
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Column, Schema
 
@@ -79,15 +80,16 @@ def absent_categories(
     """Returns (column, value) of categories more frequent than `above` that never were sampled."""
     absent = []
     for column in schema.columns:
-        if column.kind == "category":
-            shares = as_text(private_test[column.name]).value_counts(normalize=True)
-            present = set(as_text(synthetic[column.name]))
-            frequent = shares.index[shares > above]
-            absent += [
-                (column.name, "missing" if value == _MISSING else value)
-                for value in frequent
-                if value not in present
-            ]
+        if column.kind != "category":
+            continue
+        shares = as_text(private_test[column.name]).value_counts(normalize=True)
+        present = set(as_text(synthetic[column.name]))
+        names = {category_key(value): value for value in column.values} | {_MISSING: "missing"}
+        absent += [
+            (column.name, names.get(key, key))
+            for key in shares.index[shares > above]
+            if key not in present
+        ]
     return absent
 
 
@@ -103,12 +105,9 @@ def as_numbers(values: pd.Series[Any], column: Column) -> Array:
 
 
 def as_text(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Returns a category column as text, whole numbers without a decimal point."""
-    if pd.api.types.is_float_dtype(values.dtype):
-        numbers = values.dropna()
-        if (numbers == np.floor(numbers)).all():
-            values = values.astype("Int64")
-    return values.astype(object).map(str, na_action="ignore").fillna(_MISSING)
+    """Returns a category column as text under which equal categories are equal: 1, 1.0 and "1"."""
+    keys = {value: category_key(str(value)) for value in values.dropna().unique()}
+    return values.astype(object).map(keys).fillna(_MISSING)
 
 
 def _codes(
