@@ -60,12 +60,11 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-# The link lets mypy see the four folders under the name that they have when installed.
+# The links let mypy see the four folders where they lie when installed.
 types: $(VENV)/.dev
-	@mkdir -p .typing
-	@ln -sfn .. .typing/fedloom
-	@MYPYPATH=.typing $(BIN)/mypy -p fedloom.common -p fedloom.privacy -p fedloom.client -p fedloom.server
-	@$(BIN)/mypy fedloom
+	@rm -rf .typing && mkdir -p .typing/fedloom
+	@ln -s $(addprefix ../../,common privacy client server $(wildcard fedloom/*.py) fedloom/cli) .typing/fedloom/
+	@cd .typing && ../$(BIN)/mypy --config-file ../pyproject.toml -p fedloom
 
 clean:
 	rm -rf $(VENV) .typing .test-results .pytest_cache .ruff_cache .mypy_cache .hypothesis
