@@ -37,6 +37,7 @@ _STATED = (
     ("delta",),
     ("towards",),
     ("sites",),
+    ("sites_without_ledger",),
     ("mechanisms",),
     ("unit_of_privacy", "unit"),
     ("neighbouring", "relation"),
@@ -178,6 +179,7 @@ class _Inspection:
                 for site in manifest["ledgers"]:
                     self._run(f"ledger {site}", partial(self._ledger, manifest, plan, site))
                 self._run("ledgers", partial(self._ledgers, manifest))
+                self._note_accounts(plan)
                 self._run("price", partial(self._price, plan))
                 if statement is not None:
                     self._run("epsilon", partial(self._epsilon, plan, statement))
@@ -267,15 +269,6 @@ class _Inspection:
         ):
             raise ReleaseError(f"the ledger of {site} ends at another head than the manifest says")
         self._accounts[site] = account
-        if account.runs > 1:
-            self._note(
-                f"{site}: {account.runs} runs of this plan answered; together they cost epsilon "
-                f"{account.epsilon_of_all_runs(plan.delta):.4g}"
-            )
-        if account.rehearsal:
-            self._note(f"{site}: rehearsal: covers this run alone")
-        if account.insecure:
-            self._note(f"{site}: noise from a known seed: this protects nobody")
         return None, (
             f"{account.seq} entries to its head, signed; {account.commits} of "
             f"{len(plan.rounds)} rounds answered"
@@ -314,9 +307,27 @@ class _Inspection:
         artifact = Artifact.load(self._folder / "generator")
         return None, f"{artifact.kind}, {len(artifact.arrays)} arrays"
 
-    def _note(self, note: str) -> None:
-        if note not in self._notes:
-            self._notes.append(note)
+    def _note_accounts(self, plan: Plan) -> None:
+        accounts = self._accounts.values()
+        self._note("rehearsal: covers this run alone", [a.site for a in accounts if a.rehearsal])
+        self._note(
+            "noise from a known seed: this protects nobody",
+            [a.site for a in accounts if a.insecure],
+        )
+        absent = [site.name for site in plan.sites if site.name not in self._accounts]
+        self._note("no ledger here: it took no part, or its ledger was left out", absent)
+        for account in accounts:
+            if account.runs > 1:
+                together = account.epsilon_of_all_runs(plan.delta)
+                self._note(
+                    f"{account.runs} runs of this plan answered, together at epsilon "
+                    f"{together:.4g}: this release may have been chosen among them",
+                    [account.site],
+                )
+
+    def _note(self, note: str, sites: list[str]) -> None:
+        if sites:
+            self._notes.append(f"{note} ({', '.join(sites)})")
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

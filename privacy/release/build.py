@@ -44,8 +44,8 @@ def default_rows(total: float) -> int:
     >>> default_rows(5638.4), default_rows(0.2)
     (5600, 1)
     """
-    digits = max(int(math.floor(math.log10(max(total, 1.0)))) - 1, 0)
-    return max(int(round(total / 10**digits)) * 10**digits, 1)
+    step: int = 10 ** max(math.floor(math.log10(max(total, 1.0))) - 1, 0)
+    return max(round(total / step) * step, 1)
 
 
 def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:

@@ -22,9 +22,7 @@ def codebook(encoding: Encoding) -> dict[str, Any]:
     return {
         "format": CODEBOOK_FORMAT,
         "target": encoding.target,
-        "columns": [
-            _entry(encoding.schema.column(block.name), block) for block in encoding.blocks
-        ],
+        "columns": [_entry(encoding.schema.column(block.name), block) for block in encoding.blocks],
     }
 
 

@@ -87,10 +87,10 @@ def problems_of_data(folder: Path, encoding: Encoding) -> list[str]:
 
 def _typed(values: pd.Series, kind: str) -> bool:
     types = pd.api.types
-    if kind == "integer":
-        return types.is_integer_dtype(values.dtype)
-    if kind == "real":
-        return types.is_float_dtype(values.dtype)
-    if kind == "datetime":
-        return types.is_datetime64_any_dtype(values.dtype)
-    return types.is_object_dtype(values.dtype) or types.is_string_dtype(values.dtype)
+    tests = {
+        "integer": (types.is_integer_dtype,),
+        "real": (types.is_float_dtype,),
+        "datetime": (types.is_datetime64_any_dtype,),
+        "category": (types.is_object_dtype, types.is_string_dtype),
+    }
+    return any(test(values.dtype) for test in tests[kind])

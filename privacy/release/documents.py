@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,21 +67,32 @@ def readme_text(facts: Facts) -> str:
     """Says what lies where, how to verify it, and how to draw more rows."""
     statement = facts.statement
     several = statement["towards"]["public"]["overlapping"]
+    package = "fedloom" if facts.model == "mixture" else '"fedloom[train]"'
     condition = ""
     if facts.encoding.target is not None:
         label = facts.encoding.class_labels[0]
         condition = f" --where {facts.encoding.target}={label!r}"
+    opening = textwrap.fill(
+        f"Synthetic data: no row belongs to a person. {facts.rows:,} rows with "
+        f"{len(facts.encoding.blocks)} columns, drawn from a generator ({facts.model}) that "
+        f"{facts.sites} made together under differential privacy, without sharing a record. "
+        f"Built {facts.created}.",
+        width=98,
+    )
+    price = textwrap.fill(
+        f"{statement['claim']} in `dp_statement.json`: epsilon {statement['epsilon']:.4g} at "
+        f"delta {statement['delta']:g} for somebody in one site's table, "
+        f"{several['epsilon']:.4g} for somebody with a record at each of "
+        f"{several['sites_per_person']} sites.",
+        width=98,
+    )
     return f"""# {facts.title}
 
-Synthetic data: no row belongs to a person. {facts.rows:,} rows with
-{len(facts.encoding.blocks)} columns, drawn from a generator ({facts.model}) that {facts.sites}
-made together under differential privacy, without sharing a record. Built {facts.created}.
+{opening}
 
 ## Privacy, in one sentence
 
-{statement["claim"]} (see `dp_statement.json`): epsilon {statement["epsilon"]:.4g} at delta
-{statement["delta"]:g} for somebody in one site's table, {several["epsilon"]:.4g} for somebody
-with a record at each of {several["sites_per_person"]} sites.
+{price}
 {_rehearsal(statement)}
 ## Check it (offline)
 
@@ -98,7 +110,7 @@ each site's ledger, and computes epsilon again from what the ledgers hold.
 Sampling is free: it costs no privacy, however many rows are drawn.
 
 ```
-pip install "fedloom[train]"
+pip install {package}
 fedloom sample . --rows 1000 --out more.csv{condition}
 ```
 
@@ -198,7 +210,7 @@ def licence_text(licence: str | None) -> str:
             "The publisher has not chosen a licence for these data.\n\n"
             "Until one is chosen, nobody has permission to use, copy or pass them on beyond what\n"
             "the law allows without permission. To choose, the coordinator sets `licence` under\n"
-            "[release] in the study, for example \"CC-BY-4.0\", before the study is approved.\n"
+            '[release] in the study, for example "CC-BY-4.0", before the study is approved.\n'
         )
     name, address = _KNOWN_LICENCES.get(licence, (licence, None))
     text = f"These data are published under: {name}\n"

@@ -165,10 +165,11 @@ def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
         elif path.is_file() and name not in listed and name not in (MANIFEST, SIGNATURE):
             problems.append(f"{name} was added after signing")
     for name, entry in listed.items():
-        path = found.get(name)
-        if path is None or not path.is_file():
+        if name not in found or not found[name].is_file():
             problems.append(f"{name} is missing")
-        elif not path.is_symlink() and (
+            continue
+        path = found[name]
+        if not path.is_symlink() and (
             path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]
         ):
             problems.append(f"{name} was changed after signing")

@@ -60,7 +60,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
       JSON-able values; `towards` holds the loss towards the public and the coordinator.
     """
     price, delta = plan.price(), plan.delta
-    sites = len(accounts)
+    sites = len(plan.sites)
     overlapping = epsilon_pld([plan.event()] * sites, delta) if sites > 1 else price.epsilon
     towards = {
         "disjoint": {
@@ -99,6 +99,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         "delta_note": "delta should lie well below one over the number of people",
         "towards": {"public": towards, "coordinator": towards},
         "sites": {name: _site(plan, account) for name, account in sorted(accounts.items())},
+        "sites_without_ledger": sorted({site.name for site in plan.sites} - set(accounts)),
         "mechanisms": _mechanisms(plan),
         "accountant": {
             "name": "privacy loss distributions (PLD), dp-accounting",

@@ -216,7 +216,7 @@ def _join(table: Array, rows: Array, columns: Array, r: int, c: int) -> tuple[Ar
 def _cramers_v(shares: Array, per_row: float, variance: Array | None) -> float:
     """Returns Cramér's V of a table of shares, less what rows and noise alone would give.
 
-    With noise, a V within two standard deviations of what noise alone gives counts as 0.
+    With noise, a V within three standard deviations of what noise alone gives counts as 0.
     """
     left = np.maximum(shares.sum(axis=1), 0.0)
     right = np.maximum(shares.sum(axis=0), 0.0)
@@ -233,6 +233,6 @@ def _cramers_v(shares: Array, per_row: float, variance: Array | None) -> float:
     phi = float((squares[kept] / expected[kept]).sum()) - (rows - 1) * (columns - 1) * per_row
     if variance is not None:
         noise = variance[kept] / expected[kept]
-        if phi < 2 * math.sqrt(2 * float((noise**2).sum())):
+        if phi < 3 * math.sqrt(2 * float((noise**2).sum())):
             return 0.0
     return math.sqrt(min(max(phi / degrees, 0.0), 1.0))

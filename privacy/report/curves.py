@@ -42,7 +42,7 @@ def curves_of(metrics: Sequence[Mapping[str, Any]]) -> list[Curve]:
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in metrics:
         number = line.get("round")
-        if not _is_number(number):
+        if number is None or not _is_number(number):
             continue
         for key, value in line.items():
             if key in _NOT_CURVES:

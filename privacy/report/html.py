@@ -73,7 +73,7 @@ def render_report(
         policy=_policy(css),
         css=Markup(css),
         title=title,
-        created=created,
+        created=created.replace("T", ", ").replace("Z", " UTC"),
         model=model,
         rows=f"{len(frame):,}",
         columns=len(frame.columns),
@@ -99,9 +99,7 @@ def render_report(
         curves=[
             {
                 "title": curve.title,
-                "svg": Markup(
-                    curve_chart(title=curve.title, x_label="round", series=curve.series)
-                ),
+                "svg": Markup(curve_chart(title=curve.title, x_label="round", series=curve.series)),
             }
             for curve in curves_of(metrics)
         ],

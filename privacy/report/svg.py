@@ -205,10 +205,11 @@ def curve_chart(
     parts = _y_axis(ticks, y_of, left, width - right, percent=False)
     base = height - bottom
     parts.append(f'<path class="axis" d="M{_n(left)} {_n(base)}H{_n(width - right)}"/>')
-    for x in sorted({round(x) for x in _ticks(x_low, x_high, 5) if x_low <= round(x) <= x_high}):
+    whole = {round(tick) for tick in _ticks(x_low, x_high, 5)}
+    for at in sorted(number for number in whole if x_low <= number <= x_high):
         parts.append(
-            f'<text class="tick" text-anchor="middle" x="{_n(x_of(x))}" y="{_n(base + 13)}">{x}'
-            "</text>"
+            f'<text class="tick" text-anchor="middle" x="{_n(x_of(at))}" y="{_n(base + 13)}">'
+            f"{at}</text>"
         )
     parts.append(
         f'<text class="tick" text-anchor="end" x="{_n(width - right)}" y="{_n(height - 5)}">'

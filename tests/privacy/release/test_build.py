@@ -72,9 +72,7 @@ def test_generator_of_a_release_draws_the_same_rows_as_that_of_the_run(finished_
     release = build_release(finished_run, tmp_path / "release", seed=4)
     schema = Schema.from_dict(json.loads((release / "schema.json").read_text("utf-8")))
     published = pd.read_parquet(release / "data" / "synthetic.parquet")
-    again = sample(
-        Artifact.load(release / "generator"), schema, "visited", len(published), seed=4
-    )
+    again = sample(Artifact.load(release / "generator"), schema, "visited", len(published), seed=4)
     pd.testing.assert_frame_equal(published, again, check_dtype=False)
 
 

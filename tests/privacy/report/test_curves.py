@@ -7,9 +7,9 @@ from fedloom.privacy.report.curves import curves_of
 
 def test_numbers_and_tables_of_numbers_become_curves_and_the_rest_does_not():
     metrics = [
-        {"round": 1, "query": "train", "sites": ["a"], "distance": 0.5, "epsilon": {"a": 1, "b": 1}},
-        {"round": 2, "query": "train", "sites": ["a"], "epsilon": {"a": 2, "b": 3}},
-        {"round": 3, "query": "train", "sites": ["a"], "distance": 0.3, "flag": True},
+        {"round": 1, "sites": ["a"], "distance": 0.5, "epsilon": {"a": 1, "b": 1}},
+        {"round": 2, "sites": ["a"], "query": "train", "epsilon": {"a": 2, "b": 3}},
+        {"round": 3, "sites": ["a"], "distance": 0.3, "flag": True},
     ]
     curves = {curve.title: curve.series for curve in curves_of(metrics)}
     assert list(curves) == [

@@ -99,8 +99,10 @@ def test_names_from_the_study_cannot_become_markup(render):
 def test_page_has_no_way_out_but_plain_text(render):
     page = render()
     assert not re.search(r"""(?:src|href|action|poster|data)\s*=\s*["']""", page)
-    assert "url(" not in page and "@import" not in page and "http" not in page.replace(
-        "http-equiv", ""
+    assert (
+        "url(" not in page
+        and "@import" not in page
+        and "http" not in page.replace("http-equiv", "")
     )
 
 

@@ -62,9 +62,7 @@ def test_heat_map_of_sixty_columns_is_small():
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.0], [-3.0, 5.0], [1e-9, 2e-9], [1e9, 1.0]])
 def test_curves_of_any_scale_lie_inside_the_chart(values):
-    text = curve_chart(
-        title="t", x_label="round", series=[("s", [(1, values[0]), (2, values[1])])]
-    )
+    text = curve_chart(title="t", x_label="round", series=[("s", [(1, values[0]), (2, values[1])])])
     line = ET.fromstring(text).find("path[@class='line line-0']").get("d")
     for point in line[1:].split("L"):
         x, y = map(float, point.split(" "))

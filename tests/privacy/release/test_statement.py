@@ -1,0 +1,113 @@
+"""The statement's numbers against independent ones, and the accounts that they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from dp_accounting import GaussianDpEvent
+from dp_accounting.pld import PLDAccountant
+
+from fedloom.common.digest import canonical_json
+from fedloom.common.errors import LedgerError
+from fedloom.privacy.keys import public_key_hex
+from fedloom.privacy.release.account import account_of
+from fedloom.privacy.release.statement import make_statement
+
+
+@pytest.fixture
+def accounts_of(fake, site_keys):
+    def _accounts(plan, **options):
+        return {
+            name: account_of(fake.make_extract(key, plan, name, **options), plan, fake.RUN, name)
+            for name, key in site_keys.items()
+        }
+
+    return _accounts
+
+
+def test_numbers_are_those_of_the_accountant(plan, accounts_of):
+    statement = make_statement(plan, accounts_of(plan))
+    noise = plan.statistics["noise_multiplier"]
+    one = PLDAccountant().compose(GaussianDpEvent(noise)).get_epsilon(1e-5)
+    two = PLDAccountant().compose(GaussianDpEvent(noise / math.sqrt(2))).get_epsilon(1e-5)
+    public = statement["towards"]["public"]
+    assert statement["epsilon"] == pytest.approx(one, rel=1e-3)
+    assert public["disjoint"]["epsilon"] == statement["epsilon"]
+    assert public["overlapping"]["epsilon"] == pytest.approx(two, rel=1e-3)
+    assert public["overlapping"]["sites_per_person"] == 2
+    assert statement["towards"]["coordinator"] == public
+    assert statement["mechanisms"][0]["noise_std"] == noise * plan.statistics["l2_norm"]
+
+
+def test_training_is_stated_with_rate_clip_noise_and_steps(fake, site_keys, accounts_of):
+    keys = {name: public_key_hex(key) for name, key in site_keys.items()}
+    plan = fake.make_plan(keys, kind="vae", training=fake.VAE_TRAINING)
+    statement = make_statement(plan, accounts_of(plan))
+    training = statement["mechanisms"][1]
+    assert (training["query"], training["steps"], training["sampler"]) == ("train", 30, "Poisson")
+    assert (training["sample_rate"], training["max_grad_norm"]) == (0.05, 1.0)
+    assert statement["sites"]["north"]["rounds_answered"] == 4
+    canonical_json(statement)
+
+
+def test_a_site_that_missed_rounds_spent_less_and_is_stated_at_the_plan_s_price(
+    fake, site_keys, accounts_of
+):
+    keys = {name: public_key_hex(key) for name, key in site_keys.items()}
+    plan = fake.make_plan(keys, kind="vae", training=fake.VAE_TRAINING)
+    site = make_statement(plan, accounts_of(plan, rounds=2))["sites"]["south"]
+    assert site["rounds_answered"] == 2 and site["rounds_planned"] == 4
+    assert site["epsilon_of_commits"] < site["epsilon"] == plan.price().epsilon
+
+
+def test_rehearsal_and_known_seeds_are_said(plan, accounts_of):
+    statement = make_statement(plan, accounts_of(plan, rehearsal=False))
+    assert statement["rehearsal"] == {"sites": [], "meaning": "none"}
+    statement = make_statement(plan, accounts_of(plan, insecure=True))
+    assert statement["rehearsal"]["meaning"] == "rehearsal: covers this run alone"
+    assert statement["randomness"]["insecure_sites"] == ["north", "south"]
+    assert "VOID" in statement["claim"]
+
+
+def test_what_nist_asks_for_is_there(plan, accounts_of):
+    statement = make_statement(plan, accounts_of(plan))
+    wanted = (
+        "unit_of_privacy neighbouring definition epsilon delta mechanisms accountant "
+        "preprocessing composition trust_model randomness hyperparameter_tuning "
+        "failure_and_retry not_covered"
+    )
+    assert set(wanted.split()) <= set(statement)
+    words = " ".join(statement["not_covered"]).lower()
+    assert "timing" in words and "floating point" in words
+
+
+def test_an_absent_site_is_named_and_still_counts_for_overlapping_people(plan, accounts_of):
+    accounts = accounts_of(plan)
+    del accounts["south"]
+    statement = make_statement(plan, accounts)
+    assert statement["sites_without_ledger"] == ["south"]
+    assert statement["towards"]["public"]["overlapping"]["sites_per_person"] == 2
+
+
+def test_several_runs_of_a_plan_are_composed(fake, site_keys, plan):
+    extract = fake.make_extract(site_keys["north"], plan, "north", runs=(fake.RUN, "second"))
+    account = account_of(extract, plan, fake.RUN, "north")
+    assert account.runs == 2 and account.commits == 1
+    assert account.epsilon_of_all_runs(1e-5) > account.epsilon(1e-5)
+
+
+def test_an_extract_of_another_site_plan_or_key_is_refused(fake, site_keys, plan):
+    keys = {name: public_key_hex(key) for name, key in site_keys.items()}
+    extract = fake.make_extract(site_keys["north"], plan, "north")
+    with pytest.raises(LedgerError, match="another site|is that of|not signed by"):
+        account_of(extract, plan, fake.RUN, "south")
+    other = fake.make_plan(keys, kind="vae", training=fake.VAE_TRAINING)
+    with pytest.raises(LedgerError):
+        account_of(extract, other, fake.RUN, "north")
+    renamed = fake.make_extract(site_keys["south"], plan, "north")
+    with pytest.raises(LedgerError):
+        account_of(renamed, plan, fake.RUN, "south")
+    with pytest.raises(LedgerError):
+        account_of(json.loads('{"public_key": null}'), plan, fake.RUN, "north")
