@@ -20,7 +20,7 @@ from fedloom.common.errors import ConfigError, HomeInUseError, LedgerError
 
 __all__ = ["Head", "HomeLock", "ledger_path", "publish_head", "read_head", "stage_head"]
 
-_PATIENCE_S = 1.0
+_PATIENCE_S = 2.0
 _PAUSE_S = 0.02
 
 
@@ -46,14 +46,15 @@ def read_head(home: Path) -> Head:
     """
     path = home / "ledger.head"
     try:
-        value = json.loads(path.read_bytes())
+        found = path.read_bytes()
+        value = json.loads(found)
         head = Head(seq=value["seq"], hash=value["hash"], sealed=value["sealed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LedgerError(
             f"{path} is missing or damaged, so a cut ledger could not be told from a whole one; "
             "restore the whole home from a backup that is not older than its last answer"
         ) from error
-    if path.read_bytes() != _head_bytes(head):
+    if found != _head_bytes(head):
         raise LedgerError(f"{path} is damaged; restore the whole home from a backup")
     return head
 
@@ -94,7 +95,7 @@ class HomeLock:
 
     @classmethod
     def for_writer(cls, home: Path) -> HomeLock:
-        """Takes the lock for the life of a writer; waits a second for readers to pass.
+        """Takes the lock for the life of a writer; waits a moment for readers to pass.
 
         Raises:
           HomeInUseError: another writer holds it.

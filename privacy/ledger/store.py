@@ -12,7 +12,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from fedloom.common.errors import LedgerError
 from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.head import ledger_path
 
-__all__ = ["AnswerKey", "StoredAnswer", "Store", "open_to_read"]
+__all__ = ["AnswerKey", "StoredAnswer", "Store", "UnsettledError", "open_to_read"]
 
 _APPLICATION_ID = 0x4645444C
 _SCHEMA = (
@@ -49,6 +48,10 @@ class StoredAnswer:
     key: AnswerKey
     request_digest: str
     answer: bytes
+
+
+class UnsettledError(Exception):
+    """A writer is just opening or closing the file; ask again in a moment."""
 
 
 class Store:
@@ -187,6 +190,9 @@ def open_to_read(home: Path, *, writer_at_work: bool) -> Iterator[Store]:
 
     Without a writer the file is read as it stands; if a writer died and left its log behind, a
     private copy is read. Beside a writer SQLite's own snapshots are used.
+
+    Raises:
+      UnsettledError: the writer came or went in this very moment.
     """
     path = ledger_path(home)
     log = path.with_name(path.name + "-wal")
@@ -213,18 +219,13 @@ def _lend(connection: sqlite3.Connection) -> Iterator[Store]:
 
 
 def _connect_beside_writer(path: Path) -> sqlite3.Connection:
-    """Waits for the moment that a starting writer needs to make its shared memory."""
-    for remaining in reversed(range(50)):
-        connection = _connect(path.absolute().as_uri() + "?mode=ro")
-        try:
-            connection.execute("SELECT count(*) FROM entries").fetchone()
-            return connection
-        except sqlite3.OperationalError:
-            connection.close()
-            if remaining == 0:
-                raise
-            time.sleep(0.02)
-    raise AssertionError("the loop returns or raises")
+    connection = _connect(path.absolute().as_uri() + "?mode=ro")
+    try:
+        connection.execute("SELECT count(*) FROM entries").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise UnsettledError from error
+    return connection
 
 
 def _connect(uri: str) -> sqlite3.Connection:

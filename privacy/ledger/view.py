@@ -5,6 +5,7 @@ Reading changes no file of the home, and checks everything that the writer check
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from fedloom.privacy.ledger.extract import extract_entries
 from fedloom.privacy.ledger.head import HomeLock, ledger_path, read_head
 from fedloom.privacy.ledger.reading import check_seal, load, sqlite_errors
 from fedloom.privacy.ledger.state import State
-from fedloom.privacy.ledger.store import open_to_read
+from fedloom.privacy.ledger.store import UnsettledError, open_to_read
 
 __all__ = ["LedgerView", "compose_homes", "read_ledger"]
+
+_TRIES = 100
+_PAUSE_S = 0.02
 
 
 class LedgerView:
@@ -111,6 +115,15 @@ def read_ledger(home: Path) -> LedgerView:
     """
     if not ledger_path(home).is_file() and not (home / "ledger.head").is_file():
         raise LedgerError(f"there is no ledger in {home}; name the home of a site")
+    for _ in range(_TRIES):
+        try:
+            return _read(home)
+        except UnsettledError:
+            time.sleep(_PAUSE_S)
+    raise LedgerError(f"the ledger of {home} is being opened and closed all the time; try again")
+
+
+def _read(home: Path) -> LedgerView:
     lock = HomeLock.for_reader(home)
     try:
         head = read_head(home)

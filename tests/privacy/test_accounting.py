@@ -110,7 +110,7 @@ def test_hundreds_of_equal_entries_cost_as_one() -> None:
     assert epsilon_pld(many, DELTA) == epsilon_pld([subsampled(0.01, 1.0, 1000)], DELTA)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     rate=st.floats(0.005, 0.5),
     noise=st.floats(0.8, 8.0),
