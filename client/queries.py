@@ -11,38 +11,15 @@ from typing import Any
 import numpy as np
 
 from fedloom.client.records import Records
-from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Request
 from fedloom.common.statistics import statistic
 from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 
-__all__ = ["answer_arrays", "check_arrays"]
+__all__ = ["answer_arrays"]
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
-
-
-def check_arrays(plan: Plan, request: Request) -> None:
-    """Checks the request's arrays against the plan's model, before any record is read.
-
-    Raises:
-      ConfigError: a name, shape or type differs from the model's, or a value is not finite.
-    """
-    if request.query == "statistic":
-        expected: dict[str, tuple[int, ...]] = {}
-    else:
-        from fedloom.common.models import build_model
-
-        expected = build_model(plan.model, plan.encoding).request_shapes()
-    if set(request.arrays) != set(expected):
-        raise ConfigError("the arrays asked with are not those of the plan's model")
-    for name, shape in expected.items():
-        array = request.arrays[name]
-        if array.shape != shape or array.dtype != np.float32:
-            raise ConfigError(f"{name}: expected float32 of shape {shape}")
-        if not np.isfinite(array).all():
-            raise ConfigError(f"{name}: holds values that are not finite")
 
 
 def answer_arrays(

@@ -76,7 +76,9 @@ def load_records(home: Home, plan: Plan, commitment: str) -> Records:
         data = path.read_bytes()
         salt = bytes.fromhex(json.loads(path.with_suffix(".salt").read_text())["salt"])
     except (OSError, ValueError, KeyError) as error:
-        raise LedgerError(f"{path}: the records frozen at approval are missing; {remedy}") from error
+        raise LedgerError(
+            f"{path}: the records frozen at approval are missing; {remedy}"
+        ) from error
     if hashlib.sha256(salt + data).hexdigest() != commitment:
         raise LedgerError(f"{path}: the records changed after the steward approved; {remedy}")
     codes = np.load(io.BytesIO(data), allow_pickle=False)

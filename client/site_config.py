@@ -13,6 +13,8 @@
     models = ["vae", "mixture"]  # optional: models that may be trained
     min_sites = 3                # optional: smallest number of sites of a study
     columns = ["age", "sex"]     # optional: the only columns that may be used
+
+The ledger holds the two limits from its first entry; the file can only make them stricter.
 """
 
 from __future__ import annotations

@@ -1,20 +1,25 @@
 """The vault: holds a site's records, ledger and policy, and answers queries.
 
-Order of every answer (design, section 5, rule 3): the request is checked in full against the
-approved plan; the attempt is opened in the ledger, on disk; records are read; answer and commit
-are stored in one transaction; only then the answer is returned. The same request gets the same
+The plan is reserved in the ledger before the first record is read. Order of every answer
+(design, section 5, rule 3): the request is checked in full against the approved plan; the
+attempt is opened in the ledger, on disk; it is computed from the records; answer and commit are
+stored in one transaction; only then the answer is returned. The same request gets the same
 stored answer; another request under the same key is refused. After a crash an opened attempt
 without a stored answer is computed anew, from a fresh sample and fresh noise.
 
 What leaves a vault is a signed answer, a signed refusal with a code, or silence (empty bytes).
-A refusal never depends on records. Once records are read, whatever goes wrong is silence.
+A refusal never depends on what records hold. Once an attempt is open, whatever goes wrong is
+silence. Reasons go to the home's private log alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import threading
 import traceback
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +27,28 @@ import fedloom
 from fedloom.client.approval import check_policy
 from fedloom.client.device import torch_device
 from fedloom.client.home import Home
-from fedloom.client.queries import answer_arrays, check_arrays
+from fedloom.client.queries import answer_arrays
 from fedloom.client.records import Records, load_records
+from fedloom.client.refusals import Refusal, code_of
+from fedloom.client.request_check import asked_round, check_arrays
 from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import (
     BudgetExceededError,
     ConfigError,
     FedloomError,
     NotApprovedError,
-    PolicyError,
     RefusedError,
 )
 from fedloom.common.messages import Answer, Request, arrays_digest
 from fedloom.privacy.keys import sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
-from fedloom.privacy.plan import Plan, RoundQuery
+from fedloom.privacy.plan import Plan
 from fedloom.privacy.policy import Policy
 
 __all__ = ["Vault"]
 
 _REPORTED_PACKAGES = ("torch", "opacus", "dp-accounting", "flwr", "numpy")
-
-
-class _Refusal(Exception):
-    """Carries the code of a refusal to the one place that answers."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
 
 class Vault:
     """One site's vault; holds the home's lock until closed.
@@ -86,21 +83,31 @@ class Vault:
                 f"{home.path}: a seed for noise is accepted only in a home that was made with "
                 "one, and such a home only opens with it"
             )
-        self._noise = (
-            NoiseSource() if insecure_seed is None else NoiseSource.from_insecure_seed(insecure_seed)
-        )
+        self._noise = NoiseSource()
+        self._insecure_seed = insecure_seed
         self._device = device
-        self._plans: dict[str, tuple[Plan, Records]] = {}
+        self._plans: dict[str, Plan] = {}
+        self._records: dict[str, Records] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path) -> Vault:
-        """Opens the vault of the home at `path`, by its `site.toml` where it has one."""
+    def open(
+        cls, path: Path, *, device: str | None = None, insecure_seed: int | None = None
+    ) -> Vault:
+        """Opens the vault of the home at `path`, under the rules of its `site.toml` if it has one.
+
+        Args:
+          path: the home.
+          device: where torch computes; by default what `site.toml` says, else the CPU.
+          insecure_seed: see the class.
+        """
         home = Home.open(path)
-        if not home.config_path.exists():
-            return cls(home)
-        config = SiteConfig.load(home.config_path)
-        return cls(home, policy=config.policy, device=torch_device(config.device))
+        policy: Policy | None = None
+        if home.config_path.exists():
+            config = SiteConfig.load(home.config_path)
+            policy, device = config.policy, device or config.device
+        chosen = torch_device(device or "cpu")
+        return cls(home, policy=policy, device=chosen, insecure_seed=insecure_seed)
 
     @property
     def site(self) -> str:
@@ -111,6 +118,7 @@ class Vault:
         """Closes the ledger and gives the home free."""
         with self._lock:
             self._plans.clear()
+            self._records.clear()
             self._ledger.close()
 
     def __enter__(self) -> Vault:
@@ -131,94 +139,139 @@ class Vault:
           A packed answer; empty bytes for silence.
         """
         with self._lock:
-            request: Request | None = None
+            request, digest = None, ""
             try:
-                request = Request.unpack(data)
+                request, digest = _unpack(data)
                 if request.query == "describe":
-                    return self._describe(request)
-                return self._query(request)
-            except _Refusal as refusal:
-                return self._signed(request, {"status": refusal.code})
-            except ConfigError:
-                return self._signed(request, {"status": "malformed"})
-            except BudgetExceededError as error:
-                self._home.log(f"refused: {error}")
-                return self._signed(request, {"status": "budget"})
-            except (NotApprovedError, PolicyError) as error:
-                self._home.log(f"refused: {error}")
-                return self._signed(request, {"status": "not-approved"})
-            except RefusedError as error:
-                self._home.log(f"refused: {error}")
-                return self._signed(request, {"status": "conflict"})
+                    return self._signed(request, digest, self._describe(request))
+                stored = Answer.unpack(self._query(request, digest))
+                return self._signed(request, digest, {"status": "ok"}, stored)
+            except FedloomError as error:
+                if not isinstance(error, Refusal):
+                    self._log(f"refused: {error}")
+                return self._signed(request, digest, {"status": code_of(error)})
             except Exception:  # the steward reads the reason, nobody else does
-                self._home.log("silent: " + traceback.format_exc().replace("\n", " | "))
+                self._log("silent: " + traceback.format_exc().replace("\n", " | "))
                 return b""
 
-    def _describe(self, request: Request) -> bytes:
-        plan, _ = self._approved(request)
-        header: dict[str, Any] = {
+    def _log(self, text: str) -> None:
+        with suppress(OSError):  # a full disk must not change what leaves the site
+            self._home.log(text)
+
+    def _describe(self, request: Request) -> dict[str, Any]:
+        if request.finish:
+            return self._finish(request)
+        plan = self._approved(request)
+        self._reserve(plan, request)
+        self._read(plan)
+        return {
+            "status": "ok",
             "schema_digest": plan.body["schema_digest"],
             "study_digest": plan.study_digest,
             "plan_digest": request.plan,
             "versions": _versions(),
         }
-        if request.finish:
-            self._ledger.finish(plan=request.plan, run=request.run)
-            header["extract"] = self._ledger.extract(request.plan, request.run)
-        else:
-            self._ledger.reserve(plan=request.plan, run=request.run, event=plan.event())
-        return self._signed(request, {"status": "ok", **header})
 
-    def _query(self, request: Request) -> bytes:
-        plan, records = self._approved(request)
-        asked = self._asked(plan, request)
+    def _finish(self, request: Request) -> dict[str, Any]:
+        """Closes a run, also one whose plan was revoked meanwhile, and gives its extract."""
+        self.record_decisions(request.plan)
+        if self._ledger.is_paused:
+            raise Refusal("not-approved")
+        self._ledger.finish(plan=request.plan, run=request.run)
+        self._records.pop(request.plan, None)
+        extract = self._ledger.extract(request.plan, request.run)
+        return {"status": "ok", "plan_digest": request.plan, "extract": extract}
+
+    def _query(self, request: Request, digest: str) -> bytes:
+        plan = self._approved(request)
+        asked = asked_round(plan, request, site=self.site)
         key = {
             "plan": request.plan,
             "run": request.run,
             "round": request.round,
             "attempt": request.attempt,
         }
-        digest = request.digest()
-        self._ledger.reserve(plan=request.plan, run=request.run, event=plan.event())
+        self._reserve(plan, request)
         stored = self._ledger.stored_answer(**key, request_digest=digest)
-        if stored is None:
-            check_arrays(plan, request)
-            self._ledger.open_attempt(
-                **key, query=request.query, request_digest=digest, event=asked.event
-            )
-            stored = self._compute(plan, request, records)
-            self._ledger.commit(**key, answer=stored)
-        return self._signed(request, {"status": "ok"}, Answer.unpack(stored))
-
-    def _compute(self, plan: Plan, request: Request, records: Records) -> bytes:
+        if stored is not None:
+            return stored
+        check_arrays(plan, request)
+        self._ledger.open_attempt(
+            **key, query=request.query, request_digest=digest, event=asked.event
+        )
         try:
-            arrays = answer_arrays(plan, request, records, self._noise, device=self._device)
+            answer = self._compute(plan, request)
+            self._ledger.commit(**key, answer=answer)
         except FedloomError as error:
             # Records are read by now, so no refusal may follow: it becomes silence.
-            raise RuntimeError("a query failed after its records were read") from error
+            raise RuntimeError("an attempt failed after it was opened") from error
+        return answer
+
+    def _reserve(self, plan: Plan, request: Request) -> None:
+        try:
+            self._ledger.reserve(plan=request.plan, run=request.run, event=plan.event())
+        except (BudgetExceededError, NotApprovedError):
+            raise
+        except RefusedError as error:
+            raise Refusal("closed") from error
+
+    def _compute(self, plan: Plan, request: Request) -> bytes:
+        records = self._read(plan)
+        noise = self._noise_for(request)
+        arrays = answer_arrays(plan, request, records, noise, device=self._device)
         return Answer(header={"arrays_digest": arrays_digest(arrays)}, arrays=arrays).pack()
 
-    def _approved(self, request: Request) -> tuple[Plan, Records]:
+    def _noise_for(self, request: Request) -> NoiseSource:
+        """The vault's own source; from a seed, one that a resumed run draws alike."""
+        if self._insecure_seed is None:
+            return self._noise
+        text = f"{self._insecure_seed}/{request.round}/{request.attempt}"
+        return NoiseSource.from_insecure_seed(
+            int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        )
+
+    def _read(self, plan: Plan) -> Records:
+        """Reads the frozen records, once; only after the plan is reserved."""
+        digest = plan.digest()
+        if digest not in self._records:
+            approval = self._ledger.approval(digest)
+            if approval is None:
+                raise Refusal("not-approved")
+            self._records[digest] = load_records(
+                self._home, plan, str(approval["snapshot_commitment"])
+            )
+        return self._records[digest]
+
+    def _approved(self, request: Request) -> Plan:
         # A steward's decision takes effect at once, also while this process holds the ledger.
         self.record_decisions(request.plan)
-        approval = self._ledger.approval(request.plan)
-        if self._ledger.is_paused or approval is None:
-            raise _Refusal("not-approved")
+        if self._ledger.is_paused or self._ledger.approval(request.plan) is None:
+            raise Refusal("not-approved")
         if request.plan not in self._plans:
-            plan = Plan.load(self._home.plan_path(request.plan))
-            if plan.digest() != request.plan:
-                raise _Refusal("not-approved")
-            if self._policy is not None:
-                check_policy(self._policy, plan)
-            records = load_records(self._home, plan, approval["snapshot_commitment"])
-            self._plans[request.plan] = (plan, records)
-        plan, records = self._plans[request.plan]
+            self._plans[request.plan] = self._load_plan(request.plan)
+        plan = self._plans[request.plan]
         if request.study != plan.study_digest or not request.run:
-            raise _Refusal("outside-plan")
-        return plan, records
+            raise Refusal("outside-plan")
+        return plan
+
+    def _load_plan(self, digest: str) -> Plan:
+        try:
+            plan = Plan.load(self._home.plan_path(digest))
+        except ConfigError as error:
+            self._log(f"refused: {error}")
+            raise Refusal("unavailable") from error
+        if plan.digest() != digest:
+            self._log(f"refused: {self._home.plan_path(digest)} is not the plan that was approved")
+            raise Refusal("unavailable")
+        if self._policy is not None:
+            check_policy(self._policy, plan)
+        return plan
 
     def record_decisions(self, plan: str | None = None) -> None:
         """Writes into the ledger what the steward decided by file: pause, resume, revoke.
+
+        With an approval end the runs of its plan: nothing of them can be answered any more, so
+        they count for what they had answered, and the rest of their budget is free again.
 
         Args:
           plan: digest of the plan whose revocation is looked for.
@@ -232,31 +285,23 @@ class Vault:
         if plan is not None and approved and not self._home.plan_path(plan).exists():
             self._ledger.revoke(plan)
             self._plans.pop(plan, None)
-
-    def _asked(self, plan: Plan, request: Request) -> RoundQuery:
-        names = {site.name for site in plan.sites}
-        roster = set(request.roster)
-        roster_holds = (
-            self.site in roster
-            and roster <= names
-            and len(request.roster) == len(roster)
-            and len(roster) >= plan.coordination["min_sites"]
-        )
-        if not roster_holds or not 1 <= request.round <= len(plan.rounds):
-            raise _Refusal("outside-plan")
-        asked = plan.rounds[request.round - 1]
-        if request.query != asked.query or request.params != asked.params or request.attempt < 1:
-            raise _Refusal("outside-plan")
-        return asked
+            self._records.pop(plan, None)
+            for row in self._ledger.budget()["studies"]:
+                if row["plan"] == plan and row["run"] is not None:
+                    self._ledger.finish(plan, row["run"])
 
     def _signed(
-        self, request: Request | None, header: dict[str, Any], stored: Answer | None = None
+        self,
+        request: Request | None,
+        digest: str,
+        header: dict[str, Any],
+        stored: Answer | None = None,
     ) -> bytes:
         arrays = {} if stored is None else stored.arrays
         sequence, head = self._ledger.head
         full = {
             "site": self.site,
-            "request_digest": "" if request is None else request.digest(),
+            "request_digest": digest,
             "nonce": "" if request is None else request.nonce,
             "head": {"seq": sequence, "hash": head},
             "arrays_digest": arrays_digest(arrays),
@@ -267,6 +312,16 @@ class Vault:
         return Answer(header=full, arrays=arrays, signature=signature).pack()
 
 
+def _unpack(data: bytes) -> tuple[Request, str]:
+    """Reads a request and computes its digest, once."""
+    request = Request.unpack(data)
+    try:
+        return request, request.digest()
+    except (TypeError, ValueError) as error:
+        raise ConfigError("a request with a value that has no canonical form") from error
+
+
+@lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
     versions = {"fedloom": fedloom.__version__}
     for package in _REPORTED_PACKAGES:

@@ -6,7 +6,9 @@ interrupted simulation had made is found again, and only what is missing is made
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ import pandas as pd
 
 import fedloom
 from fedloom.client.approval import approve
-from fedloom.client.device import torch_device
 from fedloom.client.home import Home
 from fedloom.client.sources import load_table
 from fedloom.client.vault import Vault
@@ -42,16 +43,14 @@ def run_prepared(
     """Opens the vaults of a prepared run and carries it to its end; see `fedloom.simulate`."""
     if folder.done():
         return
-    from fedloom.server.coordinate import coordinate
     from fedloom.in_process import in_process_link
+    from fedloom.server.coordinate import coordinate
 
     vaults: dict[str, Vault] = {}
     try:
         for number, (name, path) in enumerate(_homes_of(folder).items()):
             seed = None if insecure_seed is None else insecure_seed + number
-            vaults[name] = Vault(
-                Home.open(path), device=torch_device(device), insecure_seed=seed
-            )
+            vaults[name] = Vault.open(path, device=device, insecure_seed=seed)
         with in_process_link(vaults) as link:
             coordinate(folder.path, link, on_event=on_event)
     finally:
@@ -81,13 +80,15 @@ def prepare(
     names = [site.name for site in study.sites]
     _check_names(names, {*sites, *homes})
     folder = RunFolder(out)
+    paths = {name: homes.get(name, out / "sites" / name) for name in names}
     if folder.exists():
         if not resume:
             raise ConfigError(
                 f"{out} holds a run already; go on with it by --resume, or choose another --out"
             )
         _check_same_study(study, folder)
-    paths = {name: homes.get(name, out / "sites" / name) for name in names}
+        paths = _homes_of(folder)
+        _check_same_homes(homes, paths)
     missing = [name for name in names if name not in sites and not Home(paths[name]).exists()]
     if missing:
         raise ConfigError(
@@ -125,6 +126,15 @@ def _check_names(names: list[str], given: set[str]) -> None:
         )
 
 
+def _check_same_homes(given: Mapping[str, Path], held: Mapping[str, Path]) -> None:
+    for name, path in given.items():
+        if path.resolve() != held[name]:
+            raise ConfigError(
+                f"the run was begun with the home {held[name]} for {name!r}, not {path}; resume "
+                "it with the same homes, or leave --home out"
+            )
+
+
 def _check_same_study(study: Study, folder: RunFolder) -> None:
     plan = folder.plan()
     keys = {site.name: site.key for site in plan.sites if site.key is not None}
@@ -138,22 +148,28 @@ def _check_same_study(study: Study, folder: RunFolder) -> None:
 
 def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bool) -> Home:
     home = Home(path)
-    if not home.exists():
-        home = Home.create(path)
-    if not home.ledger_path.exists():
-        if home.config_path.exists():
-            raise ConfigError(
-                f"{path}: the steward's home has no ledger yet; run `fedloom site init` there"
-            )
-        Ledger.create(
-            home.path,
-            private_key=home.private_key(),
-            site=name,
-            epsilon_limit=study.epsilon if limit is None else limit,
-            delta_limit=study.delta,
-            rehearsal=True,
-            insecure_noise=insecure,
-        ).close()
+    if home.ledger_path.exists():
+        return home
+    if home.config_path.exists():
+        raise ConfigError(
+            f"{path}: the steward's home has no ledger yet; run `fedloom site init` there"
+        )
+    if home.path.exists() and any(home.path.iterdir()):
+        raise ConfigError(f"{path} is no site's home and is not empty; choose another folder")
+    # Made beside its place and then moved, so that no crash leaves half a home.
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    made = Home.create(partial)
+    Ledger.create(
+        made.path,
+        private_key=made.private_key(),
+        site=name,
+        epsilon_limit=study.epsilon if limit is None else limit,
+        delta_limit=study.delta,
+        rehearsal=True,
+        insecure_noise=insecure,
+    ).close()
+    os.replace(partial, path)
     return home
 
 
@@ -165,11 +181,17 @@ def _approve_where_made(
     with Ledger.open(home.path, home.private_key()) as ledger:
         if ledger.site != name:
             raise ConfigError(f"{path} is the home of {ledger.site!r}, not of {name!r}")
+        if not ledger.rehearsal and private_table is not None:
+            raise ConfigError(
+                f"{path} is a steward's home and holds the records of {name!r} that were frozen "
+                f"at approval; leave out --site {name}=..."
+            )
         if not ledger.rehearsal or ledger.approval(plan.digest()) is not None:
             return
         if private_table is None:
             raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
-        where = f"the table of {name}" if isinstance(private_table, pd.DataFrame) else str(private_table)
+        is_frame = isinstance(private_table, pd.DataFrame)
+        where = f"the table of {name}" if is_frame else str(private_table)
         frame = load_table(private_table, plan.schema)
         approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
 

@@ -83,7 +83,7 @@ class RoundQuery:
 
 
 class Plan:
-    """A resolved study; immutable, equal if the digests are equal.
+    """A resolved study; never changed once made, identified by its digest.
 
     Args:
       body: plain values as `fedloom.privacy.resolve.resolve_plan` makes them.
@@ -99,6 +99,7 @@ class Plan:
                 "`fedloom study check --resolved`"
             )
         self.body: dict[str, Any] = json.loads(canonical_json(body))
+        self._digest = digest(self.body)
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -119,7 +120,7 @@ class Plan:
 
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical form: what stewards sign."""
-        return digest(self.body)
+        return self._digest
 
     @property
     def name(self) -> str:

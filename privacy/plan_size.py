@@ -92,8 +92,8 @@ def warnings(plan: Plan) -> list[str]:
         if noise >= DROWNED:
             lines.append(
                 f"noise would drown what {site.name!r} with {site.records} records tells in "
-                f"training: effective noise {noise:.2f}, useful below {DROWNED:g}; ask for a larger "
-                "epsilon, fewer steps or a smaller model"
+                f"training: effective noise {noise:.2f}, useful below {DROWNED:g}; ask for a "
+                "larger epsilon, fewer steps or a smaller model"
             )
     if not declared:
         one = effective_noise(training, num_parameters=parameters, records=1.0)

@@ -11,25 +11,33 @@ from typing import Any
 import numpy as np
 
 from fedloom.common.errors import ConfigError
-from fedloom.common.messages import Answer, Request
+from fedloom.common.messages import Answer
 from fedloom.privacy.keys import verify
-from fedloom.privacy.plan import Plan
 
-__all__ = ["Rejected", "admit", "check_shapes"]
+__all__ = ["Rejected", "Shapes", "admit", "check_arrays", "head_of"]
+
+Shapes = dict[str, tuple[tuple[int, ...], str]]
+"""Expected shape and dtype by name."""
+
+# Sums over records, gradients and weights stay far below; what does not would overflow later.
+_LARGEST = 2.0**53
 
 
 class Rejected(Exception):
     """An answer that must not be used; the text is the coordinator's own."""
 
 
-def admit(data: bytes, *, site: str, request: Request, plan: Plan) -> Answer:
+def admit(
+    data: bytes, *, site: str, key: str | None, nonce: str, request_digest: str
+) -> Answer:
     """Checks who answered and what was asked.
 
     Args:
       data: packed answer as it arrived.
       site: the site that was asked.
-      request: what it was asked, with a fresh nonce.
-      plan: holds the sites' public keys.
+      key: that site's public key in the plan.
+      nonce: the message's fresh text.
+      request_digest: what the site was asked.
 
     Returns:
       The answer, a refusal included.
@@ -43,30 +51,42 @@ def admit(data: bytes, *, site: str, request: Request, plan: Plan) -> Answer:
         answer = Answer.unpack(data)
     except ConfigError as error:
         raise Rejected(str(error)) from error
-    key = plan.site(site).key
     if answer.site != site:
         raise Rejected(f"it bears the name {answer.site!r}")
     if key is None or not verify(key, answer.signed_bytes(), answer.signature):
         raise Rejected("its signature does not hold for the key in the plan")
-    if answer.header.get("nonce") != request.nonce:
+    if answer.header.get("nonce") != nonce:
         raise Rejected("it answers an earlier message")
-    if answer.header.get("request_digest") != request.digest():
+    if answer.header.get("request_digest") != request_digest:
         raise Rejected("it answers another request")
     return answer
 
 
-def check_shapes(
-    arrays: dict[str, np.ndarray[Any, np.dtype[Any]]], expected: dict[str, tuple[int, ...]]
-) -> None:
-    """Checks names, shapes and finiteness of an answer's arrays.
+def head_of(answer: Answer) -> tuple[int, str]:
+    """Returns number and hash of the last entry in the site's ledger, as the answer says.
 
     Raises:
-      Rejected: something differs, or a value is not finite.
+      Rejected: it does not say.
+    """
+    head: Any = answer.header.get("head")
+    seq, entry = (head.get("seq"), head.get("hash")) if isinstance(head, dict) else (None, None)
+    if type(seq) is int and isinstance(entry, str):
+        return seq, entry
+    raise Rejected("it does not name the head of its ledger")
+
+
+def check_arrays(arrays: dict[str, np.ndarray[Any, np.dtype[Any]]], expected: Shapes) -> None:
+    """Checks names, shapes, types and size of an answer's arrays.
+
+    Raises:
+      Rejected: something differs, or a value is not finite or beyond all reason.
     """
     if set(arrays) != set(expected):
         raise Rejected("its arrays are not those that were asked for")
-    for name, shape in expected.items():
-        if arrays[name].shape != shape or not np.issubdtype(arrays[name].dtype, np.floating):
+    for name, (shape, dtype) in expected.items():
+        if arrays[name].shape != shape or arrays[name].dtype != np.dtype(dtype):
             raise Rejected(f"{name} has the wrong shape or type")
         if not np.isfinite(arrays[name]).all():
             raise Rejected(f"{name} holds values that are not finite")
+        if arrays[name].size and float(np.abs(arrays[name]).max()) > _LARGEST:
+            raise Rejected(f"{name} holds values above {_LARGEST:.0g}, which no sum can reach")

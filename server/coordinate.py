@@ -20,14 +20,13 @@ from fedloom.common.errors import (
     FedloomError,
     IncompleteError,
     NotApprovedError,
-    QuorumError,
     RefusedError,
 )
-from fedloom.common.messages import Answer, Request
+from fedloom.common.messages import Answer
 from fedloom.common.statistics import NoisyStatistics, statistic
 from fedloom.privacy.plan import RoundQuery
-from fedloom.server.admission import Rejected, admit, check_shapes
 from fedloom.server.aggregation import total, weighted_mean
+from fedloom.server.asking import Sites
 from fedloom.server.checkpoints import Checkpoint, Checkpoints
 from fedloom.server.learners import Learner, State, build_learner
 from fedloom.server.link import Link
@@ -38,13 +37,25 @@ __all__ = ["Event", "coordinate"]
 
 Event = dict[str, Any]
 
-_NONCE_BYTES = 16
+_RUN_BYTES = 8
 _REFUSED: dict[str, tuple[type[FedloomError], str]] = {
-    "budget": (BudgetExceededError, "its ledger has no room for this plan; see `fedloom budget show`"),
-    "not-approved": (NotApprovedError, "its steward has not approved this very plan, or paused it"),
-    "outside-plan": (RefusedError, "it holds another plan under this digest or roster"),
-    "conflict": (RefusedError, "it answered another request under the same key"),
-    "closed": (RefusedError, "the run is closed there; begin a new one"),
+    "budget": (
+        BudgetExceededError,
+        "its ledger has no room for this plan; see `fedloom budget show` there, and ask for a "
+        "smaller epsilon",
+    ),
+    "not-approved": (
+        NotApprovedError,
+        "its steward has not approved this very plan, or has revoked or paused it; there: "
+        "`fedloom site approve {plan} --home HOME`, then resume this run",
+    ),
+    "outside-plan": (RefusedError, "it holds another study under this plan's digest"),
+    "closed": (RefusedError, "the run is closed there; begin a new one in another folder"),
+    "unavailable": (
+        IncompleteError,
+        "it cannot answer now; its steward finds the reason in the home's private.log; resume "
+        "the run when that is mended",
+    ),
 }
 
 
@@ -71,45 +82,49 @@ class _Run:
 
     def __init__(self, folder: RunFolder, link: Link, on_event: Callable[[Event], None]) -> None:
         self._folder = folder
-        self._link = link
         self._plan = folder.plan()
         self._name = str(folder.state()["run"])
-        self._names = [site.name for site in self._plan.sites]
+        self._sites = Sites(folder, link, on_event)
         self._checkpoints = Checkpoints(folder.checkpoints)
         self._learner: Learner = build_learner(self._plan)
-        self._reporter = Reporter(folder, self._plan, on_event)
         self._on_event = on_event
+        self._site_totals: dict[str, float] | None = None
 
     def to_the_end(self) -> None:
         if self._folder.done():
             return
+        names, rounds = self._sites.names, self._plan.rounds
         self._folder.update_state(state="running")
-        self._on_event({"event": "start", "sites": self._names, "rounds": len(self._plan.rounds)})
+        self._on_event({"event": "start", "sites": names, "rounds": len(rounds)})
         if not self._folder.generator_path.exists():
             self._describe()
-            state, last = self._state()
-            for asked in self._plan.rounds[last:]:
-                state = self._training_round(asked, state)
-            self._learner.publish(state).save(self._folder.generator_path)
+            self._folder.save_generator(self._learner.publish(self._train()))
         self._finish()
         self._checkpoints.clear()
-        self._reporter.close()
         self._folder.mark_done()
         self._on_event({"event": "done"})
 
-    def _state(self) -> tuple[State, int]:
-        """Returns the learner's state and the last round in it, from a checkpoint if any."""
+    def _train(self) -> State:
+        """Carries out all rounds that are not in a checkpoint yet."""
         checkpoint = self._checkpoints.newest()
-        if checkpoint is not None:
-            self._folder.keep_metrics_until(checkpoint.round)
-            return State(arrays=checkpoint.arrays, meta=checkpoint.meta), checkpoint.round
-        self._folder.keep_metrics_until(0)
-        return self._statistics_round(self._plan.rounds[0]), 1
+        last = 0 if checkpoint is None else checkpoint.round
+        self._folder.keep_metrics_until(last)
+        reporter = Reporter(self._folder, self._plan, self._on_event)
+        try:
+            if checkpoint is None:
+                state, last = self._statistics_round(self._plan.rounds[0], reporter), 1
+            else:
+                state = State(arrays=checkpoint.arrays, meta=checkpoint.meta)
+            for asked in self._plan.rounds[last:]:
+                state = self._training_round(asked, state, reporter)
+        finally:
+            reporter.close()
+        return state
 
-    def _statistics_round(self, asked: RoundQuery) -> State:
+    def _statistics_round(self, asked: RoundQuery, reporter: Reporter) -> State:
         plan = self._plan
         measured = statistic(plan.statistics["kind"], plan.encoding)
-        answers = self._ask(asked, {}, {"sum": (measured.length,)})
+        answers = self._sites.ask(asked, {}, {"sum": ((measured.length,), "float64")})
         arrays = {site: answer.arrays for site, answer in answers.items()}
         std = plan.statistics["noise_multiplier"] * plan.statistics["l2_norm"]
         site_totals = {}
@@ -130,13 +145,13 @@ class _Run:
         )
         self._folder.save_statistics(statistics)
         state = self._learner.start(statistics, self._seed(asked.round))
-        self._keep(asked, state, sorted(arrays))
+        self._keep(asked, state, answers, reporter)
         return state
 
-    def _training_round(self, asked: RoundQuery, state: State) -> State:
-        answers = self._ask(
-            asked, self._learner.request_arrays(state), self._learner.answer_shapes()
-        )
+    def _training_round(self, asked: RoundQuery, state: State, reporter: Reporter) -> State:
+        shapes = self._learner.answer_shapes()
+        expected = {name: (shape, "float32") for name, shape in shapes.items()}
+        answers = self._sites.ask(asked, self._learner.request_arrays(state), expected)
         arrays = {site: answer.arrays for site, answer in answers.items()}
         sizes = self._sizes(sorted(arrays))
         if asked.query == "train":
@@ -145,20 +160,25 @@ class _Run:
             aggregate = total(arrays)
         batch = max(1.0, asked.params["sample_rate"] * sum(sizes.values()))
         state = self._learner.absorb(state, aggregate, batch, self._seed(asked.round))
-        self._keep(asked, state, sorted(arrays))
+        self._keep(asked, state, answers, reporter)
         return state
 
     def _sizes(self, sites: list[str]) -> dict[str, float]:
         """Noisy or declared numbers of records; a site without one counts as the average."""
-        known = self._folder.statistics().site_totals
+        if self._site_totals is None:
+            self._site_totals = dict(self._folder.statistics().site_totals)
+        known = self._site_totals
         average = sum(known.values()) / len(known)
         return {site: known.get(site, average) for site in sites}
 
-    def _keep(self, asked: RoundQuery, state: State, answered: list[str]) -> None:
+    def _keep(
+        self, asked: RoundQuery, state: State, answers: dict[str, Answer], reporter: Reporter
+    ) -> None:
+        """Reports a round, then saves its checkpoint: a round that is saved was reported."""
+        reporter.round(asked, sorted(answers), lambda: self._learner.publish(state), state.meta)
         self._checkpoints.save(
             Checkpoint(round=asked.round, arrays=state.arrays, meta=state.meta)
         )
-        self._reporter.round(asked, answered, lambda: self._learner.publish(state), state.meta)
 
     def _seed(self, round_number: int) -> int:
         """A public seed for post-processing: the same when a round is done again."""
@@ -167,102 +187,37 @@ class _Run:
 
     def _describe(self) -> None:
         """Has every site check and reserve the plan before anything is spent anywhere."""
-        answers = self._send(self._request(query="describe"))
-        for site, answer in answers.items():
-            if answer.ok:
-                self._folder.update_site(site, versions=answer.header.get("versions", {}))
+        answers = self._sites.describe()
+        self._folder.keep_versions(
+            {site: answer.header.get("versions", {}) for site, answer in answers.items()}
+        )
         refusals = {site: answer for site, answer in answers.items() if not answer.ok}
         if refusals:
-            self._release_reservations()
+            spent = self._give_back_reservations()
             site, answer = next(iter(sorted(refusals.items())))
             status = str(answer.header.get("status"))
             kind, reason = _REFUSED.get(status, (RefusedError, f"it answered {status!r}"))
-            raise kind(f"site {site!r} refuses the study: {reason}; nothing was spent in this run")
-        self._need(answers, "describe")
+            reason = reason.format(plan=self._folder.plan_path)
+            raise kind(f"site {site!r} refuses the study: {reason}; {spent}")
+        self._sites.need(answers, "describe")
 
-    def _release_reservations(self) -> None:
-        if self._checkpoints.newest() is None and not self._folder.metrics():
-            self._send(self._request(query="describe", finish=True))
+    def _give_back_reservations(self) -> str:
+        """Closes a run of which nothing was asked yet; a new attempt goes by another name."""
+        if self._checkpoints.newest() is not None or self._folder.metrics():
+            return "what earlier rounds spent stays spent, nothing more was"
+        self._sites.finish()
+        self._folder.update_state(run=secrets.token_hex(_RUN_BYTES))
+        return "nothing was spent"
 
     def _finish(self) -> None:
         """Closes the run at the sites and collects their signed ledger extracts."""
-        missing = [name for name in self._names if not self._folder.has_extract(name)]
-        if missing:
-            for site, answer in self._send(self._request(query="describe", finish=True)).items():
-                if answer.ok and "extract" in answer.header:
-                    key = self._plan.site(site).key or ""
-                    self._folder.save_extract(site, key, answer.header["extract"])
-                    self._folder.update_site(site, head=answer.header["head"])
-        missing = [name for name in self._took_part() if not self._folder.has_extract(name)]
+        if any(not self._folder.has_extract(name) for name in self._sites.names):
+            for site, extract in self._sites.finish().items():
+                self._folder.save_extract(site, self._plan.site(site).key or "", extract)
+        took_part = {site for line in self._folder.metrics() for site in line["sites"]}
+        missing = sorted(name for name in took_part if not self._folder.has_extract(name))
         if missing:
             raise IncompleteError(
                 f"the generator is made, but {', '.join(missing)} did not send the ledger "
                 "extract that a release needs; resume the run when they are back"
             )
-
-    def _took_part(self) -> list[str]:
-        took_part: set[str] = set()
-        for line in self._folder.metrics():
-            took_part.update(line["sites"])
-        return sorted(took_part)
-
-    def _ask(
-        self, asked: RoundQuery, arrays: dict[str, Any], shapes: dict[str, tuple[int, ...]]
-    ) -> dict[str, Answer]:
-        """Asks all sites for one round and returns the answers that may be used."""
-        request = self._request(
-            query=asked.query, round=asked.round, params=asked.params, arrays=arrays
-        )
-        answers = {}
-        for site, answer in self._send(request).items():
-            if not answer.ok:
-                self._dropped(site, f"it refused with {answer.header.get('status')!r}")
-                continue
-            try:
-                check_shapes(answer.arrays, shapes)
-            except Rejected as rejection:
-                self._dropped(site, str(rejection))
-                continue
-            answers[site] = answer
-        self._need(answers, f"round {asked.round}")
-        return answers
-
-    def _send(self, request: Request) -> dict[str, Answer]:
-        replies = self._link.ask(
-            {name: request.pack() for name in self._names},
-            timeout_s=float(self._plan.coordination["timeout_s"]),
-        )
-        answers = {}
-        for site in self._names:
-            try:
-                answers[site] = admit(
-                    replies.get(site, b""), site=site, request=request, plan=self._plan
-                )
-            except Rejected as rejection:
-                self._dropped(site, str(rejection))
-        return answers
-
-    def _request(self, *, query: str, finish: bool = False, **parts: Any) -> Request:
-        return Request(
-            query=query,
-            study=self._plan.study_digest,
-            plan=self._plan.digest(),
-            run=self._name,
-            roster=tuple(sorted(self._names)),
-            nonce=secrets.token_hex(_NONCE_BYTES),
-            finish=finish,
-            **parts,
-        )
-
-    def _dropped(self, site: str, reason: str) -> None:
-        self._on_event({"event": "dropped", "site": site, "reason": reason})
-
-    def _need(self, answers: dict[str, Answer], what: str) -> None:
-        needed = self._plan.coordination["min_sites"]
-        if len(answers) < needed:
-            raise QuorumError(
-                f"{what}: {len(answers)} of {len(self._names)} sites gave a usable answer, the "
-                f"study needs {needed}; nothing was aggregated; resume the run when they are back"
-            )
-
-

@@ -7,7 +7,7 @@ marginals. Drawing samples takes time, so with many rounds only some of them are
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +22,7 @@ from fedloom.server.run_folder import RunFolder
 
 __all__ = ["Reporter", "distance_to_noisy_marginals"]
 
-_LOOKS = 20
+_LOOKS = 10
 _ROWS = 2000
 _COARSE_INTERVAL = 1e-3
 
@@ -65,12 +65,12 @@ class Reporter:
         self._folder = folder
         self._plan = plan
         self._on_event = on_event
-        self._answers: Counter[str] = Counter()
+        self._answered: defaultdict[str, list[int]] = defaultdict(list)
         self._statistics: NoisyStatistics | None = None
         self._writer: Any = None
-        self._epsilons: dict[int, float] = {}
+        self._epsilons: dict[tuple[bool, int], float] = {}
         for line in folder.metrics():
-            self._answers.update(line["sites"])
+            self._count(line["round"], line["sites"])
         rounds = len(plan.rounds)
         self._every = max(1, rounds // _LOOKS)
 
@@ -89,7 +89,7 @@ class Reporter:
           publish: makes the generator as it stands.
           meta: the learner's own post-processing values, under the key "report".
         """
-        self._answers.update(answered)
+        self._count(asked.round, answered)
         last = len(self._plan.rounds)
         looked_at = asked.round in (1, last) or asked.round % self._every == 0
         values: dict[str, Any] = {
@@ -103,7 +103,7 @@ class Reporter:
                 self._statistics = self._folder.statistics()
             values["distance"] = distance_to_noisy_marginals(publish(), self._statistics)
             values["epsilon"] = {
-                site: self._epsilon(count) for site, count in sorted(self._answers.items())
+                site: self._epsilon(rounds) for site, rounds in sorted(self._answered.items())
             }
         self._folder.append_metrics(values)
         self._tensorboard(values)
@@ -114,13 +114,18 @@ class Reporter:
         if self._writer is not None:
             self._writer.close()
 
-    def _epsilon(self, answers: int) -> float:
-        """Epsilon spent after so many answers, never shown above the plan's own price."""
-        if answers not in self._epsilons:
-            events = [asked.event for asked in self._plan.rounds[:answers]]
+    def _count(self, round_number: int, sites: list[str]) -> None:
+        for site in sites:
+            self._answered[site].append(round_number)
+
+    def _epsilon(self, rounds: list[int]) -> float:
+        """Epsilon of the answers to some rounds, never shown above the plan's own price."""
+        kind = (1 in rounds, len(rounds))  # all training rounds cost the same
+        if kind not in self._epsilons:
+            events = [self._plan.rounds[number - 1].event for number in rounds]
             spent = epsilon_pld(events, self._plan.delta, interval=_COARSE_INTERVAL)
-            self._epsilons[answers] = min(spent, float(self._plan.body["price"]["epsilon"]))
-        return self._epsilons[answers]
+            self._epsilons[kind] = min(spent, float(self._plan.body["price"]["epsilon"]))
+        return self._epsilons[kind]
 
     def _tensorboard(self, values: dict[str, Any]) -> None:
         if self._writer is None:

@@ -10,6 +10,8 @@
     coordinator.key      the key that signs releases, mode 0600
     checkpoints/         mode 0700, deleted when the run is done
     sites/               the sites' homes, in a simulation
+
+What lies beside `sites/` is made of noised answers and public numbers.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class RunFolder:
         folder.path.mkdir(parents=True, exist_ok=True)
         if not folder.key_path.exists():
             generate_key(folder.key_path)
-        plan.save(folder.path / "plan.json")
+        plan.save(folder.plan_path)
         folder.write_state(
             {
                 "run": run,
@@ -86,6 +88,11 @@ class RunFolder:
         return (self.path / "run.json").exists()
 
     @property
+    def plan_path(self) -> Path:
+        """The plan, which stewards approve."""
+        return self.path / "plan.json"
+
+    @property
     def key_path(self) -> Path:
         """The key that signs releases."""
         return self.path / "coordinator.key"
@@ -102,7 +109,7 @@ class RunFolder:
 
     def plan(self) -> Plan:
         """Reads the plan."""
-        return Plan.load(self.path / "plan.json")
+        return Plan.load(self.plan_path)
 
     def state(self) -> dict[str, Any]:
         """Reads `run.json`.
@@ -118,19 +125,33 @@ class RunFolder:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replaces `run.json`, whole or not at all."""
-        partial = self.path / "run.json.partial"
-        partial.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", "utf-8")
-        os.replace(partial, self.path / "run.json")
+        self._replace("run.json", json.dumps(state, indent=2, sort_keys=True) + "\n")
 
     def update_state(self, **changes: Any) -> None:
         """Changes some keys of `run.json`."""
         self.write_state({**self.state(), **changes})
 
-    def update_site(self, name: str, **changes: Any) -> None:
-        """Changes some keys of one site in `run.json`."""
+    def keep_heads(self, heads: dict[str, tuple[int, str]]) -> None:
+        """Notes the last entry that was seen of each site's ledger."""
+        self._update_sites(
+            "head", {site: {"seq": seq, "hash": entry} for site, (seq, entry) in heads.items()}
+        )
+
+    def keep_versions(self, versions: dict[str, Any]) -> None:
+        """Notes which software each site says it runs."""
+        self._update_sites("versions", versions)
+
+    def _update_sites(self, key: str, values: dict[str, Any]) -> None:
         state = self.state()
-        state["sites"].setdefault(name, {}).update(changes)
+        for site, value in values.items():
+            state["sites"].setdefault(site, {})[key] = value
         self.write_state(state)
+
+    def _replace(self, name: str, text: str) -> None:
+        """Writes a file whole or not at all."""
+        partial = self.path / f"{name}.partial"
+        partial.write_text(text, "utf-8")
+        os.replace(partial, self.path / name)
 
     def done(self) -> bool:
         """Whether the run has come to its end."""
@@ -161,16 +182,13 @@ class RunFolder:
         """Drops lines of rounds that a resumed run will report again."""
         kept = [line for line in self.metrics() if line["round"] <= round_number]
         text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept)
-        (self.path / "metrics.jsonl").write_text(text, "utf-8")
+        self._replace("metrics.jsonl", text)
 
     def save_extract(self, site: str, public_key: str, entries: list[dict[str, Any]]) -> None:
         """Keeps a site's signed ledger extract."""
-        folder = self.path / "extracts"
-        folder.mkdir(exist_ok=True)
+        (self.path / "extracts").mkdir(exist_ok=True)
         text = json.dumps({"public_key": public_key, "entries": entries}, sort_keys=True)
-        partial = folder / f"{site}.json.partial"
-        partial.write_text(text + "\n", "utf-8")
-        os.replace(partial, folder / f"{site}.json")
+        self._replace(f"extracts/{site}.json", text + "\n")
 
     def has_extract(self, site: str) -> bool:
         """Whether the site's extract has arrived."""
@@ -183,6 +201,12 @@ class RunFolder:
     def statistics(self) -> NoisyStatistics:
         """Reads the noisy sum over sites."""
         return NoisyStatistics.load(self.path / "statistics", self.plan().encoding)
+
+    def save_generator(self, artifact: Artifact) -> None:
+        """Keeps the generator, whole or not at all."""
+        partial = self.generator_path.with_suffix(".partial")
+        artifact.save(partial)
+        os.replace(partial, self.generator_path)
 
     def generator(self) -> Artifact:
         """Reads the generator.

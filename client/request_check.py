@@ -1,0 +1,60 @@
+"""Is this request exactly what the approved plan holds? Asked before any record is read.
+
+Noise, clip, rates, steps and round are requests: the site compares them with the plan that its
+steward approved, and refuses whatever differs. The arrays are the coordinator's to choose, but
+their names, types and shapes are the model's, and their values are finite.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedloom.client.refusals import Refusal
+from fedloom.common.digest import canonical_json
+from fedloom.common.messages import Request
+from fedloom.privacy.plan import Plan, RoundQuery
+
+__all__ = ["asked_round", "check_arrays"]
+
+
+def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
+    """Returns the round of the plan that a request asks for.
+
+    Raises:
+      Refusal: the round, query, a parameter or the roster is not the plan's.
+    """
+    names = {entry.name for entry in plan.sites}
+    roster = set(request.roster)
+    roster_holds = (
+        site in roster
+        and roster <= names
+        and len(request.roster) == len(roster)
+        and len(roster) >= plan.coordination["min_sites"]
+    )
+    if not roster_holds or not 1 <= request.round <= len(plan.rounds) or request.attempt < 1:
+        raise Refusal("outside-plan")
+    asked = plan.rounds[request.round - 1]
+    same = canonical_json(request.params) == canonical_json(asked.params)
+    if request.query != asked.query or not same:
+        raise Refusal("outside-plan")
+    return asked
+
+
+def check_arrays(plan: Plan, request: Request) -> None:
+    """Checks the request's arrays against the plan's model.
+
+    Raises:
+      Refusal: a name, shape or type differs from the model's, or a value is not finite.
+    """
+    if request.query == "statistic":
+        expected: dict[str, tuple[int, ...]] = {}
+    else:
+        from fedloom.common.models import build_model
+
+        expected = build_model(plan.model, plan.encoding).request_shapes()
+    if set(request.arrays) != set(expected):
+        raise Refusal("malformed")
+    for name, shape in expected.items():
+        array = request.arrays[name]
+        if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+            raise Refusal("malformed")

@@ -1,0 +1,168 @@
+"""One request to all sites, and which of their answers count.
+
+Sites are named in the plan; an answer counts only if its signature holds for that site's key and
+it answers this very message. The head of a site's ledger travels with every answer and is kept in
+the run folder: a ledger that goes back behind a head seen earlier has lost entries, and with them
+what was spent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from fedloom.common.errors import LedgerError, QuorumError
+from fedloom.common.messages import Answer, Request
+from fedloom.privacy.ledger import verify_extract
+from fedloom.privacy.plan import RoundQuery
+from fedloom.server.admission import Rejected, Shapes, admit, check_arrays, head_of
+from fedloom.server.link import Link
+from fedloom.server.run_folder import RunFolder
+
+__all__ = ["Sites"]
+
+_NONCE_BYTES = 16
+
+
+class Sites:
+    """The sites of one run, reached through a link."""
+
+    def __init__(
+        self, folder: RunFolder, link: Link, on_event: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Takes names, keys and heads from the run folder."""
+        self._folder = folder
+        self._link = link
+        self._on_event = on_event
+        self._plan = folder.plan()
+        state = folder.state()
+        self._run = str(state["run"])
+        self._heads = {
+            name: (int(known["head"]["seq"]), str(known["head"]["hash"]))
+            for name, known in state["sites"].items()
+            if "head" in known
+        }
+        self._reasons: dict[str, str] = {}
+        self.names = [site.name for site in self._plan.sites]
+
+    def describe(self) -> dict[str, Answer]:
+        """Has every site check and reserve the plan; returns answers, refusals included.
+
+        Raises:
+          LedgerError: a site's ledger is older than the head that the run folder holds.
+        """
+        answers = self._send(self._request(query="describe"))
+        for site, reason in self._reasons.items():
+            if reason.startswith(_OLDER):
+                raise LedgerError(f"site {site!r}: {reason}")
+        return answers
+
+    def finish(self) -> dict[str, list[dict[str, Any]]]:
+        """Closes the run at the sites; returns the ledger extracts that hold."""
+        extracts = {}
+        for site, answer in self._send(self._request(query="describe", finish=True)).items():
+            extract = answer.header.get("extract")
+            if not answer.ok or not isinstance(extract, list):
+                continue
+            try:
+                summary = verify_extract(extract, self._plan.site(site).key or "")
+                summary.run(self._plan.digest(), self._run)
+            except LedgerError as error:
+                self._dropped(site, f"its ledger extract does not hold: {error}")
+                continue
+            extracts[site] = extract
+        return extracts
+
+    def ask(
+        self, asked: RoundQuery, arrays: dict[str, Any], expected: Shapes
+    ) -> dict[str, Answer]:
+        """Asks all sites for one round and returns the answers that may be used.
+
+        Raises:
+          QuorumError: they are fewer than the study needs.
+        """
+        request = self._request(
+            query=asked.query, round=asked.round, params=asked.params, arrays=arrays
+        )
+        answers = {}
+        for site, answer in self._send(request).items():
+            if not answer.ok:
+                self._dropped(site, f"it refused with {answer.header.get('status')!r}")
+                continue
+            try:
+                check_arrays(answer.arrays, expected)
+            except Rejected as rejection:
+                self._dropped(site, str(rejection))
+                continue
+            answers[site] = answer
+        self.need(answers, f"round {asked.round}")
+        return answers
+
+    def need(self, answers: dict[str, Answer], what: str) -> None:
+        """Holds the number of usable answers against the study's minimum.
+
+        Raises:
+          QuorumError: too few.
+        """
+        needed = self._plan.coordination["min_sites"]
+        if len(answers) < needed:
+            reasons = "; ".join(f"{site}: {why}" for site, why in sorted(self._reasons.items()))
+            raise QuorumError(
+                f"{what}: {len(answers)} of {len(self.names)} sites gave a usable answer, the "
+                f"study needs {needed} ({reasons}); nothing was aggregated; resume the run when "
+                "they are back"
+            )
+
+    def _send(self, request: Request) -> dict[str, Answer]:
+        self._reasons = {}
+        digest, packed = request.digest(), request.pack()
+        replies = self._link.ask(
+            dict.fromkeys(self.names, packed),
+            timeout_s=float(self._plan.coordination["timeout_s"]),
+        )
+        answers = {}
+        for site in self.names:
+            try:
+                answer = admit(
+                    replies.get(site, b""),
+                    site=site,
+                    key=self._plan.site(site).key,
+                    nonce=request.nonce,
+                    request_digest=digest,
+                )
+                self._follow(site, head_of(answer))
+                answers[site] = answer
+            except Rejected as rejection:
+                self._dropped(site, str(rejection))
+        self._folder.keep_heads(self._heads)
+        return answers
+
+    def _follow(self, site: str, head: tuple[int, str]) -> None:
+        seq, entry_hash = self._heads.get(site, head)
+        if head[0] < seq or (head[0] == seq and head[1] != entry_hash):
+            raise Rejected(
+                f"{_OLDER} entry {seq} that this run has seen: it was cut or replaced by an older "
+                "copy; restore the site's whole home from a backup that holds that entry, and "
+                "resume"
+            )
+        self._heads[site] = head
+
+    def _request(self, *, query: str, finish: bool = False, **parts: Any) -> Request:
+        return Request(
+            query=query,
+            study=self._plan.study_digest,
+            plan=self._plan.digest(),
+            run=self._run,
+            roster=tuple(sorted(self.names)),
+            nonce=secrets.token_hex(_NONCE_BYTES),
+            finish=finish,
+            **parts,
+        )
+
+    def _dropped(self, site: str, reason: str) -> None:
+        self._reasons[site] = reason
+        self._on_event({"event": "dropped", "site": site, "reason": reason})
+
+
+_OLDER = "its ledger does not hold"
