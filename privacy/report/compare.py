@@ -114,13 +114,16 @@ def compare_dependence(frame: pd.DataFrame, statistics: NoisyStatistics) -> Depe
             cells = np.bincount(
                 grouped[a] * sizes[b] + grouped[b], minlength=sizes[a] * sizes[b]
             ).reshape(sizes[a], sizes[b])
-            value = _cramers_v(cells / max(rows, 1), 1.0 / max(rows, 1), None)
+            shares = cells / max(rows, 1)
+            margins = (shares.sum(axis=1), shares.sum(axis=0))
+            value = _cramers_v(shares, margins, 1.0 / max(rows, 1), None)
             synthetic[a][b] = synthetic[b][a] = value
-    measured = "none"
+    measured, total = "none", statistics.total()
+    one_way = _noisy_margins(statistics, maps, sizes)
     for a, b, table, variance in _noisy_tables(statistics):
         joined, merged = _join(table, maps[a], maps[b], sizes[a], sizes[b])
-        total = statistics.total()
-        value = _cramers_v(joined / total, 0.0, variance * merged / total**2)
+        margins = (one_way[a], one_way[b])
+        value = _cramers_v(joined / total, margins, 0.0, variance * merged / total**2)
         noisy[a][b] = noisy[b][a] = value
         measured = "pairs" if statistics.kind == "pairwise" else "label"
     return Dependence(
@@ -204,6 +207,24 @@ def _noisy_tables(statistics: NoisyStatistics) -> list[tuple[int, int, Array, fl
     return found
 
 
+def _noisy_margins(statistics: NoisyStatistics, maps: list[Array], sizes: list[int]) -> list[Array]:
+    """Returns each column's shares by group; they hold far less noise than sums over a table."""
+    encoding = statistics.encoding
+    features = {block.name: position for position, block in enumerate(encoding.features)}
+    one_way = [statistics.one_way(label) for label in range(encoding.num_classes)]
+    margins = []
+    for block, mapping, size in zip(encoding.blocks, maps, sizes, strict=True):
+        if block.name == encoding.target:
+            counts = statistics.class_counts()
+        else:
+            counts = np.sum([parts[features[block.name]] for parts in one_way], axis=0)
+        grouped = np.zeros(size)
+        np.add.at(grouped, mapping, counts)
+        grouped = np.maximum(grouped, 0.0)
+        margins.append(grouped / max(float(grouped.sum()), 1e-12))
+    return margins
+
+
 def _join(table: Array, rows: Array, columns: Array, r: int, c: int) -> tuple[Array, Array]:
     """Returns the table summed over groups, and how many cells went into each."""
     joined, merged = np.zeros((r, c)), np.zeros((r, c))
@@ -213,14 +234,14 @@ def _join(table: Array, rows: Array, columns: Array, r: int, c: int) -> tuple[Ar
     return joined, merged
 
 
-def _cramers_v(shares: Array, per_row: float, variance: Array | None) -> float:
+def _cramers_v(
+    shares: Array, margins: tuple[Array, Array], per_row: float, variance: Array | None
+) -> float:
     """Returns Cramér's V of a table of shares, less what rows and noise alone would give.
 
     With noise, a V within three standard deviations of what noise alone gives counts as 0.
     """
-    left = np.maximum(shares.sum(axis=1), 0.0)
-    right = np.maximum(shares.sum(axis=0), 0.0)
-    expected = np.outer(left, right)
+    expected = np.outer(*margins)
     floor = 1e-12 if variance is None else np.maximum(3 * np.sqrt(variance), 1e-12)
     kept = expected > floor
     rows, columns = int(kept.any(axis=1).sum()), int(kept.any(axis=0).sum())

@@ -204,7 +204,10 @@ def _map(
 
 def _dependence_words(dependence: Dependence, target: str | None) -> str:
     if dependence.measured == "pairs":
-        return "On the right, the same from the noisy pair counts."
+        return (
+            "On the right, the same from the noisy pair counts: a pale square there says that the "
+            "noise would hide a dependence, not that there is none."
+        )
     if dependence.measured == "label":
         return (
             f"On the right, the same from the noisy statistics, which hold pairs with the label "
