@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+import fedloom.privacy.mechanisms.gradient as gradient_module
+import fedloom.privacy.mechanisms.training as training_module
 from fedloom.privacy.clipping import clipped_gradient_sum
-from fedloom.privacy.mechanisms import gradient as gradient_module
-from fedloom.privacy.mechanisms import noisy_gradient, noisy_sum, private_training
-from fedloom.privacy.mechanisms import training as training_module
+from fedloom.privacy.mechanisms.gradient import noisy_gradient
+from fedloom.privacy.mechanisms.statistic import noisy_sum
+from fedloom.privacy.mechanisms.training import private_training
 from fedloom.privacy.noise import NoiseSource
 
 NOISE_MULTIPLIER = 0.8

@@ -15,9 +15,8 @@ import torch
 from opacus import PrivacyEngine
 from torch import nn
 
-from fedloom.privacy.mechanisms import private_training
-from fedloom.privacy.mechanisms import training as training_module
-from fedloom.privacy.mechanisms.training import TRAINING_ENGINES
+import fedloom.privacy.mechanisms.training as training_module
+from fedloom.privacy.mechanisms.training import TRAINING_ENGINES, private_training
 from fedloom.privacy.noise import NoiseSource
 
 WEIGHTS = 3000

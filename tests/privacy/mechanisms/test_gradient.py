@@ -8,8 +8,7 @@ import pytest
 
 from fedloom.privacy.accounting import epsilon_rdp
 from fedloom.privacy.clipping import clipped_gradient_sum
-from fedloom.privacy.mechanisms import noisy_gradient
-from fedloom.privacy.mechanisms.gradient import event
+from fedloom.privacy.mechanisms.gradient import event, noisy_gradient
 from fedloom.privacy.noise import NoiseSource
 
 SETTINGS = {"sample_rate": 0.5, "noise_multiplier": 1.0, "max_grad_norm": 0.5}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from fedloom.privacy.mechanisms import noisy_sum
+from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 
 
@@ -39,3 +41,8 @@ def test_a_useless_bound_is_refused(l2_norm):
 def test_a_useless_noise_is_refused(noise_multiplier):
     with pytest.raises(ValueError, match="noise_multiplier"):
         noisy_sum([1.0], l2_norm=1.0, noise_multiplier=noise_multiplier, noise=NoiseSource())
+
+
+def test_a_sum_needs_no_torch():
+    code = "import sys, fedloom.privacy.mechanisms.statistic; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

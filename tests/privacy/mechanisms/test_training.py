@@ -8,8 +8,7 @@ import torch
 from opacus import PrivacyEngine
 from torch import nn
 
-from fedloom.privacy.mechanisms import private_training
-from fedloom.privacy.mechanisms.training import TRAINING_ENGINES
+from fedloom.privacy.mechanisms.training import TRAINING_ENGINES, private_training
 from fedloom.privacy.noise import NoiseSource
 
 SETTINGS = {
