@@ -42,6 +42,7 @@ class VaultServer:
     """
 
     def __init__(self, handler: Handler, path: Path) -> None:
+        """Begins to serve."""
         prepare_socket(path)
         if is_served(path):
             raise HomeInUseError(

@@ -51,9 +51,11 @@ def run_coordinator(run_dir: Path, work: Callable[[], None]) -> None:
     try:
         work()
     except BaseException as error:
-        known = isinstance(error, FedloomError)
-        code = error.exit_code if known else 1 if isinstance(error, Exception) else 130
-        message = str(error) if known else f"{type(error).__name__}: {error}"
+        code, message = 130, f"{type(error).__name__}: {error}"
+        if isinstance(error, FedloomError):
+            code, message = error.exit_code, str(error)
+        elif isinstance(error, Exception):
+            code = FedloomError.exit_code
         status = RunStatus(state="failed", exit_code=code, message=message, pid=pid)
         write_status(run_dir, status)
         raise

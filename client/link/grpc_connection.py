@@ -22,6 +22,7 @@ class GrpcConnection:
     """
 
     def __init__(self, path: Path, *, timeout_s: float | None = None) -> None:
+        """Opens a channel; nothing is sent yet."""
         self._path = path
         self._timeout_s = timeout_s
         self._channel = grpc.insecure_channel(

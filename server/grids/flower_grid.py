@@ -60,7 +60,6 @@ class _Ask:
     """One ask under way: what was sent where, and what came back."""
 
     requests: Mapping[str, bytes]
-    is_describe: bool
     sent: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked_node: dict[str, int] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
@@ -79,8 +78,9 @@ class FlowerLink:
       identify: which site an answer proves to come from. By default what it claims; give one
         that checks the signature where nodes are not all one's own.
       poll_s: pause between two looks for answers.
-      absent_after_s: outside a `describe`, a site without a connected node is given up after
-        this many seconds, so that a dead site does not cost every round its whole time-out.
+      absent_after_s: a site without a connected node is given up after this many seconds, so
+        that a dead site does not cost every round its whole time-out.
+      gather_s: the same at the `describe` that begins a run, when sites are still to come.
     """
 
     def __init__(
@@ -91,12 +91,15 @@ class FlowerLink:
         identify: Identify = claimed_site,
         poll_s: float = 0.5,
         absent_after_s: float = 60.0,
+        gather_s: float = 600.0,
     ) -> None:
+        """Knows no node yet."""
         self._grid = grid
         self._sites = frozenset(sites)
         self._identify = identify
         self._poll_s = poll_s
         self._absent_after_s = absent_after_s
+        self._gather_s = gather_s
         self._node_of: dict[str, int] = {}
         self._strangers: set[int] = set()
         self._probe: bytes | None = None
@@ -117,10 +120,13 @@ class FlowerLink:
         if not requests:
             return {}
         self._number += 1
-        first = next(iter(requests.values()))
-        ask = _Ask(requests, is_describe=Request.unpack(first).query == "describe")
-        if ask.is_describe:
-            self._probe = first
+        ask = _Ask(requests)
+        packed = next(iter(requests.values()))
+        request = Request.unpack(packed)
+        patience_s = self._absent_after_s
+        if request.query == "describe":
+            self._probe = packed
+            patience_s = self._absent_after_s if request.finish else self._gather_s
         start = time.monotonic()
         while True:
             left = start + timeout_s - time.monotonic()
@@ -131,8 +137,7 @@ class FlowerLink:
                 self._collect(ask, progress)
             if not ask.open_sites() or left <= 0:
                 return ask.answers
-            waited = time.monotonic() - start
-            if waited > self._absent_after_s and not ask.is_describe:
+            if time.monotonic() - start > patience_s:
                 ask.failed.update(s for s in ask.open_sites() if self._node_of.get(s) not in online)
             time.sleep(min(self._poll_s, left))
 

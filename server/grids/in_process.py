@@ -42,6 +42,7 @@ class InProcessGrid(Grid):
         *,
         parallel: int = 2,
     ) -> None:
+        """Starts a thread for each node."""
         # A Message asks this class who sends it; in a real ServerApp the runtime has set it.
         TaskIdentity.task_id = TaskIdentity.run_id = _RUN_ID
         TaskIdentity.node_id = SUPERLINK_NODE_ID

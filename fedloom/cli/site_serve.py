@@ -1,0 +1,81 @@
+"""`fedloom site serve` and `fedloom site node`: a site's two long-lived processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["node", "serve"]
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="the site's home"
+)
+@click.option("--socket", type=_FOLDER, help="where to serve; by default a path made of the home's")
+@click.option("--device", help="cpu, cuda, cuda:1 or auto; by default what site.toml says")
+def serve(home: Path, socket: Path | None, device: str | None) -> None:
+    """Open the vault and answer the node's requests until SIGTERM or Ctrl-C.
+
+    The vault alone opens the records. It prints the address that the node needs.
+    """
+    from fedloom.client.link.sockets import default_socket
+    from fedloom.client.vault import Vault
+    from fedloom.client.vault_server import serve_until_stopped
+
+    with Vault.open(home, device=device) as vault:
+        click.echo(f"vault of {vault.site}, home {home}")
+        serve_until_stopped(
+            vault,
+            (socket or default_socket(home)).absolute(),
+            ready=lambda address: click.echo(f"serving at {address}"),
+        )
+    click.echo("vault closed")
+
+
+@click.command()
+@click.option("--superlink", required=True, metavar="HOST:PORT", help="the coordinator's SuperLink")
+@click.option(
+    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="the site's home"
+)
+@click.option("--vault", help="address that `fedloom site serve` printed, if not the home's own")
+@click.option("--flwr-home", type=_FOLDER, help="Flower's own folder; by default HOME/flower")
+@click.option("--port", type=int, help="loopback port for Flower's processes; else a free one")
+@click.option("--root-certificates", type=_FOLDER, help="the authority behind the coordinator")
+@click.option("--private-key", type=_FOLDER, help="key that proves the node to the coordinator")
+@click.option("--insecure", is_flag=True, help="without TLS, to this machine only")
+@click.option("--poll", type=click.FloatRange(0.05, 60), default=3.0, help="seconds between looks")
+def node(
+    superlink: str,
+    home: Path,
+    vault: str | None,
+    flwr_home: Path | None,
+    port: int | None,
+    root_certificates: Path | None,
+    private_key: Path | None,
+    insecure: bool,
+    poll: float,
+) -> None:
+    """Connect the vault to a coordinator: Flower's SuperNode, which runs fedloom's bundle only.
+
+    Code that a coordinator submits is refused; what runs is the fedloom installed here.
+    """
+    from fedloom.client.flower_environment import free_port
+    from fedloom.client.link.sockets import default_socket
+    from fedloom.client.node import NodeOptions, run_node
+
+    run_node(
+        NodeOptions(
+            superlink=superlink,
+            vault=vault or f"unix:{default_socket(home).absolute()}",
+            flwr_home=(flwr_home or home / "flower").absolute(),
+            port=port or free_port(),
+            root_certificates=root_certificates,
+            private_key=private_key,
+            insecure=insecure,
+            poll_s=poll,
+        )
+    )

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from flwr.app import Context, RecordDict
+
+from fedloom.common.errors import ConfigError, QuorumError
+from fedloom.server.app import main, run_coordinator
+from fedloom.server.status import read_status
+
+
+def raising(error: BaseException):
+    def work() -> None:
+        raise error
+
+    return work
+
+
+def test_a_finished_run_says_done(tmp_path):
+    seen = []
+    run_coordinator(tmp_path, lambda: seen.append(read_status(tmp_path)))
+    assert (seen[0].state, seen[0].pid) == ("running", os.getpid())
+    status = read_status(tmp_path)
+    assert (status.state, status.exit_code) == ("done", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+
+
+@pytest.mark.parametrize(
+    "error, exit_code, message",
+    [
+        (QuorumError("two of six; resume"), 5, "two of six; resume"),
+        (ConfigError("no plan"), 2, "no plan"),
+        (KeyError("x"), 1, "KeyError: 'x'"),
+        (SystemExit(0), 130, "SystemExit: 0"),
+    ],
+)
+def test_an_error_is_noted_with_its_exit_code_and_goes_on(tmp_path, error, exit_code, message):
+    with pytest.raises(type(error)):
+        run_coordinator(tmp_path, raising(error))
+    status = read_status(tmp_path)
+    assert (status.state, status.exit_code, status.message) == ("failed", exit_code, message)
+
+
+def test_a_missing_or_damaged_status_is_none(tmp_path):
+    assert read_status(tmp_path) is None
+    for text in ("{", "[]", '{"state": "unheard-of"}', '{"state": "done", "other": 1}'):
+        (tmp_path / "status.json").write_text(text)
+        assert read_status(tmp_path) is None
+
+
+@pytest.mark.parametrize("run_dir", ["", "relative", "/nowhere/at/all"])
+def test_the_app_wants_an_existing_folder(run_dir):
+    context = Context(1, 1, {}, RecordDict(), {"run-dir": run_dir})
+    with pytest.raises(ConfigError, match="run-dir"):
+        main(None, context)
