@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.cells import category_key
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.schema import Schema
@@ -72,11 +73,12 @@ def sample_chunks(
     prior = _conditioned(artifact, encoding, where)
     root = np.random.SeedSequence(seed)
     for start in range(0, max(num_rows, 1), _CHUNK_ROWS):
-        rows = min(_CHUNK_ROWS, num_rows - start)
+        # An empty table is cut from one record, so that its columns have their types.
+        rows = max(min(_CHUNK_ROWS, num_rows - start), 1)
         rng = np.random.default_rng(root.spawn(1)[0])
         classes = rng.choice(encoding.num_classes, size=rows, p=prior)
         codes = _feature_codes(artifact, encoding, classes, int(rng.integers(2**63)))
-        yield encoding.decode(codes, classes, rng)
+        yield encoding.decode(codes, classes, rng).iloc[: num_rows - start]
 
 
 def sample_codes(
@@ -116,24 +118,23 @@ def _conditioned(
                 f"a condition on '{name}' is not available yet; conditions are on the label "
                 f"column alone ({label})"
             )
-    wanted = _text(where[str(encoding.target)])
-    known = [
-        label
-        for label, allowed in zip(encoding.class_labels, encoding.class_sampleable, strict=True)
-        if allowed
-    ]
-    if wanted not in known:
-        raise ConfigError(
-            f"'{encoding.target}' has no value '{wanted}' to sample; known: {', '.join(known)}"
-        )
     fixed = np.zeros(encoding.num_classes)
-    fixed[encoding.class_labels.index(wanted)] = 1.0
+    fixed[_class_of(encoding, str(where[str(encoding.target)]))] = 1.0
     return fixed
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
-        return str(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+def _class_of(encoding: Encoding, wanted: str) -> int:
+    """Returns the class of a label, compared as the encoding compares categories."""
+    labels = [
+        (code, label)
+        for code, label in enumerate(encoding.class_labels)
+        if encoding.class_sampleable[code]
+    ]
+    for form in (str, category_key):
+        found = [code for code, label in labels if form(label) == form(wanted)]
+        if len(found) == 1:
+            return found[0]
+    raise ConfigError(
+        f"'{encoding.target}' has no value '{wanted}' to sample; "
+        f"known: {', '.join(label for _, label in labels)}"
+    )

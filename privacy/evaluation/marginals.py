@@ -107,7 +107,7 @@ def as_numbers(values: pd.Series[Any], column: Column) -> Array:
 def as_text(values: pd.Series[Any]) -> pd.Series[Any]:
     """Returns a category column as text under which equal categories are equal: 1, 1.0 and "1"."""
     keys = {value: category_key(str(value)) for value in values.dropna().unique()}
-    return values.astype(object).map(keys).fillna(_MISSING)
+    return values.astype(object).map(lambda value: keys.get(value, _MISSING))
 
 
 def _codes(

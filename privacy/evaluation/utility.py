@@ -111,7 +111,10 @@ def _boosting(
             train_x.append(_boosted_codes(known, train[column.name]))
             test_x.append(_boosted_codes(known, test[column.name]))
         else:
-            train_x.append(as_numbers(train[column.name], column))
+            numbers = as_numbers(train[column.name], column)
+            if np.isnan(numbers).all():
+                continue  # nothing to split on, and binning needs a number
+            train_x.append(numbers)
             test_x.append(as_numbers(test[column.name], column))
         categorical.append(column.kind == "category")
     model = HistGradientBoostingClassifier(

@@ -38,7 +38,7 @@ Array = NDArray[Any]
 _LEARNING_RATE = 0.1
 _JITTER = 0.3
 _BETAS = (0.9, 0.999)
-_MIN_STEPS, _MAX_STEPS = 30, 400
+_MIN_STEPS, _MAX_STEPS = 40, 400
 # Steps at equal energy of signal and noise; they grow with the square root of the ratio.
 _STEPS_AT_PAR = 60
 _MIN_COMPONENTS = 64

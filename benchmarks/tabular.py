@@ -1,0 +1,216 @@
+"""Synthetic tables on Adult: model x number of sites x epsilon, beside real data.
+
+    python benchmarks/tabular.py [--model mixture vae gan] [--sites 1 10] [--epsilon 1] [--json]
+
+Adult is read from `$FEDLOOM_SHARED/data/adult`, or from `../shared` beside the repository, with
+the public schema in `benchmarks/adult/`. Train and test files are put together and split anew,
+by a fixed public seed, into 39,074 records to fit and 9,768 to test. The fitted ones are dealt
+to the sites, evenly or (`--skew ALPHA`) by a Dirichlet distribution of each label over sites.
+Every row is a run of `fedloom.simulate`, with real vaults and ledgers, and as many synthetic
+records as were fitted. `alone` is the same study with the first site's records only.
+
+Noise is repeatable here (`insecure_seed`), so that the numbers can be made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import fedloom
+from fedloom.common.schema import Schema
+from fedloom.common.study import SiteEntry, Study
+from fedloom.privacy.evaluation.marginals import absent_categories, marginals
+from fedloom.privacy.evaluation.utility import utility
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = "income"
+TEST_ROWS = 9_768
+SPLIT_SEED = 20_260_101
+QUICK_ROWS = 8_000
+MEASURES = ("boosting", "logistic", "tv_1", "tv_2", "seconds", "epsilon", "epsilon_rdp")
+
+
+def adult() -> pd.DataFrame:
+    """Reads both files of Adult, "?" as missing."""
+    shared = Path(os.environ.get("FEDLOOM_SHARED", ROOT.parent / "shared"))
+    folder = shared / "data" / "adult"
+    if not folder.is_dir():
+        sys.exit(f"Adult is not in {folder}; set FEDLOOM_SHARED to the folder above data/")
+    parts = [
+        pd.read_csv(folder / f"adult_{part}.csv.gz", keep_default_na=False, na_values="?")
+        for part in ("train", "test")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def deal(records: pd.DataFrame, sites: int, skew: float | None, seed: int) -> list[pd.DataFrame]:
+    """Deals records to sites: evenly, or each label by its own Dirichlet(skew) weights."""
+    rng = np.random.default_rng([SPLIT_SEED, seed])
+    if skew is None:
+        owner = rng.permutation(np.arange(len(records)) % sites)
+    else:
+        owner = np.zeros(len(records), dtype=np.int64)
+        for label in sorted(records[TARGET].unique()):
+            rows = np.flatnonzero(records[TARGET] == label)
+            owner[rows] = rng.choice(sites, size=len(rows), p=rng.dirichlet([skew] * sites))
+    return [records[owner == site].reset_index(drop=True) for site in range(sites)]
+
+
+def quality(train: pd.DataFrame, test: pd.DataFrame, schema: Schema) -> dict[str, Any]:
+    """Measures a table, synthetic or real, against the test records."""
+    learned, distance = utility(train, test, schema, TARGET), marginals(test, train, schema)
+    return {
+        "boosting": learned.boosting,
+        "logistic": learned.logistic,
+        "tv_1": distance.mean_one_way,
+        "tv_2": distance.mean_two_way,
+        "absent": len(absent_categories(test, train, schema)),
+    }
+
+
+def run(
+    tables: list[pd.DataFrame],
+    test: pd.DataFrame,
+    schema: Schema,
+    *,
+    model: str,
+    exchange: str,
+    trust: str,
+    epsilon: float,
+    rows: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Simulates one study and measures a sample of its generator."""
+    names = [f"site-{number + 1}" for number in range(len(tables))]
+    study = Study(
+        name="adult",
+        schema_digest=schema.digest(),
+        target=TARGET,
+        epsilon=epsilon,
+        delta=1e-5,
+        trust=trust,
+        model={"kind": model},
+        training={} if model == "mixture" else {"exchange": exchange},
+        sites=tuple(SiteEntry(name=name) for name in names),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        done = fedloom.simulate(
+            study,
+            dict(zip(names, tables, strict=True)),
+            schema=schema,
+            out=Path(folder) / "run",
+            clamp=True,
+            insecure_seed=seed,
+        )
+        sample = done.sample(rows, seed=seed)
+        seconds = time.perf_counter() - start
+        price = done.plan.body["price"]
+    return {
+        **quality(sample, test, schema),
+        "seconds": seconds,
+        "epsilon": price["epsilon"],
+        "epsilon_rdp": price["epsilon_rdp"],
+    }
+
+
+def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yields one result for each table, run and seed."""
+    schema = Schema.load(ROOT / "benchmarks" / "adult" / "schema.toml")
+    records = adult()
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(records))
+    test = records.iloc[order[:TEST_ROWS]].reset_index(drop=True)
+    fitted = records.iloc[order[TEST_ROWS:]].reset_index(drop=True)
+    if options.quick:
+        fitted = fitted.iloc[:QUICK_ROWS]
+    yield {"what": "real data", "seed": 0, **quality(fitted, test, schema)}
+    settings = [
+        (model, exchange, trust, sites, epsilon, seed)
+        for model in options.model
+        for exchange in (["-"] if model == "mixture" else options.exchange)
+        for trust in options.trust
+        for sites in options.sites
+        for epsilon in options.epsilon
+        for seed in range(1 if options.quick else options.seeds)
+    ]
+    for model, exchange, trust, sites, epsilon, seed in settings:
+        tables = deal(fitted, sites, options.skew, seed)
+        shares = [("", tables)]
+        if sites > 1 and not options.no_alone:
+            shares.append((", alone", tables[:1]))
+        for suffix, dealt in shares:
+            how = model if exchange == "-" else f"{model} by {exchange}"
+            yield {
+                "what": f"{how}, {trust}, {sites} sites, epsilon {epsilon:g}{suffix}",
+                "seed": seed,
+                **run(
+                    dealt,
+                    test,
+                    schema,
+                    model=model,
+                    exchange=exchange,
+                    trust=trust,
+                    epsilon=epsilon,
+                    rows=len(fitted),
+                    seed=seed,
+                ),
+            }
+
+
+def line(what: str, found: list[dict[str, Any]]) -> str:
+    """Formats the mean over seeds as a row of a Markdown table."""
+    mean = {
+        key: np.mean([result[key] for result in found])
+        for key in (*MEASURES, "absent")
+        if key in found[0]
+    }
+    price = f"{mean['epsilon']:.3f} / {mean['epsilon_rdp']:.3f}" if "epsilon" in mean else "-"
+    seconds = f"{mean['seconds']:.0f}" if "seconds" in mean else "-"
+    return (
+        f"| {what} | {len(found)} | {mean['boosting']:.3f} / {mean['logistic']:.3f} "
+        f"| {mean['tv_1']:.3f} / {mean['tv_2']:.3f} | {mean['absent']:.1f} | {seconds} "
+        f"| {price} |"
+    )
+
+
+def main() -> None:
+    """Runs the benchmark and prints a Markdown table, or one JSON object a result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", nargs="+", default=["mixture"])
+    parser.add_argument("--exchange", nargs="+", default=["weights"])
+    parser.add_argument("--trust", nargs="+", default=["local"])
+    parser.add_argument("--sites", nargs="+", type=int, default=[1, 10])
+    parser.add_argument("--epsilon", nargs="+", type=float, default=[1.0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--skew", type=float, help="Dirichlet parameter of labels over sites")
+    parser.add_argument("--no-alone", action="store_true", help="leave out the first site alone")
+    parser.add_argument("--quick", action="store_true", help="one seed, 8,000 records")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args()
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for result in results(options):
+        grouped.setdefault(result["what"], []).append(result)
+        if options.json:
+            print(json.dumps(result), flush=True)
+        else:
+            print(line(result["what"], [result]), file=sys.stderr, flush=True)
+    if not options.json:
+        print("| | seeds | AUC boosting / logistic | TV 1 / 2 | absent | seconds | epsilon |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
+        for what, found in grouped.items():
+            print(line(what, found))
+
+
+if __name__ == "__main__":
+    main()

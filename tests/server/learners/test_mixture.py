@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+
+from fedloom.common.encoding import Encoding
+from fedloom.common.sampling import sample_codes
+from fedloom.common.schema import Column, Schema
+from fedloom.common.statistics import NoisyStatistics, Pairwise
+from fedloom.server.learners import mixture
+from fedloom.server.learners.mixture import MixtureLearner
+
+ROWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def encoding():
+    columns = [Column(name, "integer", minimum=0, maximum=9) for name in "abc"]
+    columns.append(Column("t", "category", values=("0", "1", "2")))
+    return Encoding(Schema(tuple(columns)), "t")
+
+
+def counts_of(encoding, *, std, rows=ROWS, labels=(0.7, 0.3, 0.0)):
+    """Columns that share a hidden number, so that they depend on each other within a class."""
+    rng = np.random.default_rng(20260101)
+    classes = rng.choice(3, size=rows, p=labels)
+    hidden = rng.integers(0, 8, rows)
+    codes = np.stack([(hidden + rng.integers(0, 3, rows)) % 10 for _ in "abc"], axis=1)
+    codes[:, 1] = np.where(classes == 1, 9 - codes[:, 1], codes[:, 1])
+    measured = Pairwise(encoding)
+    exact = measured.sum(codes.astype(np.int32), classes)
+    noise = rng.normal(0, std, len(exact)) if std else 0.0
+    statistics = NoisyStatistics(
+        encoding=encoding, kind="pairwise", vector=exact + noise, noise_std=std
+    )
+    return statistics, exact
+
+
+def pair_distance(artifact, encoding, exact):
+    """Mean total variation of all tables of the classes 0 and 1."""
+    codes, classes = sample_codes(artifact, encoding, 50_000, seed=1)
+    measured = Pairwise(encoding)
+    drawn = measured.sum(codes, classes)
+    distances = []
+    for label in (0, 1):
+        pairs = zip(measured.tables(drawn, label), measured.tables(exact, label), strict=True)
+        for (_, made), (_, real) in pairs:
+            distances.append(np.abs(made / made.sum() - real / real.sum()).sum() / 2)
+    return float(np.mean(distances))
+
+
+def learn(encoding, statistics, *, components=100, seed=1):
+    learner = MixtureLearner({"components": components}, encoding)
+    return learner, learner.start(statistics, seed)
+
+
+@pytest.mark.parametrize("std, worst", [(0.5, 0.05), (20.0, 0.12)])
+def test_pairs_are_matched_up_to_the_noise(encoding, std, worst):
+    statistics, exact = counts_of(encoding, std=std)
+    learner, state = learn(encoding, statistics)
+    assert pair_distance(learner.publish(state), encoding, exact) < worst
+
+
+def test_components_that_are_not_fitted_are_caught(encoding, monkeypatch):
+    monkeypatch.setattr(mixture, "_steps", lambda signal_to_noise: 0)
+    statistics, exact = counts_of(encoding, std=0.5)
+    learner, state = learn(encoding, statistics)
+    assert pair_distance(learner.publish(state), encoding, exact) > 0.3
+
+
+def test_the_same_seed_gives_the_same_state(encoding):
+    statistics, _ = counts_of(encoding, std=20.0)
+    states = [learn(encoding, statistics, seed=seed)[1] for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(*(state.arrays["probabilities"] for state in states[:2]))
+    assert (states[0].arrays["probabilities"] != states[2].arrays["probabilities"]).any()
+
+
+def test_classes_that_may_not_be_synthesised_get_no_prior(encoding):
+    statistics, _ = counts_of(encoding, std=20.0)
+    learner, state = learn(encoding, statistics)
+    prior = learner.publish(state).arrays["class_prior"]
+    assert prior.sum() == pytest.approx(1.0)
+    assert (prior[~np.array(encoding.class_sampleable)] == 0).all()
+
+
+@pytest.mark.parametrize("rows", [0, 30])
+def test_a_table_drowned_in_noise_still_gives_a_generator(encoding, rows):
+    statistics, _ = counts_of(encoding, std=300.0, rows=rows)
+    learner, state = learn(encoding, statistics)
+    artifact = learner.publish(state)
+    assert all(np.isfinite(array).all() for array in artifact.arrays.values())
+    codes, _ = sample_codes(artifact, encoding, 1000, seed=1)
+    for position, block in enumerate(encoding.features):
+        assert np.array(block.sampleable)[codes[:, position]].all()
+
+
+def test_a_class_without_noise_or_records_does_not_break_the_fit(encoding):
+    statistics, exact = counts_of(encoding, std=0.0, labels=(1.0, 0.0, 0.0))
+    learner, state = learn(encoding, statistics)
+    assert np.isfinite(state.arrays["probabilities"]).all()
+    assert state.arrays["class_prior"][0] == pytest.approx(1.0)
+
+
+def test_the_gradient_is_that_of_the_squared_error():
+    """Against autograd in float64, on blocks of different sizes."""
+    sizes, components = [3, 4, 2], 5
+    width, rng = sum(sizes), torch.Generator().manual_seed(20260101)
+    starts = np.cumsum([0, *sizes])
+    spans = [slice(starts[i], starts[i + 1]) for i in range(len(sizes))]
+    members = torch.zeros(width, len(sizes), dtype=torch.float64)
+    off = torch.ones(width, width, dtype=torch.float64)
+    for position, span in enumerate(spans):
+        members[span, position] = 1.0
+        off[span, span] = 0.0
+    pairs = torch.rand(width, width, generator=rng, dtype=torch.float64)
+    pairs = (pairs + pairs.T) * off
+    one_way = torch.rand(width, generator=rng, dtype=torch.float64)
+    logits = torch.randn(components, width, generator=rng, dtype=torch.float64)
+    logits.requires_grad_()
+    p = torch.cat([torch.softmax(logits[:, span], dim=1) for span in spans], dim=1)
+    misfit = (p.T @ p / components - pairs) * off
+    loss = misfit.square().sum() / 4 + (p.mean(dim=0) - one_way).square().sum() / 2
+    (expected,) = torch.autograd.grad(loss, logits)
+    with torch.no_grad():
+        found = mixture._gradient(
+            mixture._softmax(logits, members), pairs, one_way, spans, members
+        )
+    torch.testing.assert_close(found / components, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_wide_table_gets_fewer_components():
+    columns = tuple(Column(f"c{i}", "integer", minimum=0, maximum=99) for i in range(40))
+    learner = MixtureLearner({"components": 600}, Encoding(Schema(columns), None))
+    assert mixture._MIN_COMPONENTS <= learner._affordable(np.ones(1)) < 600
