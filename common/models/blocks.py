@@ -54,11 +54,12 @@ class Blocks:
 
     def deviation(self, records: Tensor, log_marginals: Tensor) -> Tensor:
         """Returns how one-hot rows differ from marginals, scaled to squared norm about 1."""
-        return (records - log_marginals.exp()) * len(self.sizes) ** -0.5
+        scaled: Tensor = (records - log_marginals.exp()) * len(self.sizes) ** -0.5
+        return scaled
 
     def split(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Returns the m blocks of (..., D) numbers."""
-        return rows.split(self.sizes, dim=-1)
+        return tuple(torch.split(rows, self.sizes, dim=-1))
 
     def log_softmax(self, logits: Tensor) -> Tensor:
         """Returns log-probabilities (..., D), one distribution per block."""

@@ -28,7 +28,7 @@ def fresh_linear(
     inputs: int, outputs: int, rng: torch.Generator, *, weight_std: float, bias_std: float = 0.0
 ) -> nn.Linear:
     """Returns a Linear with normal weights from a generator; torch's global one is not touched."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     with torch.no_grad():
         layer.weight.normal_(0.0, weight_std, generator=rng)
         layer.bias.normal_(0.0, bias_std, generator=rng)

@@ -18,9 +18,8 @@ from fedloom.common.losses import (
 def test_cross_entropy_of_blocks_is_the_sum_of_the_columns():
     logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
     codes = torch.tensor([[0, 2], [1, 1], [0, 0], [1, 2]])
-    rows = torch.cat(
-        [torch.nn.functional.one_hot(codes[:, 0], 2), torch.nn.functional.one_hot(codes[:, 1], 3)], 1
-    ).float()
+    parts = [torch.nn.functional.one_hot(codes[:, j], size) for j, size in enumerate((2, 3))]
+    rows = torch.cat(parts, dim=1).float()
     expected = sum(
         torch.nn.functional.cross_entropy(part, codes[:, j], reduction="none")
         for j, part in enumerate(logits.split([2, 3], dim=1))

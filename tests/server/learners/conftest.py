@@ -15,7 +15,8 @@ from fedloom.common.models import build_model
 from fedloom.common.models.defaults import model_defaults, training_defaults
 from fedloom.common.schema import Column, Schema
 from fedloom.common.statistics import NoisyStatistics, OneWay
-from fedloom.privacy.mechanisms import noisy_gradient, private_training
+from fedloom.privacy.mechanisms.gradient import noisy_gradient
+from fedloom.privacy.mechanisms.training import private_training
 from fedloom.privacy.noise import NoiseSource
 from fedloom.server.learners import Learner, State
 from fedloom.server.learners.gan import GanLearner
