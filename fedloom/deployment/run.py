@@ -22,6 +22,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -135,7 +136,7 @@ class _Deployment:
         self._folder.update_state(mode="deployment", processes=self._processes.ids())
         self._submit()
         for site in self._homes:
-            self._wait(f"vault-{site}", lambda site=site: is_served(sockets[site]))
+            self._wait(f"vault-{site}", partial(is_served, sockets[site]))
 
     def _start_superlink(self) -> None:
         host, _, port = self._address.partition(":")
