@@ -63,7 +63,7 @@ format: $(VENV)/.dev
 # The links let mypy see the four folders where they lie when installed.
 types: $(VENV)/.dev
 	@rm -rf .typing && mkdir -p .typing/fedloom
-	@ln -s $(addprefix ../../,common privacy client server $(wildcard fedloom/*.py) fedloom/cli) .typing/fedloom/
+	@ln -s $(addprefix ../../,common privacy client server $(filter-out %__pycache__,$(wildcard fedloom/*))) .typing/fedloom/
 	@cd .typing && ../$(BIN)/mypy --config-file ../pyproject.toml -p fedloom
 
 clean:
