@@ -190,9 +190,9 @@ def curve_chart(
     points = [point for _, line in series for point in line]
     xs, ys = [x for x, _ in points], [y for _, y in points]
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
-    y_low, y_high = min([0.0, *ys]) if min(ys) < 0.5 * max(ys) else min(ys), max(ys)
-    if y_high - y_low < 1e-12:
-        y_low, y_high = y_low - abs(y_low or 1) * 0.1, y_high + abs(y_high or 1) * 0.1
+    y_low, y_high = min(0.0, *ys), max(0.0, *ys)
+    if y_high == y_low:
+        y_high = 1.0
     ticks = _ticks(y_low, y_high, 4)
     y_low, y_high = min(y_low, ticks[0]), max(y_high, ticks[-1])
 
