@@ -9,12 +9,13 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format types doctor clean
+.PHONY: help demo test quick slow lint format types doctor clean
 
 help:
 	@echo "make demo    set up .venv, run the main job on real data, say where the release lies"
-	@echo "make test    set up .venv, run all tests (quick ones first, then the long ones)"
+	@echo "make test    set up .venv, run the tests: quick ones, then real servers, browser, Flower"
 	@echo "make quick   set up .venv, run the quick tests alone"
+	@echo "make slow    set up .venv, run the tests that are marked slow"
 	@echo "make lint    style and the import law"
 	@echo "make types   mypy --strict"
 	@echo "make format  put the source in the house style"
@@ -47,6 +48,9 @@ doctor: $(VENV)/.train
 
 test: $(VENV)/.dev
 	@PYTHON=$(BIN)/python bash .ci/groups
+
+slow: $(VENV)/.dev
+	@PYTHON=$(BIN)/python bash .ci/groups slow
 
 quick: $(VENV)/.dev
 	@PYTHON=$(BIN)/python bash .ci/groups quick

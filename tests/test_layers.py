@@ -22,7 +22,7 @@ LAYERS = {
     "client": {"common", "privacy", "client"},
     "server": {"common", "privacy", "server"},
 }
-FACE = {"cli", "api", "simulation", "deployment"}
+FACE = {"cli", "api", "simulation", "deployment", "in_process"}
 # In the last two inside functions alone; `client/node.py` starts Flower's node and guards it.
 FLOWER_MODULES = (
     "client/app.py", "server/app.py", "server/grids*", "common/messages.py", "client/node.py",

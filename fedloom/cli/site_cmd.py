@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.cli.site_serve import node, serve
 from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ _home_option = click.option(
 @click.group()
 def site() -> None:
     """Run an institution's site: key, policy, approvals, vault."""
+
+
+site.add_command(serve)
+site.add_command(node)
 
 
 @site.command()
@@ -145,8 +150,7 @@ def revoke(study: Path, home: Path) -> None:
     digest = agreed.digest()
     if read_ledger(opened.path).approval(digest) is None:
         raise NotApprovedError(f"{digest} is not approved in {home}")
-    opened.plan_path(digest).unlink(missing_ok=True)
-    opened.snapshot_path(digest).unlink(missing_ok=True)
+    opened.forget_plan(digest)
     _record(opened, digest)
     click.echo(f"revoked {digest}; its frozen records are deleted")
 
