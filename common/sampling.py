@@ -51,9 +51,7 @@ def sample(
       ConfigError: `num_rows` is negative, or the condition names another column or an unknown
         label.
     """
-    chunks = list(
-        sample_chunks(artifact, schema, target, num_rows, where=where, seed=seed)
-    )
+    chunks = list(sample_chunks(artifact, schema, target, num_rows, where=where, seed=seed))
     return pd.concat(chunks, ignore_index=True)
 
 
@@ -101,13 +99,11 @@ def _feature_codes(artifact: Artifact, encoding: Encoding, classes: Array, seed:
     return codes
 
 
-def _conditioned(
-    artifact: Artifact, encoding: Encoding, where: Mapping[str, Any] | None
-) -> Array:
+def _conditioned(artifact: Artifact, encoding: Encoding, where: Mapping[str, Any] | None) -> Array:
     """Returns the probability of each class under the condition."""
     prior = np.asarray(artifact.arrays["class_prior"], dtype=np.float64)
     if not where:
-        return prior / prior.sum()
+        return np.asarray(prior / prior.sum())
     names = encoding.schema.names
     for name in where:
         if name not in names:

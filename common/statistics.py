@@ -17,39 +17,19 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from fedloom.common.digest import canonical_json
-from fedloom.common.digest import canonical_json
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 
-__all__ = ["NoisyStatistics", "OneWay", "Pairwise", "Statistic", "statistic"]
+__all__ = ["NoisyStatistics", "OneWay", "Pairwise", "statistic"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-
-class Statistic(Protocol):
-    """A sum over records of a vector whose norm is the same for every record."""
-
-    encoding: Encoding
-    kind: str
-    length: int
-    l2_norm: float
-
-    def sum(self, feature_codes: Array, classes: Array) -> Array:
-        """Returns the exact sum over records, (length,) int64."""
-
-    def counts(self, vector: Array) -> tuple[Array, float]:
-        """Returns the records of each class, and the variance that unit noise gives them."""
-
-    def one_way(self, vector: Array, label: int) -> list[Array]:
-        """Returns, for each feature block, how often each code occurs within one class."""
 
 
 class OneWay:
@@ -300,7 +280,7 @@ class NoisyStatistics:
         return max(1.0, float(self.statistic.counts(self.vector)[0].sum()))
 
     def one_way(self, label: int) -> list[Array]:
-        """Returns estimated counts of each block's codes in a class; noise may make some negative."""
+        """Returns estimated counts of each block's codes in a class; some may be negative."""
         return self.statistic.one_way(self.vector, label)
 
     def gram(self, label: int) -> Array:
