@@ -15,7 +15,7 @@ from fedloom.client.data_check import check
 from fedloom.client.home import Home, write_private
 from fedloom.client.records import freeze
 from fedloom.common.digest import canonical_json
-from fedloom.common.errors import DataError, StudyError
+from fedloom.common.errors import ConfigError, DataError, StudyError
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.policy import Policy
@@ -116,6 +116,7 @@ def approve(
       clamp: accept records outside the schema; they are clamped or set aside.
 
     Raises:
+      ConfigError: the plan is approved here already.
       DataError: the records do not fit the schema; the message is for the steward alone.
       PolicyError: the plan goes beyond the policy.
       StudyError: the plan is not for this site, or states a wrong price.
@@ -123,6 +124,11 @@ def approve(
     verify_plan(plan, site=ledger.site, public_key=home.public_key())
     if policy is not None:
         check_policy(policy, plan)
+    if ledger.approval(plan.digest()) is not None:
+        raise ConfigError(
+            f"plan {plan.digest()[:12]} is approved here, and its records are frozen; to freeze "
+            "the records as they are now, revoke it first, which ends its runs"
+        )
     report = check(private_frame, plan.schema, where=where)
     if report.problems and not clamp:
         raise DataError(

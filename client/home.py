@@ -106,6 +106,15 @@ class Home:
         """Where the records frozen for the plan of that digest lie."""
         return self.snapshots / f"{plan}.npy"
 
+    def salt_path(self, plan: str) -> Path:
+        """Where the salt of the ledger's commitment to those records lies."""
+        return self.snapshots / f"{plan}.salt"
+
+    def forget_plan(self, plan: str) -> None:
+        """Deletes what was kept for an approval: the plan, the frozen records, their salt."""
+        for path in (self.plan_path(plan), self.snapshot_path(plan), self.salt_path(plan)):
+            path.unlink(missing_ok=True)
+
     def private_key(self) -> Ed25519PrivateKey:
         """Reads the site's signing key.
 

@@ -58,7 +58,7 @@ def freeze(home: Home, plan: Plan, private_frame: pd.DataFrame) -> str:
     commitment = hashlib.sha256(salt + buffer.getvalue()).hexdigest()
     write_private(home.snapshot_path(plan.digest()), buffer.getvalue())
     write_private(
-        home.snapshot_path(plan.digest()).with_suffix(".salt"),
+        home.salt_path(plan.digest()),
         json.dumps({"salt": salt.hex()}).encode(),
     )
     return commitment
@@ -74,8 +74,8 @@ def load_records(home: Home, plan: Plan, commitment: str) -> Records:
     remedy = "revoke the study, have it resolved anew and approve it again"
     try:
         data = path.read_bytes()
-        salt = bytes.fromhex(json.loads(path.with_suffix(".salt").read_text())["salt"])
-    except (OSError, ValueError, KeyError) as error:
+        salt = bytes.fromhex(json.loads(home.salt_path(plan.digest()).read_text())["salt"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LedgerError(
             f"{path}: the records frozen at approval are missing; {remedy}"
         ) from error

@@ -7,6 +7,8 @@ their names, types and shapes are the model's, and their values are finite.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from fedloom.client.refusals import Refusal
@@ -46,15 +48,17 @@ def check_arrays(plan: Plan, request: Request) -> None:
     Raises:
       Refusal: a name, shape or type differs from the model's, or a value is not finite.
     """
-    if request.query == "statistic":
-        expected: dict[str, tuple[int, ...]] = {}
-    else:
-        from fedloom.common.models import build_model
-
-        expected = build_model(plan.model, plan.encoding).request_shapes()
+    expected = {} if request.query == "statistic" else _request_shapes(plan)
     if set(request.arrays) != set(expected):
         raise Refusal("malformed")
     for name, shape in expected.items():
         array = request.arrays[name]
         if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
             raise Refusal("malformed")
+
+
+@lru_cache(maxsize=8)
+def _request_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
+    from fedloom.common.models import build_model
+
+    return build_model(plan.model, plan.encoding).request_shapes()

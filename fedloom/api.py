@@ -6,6 +6,8 @@
     run.sample(1000, where={"visited": "yes"})
     run.release("release")
     fedloom.verify("release")
+
+Errors are those of `fedloom.common.errors`; the command line's exit code is their `exit_code`.
 """
 
 from __future__ import annotations

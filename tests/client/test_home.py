@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from fedloom.client.home import Home, write_private
+from fedloom.common.errors import ConfigError
+
+
+def mode(path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_home_is_closed_to_others(tmp_path):
+    home = Home.create(tmp_path / "home")
+    home.log("clamped 3")
+    write_private(home.plan_path("a" * 64), b"{}")
+    assert {mode(path) for path in (home.path, home.approved, home.snapshots)} == {0o700}
+    files = (home.key_path, home.path / "private.log", home.plan_path("a" * 64))
+    assert {mode(path) for path in files} == {0o600}
+
+
+def test_a_home_is_made_once_and_opened_where_there_is_one(tmp_path):
+    home = Home.create(tmp_path / "home")
+    assert Home.open(tmp_path / "home").public_key() == home.public_key()
+    with pytest.raises(ConfigError, match="already"):
+        Home.create(tmp_path / "home")
+    with pytest.raises(ConfigError, match="fedloom site init --home"):
+        Home.open(tmp_path / "elsewhere")
+
+
+def test_a_private_file_is_replaced_whole(tmp_path):
+    write_private(tmp_path / "file", b"first")
+    write_private(tmp_path / "file", b"second")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"second"
+
+
+def test_forgetting_a_plan_leaves_nothing_of_its_records(tmp_path):
+    home = Home.create(tmp_path / "home")
+    plan = "b" * 64
+    for path in (home.plan_path(plan), home.snapshot_path(plan), home.salt_path(plan)):
+        write_private(path, b"x")
+    home.forget_plan(plan)
+    home.forget_plan(plan)
+    assert not [*home.approved.iterdir(), *home.snapshots.iterdir()]
+
+
+def test_the_log_is_appended_to(tmp_path):
+    home = Home.create(tmp_path / "home")
+    home.log("one")
+    home.log("two")
+    lines = (home.path / "private.log").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["one", "two"]

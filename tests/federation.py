@@ -1,0 +1,200 @@
+"""A federation small enough for every test: two sites, three columns, a cheap study.
+
+The tables are made up. Studies are cheap because all records take part in every step, so that
+their price has a closed form, and because their models are tiny; nothing is tuned to look good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import fedloom
+from fedloom.cli.main import main
+from fedloom.client.approval import approve
+from fedloom.client.home import Home
+from fedloom.client.vault import Vault
+from fedloom.common.messages import Answer, Request
+from fedloom.common.study import load_study
+from fedloom.privacy.ledger import Ledger
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import resolve_plan
+
+SITES = ("north", "south")
+RUN = "00ff00ff00ff00ff"
+SCHEMA = """
+[[column]]
+name = "age"
+kind = "integer"
+min = 0
+max = 9
+nullable = true
+
+[[column]]
+name = "sex"
+kind = "category"
+values = ["female", "male"]
+
+[[column]]
+name = "visited"
+kind = "category"
+values = ["no", "yes"]
+"""
+MODELS = {
+    "mixture": '[model]\nkind = "mixture"\ncomponents = 8\n',
+    "weights": '[model]\nkind = "vae"\nhidden = 8\nlatent = 2\n[training]\nexchange = "weights"\n'
+    'engine = "fused"\nnum_rounds = 2\nlocal_steps = 2\nsample_rate = 1.0\n',
+    "gradients": '[model]\nkind = "vae"\nhidden = 8\nlatent = 2\n[training]\n'
+    'exchange = "gradients"\nnum_rounds = 3\nsample_rate = 1.0\n',
+    "gan": '[model]\nkind = "gan"\nhidden = 8\nlatent = 2\ncritic_hidden = 8\n[training]\n'
+    'engine = "fused"\nnum_rounds = 1\nlocal_steps = 2\ngenerator_steps = 2\nsample_rate = 1.0\n',
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def cli(*words: str | Path) -> Outcome:
+    """Runs a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(word) for word in words])
+    return Outcome(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def table(rows: int, *, seed: int = 1) -> pd.DataFrame:
+    """Returns made-up people who fit the schema; the older visit more often."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(0, 10, rows)
+    return pd.DataFrame(
+        {
+            "age": pd.array(np.where(rng.random(rows) < 0.1, None, age), dtype="Int64"),
+            "sex": rng.choice(["female", "male"], rows),
+            "visited": np.where(age + rng.normal(0, 2, rows) > 4, "yes", "no"),
+        }
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Federation:
+    """Files of one study in a folder."""
+
+    folder: Path
+    study: Path
+    sites: tuple[str, ...]
+
+    def data(self, site: str) -> Path:
+        return self.folder / f"{site}.csv"
+
+    def pairs(self) -> list[str]:
+        """The options --site of all sites."""
+        return [word for name in self.sites for word in ("--site", f"{name}={self.data(name)}")]
+
+    def simulate(self, out: Path, *more: str | Path, sites: bool = True) -> Outcome:
+        return cli("simulate", self.study, *(self.pairs() if sites else []), "--out", out, *more)
+
+    def edit(self, old: str, new: str) -> None:
+        text = self.study.read_text()
+        assert old in text
+        self.study.write_text(text.replace(old, new))
+
+
+def make(
+    folder: Path,
+    model: str = "mixture",
+    *,
+    sites: tuple[str, ...] = SITES,
+    rows: int = 200,
+    epsilon: float = 8.0,
+    keys: dict[str, str] | None = None,
+    more: str = "",
+) -> Federation:
+    """Writes schema, study and tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "schema.toml").write_text(SCHEMA)
+    entries = [f'[[site]]\nname = "{name}"\n' for name in sites]
+    if keys is not None:
+        entries = [
+            f'{entry}key = "{keys[name]}"\n' for entry, name in zip(entries, sites, strict=True)
+        ]
+    head = '[study]\nname = "tiny"\nschema = "schema.toml"\ntarget = "visited"\n'
+    budget = f'[privacy]\nepsilon = {epsilon}\ndelta = 1e-3\nunit = "record"\ntrust = "local"\n'
+    text = "\n".join([head, budget, MODELS[model] + more, *entries])
+    (folder / "study.toml").write_text(text)
+    for number, name in enumerate(sites):
+        table(rows + number, seed=number).to_csv(folder / f"{name}.csv", index=False)
+    return Federation(folder=folder, study=folder / "study.toml", sites=sites)
+
+
+def make_home(path: Path, site: str = "north", *, insecure: bool = False) -> Home:
+    """Makes a home whose ledger is not a rehearsal; limit epsilon 8."""
+    home = Home.create(path)
+    Ledger.create(
+        path,
+        private_key=home.private_key(),
+        site=site,
+        epsilon_limit=8.0,
+        delta_limit=1e-3,
+        insecure_noise=insecure,
+    ).close()
+    return home
+
+
+def make_plan(folder: Path, homes: dict[str, Home], model: str = "mixture", more: str = "") -> Plan:
+    """Resolves a study between homes."""
+    keys = {name: home.public_key() for name, home in homes.items()}
+    federation = make(folder, model, sites=tuple(homes), keys=keys, more=more)
+    return resolve_plan(*load_study(federation.study), version=fedloom.__version__)
+
+
+def approve_at(home: Home, plan: Plan, frame: pd.DataFrame, *, clamp: bool = False) -> None:
+    """Does what a steward does."""
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        approve(home, ledger, plan, frame, policy=None, clamp=clamp)
+
+
+def request(
+    plan: Plan, query: str = "describe", round_number: int = 0, /, **changes: Any
+) -> Request:
+    """Returns the request that an honest coordinator would send, with `changes`."""
+    params = {} if query == "describe" else plan.rounds[round_number - 1].params
+    values: dict[str, Any] = {
+        "query": query,
+        "study": plan.study_digest,
+        "plan": plan.digest(),
+        "run": RUN,
+        "round": round_number,
+        "params": params,
+        "roster": tuple(sorted(site.name for site in plan.sites)),
+        "nonce": "n",
+    }
+    return Request(**{**values, **changes})
+
+
+def ask(vault: Vault, asked: Request) -> Answer | None:
+    """Returns a vault's answer; None for silence."""
+    data = vault.handle(asked.pack())
+    return Answer.unpack(data) if data else None
+
+
+def status(vault: Vault, asked: Request) -> str:
+    """Returns the status of a vault's answer, or "silence"."""
+    answer = ask(vault, asked)
+    return "silence" if answer is None else str(answer.header["status"])
