@@ -74,31 +74,51 @@ def expected_seconds(plan: Plan) -> float:
 
 
 def warnings(plan: Plan) -> list[str]:
-    """Says, before anything is spent, where noise would drown what a site's training tells.
+    """Says, before anything is spent, where noise would drown what training tells.
 
-    A site is looked at with its declared number of records; where no site declares one, the
-    number is named from which on training would tell something.
+    Each site is looked at alone and all sites together, because sums and averages over sites
+    cancel noise. Where a site declares no size, the size is named from which on its training
+    would tell something: its number of records is private.
     """
     training = plan.training
     if training is None:
         return []
     parameters = num_parameters(plan.model, plan.encoding)
-    declared = [site for site in plan.sites if site.records is not None]
-    lines = []
-    for site in declared:
-        noise = effective_noise(
-            training, num_parameters=parameters, records=float(site.records or 1)
+
+    def noise(records: float, num_sites: int = 1) -> float:
+        return effective_noise(
+            training, num_parameters=parameters, records=records, num_sites=num_sites
         )
-        if noise >= DROWNED:
+
+    lines = []
+    for site in plan.sites:
+        if site.records is not None and noise(site.records) >= DROWNED:
             lines.append(
-                f"noise would drown what {site.name!r} with {site.records} records tells in "
-                f"training: effective noise {noise:.2f}, useful below {DROWNED:g}; ask for a "
-                "larger epsilon, fewer steps or a smaller model"
+                f"site {site.name!r} with {site.records:,} records: noise would drown what its "
+                f"training tells, effective noise {noise(site.records):.2f}, useful below "
+                f"{DROWNED:g}"
             )
-    if not declared:
-        one = effective_noise(training, num_parameters=parameters, records=1.0)
+    num_sites = len(plan.sites)
+    declared = [site.records for site in plan.sites if site.records is not None]
+    if len(declared) < num_sites:
+        alone = math.ceil(noise(1.0) / DROWNED)
+        together = math.ceil(noise(1.0, num_sites) / DROWNED)
         lines.append(
-            f"no site declares its size; training tells something of a site from about "
-            f"{math.ceil(one / DROWNED):,} records on, below that its noise drowns the signal"
+            f"a site that declares no size tells something by training from about {alone:,} "
+            f"records on, all {num_sites} sites together from about {together:,} records in all "
+            f"(effective noise {DROWNED:g}); below that the generator stays near the noisy "
+            "marginals"
+        )
+    elif noise(sum(declared), num_sites) >= DROWNED:
+        lines.append(
+            f"all {num_sites} sites together, {sum(declared):,} records: effective noise "
+            f"{noise(sum(declared), num_sites):.2f}, useful below {DROWNED:g}; the generator "
+            "would stay near the noisy marginals: raise epsilon, take fewer parameters or more "
+            'records, or choose kind = "mixture"'
+        )
+    elif lines:
+        lines.append(
+            f"all {num_sites} sites together, {sum(declared):,} records: effective noise "
+            f"{noise(sum(declared), num_sites):.2f}, which is useful"
         )
     return lines

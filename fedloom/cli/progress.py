@@ -6,21 +6,23 @@ that is shown is post-processing of noised answers.
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.plan_size import warnings
 
 __all__ = ["RunProgress"]
 
 _BAR = 24
+_PHASES = {"statistic": "statistics", "train": "training", "gradient": "training"}
 
 
 class RunProgress:
@@ -35,14 +37,17 @@ class RunProgress:
         self._console = Console(stderr=True)
         self._live: Live | None = None
         self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=_BAR),
-            MofNCompleteColumn(),
-            TextColumn("rounds"),
+            TextColumn("{task.fields[rounds]}"),
             TimeElapsedColumn(),
             console=self._console,
         )
-        self._task = self._progress.add_task("preparing", total=None)
+        self._task = self._progress.add_task(
+            "reading tables, choosing noise", total=None, rounds=""
+        )
+        self._rounds = 0
         self._limit = 0.0
         self._epsilon: dict[str, float] = {}
         self._answered: list[str] = []
@@ -53,7 +58,7 @@ class RunProgress:
     def __enter__(self) -> RunProgress:
         """Starts the display."""
         if not self._quiet and self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4)
+            self._live = Live(self._progress, console=self._console, refresh_per_second=8)
             self._live.__enter__()
         return self
 
@@ -65,11 +70,15 @@ class RunProgress:
     ) -> None:
         """Ends the display; the last state stays on the screen."""
         if self._live is not None:
+            if kind is not None:
+                self._progress.update(self._task, description="[red]stopped")
             self._live.__exit__(kind, error, trace)
 
     def plan(self, plan: Plan) -> None:
-        """Tells the display the budget that the study may use."""
+        """Tells the display the budget that the study may use; shows what speaks against it."""
         self._limit = plan.epsilon
+        for warning in warnings(plan):
+            self._say(f"[yellow]Warning:[/yellow] {escape(warning)}")
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Takes one event of a run."""
@@ -77,41 +86,53 @@ class RunProgress:
             return
         kind = event["event"]
         if kind == "start":
-            self._sites = list(event["sites"])
-            self._progress.update(self._task, total=event["rounds"], description="asking sites")
+            self._sites, self._rounds = list(event["sites"]), int(event["rounds"])
+            self._progress.update(
+                self._task,
+                total=self._rounds,
+                description="asking sites",
+                rounds=f"round 0 of {self._rounds}",
+            )
         elif kind == "round":
             self._answered = list(event["sites"])
             self._epsilon = event.get("epsilon", self._epsilon)
             self._distance = event.get("distance", self._distance)
-            names = {"statistic": "statistics", "train": "training", "gradient": "training"}
             self._progress.update(
-                self._task, completed=event["round"], description=names[event["query"]]
+                self._task,
+                completed=min(event["round"], self._rounds - 1),
+                description=_PHASES[event["query"]],
+                rounds=f"round {event['round']} of {self._rounds}",
             )
             if self._live is None and "distance" in event:
                 self._print_line(event)
         elif kind == "dropped":
-            print(f"site {event['site']}: no usable answer: {event['reason']}", file=sys.stderr)
+            self._say(f"site {escape(event['site'])}: no usable answer: {escape(event['reason'])}")
         elif kind == "done":
-            self._progress.update(self._task, description="done")
+            self._progress.update(self._task, completed=self._rounds, description="done")
         if self._live is not None:
             self._live.update(Group(self._progress, self._table()))
 
     def _print_line(self, event: dict[str, Any]) -> None:
         spent = max(event["epsilon"].values(), default=0.0)
-        print(
-            f"round {event['round']}/{event['rounds']} {event['query']}: "
-            f"{len(event['sites'])} of {len(self._sites)} sites answered, epsilon spent "
-            f"{spent:.3f} of {self._limit:g}, distance to the noisy marginals "
-            f"{event['distance']:.3f}, {time.monotonic() - self._started:.0f} s",
-            file=sys.stderr,
+        self._say(
+            f"round {event['round']} of {event['rounds']}, {_PHASES[event['query']]}: "
+            f"{len(event['sites'])} of {len(self._sites)} sites answered; at most epsilon "
+            f"{spent:.3f} of {self._limit:g} spent at a site, {max(0.0, self._limit - spent):.3f} "
+            f"left; distance to the noisy marginals {event['distance']:.3f}; "
+            f"{time.monotonic() - self._started:.0f} s"
         )
 
+    def _say(self, text: str) -> None:
+        """Prints a line above the live display, or where there is none."""
+        if not self._quiet:
+            self._console.print(text, highlight=False, soft_wrap=self._live is None)
+
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), caption_justify="left")
         table.add_column("site")
-        table.add_column("answered")
+        table.add_column("last round")
         table.add_column("epsilon spent", justify="right")
-        table.add_column("left", justify="right")
+        table.add_column(f"left of {self._limit:g}", justify="right")
         table.add_column("")
         for site in self._sites:
             spent = self._epsilon.get(site, 0.0)
@@ -119,7 +140,7 @@ class RunProgress:
             filled = round(share * _BAR)
             table.add_row(
                 site,
-                "[green]yes[/green]" if site in self._answered else "[dim]not yet[/dim]",
+                _answered(site in self._answered, begun=bool(self._answered)),
                 f"{spent:.3f}",
                 f"{max(0.0, self._limit - spent):.3f}",
                 "[cyan]" + "━" * filled + "[/cyan][dim]" + "━" * (_BAR - filled) + "[/dim]",
@@ -127,3 +148,9 @@ class RunProgress:
         if self._distance is not None:
             table.caption = f"mean distance of samples to the noisy marginals {self._distance:.3f}"
         return table
+
+
+def _answered(answered: bool, *, begun: bool) -> str:
+    if not begun:
+        return "[dim]not asked yet[/dim]"
+    return "[green]answered[/green]" if answered else "[red]no answer[/red]"

@@ -47,6 +47,7 @@ def simulate(
     rehearsals: they are approved without asking, and say so.
     """
     from fedloom.common.study import load_study
+    from fedloom.privacy.plan_size import warnings
     from fedloom.simulation import prepare, run_prepared
 
     started = time.monotonic()
@@ -76,14 +77,15 @@ def simulate(
         "epsilon_rdp": price["epsilon_rdp"],
         "delta": plan.delta,
         "sites": [site.name for site in plan.sites],
+        "warnings": warnings(plan),
         "seconds": round(time.monotonic() - started, 1),
     }
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
     click.echo(
-        f"done in {result['seconds']} s: epsilon {price['epsilon']:.4g} at delta {plan.delta:g} "
-        f"for one {plan.body['privacy']['unit']} at each of {len(plan.sites)} sites\n"
-        f"samples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
+        f"done in {result['seconds']:.0f} s: epsilon {price['epsilon']:.4g} at delta "
+        f"{plan.delta:g} for one {plan.body['privacy']['unit']} at each of {len(plan.sites)} "
+        f"sites\nsamples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
         f"release:  fedloom release build {out} --out release"
     )
