@@ -76,6 +76,8 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
         "Who sees it: the coordinator, and whoever it shows it to; each answer is private alone.",
         f"Worst price: epsilon {plan.body['price']['epsilon']:.4g} at delta {plan.delta:g} for one "
         f"{privacy['unit']}, added or removed, whatever the reader knows otherwise.",
+        "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
+        "about this plan.",
         "Not covered: the time that answers take, floating point effects, what is true of "
         "people in general.",
     ]

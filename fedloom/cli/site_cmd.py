@@ -186,6 +186,7 @@ def _explain(study: Path, home: Path) -> Plan:
     from fedloom.client import approval
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
+    from fedloom.privacy.ledger import read_ledger
     from fedloom.privacy.plan_size import warnings
 
     opened = Home.open(home)
@@ -195,6 +196,11 @@ def _explain(study: Path, home: Path) -> Plan:
     approval.check_policy(config.policy, agreed)
     for line in approval.in_plain_words(agreed, site=config.name):
         click.echo(line)
+    after = read_ledger(opened.path).admission(agreed.event())
+    click.echo(
+        f"Budget: {'it fits' if after.fits else 'IT DOES NOT FIT'}; with it this home would stand "
+        f"at epsilon {after.epsilon:.4g} of {after.limit:g} at delta {after.delta:g}"
+    )
     click.echo("Compared with the study approved last:")
     for line in approval.differences(agreed, approval.last_approved(opened)):
         click.echo(f"  {line}")
