@@ -222,7 +222,7 @@ def _number(
 def _unit(privacy: dict[str, Any], where: str) -> str:
     unit = privacy.get("unit", "record")
     if unit == "record":
-        return unit
+        return "record"
     if unit == "person":
         raise StudyError(
             f'{where}: [privacy] unit = "person" is not available yet; keep one row a person '
@@ -234,7 +234,7 @@ def _unit(privacy: dict[str, Any], where: str) -> str:
 def _trust(privacy: dict[str, Any], where: str) -> str:
     trust = privacy.get("trust", "local")
     if trust == "local":
-        return trust
+        return "local"
     if trust == "secure-sum":
         raise StudyError(
             f'{where}: [privacy] trust = "secure-sum" is not available yet; say trust = "local"'
