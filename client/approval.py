@@ -193,7 +193,7 @@ def load_plan_or_study(path: Path) -> Plan:
             f"{path}: a study can be approved once every [[site]] has its key; stewards print "
             "theirs with `fedloom site keygen`"
         )
-    return resolve_plan(study, schema, version=fedloom.__version__)
+    return resolve_plan(study, schema, version=fedloom.__version__, where=path)
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, str]:

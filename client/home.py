@@ -84,6 +84,11 @@ class Home:
         return self.path / "ledger.db"
 
     @property
+    def head_path(self) -> Path:
+        """The ledger's head: where it is, a ledger was."""
+        return self.path / "ledger.head"
+
+    @property
     def approved(self) -> Path:
         """Folder of approved plans."""
         return self.path / "approved"

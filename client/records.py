@@ -21,7 +21,7 @@ from fedloom.client.home import Home, write_private
 from fedloom.common.errors import LedgerError
 from fedloom.privacy.plan import Plan
 
-__all__ = ["Records", "freeze", "load_records"]
+__all__ = ["Records", "freeze", "holds_same", "load_records"]
 
 _SALT_BYTES = 32
 
@@ -86,4 +86,18 @@ def load_records(home: Home, plan: Plan, commitment: str) -> Records:
     return Records(
         feature_codes=encoding.feature_codes(codes),
         classes=encoding.classes(codes),
+    )
+
+
+def holds_same(home: Home, plan: Plan, commitment: str, private_frame: pd.DataFrame) -> bool:
+    """Tells whether a table is the one that was frozen for a plan; for the steward alone.
+
+    Raises:
+      DataError: the table lacks a column.
+      LedgerError: the snapshot is missing or is not the one that was approved.
+    """
+    frozen = load_records(home, plan, commitment)
+    codes = plan.encoding.encode(private_frame).codes
+    return np.array_equal(plan.encoding.feature_codes(codes), frozen.feature_codes) and (
+        np.array_equal(plan.encoding.classes(codes), frozen.classes)
     )

@@ -153,6 +153,7 @@ def simulate(
         sites,
         out=folder,
         homes={name: Path(path) for name, path in (homes or {}).items()},
+        where=study if isinstance(study, str | Path) else "study",
         limit=limit,
         resume=resume,
         clamp=clamp,

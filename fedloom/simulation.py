@@ -18,6 +18,7 @@ import pandas as pd
 import fedloom
 from fedloom.client.approval import approve
 from fedloom.client.home import Home
+from fedloom.client.records import holds_same
 from fedloom.client.sources import load_table
 from fedloom.client.vault import Vault
 from fedloom.common.errors import ConfigError, StudyError
@@ -65,6 +66,7 @@ def prepare(
     *,
     out: Path,
     homes: Mapping[str, Path],
+    where: str | Path = "study",
     limit: float | None = None,
     resume: bool = False,
     clamp: bool = False,
@@ -94,6 +96,8 @@ def prepare(
         raise ConfigError(
             f"no records were given for {missing[0]!r}; add --site {missing[0]}=FILE"
         )
+    if not folder.exists():  # what cannot be resolved leaves no home behind
+        resolve_plan(study, schema, version=fedloom.__version__, where=where)
     keys = {
         name: _home(name, path, study, limit, insecure_seed is not None).public_key()
         for name, path in paths.items()
@@ -101,7 +105,9 @@ def prepare(
     plan = (
         folder.plan()
         if folder.exists()
-        else resolve_plan(study.with_keys(keys), schema, version=fedloom.__version__)
+        else resolve_plan(
+            study.with_keys(keys), schema, version=fedloom.__version__, where=where
+        )
     )
     for name, path in paths.items():
         _approve_where_made(name, path, plan, sites.get(name), clamp)
@@ -148,7 +154,7 @@ def _check_same_study(study: Study, folder: RunFolder) -> None:
 
 def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bool) -> Home:
     home = Home(path)
-    if home.ledger_path.exists():
+    if home.ledger_path.exists() or home.head_path.exists():
         return home
     if home.config_path.exists():
         raise ConfigError(
@@ -186,14 +192,22 @@ def _approve_where_made(
                 f"{path} is a steward's home and holds the records of {name!r} that were frozen "
                 f"at approval; leave out --site {name}=..."
             )
-        if not ledger.rehearsal or ledger.approval(plan.digest()) is not None:
+        approval = ledger.approval(plan.digest())
+        if not ledger.rehearsal or (approval is not None and private_table is None):
             return
         if private_table is None:
             raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
         is_frame = isinstance(private_table, pd.DataFrame)
         where = f"the table of {name}" if is_frame else str(private_table)
         frame = load_table(private_table, plan.schema)
-        approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
+        if approval is None:
+            approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
+        elif not holds_same(home, plan, str(approval["snapshot_commitment"]), frame):
+            raise ConfigError(
+                f"{where}: the records of {name!r} are not those that were frozen when the plan "
+                f"was approved in {path}; leave out --site {name}=... to go on with those, or begin "
+                "anew in other homes"
+            )
 
 
 def _homes_of(folder: RunFolder) -> dict[str, Path]:

@@ -39,13 +39,16 @@ _SIGNIFICANT_DIGITS = 5
 _NOMINAL_RECORDS = 1000
 
 
-def resolve_plan(study: Study, schema: Schema, *, version: str) -> Plan:
+def resolve_plan(
+    study: Study, schema: Schema, *, version: str, where: str | Path = "study"
+) -> Plan:
     """Resolves a study to its plan.
 
     Args:
       study: the agreement; its sites' keys join the plan.
       schema: the schema whose digest the study holds.
       version: fedloom's version; major and minor join the plan.
+      where: name of the study's file, for messages.
 
     Returns:
       The plan, whose price is at most the study's epsilon at its delta.
@@ -54,6 +57,13 @@ def resolve_plan(study: Study, schema: Schema, *, version: str) -> Plan:
       StudyError: a setting is unknown or out of range, the plan would need too much memory, or
         no noise meets the budget.
     """
+    try:
+        return _resolve(study, schema, version)
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from error
+
+
+def _resolve(study: Study, schema: Schema, version: str) -> Plan:
     if study.schema_digest != schema.digest():
         raise StudyError("the study was made for another schema; load both again")
     encoding = Encoding(schema, study.target)

@@ -59,6 +59,7 @@ def simulate(
             name_value_pairs(sites, "--site"),
             out=out,
             homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
+            where=study,
             limit=limit,
             resume=resume,
             clamp=clamp,

@@ -31,7 +31,7 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     from fedloom.privacy.resolve import resolve_plan
 
     agreed, schema = load_study(path)
-    plan = resolve_plan(agreed, schema, version=fedloom.__version__)
+    plan = resolve_plan(agreed, schema, version=fedloom.__version__, where=path)
     if out is not None:
         plan.save(out)
     if resolved:
