@@ -205,8 +205,8 @@ def _approve_where_made(
         elif not holds_same(home, plan, str(approval["snapshot_commitment"]), frame):
             raise ConfigError(
                 f"{where}: the records of {name!r} are not those that were frozen when the plan "
-                f"was approved in {path}; leave out --site {name}=... to go on with those, or begin "
-                "anew in other homes"
+                f"was approved in {path}; leave out --site {name}=... to go on with those, or "
+                "begin anew in other homes"
             )
 
 
