@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fedloom.client.approval import (
+    approve,
+    check_policy,
+    differences,
+    in_plain_words,
+    last_approved,
+    load_plan_or_study,
+    verify_plan,
+)
+from fedloom.common.errors import ConfigError, DataError, PolicyError, StudyError
+from fedloom.privacy.ledger import Ledger, read_ledger
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.policy import Policy
+from tests.federation import approve_at, make, make_home, make_plan, table
+
+
+@pytest.fixture
+def homes(tmp_path):
+    return {name: make_home(tmp_path / name, name) for name in ("north", "south")}
+
+
+@pytest.fixture
+def plan(tmp_path, homes):
+    return make_plan(tmp_path / "study", homes, "weights")
+
+
+def changed(plan: Plan, section: str, **values) -> Plan:
+    body = json.loads(json.dumps(plan.body))
+    body[section].update(values)
+    return Plan(body)
+
+
+def refused(home, plan, error, match, **changes):
+    values = {"policy": None, **changes}
+    frame = values.pop("frame", table(50))
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        with pytest.raises(error, match=match):
+            approve(home, ledger, plan, frame, **values)
+    assert [e.read().kind for e in read_ledger(home.path).entries] == ["genesis"]
+    assert not [*home.approved.iterdir(), *home.snapshots.iterdir()]
+
+
+def test_approving_freezes_the_records_and_signs_the_digest(homes, plan):
+    home = homes["north"]
+    approve_at(home, plan, table(50))
+    approval = read_ledger(home.path).approval(plan.digest())
+    assert approval["study"] == plan.study_digest and approval["name"] == "tiny"
+    assert approval["summary"]["epsilon"] == plan.body["price"]["epsilon"]
+    assert Plan.load(home.plan_path(plan.digest())).digest() == plan.digest()
+    assert last_approved(home).digest() == plan.digest()
+
+
+def test_a_plan_that_names_another_key_is_refused(tmp_path, homes, plan):
+    stranger = make_home(tmp_path / "stranger")
+    refused(stranger, plan, StudyError, "fedloom site keygen")
+
+
+def test_a_plan_for_other_sites_is_refused(tmp_path, plan):
+    refused(make_home(tmp_path / "west", "west"), plan, StudyError, "no site 'west'")
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("price", {"epsilon": 0.1}),
+        ("training", {"noise_multiplier": 0.1}),
+        ("training", {"num_rounds": 40}),
+        ("statistics", {"noise_multiplier": 0.1}),
+        ("privacy", {"epsilon": 0.5}),
+    ],
+)
+def test_a_plan_that_states_a_wrong_price_is_refused(homes, plan, section, values):
+    refused(homes["north"], changed(plan, section, **values), StudyError, "resolve the study again")
+
+
+def test_a_plan_beyond_the_policy_is_refused_by_every_rule_that_it_breaks(homes, plan):
+    policy = Policy(epsilon=1.0, delta=1e-6, models=("mixture",), min_sites=3, columns=("age",))
+    with pytest.raises(PolicyError) as caught:
+        check_policy(policy, plan)
+    text = str(caught.value)
+    assert all(word in text for word in ("epsilon", "delta", "vae", "sex", "2"))
+    refused(homes["north"], plan, PolicyError, "policy", policy=policy)
+
+
+def test_records_that_do_not_fit_are_refused_or_accepted_with_clamp(homes, plan):
+    odd = table(50)
+    odd["age"] = 93
+    refused(homes["north"], plan, DataError, "age.*--clamp", frame=odd)
+    refused(homes["north"], plan, DataError, "no records", frame=table(50).iloc[:0])
+    approve_at(homes["north"], plan, odd, clamp=True)
+
+
+def test_records_cannot_change_under_an_approved_plan(homes, plan):
+    home = homes["north"]
+    approve_at(home, plan, table(50))
+    frozen = home.snapshot_path(plan.digest()).read_bytes()
+    with pytest.raises(ConfigError, match="revoke it first"):
+        approve_at(home, plan, table(60))
+    assert home.snapshot_path(plan.digest()).read_bytes() == frozen
+
+
+def test_what_will_leave_is_said_in_plain_words(plan):
+    text = "\n".join(in_plain_words(plan, site="north"))
+    numbers = (
+        "3 answers",
+        f"{plan.statistics['length']:,} numbers",
+        "2 times: noised model weights after 2 step(s)",
+        f"epsilon {plan.body['price']['epsilon']:.4g} at delta 0.001",
+    )
+    for words in (*numbers, "Who sees it: the coordinator", "Nothing else leaves"):
+        assert words in text
+
+
+def test_differences_from_the_last_study_are_named(plan):
+    assert differences(plan, None) == ["no study was approved in this home before"]
+    assert differences(plan, plan) == ["nothing differs from the study approved last"]
+    other = changed(plan, "training", local_steps=9)
+    assert differences(other, plan) == ["training.local_steps: 2 -> 9"]
+
+
+def test_a_study_and_its_plan_are_the_same_to_approve(tmp_path, homes, plan):
+    plan.save(tmp_path / "plan.json")
+    from_plan = load_plan_or_study(tmp_path / "plan.json")
+    assert from_plan.digest() == load_plan_or_study(tmp_path / "study" / "study.toml").digest()
+    verify_plan(from_plan, site="north", public_key=homes["north"].public_key())
+
+
+def test_a_study_without_keys_cannot_be_approved(tmp_path):
+    federation = make(tmp_path / "open")
+    with pytest.raises(StudyError, match="fedloom site keygen"):
+        load_plan_or_study(federation.study)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}'])
+def test_a_file_that_is_no_plan_is_said(tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(StudyError, match="plan"):
+        load_plan_or_study(tmp_path / "plan.json")
