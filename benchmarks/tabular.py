@@ -93,8 +93,12 @@ def run(
     epsilon: float,
     rows: int,
     seed: int,
+    engine: str | None = None,
 ) -> dict[str, Any]:
     """Simulates one study and measures a sample of its generator."""
+    training = {} if model == "mixture" else {"exchange": exchange}
+    if training and engine is not None:
+        training["engine"] = engine
     names = [f"site-{number + 1}" for number in range(len(tables))]
     study = Study(
         name="adult",
@@ -104,7 +108,7 @@ def run(
         delta=1e-5,
         trust=trust,
         model={"kind": model},
-        training={} if model == "mixture" else {"exchange": exchange},
+        training=training,
         sites=tuple(SiteEntry(name=name) for name in names),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -154,6 +158,8 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             shares.append((", alone", tables[:1]))
         for suffix, dealt in shares:
             how = model if exchange == "-" else f"{model} by {exchange}"
+            if options.engine is not None:
+                how += f" ({options.engine})"
             yield {
                 "what": f"{how}, {trust}, {sites} sites, epsilon {epsilon:g}{suffix}",
                 "seed": seed,
@@ -167,6 +173,7 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     epsilon=epsilon,
                     rows=len(fitted),
                     seed=seed,
+                    engine=options.engine,
                 ),
             }
 
@@ -192,6 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", nargs="+", default=["mixture"])
     parser.add_argument("--exchange", nargs="+", default=["weights"])
+    parser.add_argument("--engine", help="clipping engine of the sites; by default the study's own")
     parser.add_argument("--trust", nargs="+", default=["local"])
     parser.add_argument("--sites", nargs="+", type=int, default=[1, 10])
     parser.add_argument("--epsilon", nargs="+", type=float, default=[1.0])
