@@ -19,6 +19,7 @@ The ledger holds the two limits from its first entry; the file can only make the
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def template(*, name: str, source: str, epsilon: float, delta: float) -> str:
     """Returns the text of a first `site.toml`; `source` is the body of its [source] section."""
     return f"""\
 [site]
-name = "{name}"
+name = {json.dumps(name)}
 device = "cpu"            # cpu, cuda, cuda:1 or auto
 
 [source]

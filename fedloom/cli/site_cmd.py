@@ -57,13 +57,15 @@ def init(
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig, template
     from fedloom.privacy.ledger import Ledger
+    from fedloom.privacy.policy import Policy
 
-    if (data is None) == (url is None):
+    Policy(epsilon=epsilon, delta=delta)  # unusable limits are said before a file is written
+    if (data is None) == (url is None) or (url is None) != (query is None):
         raise ConfigError("say where the records are: either --data FILE or --url URL --query SQL")
     if data is not None:
         source = f"path = {json.dumps(str(data.resolve()))}"
     else:
-        source = f"url = {json.dumps(url)}\nquery = {json.dumps(query or '')}"
+        source = f"url = {json.dumps(url)}\nquery = {json.dumps(query)}"
     made = Home(home)
     if made.ledger_path.exists():
         raise ConfigError(f"{home} has a ledger already; a home is made once")

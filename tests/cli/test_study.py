@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fedloom.privacy.plan import Plan
+from tests.federation import cli, make
+
+
+@pytest.mark.parametrize("model", ["mixture", "weights", "gradients", "gan"])
+def test_check_shows_plan_noise_price_and_time(tmp_path, model):
+    federation = make(tmp_path, model)
+    done = cli("study", "check", federation.study)
+    assert done.code == 0, done.err
+    words = ("plan digest", "of 8 at delta", "by PLD", "by RDP", "answers")
+    assert all(word in done.out for word in (*words, "noise", "time", "north, south"))
+    assert "not final" in done.out and "fedloom site keygen" in done.out
+    assert ("Warning: " in done.out) is (model != "mixture")
+
+
+def test_the_summary_for_machines(tmp_path):
+    done = cli("study", "check", make(tmp_path, "weights").study, "--json")
+    summary = done.json
+    assert summary["answers_per_site"] == 3 and summary["model"] == "vae"
+    assert summary["sites_without_key"] == ["north", "south"]
+    assert 0 < summary["epsilon"] <= 8.0 < summary["epsilon_rdp"] + 3
+    assert len(summary["warnings"]) == 1 and summary["expected_seconds"] > 0
+
+
+def test_the_resolved_plan_is_the_one_whose_digest_is_shown(tmp_path):
+    federation = make(tmp_path, "weights")
+    shown = cli("study", "check", federation.study, "--json").json["plan_digest"]
+    resolved = json.loads(cli("study", "check", federation.study, "--resolved").out)
+    assert Plan(resolved).digest() == shown
+    assert cli("study", "check", federation.study, "--out", tmp_path / "plan.json").code == 0
+    assert Plan.load(tmp_path / "plan.json").digest() == shown
+
+
+def test_a_missing_study_is_said(tmp_path):
+    done = cli("study", "check", tmp_path / "none.toml")
+    assert done.code == 2 and "none.toml" in done.err
+
+
+def test_errors_come_as_json_too(tmp_path):
+    done = cli("study", "check", tmp_path / "none.toml", "--json")
+    assert done.code == 2 and done.json["exit_code"] == 2 and "none.toml" in done.json["error"]
