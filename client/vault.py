@@ -185,7 +185,7 @@ class Vault:
     def _query(self, request: Request, digest: str) -> bytes:
         plan = self._approved(request)
         asked = asked_round(plan, request, site=self.site)
-        key = {
+        key: dict[str, Any] = {
             "plan": request.plan,
             "run": request.run,
             "round": request.round,

@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -31,7 +31,7 @@ from fedloom.server.run_folder import RunFolder
 
 __all__ = ["prepare", "run_prepared"]
 
-PrivateTable = str | Path | pd.DataFrame
+PrivateTable: TypeAlias = str | Path | pd.DataFrame
 
 
 def run_prepared(

@@ -69,7 +69,7 @@ def expected_seconds(plan: Plan) -> float:
     if training is None:
         components = math.sqrt(plan.statistics["length"])
         return seconds + _SECONDS_OF_MIXTURE_A_CELL * components * 600
-    steps = training["num_rounds"] * training["local_steps"] * len(plan.sites)
+    steps = int(training["num_rounds"]) * int(training["local_steps"]) * len(plan.sites)
     return seconds + steps * _SECONDS_OF_STEP[training["engine"]]
 
 

@@ -133,9 +133,9 @@ class _Run:
                 encoding=plan.encoding, kind=measured.kind, vector=values["sum"], noise_std=std
             )
             site_totals[site] = alone.total()
-        for site in plan.sites:
-            if site.records is not None:
-                site_totals[site.name] = float(site.records)
+        for entry in plan.sites:
+            if entry.records is not None:
+                site_totals[entry.name] = float(entry.records)
         statistics = NoisyStatistics(
             encoding=plan.encoding,
             kind=measured.kind,
