@@ -18,6 +18,7 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, DataError, StudyError
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.policy import Policy
 
 __all__ = [
@@ -32,23 +33,19 @@ __all__ = [
 
 
 def verify_plan(plan: Plan, *, site: str, public_key: str) -> None:
-    """Checks what a steward could not see by reading: key, price, size.
+    """Checks what a steward could not see by reading: key, norms, size, price.
 
     Raises:
-      StudyError: the plan does not name this site's key, or its price is not what it states.
+      StudyError: the plan does not name this site's key, or is not what follows from its own
+        settings.
     """
+    check_plan(plan)
     entry = plan.site(site)
     if entry.key != public_key:
+        named = "no key" if entry.key is None else f"the key {entry.key}"
         raise StudyError(
-            f"the plan names the key {entry.key} for {site!r}, this home's key is {public_key}; "
+            f"the plan names {named} for {site!r}, this home's key is {public_key}; "
             "send the coordinator the key that `fedloom site keygen` prints"
-        )
-    cost = plan.price()
-    stated = float(plan.body["price"]["epsilon"])
-    if cost.epsilon > plan.epsilon or cost.epsilon > stated * (1 + 1e-6) + 1e-9:
-        raise StudyError(
-            f"the plan states epsilon {stated:.6g} but its rounds cost {cost.epsilon:.6g}; "
-            "have the coordinator resolve the study again"
         )
 
 

@@ -50,7 +50,7 @@ def _statistic(plan: Plan, records: Records, noise: NoiseSource) -> Arrays:
     total = measured.sum(records.feature_codes, records.classes)
     noised = noisy_sum(
         total,
-        l2_norm=settings["l2_norm"],
+        l2_norm=measured.l2_norm,
         noise_multiplier=settings["noise_multiplier"],
         noise=noise,
     )

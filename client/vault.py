@@ -44,11 +44,13 @@ from fedloom.privacy.keys import sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.policy import Policy
 
 __all__ = ["Vault"]
 
 _REPORTED_PACKAGES = ("torch", "opacus", "dp-accounting", "flwr", "numpy")
+
 
 class Vault:
     """One site's vault; holds the home's lock until closed.
@@ -257,6 +259,7 @@ class Vault:
     def _load_plan(self, digest: str) -> Plan:
         try:
             plan = Plan.load(self._home.plan_path(digest))
+            check_plan(plan)
         except ConfigError as error:
             self._log(f"refused: {error}")
             raise Refusal("unavailable") from error

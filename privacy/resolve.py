@@ -28,12 +28,25 @@ from fedloom.privacy.accounting import calibrate, gaussian, subsampled
 from fedloom.privacy.plan import PLAN_FORMAT, Plan, price_of
 from fedloom.privacy.plan_size import check_size
 
-__all__ = ["resolve_plan"]
+__all__ = ["assemble", "resolve_plan"]
 
 # Chosen on RAND and looked at on Adult: docs/decisions/0003-what-differs-from-the-design.md.
 _STATISTICS_SHARE = 0.2
 _TIMEOUT_S = 3600.0
 _SIGNIFICANT_DIGITS = 5
+# Within these, sums of clipped gradients stay far from the end of a float's range.
+_RANGES: dict[str, tuple[float, float]] = {
+    "num_rounds": (1, 100_000),
+    "local_steps": (1, 100_000),
+    "max_grad_norm": (1e-3, 1e3),
+    "max_physical_batch": (1, 65_536),
+    "learning_rate": (1e-9, 1e3),
+    "server_learning_rate": (1e-9, 1e3),
+    "hidden": (1, 65_536),
+    "latent": (1, 65_536),
+    "critic_hidden": (1, 65_536),
+    "components": (1, 100_000),
+}
 # A site's expected batch is divided by a public number. The optimisers do not depend on its
 # scale, so where no size is declared a nominal one serves every site alike.
 _NOMINAL_RECORDS = 1000
@@ -64,15 +77,41 @@ def resolve_plan(
 
 
 def _resolve(study: Study, schema: Schema, version: str) -> Plan:
+    statistics, training = _phases(study, schema)
+    return assemble(study, schema, version=version, noise=_noise(study, statistics, training))
+
+
+def _phases(study: Study, schema: Schema) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    encoding = Encoding(schema, study.target)
+    return _statistics(study, encoding), _training(study, str(study.model["kind"]))[0]
+
+
+def assemble(
+    study: Study, schema: Schema, *, version: str, noise: tuple[float, float | None]
+) -> Plan:
+    """Fills in everything but the noise, and prices the whole.
+
+    Args:
+      study: the agreement.
+      schema: the schema whose digest the study holds.
+      version: fedloom's version.
+      noise: noise multipliers of the statistics and of training; None without training.
+
+    Raises:
+      StudyError: a setting is unknown or out of range, or the plan would need too much memory.
+    """
     if study.schema_digest != schema.digest():
         raise StudyError("the study was made for another schema; load both again")
     encoding = Encoding(schema, study.target)
     kind = study.model["kind"]
     model = _merge(model_defaults(kind), study.model, "[model]")
+    _check_ranges(model, "[model]")
     statistics = _statistics(study, encoding)
     training, coordination = _training(study, kind)
     check_size(encoding, model, statistics, training)
-    _calibrate(study, statistics, training)
+    statistics["noise_multiplier"] = noise[0]
+    if training is not None:
+        training["noise_multiplier"] = noise[1]
     body: dict[str, Any] = {
         "format": PLAN_FORMAT,
         "fedloom": ".".join(version.split(".")[:2]),
@@ -125,6 +164,14 @@ def _merge(defaults: dict[str, Any], given: dict[str, Any], where: str) -> dict[
     return merged
 
 
+def _check_ranges(settings: dict[str, Any], where: str) -> None:
+    for key, (least, most) in _RANGES.items():
+        if key in settings and not least <= settings[key] <= most:
+            raise StudyError(
+                f"{where} {key} = {settings[key]!r} must lie between {least:g} and {most:g}"
+            )
+
+
 def _statistics(study: Study, encoding: Encoding) -> dict[str, Any]:
     alone = study.model["kind"] == "mixture"
     defaults = {
@@ -162,16 +209,16 @@ def _training(study: Study, kind: str) -> tuple[dict[str, Any] | None, dict[str,
         given.pop("exchange", None)
         if given:
             raise StudyError(
-                f"a \"mixture\" has no training rounds; drop [training] {', '.join(sorted(given))}"
+                f'a "mixture" has no training rounds; drop [training] {", ".join(sorted(given))}'
             )
         return None, coordination
     exchange = given.pop("exchange", "weights")
     merged = _merge(training_defaults(kind, exchange), given, "[training]")
     if not 0.0 < merged["sample_rate"] <= 1.0:
         raise StudyError("[training] sample_rate must lie above 0 and at most at 1")
-    for key in ("num_rounds", "local_steps", "max_grad_norm"):
-        if merged[key] <= 0:
-            raise StudyError(f"[training] {key} must be above 0")
+    _check_ranges(merged, "[training]")
+    if merged.get("optimizer", "adam") not in ("adam", "sgd"):
+        raise StudyError('[training] optimizer must be "adam" or "sgd"')
     if merged["engine"] not in ("opacus", "fused"):
         raise StudyError('[training] engine must be "opacus" or "fused"')
     if exchange == "gradients" and merged["local_steps"] != 1:
@@ -189,19 +236,23 @@ def _nominal_records(study: Study) -> float:
     return sum(declared) / len(declared)
 
 
-def _calibrate(
+def _noise(
     study: Study, statistics: dict[str, Any], training: dict[str, Any] | None
-) -> None:
-    """Writes the noise multipliers into `statistics` and `training`."""
-    key = digest({"v": PLAN_FORMAT, "privacy": [study.epsilon, study.delta],
-                  "share": statistics["share"], "training": _accounted(training)})
+) -> tuple[float, float | None]:
+    """Finds the noise multipliers of statistics and training, or remembers them."""
+    key = digest(
+        {
+            "v": PLAN_FORMAT,
+            "privacy": [study.epsilon, study.delta],
+            "share": statistics["share"],
+            "training": _accounted(training),
+        }
+    )
     found = _cached(key)
     if found is None or not _affordable(study, training, found):
         found = _search(study, statistics, training)
         _remember(key, found)
-    statistics["noise_multiplier"] = found[0]
-    if training is not None:
-        training["noise_multiplier"] = found[1]
+    return found[0], None if training is None else found[1]
 
 
 def _accounted(training: dict[str, Any] | None) -> list[Any] | None:
@@ -218,9 +269,7 @@ def _composed(training: dict[str, Any] | None, noise: tuple[float, float]) -> dp
     return dp_event.ComposedDpEvent(parts)
 
 
-def _affordable(
-    study: Study, training: dict[str, Any] | None, noise: tuple[float, float]
-) -> bool:
+def _affordable(study: Study, training: dict[str, Any] | None, noise: tuple[float, float]) -> bool:
     return price_of(_composed(training, noise), study.delta).epsilon <= study.epsilon
 
 
@@ -233,9 +282,7 @@ def _search(
     else:
         steps = training["local_steps"] * training["num_rounds"]
         rate = training["sample_rate"]
-        alone = calibrate(
-            lambda scale: subsampled(rate, scale, steps), study.epsilon, study.delta
-        )
+        alone = calibrate(lambda scale: subsampled(rate, scale, steps), study.epsilon, study.delta)
         share = statistics["share"]
         ratio = (base / math.sqrt(share), alone / math.sqrt(1.0 - share))
         scale = calibrate(

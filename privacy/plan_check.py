@@ -1,0 +1,122 @@
+"""Is this plan what fedloom would have made of its study? Asked wherever a plan comes from outside.
+
+A plan travels as a file. Whoever wrote it could state a norm, a query or a schema's digest that is
+not the true one, and a price computed from such a plan would be a false one. So everything but
+the noise is filled in again from the plan's own settings, and must come out the same; the price
+is computed again from the noise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import fedloom
+from fedloom.common.digest import canonical_json
+from fedloom.common.errors import ConfigError, StudyError
+from fedloom.common.schema import Schema
+from fedloom.common.study import Study, parse_study
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import assemble
+
+__all__ = ["check_plan"]
+
+_REMEDY = "have the coordinator resolve the study again with this version of fedloom"
+_DERIVED_OF_STATISTICS = ("l2_norm", "length", "noise_multiplier")
+_DERIVED_OF_TRAINING = ("query", "normaliser", "noise_multiplier")
+_TOLERANCE = 1e-6
+
+
+def check_plan(plan: Plan) -> None:
+    """Fills the plan in again from its settings and compares.
+
+    Raises:
+      StudyError: a part is missing, unknown, out of range or not what follows from the rest; the
+        plan was made by another minor version; or its price is not what its rounds cost.
+    """
+    try:
+        again = _again(plan)
+    except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise StudyError(f"the plan cannot be a plan of a study: {error}; {_REMEDY}") from error
+    stated, true = dict(plan.body), dict(again.body)
+    price, true_price = stated.pop("price"), true.pop("price")
+    for key in sorted(stated):
+        if canonical_json(stated[key]) != canonical_json(true[key]):
+            raise StudyError(
+                f"the plan's part {key!r} is not what follows from its settings; {_REMEDY}"
+            )
+    if set(price) != set(true_price) or not all(
+        _close(price[key], true_price[key]) for key in true_price
+    ):
+        raise StudyError(
+            f"the plan states the price {price}, its rounds cost {true_price}; {_REMEDY}"
+        )
+    if true_price["epsilon"] > plan.epsilon * (1 + _TOLERANCE):
+        raise StudyError(
+            f"the plan's rounds cost epsilon {true_price['epsilon']:.6g}, above the study's "
+            f"{plan.epsilon:g}; {_REMEDY}"
+        )
+
+
+def _again(plan: Plan) -> Plan:
+    body = plan.body
+    if set(body["study"]) != {"name", "target", "digest"}:
+        raise StudyError("its part 'study' has unknown or missing keys")
+    schema = Schema.from_dict(body["schema"])
+    study = parse_study(_raw(body), schema, where="plan")
+    training = body["training"]
+    noise = (
+        _noise(body["statistics"]["noise_multiplier"]),
+        None if training is None else _noise(training["noise_multiplier"]),
+    )
+    again = assemble(study, schema, version=fedloom.__version__, noise=noise).body
+    # The study's own digest is of the file, which left out what had defaults.
+    again["study"]["digest"] = _digest_of_study(body, study)
+    return Plan(again)
+
+
+def _raw(body: dict[str, Any]) -> dict[str, Any]:
+    """Returns the study file that says everything the plan says."""
+    privacy = dict(body["privacy"])
+    privacy.pop("neighbouring")
+    statistics = dict(body["statistics"])
+    training = dict(body["training"] or {})
+    for key in _DERIVED_OF_STATISTICS:
+        statistics.pop(key)
+    if body["training"] is not None:
+        for key in _DERIVED_OF_TRAINING:
+            training.pop(key)
+    target = body["study"]["target"]
+    return {
+        "study": {
+            "name": body["study"]["name"],
+            "schema": "schema.toml",
+            **({} if target is None else {"target": target}),
+        },
+        "privacy": privacy,
+        "model": body["model"],
+        "statistics": statistics,
+        "training": {**training, **body["coordination"]},
+        "release": body["release"],
+        "site": [
+            {key: value for key, value in site.items() if value is not None}
+            for site in body["sites"]
+        ],
+    }
+
+
+def _digest_of_study(body: dict[str, Any], study: Study) -> str:
+    stated = body["study"]["digest"]
+    if not isinstance(stated, str) or len(stated) != len(study.digest()):
+        raise StudyError("its study's digest is not a SHA-256")
+    return stated
+
+
+def _noise(value: Any) -> float:
+    if type(value) is not float or not math.isfinite(value) or value <= 0:
+        raise StudyError(f"the noise multiplier {value!r} must be a finite number above 0")
+    return value
+
+
+def _close(stated: Any, true: float) -> bool:
+    return type(stated) is float and math.isclose(stated, true, rel_tol=_TOLERANCE)
