@@ -76,3 +76,75 @@ def test_what_cannot_be_read_or_is_huge_is_refused():
             check_bundle(broken)
     with pytest.raises(BundleError, match="larger"):
         check_bundle(packed([("pyproject.toml", PROJECT + b"#" * 70_000)]))
+
+
+def zipped(compression: int = zipfile.ZIP_STORED, project: bytes = PROJECT) -> bytes:
+    buffer = io.BytesIO()
+    line = f"pyproject.toml,{hashlib.sha256(project).hexdigest()},{len(project) * 8}"
+    with zipfile.ZipFile(buffer, "w", compression) as bundle:
+        bundle.writestr("pyproject.toml", project)
+        bundle.writestr(".info/CONTENT", line)
+    return buffer.getvalue()
+
+
+def with_flag(data: bytes, flag: int) -> bytes:
+    """Sets a flag of every member, in its own header and in the list of members."""
+    flagged = bytearray(data)
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(mark)
+        while at >= 0:
+            flagged[at + offset] |= flag
+            at = data.find(mark, at + 4)
+    return bytes(flagged)
+
+
+def damaged_lzma() -> bytes:
+    data = bytearray(zipped(zipfile.ZIP_LZMA))
+    data[60:90] = b"\xff" * 30
+    return bytes(data)
+
+
+def test_stored_and_deflated_bundles_are_accepted():
+    check_bundle(zipped())
+    check_bundle(zipped(zipfile.ZIP_DEFLATED))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        zipped(zipfile.ZIP_LZMA),
+        zipped(zipfile.ZIP_BZIP2),
+        damaged_lzma(),
+        with_flag(zipped(), 1),
+        with_flag(zipped(), 8),
+        zipped(project=b"a = " + b"[" * 20_000),
+        zipped(zipfile.ZIP_DEFLATED, PROJECT + b"\n#" + b"#" * 5_000_000),
+        b"before" + zipped(),
+        zipped() + zipped(),
+        zipped(zipfile.ZIP_DEFLATED) + zipped(),
+        zipped() + b"after",
+        zipped()[:-2] + b"\x05\x00after",
+        b"PK\x03\x04",
+        b"PK\x03\x04" + zipped(),
+    ],
+    ids=lambda data: data[:12].hex(),
+)
+def test_a_zip_that_is_not_plain_from_end_to_end_is_refused(data):
+    with pytest.raises(BundleError):
+        check_bundle(data)
+
+
+def test_every_byte_of_a_bundle_counts():
+    """No altered byte makes anything but a refusal or the same two files."""
+    whole = zipped(zipfile.ZIP_DEFLATED)
+    for at in range(len(whole)):
+        for flip in (0x01, 0x40, 0xFF):
+            altered = bytearray(whole)
+            altered[at] ^= flip
+            try:
+                check_bundle(bytes(altered))
+            except BundleError:
+                continue
+            with zipfile.ZipFile(io.BytesIO(altered)) as bundle:
+                assert bundle.read("pyproject.toml") == PROJECT
+                assert sorted(bundle.namelist()) == [".info/CONTENT", "pyproject.toml"]
