@@ -1,6 +1,8 @@
 """Ledger entries: what each kind says, how entries are chained, and how they are signed.
 
-The body of an entry is canonical JSON: kind, UTC time, a random nonce, and the data of its kind.
+The body of an entry is canonical JSON: kind, UTC day, a random nonce, and the data of its kind.
+The day alone is kept, because how long an answer took may depend on the records, and extracts are
+published; the order of entries is that of the chain.
 The entry's hash covers its number, the hash before it and the SHA-256 of the body, so a body can
 be left out of a copy for another study (`Entry.redacted`) and the chain still checks; the nonce
 keeps a left-out body from being guessed. The site signs every hash with its Ed25519 key.
@@ -13,7 +15,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from fedloom.common.digest import canonical_json, digest, sha256_hex
@@ -26,6 +28,7 @@ __all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "
 FORMAT = 1
 FIRST_PREV = "0" * 64
 _SIGNED = b"fedloom ledger entry "
+_MAX_WHOLE = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,7 @@ class Body:
     """What an entry says."""
 
     kind: str
-    time: str
+    day: str
     data: dict[str, Any]
 
 
@@ -105,7 +108,7 @@ def new_entry(key: PrivateKey, seq: int, prev: str, kind: str, data: dict[str, A
     body = canonical_json(
         {
             "kind": kind,
-            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "day": datetime.now(UTC).date().isoformat(),
             "nonce": secrets.token_hex(16),
             "data": data,
         }
@@ -179,19 +182,25 @@ def _read_body(seq: int, body: bytes) -> Body:
         raise _damaged(seq, "is not canonical JSON") from error
     if canonical != body or not isinstance(value, dict):
         raise _damaged(seq, "is not canonical JSON")
-    if set(value) != {"kind", "time", "nonce", "data"}:
+    if set(value) != {"kind", "day", "nonce", "data"}:
         raise _damaged(seq, f"has the fields {sorted(value)}")
-    if not _is_hex(value["nonce"], 32) or not _is_text(value["time"]):
-        raise _damaged(seq, "lacks its nonce or time")
+    if not _is_hex(value["nonce"], 32) or not _is_day(value["day"]):
+        raise _damaged(seq, "lacks its nonce or day")
     problem = _problem(value["kind"], value["data"])
     if problem is not None:
         raise _damaged(seq, problem)
-    data = value["data"]
-    return Body(kind=value["kind"], time=value["time"], data=data)
+    return Body(kind=value["kind"], day=value["day"], data=value["data"])
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
+
+
+def _is_day(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def _is_hex(value: Any, length: int) -> bool:
@@ -203,11 +212,17 @@ def _is_digest(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= _MAX_WHOLE
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value > 0
+    if type(value) is int:
+        return 0 < value <= _MAX_WHOLE
+    return type(value) is float and math.isfinite(value) and value > 0
+
+
+def _are_seqs(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_whole(seq) for seq in value)
 
 
 def _is_flag(value: Any) -> bool:
@@ -225,7 +240,7 @@ def _is_format(value: Any) -> bool:
 def _is_event(value: Any) -> bool:
     try:
         event_from_json(value)
-    except LedgerError:
+    except (LedgerError, OverflowError):
         return False
     return True
 
@@ -259,6 +274,6 @@ _KINDS: dict[str, _Fields] = {
     "open": {**_ATTEMPT, "query": _is_text, "request_digest": _is_text, "event": _is_event},
     "commit": {**_ATTEMPT, "request_digest": _is_text, "answer_digest": _is_digest},
     "abort": _ATTEMPT,
-    "finish": _RUN,
+    "finish": {**_RUN, "entries": _are_seqs},
     "release": {**_RUN, "digest": _is_text},
 }

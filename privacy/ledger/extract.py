@@ -1,9 +1,10 @@
 """A ledger's extract: what one study's auditors see of it, and how they check it without the file.
 
-The extract has every entry of the chain, in order. The genesis entry and the entries of one plan
-are whole; of all others only number, hashes and signature are given. An extract proves what was
-reserved and answered for this plan, and that nothing was altered; what the hidden entries say,
-it does not tell.
+The extract has every entry of the chain, in order, up to where a run of one plan was last finished.
+The genesis entry and the entries about this plan are whole; of all others only number, hashes and
+signature are given. An extract proves what was reserved and answered for this plan up to its end,
+and that nothing was altered. No entry about the plan can be left out: the last one is the end of
+a run, signed by the site, and names them all. What the hidden entries say, it does not tell.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class ExtractSummary:
     """What a checked extract says."""
 
     site: str
+    plan: str
+    """The plan whose entries are shown, all of them."""
     public_key: str
     rehearsal: bool
     insecure_noise: bool
@@ -67,27 +70,31 @@ class ExtractSummary:
 def extract_entries(
     entries: Sequence[Entry], state: State, plan: str, run: str
 ) -> list[dict[str, Any]]:
-    """Returns the chain with the bodies of other plans left out.
+    """Returns the chain to the last end of a run of the plan, without the bodies of other plans.
 
     All runs of the plan are shown: an auditor must see whether one was picked out of many.
 
     Raises:
-      ConfigError: there is no such run.
+      ConfigError: there is no such run, or it is not finished.
     """
-    if state.find(plan, run) is None:
-        raise ConfigError(f"run {run} of plan {plan[:12]} is not in this ledger")
-    shown = []
+    reservation = state.find(plan, run)
+    if reservation is None or not reservation.finished:
+        raise ConfigError(f"run {run} of plan {plan[:12]} is not in this ledger, or not finished")
+    shown, end = [], 0
     for entry in entries:
-        own = entry.seq == 0 or entry.read().data.get("plan") == plan
-        shown.append((entry if own else entry.redacted()).to_dict())
-    return shown
+        body = entry.read()
+        own = body.data.get("plan") == plan
+        shown.append((entry if own or entry.seq == 0 else entry.redacted()).to_dict())
+        if own and body.kind == "finish":
+            end = len(shown)
+    return shown[:end]
 
 
 def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> ExtractSummary:
     """Checks an extract: chain, signatures, and that it keeps the rules of the ledger.
 
     Every answer shown was opened before, every open fits its reservation, every reservation was
-    approved.
+    approved, and the last entry names all entries about its plan, and all of them are shown.
 
     Args:
       extract: what `Ledger.extract` returned.
@@ -101,6 +108,7 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
         raise LedgerError("the extract is empty; ask the site for a whole one")
     verify_chain(entries, public_key)
     state = replay(entries)
+    plan = _plan_of(entries)
     if state.genesis["public_key"] != public_key:
         raise LedgerError("the extract's genesis entry names another key than the one expected")
     runs = []
@@ -119,6 +127,7 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
         )
     return ExtractSummary(
         site=state.genesis["site"],
+        plan=plan,
         public_key=public_key,
         rehearsal=state.genesis["rehearsal"],
         insecure_noise=state.genesis["insecure_noise"],
@@ -129,3 +138,17 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
         approvals={plan: dict(data) for plan, data in state.approvals.items()},
         runs=tuple(runs),
     )
+
+
+def _plan_of(entries: Sequence[Entry]) -> str:
+    """Returns the plan that all shown entries are about, and whose last end is the last entry."""
+    shown = [entry.read() for entry in entries[1:] if entry.body is not None]
+    if len(entries) < 2 or entries[-1].body is None or shown[-1].kind != "finish":
+        raise LedgerError(
+            "the extract does not end where a run of its plan was finished, so entries about the "
+            "plan may be missing; ask the site for a whole one"
+        )
+    plan = str(shown[-1].data["plan"])
+    if any(body.data.get("plan") != plan for body in shown):
+        raise LedgerError("the extract shows entries about another plan; ask the site for another")
+    return plan

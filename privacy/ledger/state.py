@@ -7,6 +7,9 @@ entries, so a chain that breaks one is as damaged as a chain with a wrong hash.
 An attempt is opened before a record is read and committed with its answer. Opening a later
 attempt of a round voids an unanswered earlier one: nothing had left, and it can no longer be
 committed, so it no longer counts against the reservation.
+
+The end of a run names the numbers of all entries about its plan so far, over all runs: a copy of
+the chain that leaves one of them out as if it were another study's is thereby found out.
 """
 
 from __future__ import annotations
@@ -79,6 +82,8 @@ class State:
         self.approvals: dict[str, dict[str, Any]] = {}
         self.revoked: set[str] = set()
         self.reservations: dict[tuple[str, str], Reservation] = {}
+        self._num_entries = 0
+        self._about: dict[str, list[int]] = {}
 
     @property
     def held(self) -> list[DpEvent]:
@@ -98,6 +103,14 @@ class State:
         """Returns the reservation of this run of this plan, if there is one."""
         return self.reservations.get((plan, run))
 
+    def entries_about(self, plan: str) -> list[int]:
+        """Returns the numbers of all entries so far that are about `plan`."""
+        return list(self._about.get(plan, ()))
+
+    def pass_over(self) -> None:
+        """Counts an entry that was left out of a copy."""
+        self._num_entries += 1
+
     def check(self, kind: str, data: dict[str, Any]) -> None:
         """Checks that an entry may follow.
 
@@ -115,6 +128,11 @@ class State:
             self._check_reserve(data)
         if kind in ("open", "commit", "abort", "finish"):
             self._unfinished(data)
+        if kind == "finish" and data["entries"] != self.entries_about(data["plan"]):
+            raise RefusedError(
+                f"the end of run {data['run']} names other entries about plan "
+                f"{_short(data['plan'])} than there are: one of them was left out"
+            )
         if kind == "open":
             self._check_open(data)
         if kind in ("commit", "abort"):
@@ -150,6 +168,9 @@ class State:
                 self._reservation(data).finished = True
             case "release":
                 self._reservation(data).releases.append(data["digest"])
+        if "plan" in data:
+            self._about.setdefault(data["plan"], []).append(self._num_entries)
+        self._num_entries += 1
 
     def _check_approved(self, plan: str) -> None:
         if self.paused:
@@ -248,6 +269,7 @@ def replay(entries: Iterable[Entry]) -> State:
     state = State()
     for entry in entries:
         if entry.body is None and entry.seq > 0:
+            state.pass_over()
             continue
         body = entry.read()
         try:

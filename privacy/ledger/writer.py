@@ -181,6 +181,13 @@ class Ledger:
         with self._mutex:
             return self._state.approval(plan)
 
+    @property
+    def approved_plans(self) -> tuple[str, ...]:
+        """Digests of the plans whose approval holds."""
+        with self._mutex:
+            state = self._state
+            return tuple(plan for plan in state.approvals if plan not in state.revoked)
+
     def admission(self, event: DpEvent) -> Admission:
         """Says whether a plan with this event would fit now; writes nothing."""
         with self._mutex:
@@ -316,7 +323,8 @@ class Ledger:
             known = self._state.find(plan, run)
             if known is not None and known.finished:
                 return
-            self._append("finish", {"plan": plan, "run": run}, forget=(plan, run))
+            data = {"plan": plan, "run": run, "entries": self._state.entries_about(plan)}
+            self._append("finish", data, forget=(plan, run))
 
     def record_release(self, *, plan: str, run: str, digest: str) -> None:
         """Records the digest of a release that was built on a run."""
@@ -325,8 +333,10 @@ class Ledger:
     def extract(self, plan: str, run: str) -> list[dict[str, Any]]:
         """Returns the signed chain for those who see this plan; other bodies are left out.
 
+        It ends where a run of the plan was last finished.
+
         Raises:
-          ConfigError: the run is not in this ledger.
+          ConfigError: the run is not in this ledger, or is not finished.
         """
         with self._mutex:
             return extract_entries(self._journal.entries, self._state, plan, run)

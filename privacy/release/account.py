@@ -29,7 +29,7 @@ class SiteAccount:
       runs: how many runs of the plan answered anything.
       epsilon_limit: what the site allows over the life of its records.
       delta_limit: the delta of that limit.
-      left_out: entries about other studies; the extract holds their hashes alone.
+      left_out: entries about other studies up to there; the extract holds their hashes alone.
       rehearsal: the ledger was made by and for a simulation.
       insecure: the site's noise came from a known seed.
     """
@@ -65,7 +65,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     """Checks an extract and reads what it says about a run of a plan.
 
     Checked are the chain and each signature, by the key that the plan names for the site; that
-    the run was reserved for exactly this plan, at the plan's event, and is finished; and that no
+    no entry about the plan is hidden; that the run was reserved for exactly this plan, at the plan's event, and is finished; and that no
     round beyond the plan's was answered, and none at another price.
 
     Args:
@@ -80,12 +80,19 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     """
     key = plan.site(site).key
     entries = extract.get("entries")
-    if key is None or extract.get("public_key") != key or not isinstance(entries, list):
+    if (
+        key is None
+        or set(extract) != {"public_key", "entries"}
+        or extract["public_key"] != key
+        or not isinstance(entries, list)
+    ):
         raise LedgerError(
             f"the ledger extract of {site} is not signed by the key that the plan names for it; "
             "ask the site for its extract of this plan"
         )
     summary = verify_extract(entries, key)
+    if summary.plan != plan.digest():
+        raise LedgerError(f"the ledger extract of {site} is that of another plan")
     if summary.site != site:
         raise LedgerError(f"the ledger extract of {site} is that of {summary.site}")
     this = summary.run(plan.digest(), run)
