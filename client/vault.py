@@ -25,6 +25,7 @@ from typing import Any
 
 import fedloom
 from fedloom.client.approval import check_policy
+from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.home import Home
 from fedloom.client.queries import answer_arrays
@@ -91,6 +92,7 @@ class Vault:
         self._plans: dict[str, Plan] = {}
         self._records: dict[str, Records] = {}
         self._lock = threading.Lock()
+        self.record_decisions()
 
     @classmethod
     def open(
@@ -119,9 +121,12 @@ class Vault:
     def close(self) -> None:
         """Closes the ledger and gives the home free."""
         with self._lock:
-            self._plans.clear()
-            self._records.clear()
-            self._ledger.close()
+            try:
+                self.record_decisions()
+            finally:
+                self._plans.clear()
+                self._records.clear()
+                self._ledger.close()
 
     def __enter__(self) -> Vault:
         """Returns the vault."""
@@ -176,7 +181,7 @@ class Vault:
 
     def _finish(self, request: Request) -> dict[str, Any]:
         """Closes a run, also one whose plan was revoked meanwhile, and gives its extract."""
-        self.record_decisions(request.plan)
+        self.record_decisions()
         if self._ledger.is_paused:
             raise Refusal("not-approved")
         self._ledger.finish(plan=request.plan, run=request.run)
@@ -246,7 +251,7 @@ class Vault:
 
     def _approved(self, request: Request) -> Plan:
         # A steward's decision takes effect at once, also while this process holds the ledger.
-        self.record_decisions(request.plan)
+        self.record_decisions()
         if self._ledger.is_paused or self._ledger.approval(request.plan) is None:
             raise Refusal("not-approved")
         if request.plan not in self._plans:
@@ -270,28 +275,11 @@ class Vault:
             check_policy(self._policy, plan)
         return plan
 
-    def record_decisions(self, plan: str | None = None) -> None:
-        """Writes into the ledger what the steward decided by file: pause, resume, revoke.
-
-        With an approval end the runs of its plan: nothing of them can be answered any more, so
-        they count for what they had answered, and the rest of their budget is free again.
-
-        Args:
-          plan: digest of the plan whose revocation is looked for.
-        """
-        paused = self._home.paused_path.exists()
-        if paused and not self._ledger.is_paused:
-            self._ledger.pause()
-        elif not paused and self._ledger.is_paused:
-            self._ledger.resume()
-        approved = plan is not None and self._ledger.approval(plan) is not None
-        if plan is not None and approved and not self._home.plan_path(plan).exists():
-            self._ledger.revoke(plan)
+    def record_decisions(self) -> None:
+        """Writes into the ledger what the steward decided by file: pause, resume, revoke."""
+        for plan in record_decisions(self._home, self._ledger):
             self._plans.pop(plan, None)
             self._records.pop(plan, None)
-            for row in self._ledger.budget()["studies"]:
-                if row["plan"] == plan and row["run"] is not None:
-                    self._ledger.finish(plan, row["run"])
 
     def _signed(
         self,

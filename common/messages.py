@@ -49,6 +49,7 @@ REFUSALS = (
     "unavailable",  # the site cannot answer now; its steward can see why
 )
 
+_PURPOSE = b"fedloom answer\n"
 _RECORD_KEY = "fedloom"
 _HEADER_KEY = "header"
 
@@ -172,6 +173,10 @@ class Request:
         )
         if not well_formed:
             raise ConfigError("a request with a field of the wrong kind")
+        try:
+            canonical_json([request._header(), request.nonce])
+        except (TypeError, ValueError) as error:
+            raise ConfigError("a request with a value that has no canonical form") from error
         return request
 
 
@@ -201,8 +206,8 @@ class Answer:
         return self.header.get("status") == "ok"
 
     def signed_bytes(self) -> bytes:
-        """Returns what the signature covers."""
-        return canonical_json(self.header)
+        """Returns what the signature covers: a purpose, so that it signs nothing else, and all."""
+        return _PURPOSE + canonical_json(self.header)
 
     def pack(self) -> bytes:
         """Returns the answer as bytes."""

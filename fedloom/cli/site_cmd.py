@@ -115,6 +115,7 @@ def plan(study: Path, home: Path) -> None:
 def approve(study: Path, home: Path, yes: bool, clamp: bool) -> None:
     """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger."""
     from fedloom.client import approval
+    from fedloom.client.decisions import record_decisions
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
     from fedloom.client.sources import load_table
@@ -126,6 +127,7 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool) -> None:
     if not yes and not click.confirm("Approve this plan?"):
         raise NotApprovedError("not approved; nothing was signed")
     with Ledger.open(opened.path, opened.private_key()) as ledger:
+        record_decisions(opened, ledger)
         approval.approve(
             opened,
             ledger,
@@ -153,7 +155,7 @@ def revoke(study: Path, home: Path) -> None:
     if read_ledger(opened.path).approval(digest) is None:
         raise NotApprovedError(f"{digest} is not approved in {home}")
     opened.forget_plan(digest)
-    _record(opened, digest)
+    _record(opened)
     click.echo(f"revoked {digest}; its frozen records are deleted")
 
 
@@ -173,15 +175,18 @@ def pause(home: Path, off: bool) -> None:
     click.echo("the site answers" if off else "the site is paused")
 
 
-def _record(home: Home, plan: str | None = None) -> None:
-    """Has the decision written into the ledger: by a vault opened here, or by the running one."""
-    from fedloom.client.vault import Vault
+def _record(home: Home) -> None:
+    """Has the decision written into the ledger: here, or by the vault that holds it."""
+    from fedloom.client.decisions import record_decisions
+    from fedloom.privacy.ledger import Ledger
 
     try:
-        with Vault(home) as vault:
-            vault.record_decisions(plan)
+        with Ledger.open(home.path, home.private_key()) as ledger:
+            record_decisions(home, ledger)
     except HomeInUseError:
-        click.echo("the running vault obeys at once and records it at its next message")
+        click.echo(
+            "the running vault obeys at once and records it, at the latest when it ends"
+        )
 
 
 def _explain(study: Path, home: Path) -> Plan:
