@@ -1,8 +1,10 @@
 """One function for the sum of per-unit clipped gradients, whatever engine computes it.
 
 Sensitivity: adding or removing one unit changes the returned vector (all parameters together)
-by at most `max_grad_norm` in L2 norm, provided that the loss of a unit depends on nothing of
-the other units. The sum is private: it must not leave a site before noise is added
+by at most C (1 + 1e-6) in L2 norm with `dtype` float64, C being `max_grad_norm`, whatever the
+weights and public values, provided that the loss of a unit depends on nothing of the other units
+(`fedloom.privacy.clipping.units` says how). A sum rounded to float32 adds a relative 1e-7 of the
+sum. The sum is private: it must not leave a site before noise is added
 (`fedloom.privacy.mechanisms`).
 
 Engines:
@@ -25,6 +27,7 @@ from fedloom.privacy.clipping.fused import UnsupportedModuleError, fused_sum
 from fedloom.privacy.clipping.units import (
     Batch,
     Loss,
+    Part,
     batch_size,
     check_clip,
     check_module,
@@ -34,7 +37,7 @@ from fedloom.privacy.clipping.units import (
 
 __all__ = ["ENGINES", "Batch", "Loss", "clipped_gradient_sum"]
 
-Engine = Callable[[nn.Module, dict[str, nn.Parameter], Loss, Batch, float], dict[str, Tensor]]
+Engine = Callable[[nn.Module, dict[str, nn.Parameter], Loss, Part, float], dict[str, Tensor]]
 
 ENGINES = ("fused", "functional", "opacus")
 
@@ -47,6 +50,7 @@ def clipped_gradient_sum(
     max_grad_norm: float,
     engine: str = "fused",
     max_physical_batch: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
     """Returns the sum over units of g_i * min(1, max_grad_norm / |g_i|).
 
@@ -55,13 +59,14 @@ def clipped_gradient_sum(
       loss: `loss(module, batch)` gives one number per unit, shape (B,). Random numbers that it
         needs come in the batch.
       batch: Tensors with a common first dimension B, which may be 0.
-      max_grad_norm: C > 0: the largest norm of one unit's contribution.
+      max_grad_norm: C in [1e-6, 1e6]: the largest norm of one unit's contribution.
       engine: One of `ENGINES`.
       max_physical_batch: Largest number of units in memory at once; public, and without effect
-        on the result but for rounding.
+        on the result but for rounding. Taken as a multiple of 64, from 64 to 512.
+      dtype: Of the sums. None is each parameter's own; float64 loses nothing.
 
     Returns:
-      One tensor per trainable parameter, by its name, of its shape and dtype.
+      One tensor per trainable parameter, by its name, of its shape.
 
     Raises:
       ValueError: the module, the shape of the loss or an argument is unusable. Never because of
@@ -85,7 +90,7 @@ def clipped_gradient_sum(
         if not was_training:
             module.eval()
     return {
-        name: total[name].detach() if name in total else torch.zeros_like(p).detach()
+        name: (total[name] if name in total else torch.zeros_like(p)).detach().to(dtype or p.dtype)
         for name, p in parameters.items()
     }
 
@@ -107,10 +112,10 @@ def _fused_or_functional(
     module: nn.Module,
     parameters: dict[str, nn.Parameter],
     loss: Loss,
-    batch: Batch,
+    part: Part,
     max_grad_norm: float,
 ) -> dict[str, Tensor]:
     try:
-        return fused_sum(module, parameters, loss, batch, max_grad_norm)
+        return fused_sum(module, parameters, loss, part, max_grad_norm)
     except UnsupportedModuleError:
-        return functional_sum(module, parameters, loss, batch, max_grad_norm)
+        return functional_sum(module, parameters, loss, part, max_grad_norm)

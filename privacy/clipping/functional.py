@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clipped_sum
+from fedloom.privacy.clipping.units import Batch, Loss, Part, check_losses, clipped_sum
 
 __all__ = ["functional_sum"]
 
@@ -31,10 +31,10 @@ def functional_sum(
     module: nn.Module,
     parameters: dict[str, nn.Parameter],
     loss: Loss,
-    batch: Batch,
+    part: Part,
     max_grad_norm: float,
 ) -> dict[str, Tensor]:
-    """Returns the clipped sum of one non-empty physical batch.
+    """Returns the clipped sum of one physical batch, in float64.
 
     Raises:
       RuntimeError: the loss draws random numbers; they must come in the batch.
@@ -50,4 +50,5 @@ def functional_sum(
         return losses[0]
 
     per_unit = torch.func.vmap(torch.func.grad(loss_of_unit), in_dims=(None, 0), randomness="error")
-    return clipped_sum(per_unit(values, dict(batch)), max_grad_norm)
+    gradients = per_unit(values, dict(part.batch))
+    return clipped_sum({name: g[: part.units] for name, g in gradients.items()}, max_grad_norm)

@@ -7,6 +7,10 @@ weights), norms are dot products, and the clipped sum is one matrix product with
 the clip factors. A layer called several times in one loss (a critic on a record and on its fake)
 has the gradient sum_k b_ik a_ik^T, of squared norm sum_kl (b_ik.b_il)(a_ik.a_il).
 
+The contribution c_i g_i of a unit is at most C (1 + 1e-6), whatever the weights: a and b are taken
+as they are in float32, products and sums are float64, and where calls can cancel the norm gets a
+margin for its rounding (`fedloom.privacy.clipping.layers`).
+
 This holds only if nothing but recorded calls uses a parameter. The autograd graph itself is
 asked: no way from the loss to a parameter may avoid the recorded calls. Anything else raises
 `UnsupportedModuleError`, which depends on the module and the loss, never on a unit.
@@ -28,7 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from fedloom.privacy.clipping.layers import CLOSED_FORMS, ClosedForm, LayerCall
-from fedloom.privacy.clipping.units import Batch, Loss, check_losses, clip_factors
+from fedloom.privacy.clipping.units import Loss, Part, check_losses, clip_factors
 
 __all__ = ["UnsupportedModuleError", "fused_sum"]
 
@@ -50,10 +54,10 @@ def fused_sum(
     module: nn.Module,
     parameters: dict[str, nn.Parameter],
     loss: Loss,
-    batch: Batch,
+    part: Part,
     max_grad_norm: float,
 ) -> dict[str, Tensor]:
-    """Returns the clipped sum of one non-empty physical batch; unused parameters are left out.
+    """Returns the clipped sum of one physical batch, in float64, without unused parameters.
 
     Raises:
       UnsupportedModuleError: a trainable parameter is used otherwise than by a Linear, Embedding
@@ -61,31 +65,32 @@ def fused_sum(
     """
     forms = _closed_forms(module)
     with _recording(forms) as recorded:
-        losses = loss(module, batch)
-    units = next(iter(batch.values())).shape[0]
-    check_losses(losses, units)
+        losses = loss(module, part.batch)
+    rows = next(iter(part.batch.values())).shape[0]
+    check_losses(losses, rows)
     if not losses.requires_grad:
         return {}
-    used = _used_calls(losses, recorded, parameters.values(), units)
+    used = _used_calls(losses, recorded, parameters.values(), rows)
     calls = _with_output_gradients(losses, used)
 
-    squared = torch.zeros(units, dtype=torch.float64, device=losses.device)
+    squared = torch.zeros(rows, dtype=torch.float64, device=losses.device)
     for layer, of_layer in calls.items():
         squared += forms[layer].squared_norms(layer, of_layer)
-    factors, finite = clip_factors(squared, max_grad_norm)
-    if not bool(finite.all()):
-        factors = factors[finite]
-        calls = {
-            layer: [LayerCall(call.a[finite], call.b[finite]) for call in of_layer]
-            for layer, of_layer in calls.items()
-        }
+    factors, kept = clip_factors(squared, max_grad_norm)
+    kept[part.units :] = False
+    factors = torch.where(kept, factors, torch.zeros_like(factors))
     names = {id(p): name for name, p in parameters.items()}
     sums = {}
     for layer, of_layer in calls.items():
-        scaled = [LayerCall(c.a, c.b * factors.to(c.b.dtype).unsqueeze(1)) for c in of_layer]
-        for parameter, value in forms[layer].sums(layer, scaled):
+        # Zeros, not fewer rows: 0 times NaN is NaN, and the shape must not depend on units.
+        clean = [LayerCall(_only(call.a, kept), _only(call.b, kept)) for call in of_layer]
+        for parameter, value in forms[layer].sums(layer, clean, factors):
             sums[names[id(parameter)]] = value
     return sums
+
+
+def _only(rows: Tensor, kept: Tensor) -> Tensor:
+    return torch.where(kept.reshape(-1, *[1] * (rows.dim() - 1)), rows, torch.zeros_like(rows))
 
 
 def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:
@@ -129,7 +134,7 @@ def _recording(layers: Iterable[nn.Module]) -> Iterator[list[_Recorded]]:
 
 
 def _used_calls(
-    losses: Tensor, recorded: Sequence[_Recorded], parameters: Iterable[nn.Parameter], units: int
+    losses: Tensor, recorded: Sequence[_Recorded], parameters: Iterable[nn.Parameter], rows: int
 ) -> list[_Recorded]:
     """Returns the calls that the losses depend on, sure that they are all uses of `parameters`.
 
@@ -154,7 +159,7 @@ def _used_calls(
             continue
         form = CLOSED_FORMS[type(call.layer)]
         a = call.activation
-        if a.dim() != form.activation_dims or a.shape[0] != units or a._version != call.version:
+        if a.dim() != form.activation_dims or a.shape[0] != rows or a._version != call.version:
             raise UnsupportedModuleError(
                 f"{type(call.layer).__name__} called on an activation that is not one per unit"
             )

@@ -2,9 +2,10 @@
 
 The only module that imports opacus. `PerUnitGradients` holds Opacus' GradSampleModule open over
 several steps and always leaves a clean module behind. `NoisyOptimizer` is Opacus' DPOptimizer
-with two rules of our own: a unit whose gradient is not finite contributes zero (Opacus would
-spread NaN over the sum), and noise and normaliser come from the caller (Opacus' noise is
-torch's generator, and its `expected_batch_size` is commonly computed from private sizes).
+with rules of our own: factors and sums are float64, a unit whose gradient is not finite
+contributes zero (Opacus would spread NaN over the sum), and noise and normaliser come from the
+caller (Opacus' noise is torch's generator, and its `expected_batch_size` is commonly computed
+from private sizes).
 
 Opacus' `make_private` is not used: it infers the sampling rate from the length of a data
 loader. Nor are its `ghost` and `adaptive` clipping, nor its accountants.
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from fedloom.privacy.clipping.units import (
     Batch,
     Loss,
+    Part,
     batch_size,
     check_losses,
     clipped_sum,
@@ -42,18 +44,24 @@ class PerUnitGradients:
         self._module = module
         self._hooked = GradSampleModule(module, loss_reduction="sum", strict=True)
 
-    def backward(self, loss: Loss, batch: Batch) -> None:
+    def backward(self, loss: Loss, batch: Batch, units: int | None = None) -> None:
         """Leaves the gradient of every unit in `grad_sample` of every trainable parameter.
+
+        Args:
+          loss: One number per row.
+          batch: Rows.
+          units: How many of the first rows are units; None for all. Others are left out.
 
         Raises:
           ValueError: the loss has a wrong shape, or uses a layer's call only in part, which the
             hooks cannot tell apart.
         """
-        units = batch_size(batch)
+        rows = batch_size(batch)
+        units = rows if units is None else units
         self._forget()
-        if units > 0:
+        if rows > 0:
             losses = loss(self._module, batch)
-            check_losses(losses, units)
+            check_losses(losses, rows)
             with warnings.catch_warnings():
                 # Of a first layer, whose input needs no gradient; the hooks do fire.
                 warnings.filterwarnings("ignore", message="Full backward hook is firing")
@@ -62,6 +70,7 @@ class PerUnitGradients:
         for p in self._carriers().values():
             if p.grad_sample is None:
                 p.grad_sample = p.new_zeros((units, *p.shape)).detach()
+            p.grad_sample = p.grad_sample[:units]
 
     def close(self) -> None:
         """Removes every trace of Opacus from the module."""
@@ -111,12 +120,12 @@ def opacus_sum(
     module: nn.Module,
     parameters: dict[str, nn.Parameter],
     loss: Loss,
-    batch: Batch,
+    part: Part,
     max_grad_norm: float,
 ) -> dict[str, Tensor]:
-    """Returns the clipped sum of one physical batch."""
+    """Returns the clipped sum of one physical batch, in float64."""
     with PerUnitGradients(module) as hooks:
-        hooks.backward(loss, batch)
+        hooks.backward(loss, part.batch, part.units)
         carriers: dict[str, Any] = dict(parameters)
         gradients = {name: p.grad_sample for name, p in carriers.items()}
         return clipped_sum(gradients, max_grad_norm)
@@ -170,7 +179,7 @@ class NoisyOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types.
         """Puts the noised sum into `grad`."""
         noised = self._draw({name: p.summed_grad for name, p in self._named.items()})
         for name, p in self._named.items():
-            p.grad = noised[name].view_as(p)
+            p.grad = noised[name].view_as(p).to(p.dtype)
 
     def scale_grad(self) -> None:
         """Divides by the public normaliser."""

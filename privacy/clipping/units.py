@@ -5,32 +5,67 @@ parameters is scaled to norm at most C, so that adding or removing the unit move
 most C. A unit whose gradient is not finite contributes zero, whatever it holds: an exception
 would be an answer about it that nobody paid for.
 
-Norms are added up in double precision; the clipped sum keeps the parameters' own precision, so
-the bound C holds up to its rounding (relative 1e-6 in float32).
+Two things make the bound hold for any weights, so also for an adversary's:
+  Precision. Norms, factors, products and sums are taken in double precision from the gradients as
+    they came. A unit contributes at most C (1 + 1e-6).
+  Fixed shapes. Matrix kernels choose their order of additions by the number of rows, and
+    vectorised functions treat the last few elements otherwise; hostile weights blow such rounding
+    up to gradients of any direction. So every physical batch is filled up to a fixed number of
+    rows, a multiple of `ROW_QUANTUM`, by rows of zeros that are cut out of norms and sums: what a
+    unit contributes depends neither on how many others there are nor on its place.
+Not covered: kernels that treat rows of a batch of fixed shape differently (tested for those of
+this machine), which several threads in one kernel may do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 __all__ = [
+    "DEFAULT_ROWS",
+    "LARGEST_CLIP",
+    "MAX_ROWS",
+    "ROW_QUANTUM",
+    "SMALLEST_CLIP",
     "Batch",
     "Loss",
+    "Part",
     "batch_size",
     "check_clip",
     "check_losses",
     "check_module",
     "clip_factors",
     "clipped_sum",
+    "physical_rows",
     "split_batch",
     "trainable",
 ]
 
 Batch = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
+
+ROW_QUANTUM = 64
+DEFAULT_ROWS = 256
+MAX_ROWS = 512
+SMALLEST_CLIP, LARGEST_CLIP = 1e-6, 1e6
+# Above this many times the clip a factor would leave the normal numbers of float32.
+_LARGEST_NORM = 1e30
+_CHUNK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A physical batch: its first `units` rows are units, the others are zeros and count nothing.
+
+    The number of rows is public; `units` is private.
+    """
+
+    batch: Batch
+    units: int
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -56,19 +91,44 @@ def batch_size(batch: Batch) -> int:
     return int(sizes.pop())
 
 
-def split_batch(batch: Batch, max_physical_batch: int | None) -> Iterator[Batch]:
-    """Yields parts of at most `max_physical_batch` units (a public number), in order."""
+def physical_rows(max_physical_batch: int | None) -> int:
+    """Returns the rows of every physical batch: a multiple of 64, from 64 to 512.
+
+    >>> physical_rows(None), physical_rows(1), physical_rows(100), physical_rows(5000)
+    (256, 64, 64, 512)
+    """
+    wanted = DEFAULT_ROWS if max_physical_batch is None else min(max_physical_batch, MAX_ROWS)
+    return max(wanted - wanted % ROW_QUANTUM, ROW_QUANTUM)
+
+
+def split_batch(batch: Batch, max_physical_batch: int | None) -> Iterator[Part]:
+    """Yields the units in order, in parts of `physical_rows` rows each; none if there are none."""
     size = batch_size(batch)
-    step = max_physical_batch or max(size, 1)
-    for start in range(0, size, step):
-        part = slice(start, start + step)
-        yield batch if step >= size else {name: value[part] for name, value in batch.items()}
+    rows = physical_rows(max_physical_batch)
+    for start in range(0, size, rows):
+        units = min(rows, size - start)
+        yield Part(
+            {name: _filled(v[start : start + rows], rows) for name, v in batch.items()}, units
+        )
+
+
+def _filled(value: Tensor, rows: int) -> Tensor:
+    # Always a copy: memory of a view is aligned by where it starts, and kernels may look at that.
+    filled = value.new_zeros((rows, *value.shape[1:]))
+    filled[: value.shape[0]] = value
+    return filled
 
 
 def check_clip(max_grad_norm: float, max_physical_batch: int | None) -> None:
-    """Refuses a clip that bounds nothing, and physical batches of less than one unit."""
-    if not 0.0 < max_grad_norm < float("inf"):
-        raise ValueError(f"max_grad_norm must be finite and > 0, got {max_grad_norm!r}")
+    """Refuses a clip out of range, and physical batches of less than one unit.
+
+    Within the range neither clip factors underflow nor sums overflow in float32.
+    """
+    if not SMALLEST_CLIP <= max_grad_norm <= LARGEST_CLIP:
+        raise ValueError(
+            f"max_grad_norm must lie in [{SMALLEST_CLIP:g}, {LARGEST_CLIP:g}], "
+            f"got {max_grad_norm!r}"
+        )
     if max_physical_batch is not None and max_physical_batch < 1:
         raise ValueError(f"max_physical_batch must be at least 1, got {max_physical_batch!r}")
 
@@ -105,31 +165,39 @@ def check_module(module: nn.Module) -> None:
 
 
 def clip_factors(squared_norms: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
-    """Returns min(1, C / norm) of each unit, and which units have a finite norm.
+    """Returns min(1, C / norm) of each unit in float64, and which units contribute at all.
 
-    The factor of a unit whose norm is not finite is 0; callers must also leave its gradient out,
-    since 0 times NaN is NaN.
+    A unit whose norm is not finite, or above 1e30 times C, contributes zero: its factor is 0.
+    Callers must also leave its gradient out, since 0 times NaN is NaN.
 
     >>> clip_factors(torch.tensor([0.0, 0.25, 4.0, float("nan")]), 1.0)[0].tolist()
     [1.0, 1.0, 0.5, 0.0]
     """
-    finite = torch.isfinite(squared_norms)
-    factors = (max_grad_norm / squared_norms.clamp(min=0.0).sqrt()).clamp(max=1.0)
-    return torch.where(finite, factors, torch.zeros_like(factors)), finite
+    squared = squared_norms.double()
+    kept = squared <= (_LARGEST_NORM * max_grad_norm) ** 2
+    factors = (max_grad_norm / squared.clamp(min=0.0).sqrt()).clamp(max=1.0)
+    return torch.where(kept, factors, torch.zeros_like(factors)), kept
 
 
 def clipped_sum(gradients: dict[str, Tensor], max_grad_norm: float) -> dict[str, Tensor]:
-    """Clips materialised gradients, each of shape (B, *parameter), and adds them up."""
+    """Clips materialised gradients, each of shape (B, *parameter), and adds them up in float64."""
     squared = torch.stack(
         [_square_of_rows(g.reshape(g.shape[0], g.shape[1:].numel())) for g in gradients.values()]
     ).sum(0)
-    factors, finite = clip_factors(squared, max_grad_norm)
-    if not bool(finite.all()):
-        factors = factors[finite]
-        gradients = {name: g[finite] for name, g in gradients.items()}
-    return {
-        name: torch.einsum("n,n...->...", factors.to(g.dtype), g) for name, g in gradients.items()
-    }
+    factors, kept = clip_factors(squared, max_grad_norm)
+    if not bool(kept.all()):
+        factors = factors[kept]
+        gradients = {name: g[kept] for name, g in gradients.items()}
+    return {name: _weighted_sum(factors, g) for name, g in gradients.items()}
+
+
+def _weighted_sum(factors: Tensor, gradients: Tensor) -> Tensor:
+    rows = gradients.reshape(gradients.shape[0], gradients.shape[1:].numel())
+    total = rows.new_zeros(rows.shape[1], dtype=torch.float64)
+    # Few rows at a time, or doubles would take twice the memory of all gradients.
+    for weights, part in zip(factors.split(_CHUNK), rows.split(_CHUNK), strict=True):
+        total += weights @ part.double()
+    return total.reshape(gradients.shape[1:])
 
 
 def _square_of_rows(rows: Tensor) -> Tensor:

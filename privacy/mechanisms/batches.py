@@ -19,6 +19,8 @@ from fedloom.privacy.noise import NoiseSource
 
 __all__ = ["BatchModel", "check_sample_rate", "noised_tensors", "poisson_batch"]
 
+_ROWS = 256
+
 
 class BatchModel(Protocol):
     """What a mechanism needs of a model: batches of records, and one loss per record."""
@@ -58,11 +60,21 @@ def poisson_batch(
 
     Their generator is torch's, not a cryptographic one: the guarantee holds for whoever knows
     every latent and fake, because those of one record enter that record's clipped loss alone.
+
+    The model is always asked for `_ROWS` records, some of them fillers of codes 0 that are cut
+    off again: a fake is rounded by kernels too, and must not change with the size of a batch.
     """
     chosen = noise.poisson_sample(len(classes), sample_rate)
     rng = torch.Generator().manual_seed(noise.integer63())
-    batch = model.make_batch(feature_codes[chosen], classes[chosen], public, rng)
-    return {name: value.to(device) for name, value in batch.items()}
+    parts = []
+    for start in range(0, max(len(chosen), 1), _ROWS):
+        of_part = chosen[start : start + _ROWS]
+        codes = np.zeros((_ROWS, *feature_codes.shape[1:]), dtype=feature_codes.dtype)
+        labels = np.zeros(_ROWS, dtype=classes.dtype)
+        codes[: len(of_part)], labels[: len(of_part)] = feature_codes[of_part], classes[of_part]
+        made = model.make_batch(codes, labels, public, rng)
+        parts.append({name: value[: len(of_part)] for name, value in made.items()})
+    return {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
 
 
 def noised_tensors(

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from dp_accounting import DpEvent
 from numpy.typing import NDArray
 from torch import nn
@@ -66,7 +67,7 @@ def noisy_gradient(
       public: The round's public arrays, such as a GAN's generator.
       sample_rate: Probability in [0, 1] of each record.
       noise_multiplier: Noise in units of `max_grad_norm`, > 0.
-      max_grad_norm: Clip of one record's gradient over all parameters, > 0.
+      max_grad_norm: Clip of one record's gradient over all parameters, in [1e-6, 1e6].
       noise: A fresh cryptographic source.
       engine: See `fedloom.privacy.clipping`.
       max_physical_batch: Largest number of records in memory at once; public.
@@ -92,6 +93,7 @@ def noisy_gradient(
         max_grad_norm=max_grad_norm,
         engine=engine,
         max_physical_batch=max_physical_batch,
+        dtype=torch.float64,
     )
     noised = noised_tensors(sums, noise_multiplier * max_grad_norm, noise)
     return {name: value.float().cpu().numpy() for name, value in noised.items()}

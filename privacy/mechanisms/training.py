@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from fedloom.privacy.accounting import subsampled
 from fedloom.privacy.clipping import Batch, clipped_gradient_sum
-from fedloom.privacy.clipping.units import check_clip, check_module, split_batch, trainable
+from fedloom.privacy.clipping.units import Part, check_clip, check_module, split_batch, trainable
 from fedloom.privacy.mechanisms.batches import (
     BatchModel,
     check_sample_rate,
@@ -81,7 +81,7 @@ def private_training(
       local_steps: Number of steps, at least 1.
       sample_rate: Probability in [0, 1] of each record at each step.
       noise_multiplier: Noise in units of `max_grad_norm`, > 0.
-      max_grad_norm: Clip of one record's gradient over all parameters, > 0.
+      max_grad_norm: Clip of one record's gradient over all parameters, in [1e-6, 1e6].
       learning_rate: Step size of the optimiser.
       normaliser: Public expected batch size, > 0; never the size of a batch or of the table.
       noise: A fresh cryptographic source.
@@ -173,9 +173,10 @@ def _fused_steps(
             max_grad_norm=max_grad_norm,
             engine="fused",
             max_physical_batch=max_physical_batch,
+            dtype=torch.float64,
         )
         for name, value in add_noise(sums).items():
-            parameters[name].grad = value / normaliser
+            parameters[name].grad = (value / normaliser).to(parameters[name].dtype)
         inner.step()
 
     yield step
@@ -206,10 +207,10 @@ def _opacus_steps(
         )
 
         def step(batch: Batch) -> None:
-            parts = list(split_batch(batch, max_physical_batch)) or [batch]
+            parts = list(split_batch(batch, max_physical_batch)) or [Part(batch, 0)]
             for part in parts:
                 optimizer.signal_skip_step(part is not parts[-1])
-                hooks.backward(model.loss, part)
+                hooks.backward(model.loss, part.batch, part.units)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
 

@@ -131,7 +131,7 @@ def test_unused_and_frozen_parameters(case, oracle, engine):
     case.module.extra = nn.Linear(3, 3).double()
     case.module.label.weight.requires_grad_(False)
     got = clipped_gradient_sum(
-        case.module, case.loss, case.batch(4), max_grad_norm=1e9, engine=engine
+        case.module, case.loss, case.batch(4), max_grad_norm=1e6, engine=engine
     )
     assert "label.weight" not in got
     assert not got["extra.weight"].any()
@@ -141,7 +141,7 @@ def test_unused_and_frozen_parameters(case, oracle, engine):
 
 def oracle_without(case, oracle, name):
     case.module.label.weight.requires_grad_(True)
-    sums = oracle(case, case.batch(4), 1e9)  # nothing is clipped, so leaving one out is exact
+    sums = oracle(case, case.batch(4), 1e6)  # nothing is clipped, so leaving one out is exact
     case.module.label.weight.requires_grad_(False)
     del sums[name]
     return sums

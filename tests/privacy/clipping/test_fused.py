@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.fused import UnsupportedModuleError, fused_sum
-from fedloom.privacy.clipping.units import trainable
+from fedloom.privacy.clipping.units import Part, trainable
 
 
 def rows(units=6, width=4):
@@ -31,7 +31,8 @@ def vector(sums):
 
 
 def fused(module, loss, batch):
-    return fused_sum(module, trainable(module), loss, batch, 0.5)
+    rows = next(iter(batch.values())).shape[0]
+    return fused_sum(module, trainable(module), loss, Part(batch, rows), 0.5)
 
 
 def assert_falls_back_and_agrees(module, loss, batch):
