@@ -1,11 +1,31 @@
 """fedloom from Python: the same work as the command line, for notebooks.
 
-    import fedloom
-
     run = fedloom.simulate("study.toml", {"north": "north.csv", "south": south_frame})
     run.sample(1000, where={"visited": "yes"})
     run.release("release")
     fedloom.verify("release")
+
+The shipped example, with three of its columns and the model that takes a second:
+
+>>> import tempfile, tomllib
+>>> from pathlib import Path
+>>> import fedloom
+>>> from fedloom.common.resources import resource_path
+>>> from fedloom.common.schema import Schema
+>>> from fedloom.common.study import parse_study
+>>> example = resource_path("examples/rand")
+>>> whole = Schema.load(example / "schema.toml")
+>>> schema = Schema(tuple(whole.column(name) for name in ("age", "sex", "visited")))
+>>> study = parse_study(tomllib.loads((example / "study-mixture.toml").read_text()), schema)
+>>> folder = Path(tempfile.mkdtemp())
+>>> tables = {site.name: example / f"{site.name}.csv" for site in study.sites}
+>>> run = fedloom.simulate(study, tables, schema=schema, out=folder / "run")
+>>> run.epsilon <= 3.0
+True
+>>> run.sample(1000, where={"visited": "yes"})["visited"].unique().tolist()
+['yes']
+>>> fedloom.verify(run.release(folder / "release")).ok
+True
 
 Errors are those of `fedloom.common.errors`; the command line's exit code is their `exit_code`.
 """
