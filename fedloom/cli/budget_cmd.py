@@ -30,6 +30,9 @@ def budget() -> None:
 def show(homes: tuple[Path, ...], as_json: bool) -> None:
     """Show what the ledger in each SITE_HOME has spent and has left.
 
+    What is spent is a running total. What is guaranteed over the life of the records is the
+    limit: which studies come next may depend on earlier answers.
+
     Several homes are also composed: that is the loss of a person who is in all of them.
     """
     from fedloom.privacy.ledger import compose_homes, read_ledger
@@ -59,6 +62,12 @@ def _print(budgets: list[dict[str, Any]], together: dict[str, Any] | None) -> No
         console.print(_bar(spent), highlight=False)
         if spent["studies"]:
             console.print(_studies(spent["studies"]))
+        console.print(
+            "spent is a running total; the guarantee over the life of these records is the limit, "
+            f"epsilon {spent['epsilon_limit']:.4g} at delta {spent['delta']:g}",
+            style="dim",
+            highlight=False,
+        )
         console.print()
     if together is not None:
         console.print(

@@ -64,9 +64,10 @@ class SiteAccount:
 def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> SiteAccount:
     """Checks an extract and reads what it says about a run of a plan.
 
-    Checked are the chain and each signature, by the key that the plan names for the site; that
-    no entry about the plan is hidden; that the run was reserved for exactly this plan, at the plan's event, and is finished; and that no
-    round beyond the plan's was answered, and none at another price.
+    Checked are the chain and each signature, by the key that the plan names for the site; that no
+    entry about the plan is hidden; that the run was reserved for exactly this plan, at the plan's
+    event, and is finished; and that no round beyond the plan's was answered, and none at another
+    price.
 
     Args:
       extract: `public_key` and `entries`, as a run folder and a release hold them.

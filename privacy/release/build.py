@@ -7,7 +7,6 @@ consumer would, and only then renamed: a release is complete or absent.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import math
 import platform
 import secrets
@@ -15,17 +14,15 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import fedloom
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.common.sampling import sample
-from fedloom.privacy.keys import fingerprint, load_private_key, public_key_hex
+from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.release.account import SiteAccount, account_of
-from fedloom.privacy.release.codebook import codebook, codebook_text
 from fedloom.privacy.release.data import CSV, PARQUET, write_table
-from fedloom.privacy.release.documents import Facts, datasheet_text, licence_text, readme_text
+from fedloom.privacy.release.derived import derived_files, json_text, title_of
 from fedloom.privacy.release.manifest import write_manifest
 from fedloom.privacy.release.run_files import FinishedRun
 from fedloom.privacy.release.statement import make_statement
@@ -90,9 +87,8 @@ def _fill(
     folder: Path, run: FinishedRun, accounts: Mapping[str, SiteAccount], seed: int | None
 ) -> None:
     plan, key = run.plan, load_private_key(run.path / "coordinator.key")
-    settings = plan.body["release"]
-    rows = settings.get("rows") or default_rows(run.statistics.total())
-    title = str(settings.get("title") or f"Synthetic data of the study {plan.name}")
+    rows = plan.body["release"].get("rows") or default_rows(run.statistics.total())
+    title = title_of(plan)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     statement = make_statement(plan, accounts)
     frame = sample(run.generator, plan.schema, plan.target, rows, seed=seed)
@@ -105,39 +101,22 @@ def _fill(
     for name, extract in run.extracts.items():
         (folder / "ledger" / f"{name}.json").write_bytes(canonical_json(extract))
     plan.save(folder / "plan.json")
-    _write_json(folder / "schema.json", plan.schema.to_dict())
-    _write_json(folder / "dp_statement.json", statement)
-    _write_json(folder / "codebook.json", codebook(plan.encoding))
-    public_key = public_key_hex(key)
-    facts = Facts(
-        title=title,
-        created=created,
-        rows=rows,
-        model=str(plan.model["kind"]),
-        licence=settings.get("licence"),
-        contact=settings.get("contact"),
-        public_key=public_key,
-        fingerprint=fingerprint(public_key),
-        statement=statement,
-        encoding=plan.encoding,
+    (folder / "dp_statement.json").write_text(json_text(statement), encoding="utf-8")
+    derived = derived_files(
+        plan, statement, rows=len(frame), created=created, public_key=public_key_hex(key)
     )
+    for name, data in derived.items():
+        (folder / name).write_bytes(data)
     report = render_report(
         title=title,
         created=created,
-        model=facts.model,
+        model=str(plan.model["kind"]),
         statement=statement,
         frame=frame,
         statistics=run.statistics,
         metrics=run.metrics,
     )
-    for name, text in (
-        ("codebook.md", codebook_text(plan.encoding)),
-        ("README.md", readme_text(facts)),
-        ("DATASHEET.md", datasheet_text(facts)),
-        ("LICENSE", licence_text(facts.licence)),
-        ("report.html", report),
-    ):
-        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "report.html").write_text(report, encoding="utf-8")
     body = {
         "name": plan.name,
         "title": title,
@@ -161,11 +140,6 @@ def _fill(
         },
     }
     write_manifest(folder, body, key)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ with exactly these bytes, so there is one way to write both and a change of a si
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from fedloom.common.digest import canonical_json, file_sha256
 from fedloom.common.errors import ReleaseError
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign, verify
+from fedloom.privacy.release.reading import parse_json
 
 __all__ = [
     "MANIFEST",
@@ -29,6 +29,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
+# The wording of the files in `derived` belongs to the format.
 MANIFEST_FORMAT = "fedloom-release/1"
 _SIGNED_PREFIX = b"fedloom release manifest\n"
 _SIGNATURE_FORM = re.compile(r"[0-9a-f]{128}\n\Z")
@@ -48,6 +49,9 @@ _KEYS = {
     "signer",
     "files",
 }
+_TEXTS = ("name", "title", "version", "created", "plan", "run", "study", "schema")
+_LEDGER = {"seq": int, "hash": str, "public_key": str}
+_FILE = {"path": str, "sha256": str, "bytes": int, "media_type": str}
 _MEDIA_TYPES = {
     ".csv": "text/csv",
     ".html": "text/html",
@@ -113,19 +117,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} holds no readable {MANIFEST} and {SIGNATURE}; give the folder of a release"
         ) from error
     try:
-        manifest = json.loads(data)
+        manifest = parse_json(data, MANIFEST)
         public_key = manifest["signer"]["public_key"]
         canonical = canonical_json(manifest)
     except (ValueError, KeyError, TypeError) as error:
         raise ReleaseError(f"{folder / MANIFEST} is damaged; fetch the release again") from error
-    well_formed = (
-        set(manifest) == _KEYS
-        and manifest["format"] == MANIFEST_FORMAT
-        and isinstance(manifest["ledgers"], dict)
-        and isinstance(manifest["files"], list)
-        and isinstance(manifest["run"], str)
-    )
-    if not well_formed:
+    if not _is_well_formed(manifest):
         raise ReleaseError(
             f"{folder / MANIFEST} is not of the format {MANIFEST_FORMAT}; "
             "verify it with the version of fedloom that built it"
@@ -144,6 +141,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def _is_well_formed(manifest: dict[str, Any]) -> bool:
+    return (
+        set(manifest) == _KEYS
+        and manifest["format"] == MANIFEST_FORMAT
+        and all(isinstance(manifest[key], str) for key in _TEXTS)
+        and set(manifest["signer"]) == {"algorithm", "public_key"}
+        and isinstance(manifest["ledgers"], dict)
+        and all(_has(head, _LEDGER) for head in manifest["ledgers"].values())
+        and isinstance(manifest["files"], list)
+        and all(_has(entry, _FILE) for entry in manifest["files"])
+        and isinstance(manifest["versions"], dict)
+    )
+
+
+def _has(value: Any, fields: Mapping[str, type]) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == set(fields)
+        and all(type(value[name]) is kind for name, kind in fields.items())
+    )
+
+
 def release_heads(folder: Path) -> dict[str, tuple[int, str]]:
     """Returns the ledger head (sequence number, hash) that a release holds for each site.
 
@@ -151,7 +170,7 @@ def release_heads(folder: Path) -> dict[str, tuple[int, str]]:
       ReleaseError: the manifest is missing, damaged or not signed as it says.
     """
     ledgers = read_manifest(folder)["ledgers"]
-    return {name: (int(head["seq"]), str(head["hash"])) for name, head in ledgers.items()}
+    return {name: (head["seq"], head["hash"]) for name, head in ledgers.items()}
 
 
 def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:

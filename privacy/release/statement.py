@@ -14,8 +14,10 @@ from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.account import SiteAccount
 
-__all__ = ["STATEMENT_FORMAT", "make_statement"]
+__all__ = ["STATEMENT_FORMAT", "claim_text", "make_statement"]
 
+# Verification holds every word of a statement against this file, so another wording is another
+# format.
 STATEMENT_FORMAT = "fedloom-dp-statement/1"
 
 _UNITS = {
@@ -47,6 +49,15 @@ _NOT_COVERED = (
     "Choices made outside fedloom after looking at records, such as trying several studies and "
     "keeping one whose ledger is not the one used here.",
 )
+
+
+def claim_text(epsilon: float, delta: float, unit: str, *, void: bool) -> str:
+    """Writes the one claim in a sentence; `void` where a site's noise came from a known seed."""
+    return (
+        f"({epsilon:.4g}, {delta:g})-differential privacy for the unit '{unit}' at "
+        "each site, under the assumptions listed"
+        + ("; VOID: noise from a known seed" if void else "")
+    )
 
 
 def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str, Any]:
@@ -82,11 +93,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
     rehearsal = sorted(name for name, account in accounts.items() if account.rehearsal)
     return {
         "format": STATEMENT_FORMAT,
-        "claim": (
-            f"({price.epsilon:.4g}, {delta:g})-differential privacy for the unit '{unit}' at "
-            "each site, under the assumptions listed"
-            + ("; VOID: noise from a known seed" if insecure else "")
-        ),
+        "claim": claim_text(price.epsilon, delta, unit, void=bool(insecure)),
         "plan": plan.digest(),
         "unit_of_privacy": {"unit": unit, "meaning": _UNITS.get(unit, unit), "records": 1},
         "neighbouring": {

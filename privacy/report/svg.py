@@ -14,6 +14,7 @@ from html import escape
 __all__ = ["budget_bars", "curve_chart", "heat_map", "marginal_chart"]
 
 _SHORT_LABEL = 15
+_LONG_LABEL = 32
 _MAX_LABELS = 10
 _APART_WIDTH = 15.0
 _LEVELS = 10
@@ -239,7 +240,9 @@ def budget_bars(
       rows: (site, epsilon of this release, the site's limit).
       title: what the chart shows, for screen readers.
     """
-    width, left, right, step = 680.0, 130.0, 120.0, 30.0
+    width, right, step = 680.0, 120.0, 30.0
+    longest = max((len(_short(site, _LONG_LABEL)) for site, _, _ in rows), default=0)
+    left = max(130.0, 16.0 + 7.0 * longest)
     height = step * len(rows) + 6
     reach = max([max(spent, limit) for _, spent, limit in rows] + [1e-9])
 
@@ -251,7 +254,7 @@ def budget_bars(
         y = 6 + number * step
         parts.append(
             f'<text class="site" text-anchor="end" x="{_n(left - 8)}" y="{_n(y + 13)}">'
-            f"{escape(_short(site))}</text>"
+            f"{escape(_short(site, _LONG_LABEL))}</text>"
         )
         parts.append(_rect("track", left, y, x_of(limit) - left, 18))
         parts.append(_rect("this", left, y, x_of(spent) - left, 18))
@@ -318,8 +321,8 @@ def _n(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _SHORT_LABEL else text[: _SHORT_LABEL - 1] + "…"
+def _short(text: str, limit: int = _SHORT_LABEL) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _two_digits(value: float) -> str:

@@ -34,6 +34,7 @@ def test_words_name_site_study_and_rehearsal(built, capsys):
     out = capsys.readouterr().out
     for word in ("north", "south", "toy", "rehearsal", "of 6", "Together"):
         assert word in out
+    assert "a running total; the guarantee over the life" in " ".join(out.split())
 
 
 def test_a_folder_without_a_ledger_and_a_damaged_one(built, capsys, tmp_path):

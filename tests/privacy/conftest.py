@@ -15,14 +15,16 @@ import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import fedloom
 from fedloom.common.artifact import Artifact
-from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
 from fedloom.common.statistics import NoisyStatistics, statistic
+from fedloom.common.study import parse_study
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
-from fedloom.privacy.plan import PLAN_FORMAT, Plan, price_of
+from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
+from fedloom.privacy.resolve import assemble
 
 SITES = ("north", "south")
 RUN = "00ff00ff00ff00ff"
@@ -36,7 +38,6 @@ COLUMNS: list[dict[str, Any]] = [
 ]
 VAE_TRAINING = {
     "exchange": "weights",
-    "query": "train",
     "num_rounds": 3,
     "local_steps": 10,
     "sample_rate": 0.05,
@@ -53,39 +54,19 @@ def make_plan(
     release: dict[str, Any] | None = None,
     columns: list[dict[str, Any]] | None = None,
 ) -> Plan:
-    """Builds a plan by hand, priced like any other."""
+    """Fills in and prices a plan like any other, at noise that needs no search."""
     schema = Schema.from_dict({"column": columns or COLUMNS})
-    measured = statistic("pairwise" if kind == "mixture" else "oneway", Encoding(schema, "visited"))
-    body: dict[str, Any] = {
-        "format": PLAN_FORMAT,
-        "fedloom": "0.1",
-        "study": {"name": "toy", "target": "visited", "digest": "5" * 64},
-        "schema": schema.to_dict(),
-        "schema_digest": schema.digest(),
-        "privacy": {
-            "epsilon": 3.0,
-            "delta": 1e-5,
-            "unit": "record",
-            "trust": "local",
-            "neighbouring": "add-or-remove-one",
-        },
-        "sites": [{"name": name, "key": key, "records": None} for name, key in keys.items()],
+    given = dict(training or {})
+    noise = (2.0, given.pop("noise_multiplier", None))
+    raw: dict[str, Any] = {
+        "study": {"name": "toy", "schema": "schema.toml", "target": "visited"},
+        "privacy": {"epsilon": 3.0, "delta": 1e-5},
         "model": {"kind": kind},
-        "statistics": {
-            "kind": measured.kind,
-            "share": 1.0,
-            "noise_multiplier": 2.0,
-            "l2_norm": measured.l2_norm,
-            "length": measured.length,
-        },
-        "training": training,
+        "training": {**given, "min_sites": 1},
         "release": release or {},
-        "coordination": {"min_sites": 1, "timeout_s": 60.0},
-        "price": {},
+        "site": [{"name": name, "key": key} for name, key in keys.items()],
     }
-    cost = price_of(Plan(body).event(), 1e-5)
-    body["price"] = {"epsilon": cost.epsilon, "epsilon_rdp": cost.epsilon_rdp, "delta": 1e-5}
-    return Plan(body)
+    return assemble(parse_study(raw, schema), schema, version=fedloom.__version__, noise=noise)
 
 
 def make_extract(

@@ -73,3 +73,12 @@ def test_budget_bars_are_proportional_to_epsilon():
     root = ET.fromstring(budget_bars([("north", 1.0, 4.0), (HOSTILE, 2.0, 4.0)]))
     widths = [float(rect.get("width")) for rect in root.findall("rect[@class='this']")]
     assert widths[1] / widths[0] == pytest.approx(2.0, rel=0.01)
+
+
+def test_budget_bars_write_the_names_of_institutions_out():
+    root = ET.fromstring(budget_bars([("georgetown-county-hospital", 1.0, 4.0), ("b", 1.0, 4.0)]))
+    label = root.find("text[@class='site']")
+    assert label.text == "georgetown-county-hospital"
+    assert float(label.get("x")) >= 6.5 * len(label.text), "it would start outside the chart"
+    long = ET.fromstring(budget_bars([("x" * 64, 1.0, 4.0)])).find("text[@class='site']")
+    assert len(long.text) == 32 and long.text.endswith("…")

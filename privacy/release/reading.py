@@ -1,0 +1,78 @@
+"""Reads the JSON of a release as what it is: text from outside, that must mean one thing only."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from fedloom.common.errors import ReleaseError
+
+__all__ = ["parse_json", "read_json"]
+
+_MAX_DIGITS = 18
+
+
+def read_json(path: Path) -> Any:
+    """Reads one file, as `parse_json` does.
+
+    Raises:
+      ReleaseError: it is missing, or is not JSON that means one thing only.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ReleaseError(f"{path.name} cannot be read: {error.strerror}") from error
+    return parse_json(data, path.name)
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    """Parses UTF-8 JSON without repeated keys, NaN, infinities or whole numbers beyond 64 bits.
+
+    Args:
+      data: the text.
+      name: of the file, for messages.
+
+    Raises:
+      ReleaseError: it is something else, or is nested too deeply.
+
+    >>> parse_json(b'{"a": [1, 2.5]}', "x.json")
+    {'a': [1, 2.5]}
+    """
+    try:
+        return json.loads(
+            data.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_refused_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+    except RecursionError:
+        raise ReleaseError(f"{name} is nested too deeply; fetch the release again") from None
+    except ValueError as error:
+        raise ReleaseError(f"{name} is damaged ({error}); fetch the release again") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return value
+
+
+def _refused_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a whole number has more than {_MAX_DIGITS} digits")
+    return int(text)
