@@ -53,6 +53,8 @@ class RunFolder:
                 f"{path} holds a run already; resume it with --resume or choose another --out"
             )
         folder.path.mkdir(parents=True, exist_ok=True)
+        # Statistics and metrics tell more than a release does.
+        folder.path.chmod(0o700)
         if not folder.key_path.exists():
             generate_key(folder.key_path)
         plan.save(folder.plan_path)

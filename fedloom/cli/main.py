@@ -134,7 +134,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except FedloomError as error:
         return _fail(f"Error: {error}", error, error.exit_code, as_json)
     except (KeyboardInterrupt, click.Abort) as error:
-        return _fail("Interrupted.", error, INTERRUPTED, as_json)
+        return _fail("Interrupted. A run goes on with --resume.", error, INTERRUPTED, as_json)
     except Exception as error:
         return _unexpected(error, as_json)
 
