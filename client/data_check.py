@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedloom.common.cells import Cells, axis_value, read_categories, read_numbers
+from fedloom.common.cells import Cells, axis_value, cell_text, read_categories, read_numbers
 from fedloom.common.schema import Column, Schema
 
 __all__ = ["ColumnReport", "Report", "check"]
@@ -164,7 +164,7 @@ def _report(column: Column, cells: Cells, clamped: int, problems: list[str]) -> 
 
 
 def _examples(raw: pd.Series) -> str:
-    texts = list(dict.fromkeys(str(value)[:_MAX_LENGTH] for value in raw))
+    texts = list(dict.fromkeys(cell_text(value)[:_MAX_LENGTH] for value in raw))
     shown = ", ".join(repr(text) for text in texts[:_MAX_EXAMPLES])
     rest = len(texts) - _MAX_EXAMPLES
     return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,8 +1,21 @@
 """How raw values of a column are read: as numbers on its axis, or as one of its categories.
 
 Records come from CSV files (all text), Parquet and SQL (typed), so the same category may arrive
-as `1`, `1.0`, `"1"` or `" 1"`. Reading depends on the schema and on the value alone, never on
-other records, and never fails: what cannot be read is marked as such.
+as `1`, `1.0`, `"1"`, `" 1"` or `True`. Reading depends on the schema and on the value alone, never
+on other records, and never fails: what cannot be read is marked as such.
+
+A cell of a category column has one text: text is itself; a number of any type, a truth value
+being 1 or 0, is its exact value in plain decimals, so that 1, 1.0, `Decimal("1.00")` and True are
+all "1"; anything else is its `str`. The first of these that exists is its category:
+
+1. the category written exactly so, with the cell's outer white space and then without it;
+2. the category written as the cell's key (`category_key`): for "1.0", "01" and "True" that is "1";
+3. the one category that has this key; if several have it, as "01" and "001" have, none.
+
+A number and its conversion to float thus fall in one category up to 2^53, and lists such as
+["1", "01"] or ["1E50", "1E50.0"] keep codes apart that are written apart. Beyond 2^53 a float no
+longer knows which integer it was, so sources hand over integers as integers, whatever else stands
+in their column (`fedloom.client.sources`); for a table in memory that is up to its maker.
 """
 
 from __future__ import annotations
@@ -20,12 +33,24 @@ import pandas as pd
 
 from fedloom.common.schema import Bound, Column
 
-__all__ = ["Cells", "axis_value", "category_key", "read_categories", "read_numbers"]
+__all__ = [
+    "Cells",
+    "axis_value",
+    "category_key",
+    "cell_text",
+    "plain_cells",
+    "read_categories",
+    "read_numbers",
+]
 
 _EPOCH = dt.datetime(1970, 1, 1)
 _DAY_S = 86_400
 _FINER = re.compile(r"(\.\d{6})\d+")
-_TRUTH = {"true": "1.0", "false": "0.0"}
+_TRUTH = {"true": "1", "false": "0"}
+# An exponent needs its sign, as every program writes it: "1E50" is a code of ICD-11.
+_NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]\d{1,3})?", re.ASCII)
+_LARGEST_EXPONENT = 2_000
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 Mask = npt.NDArray[np.bool_]
 
@@ -62,7 +87,8 @@ def axis_value(bound: Bound, *, dates_only: bool = False) -> float:
 
 def read_numbers(column: Column, raw: pd.Series) -> Cells:
     """Reads an integer, real or datetime column; never fails."""
-    missing = raw.isna().to_numpy(dtype=bool)
+    raw = plain_cells(raw)
+    missing = _missing(raw)
     if column.kind == "datetime":
         numbers = _times(raw)
         if column.dates_only:
@@ -81,21 +107,39 @@ def read_numbers(column: Column, raw: pd.Series) -> Cells:
 
 def read_categories(column: Column, raw: pd.Series) -> Cells:
     """Reads a category column; a value outside the list is marked unreadable; never fails."""
+    raw = plain_cells(raw)
     positions = _positions(column)
-    codes, uniques = pd.factorize(_category_texts(raw), use_na_sentinel=True)
-    known = np.array(
-        [_position(positions, str(text)) for text in uniques] + [-1],
-        dtype=np.int64,
-    )
+    if raw.dtype == object:
+        missing = _missing(raw)
+        texts = np.array([cell_text(value) for value in raw.to_numpy()], dtype=object)
+        texts[missing] = None
+        codes, uniques = pd.factorize(texts, use_na_sentinel=True)
+    else:
+        codes, uniques = pd.factorize(raw, use_na_sentinel=True)
+    known = [_position(positions, cell_text(value)) for value in uniques]
+    values = np.array([*known, -1], dtype=np.int64)[codes]
     missing = codes < 0
-    values = known[codes]
     return Cells(values, missing, (values < 0) & ~missing, np.zeros(len(raw), dtype=bool))
 
 
-def category_key(text: str) -> str:
-    """Returns the form under which categories are compared.
+def plain_cells(raw: pd.Series) -> pd.Series:
+    """Returns a column of numpy's, pandas' nullable or text type; others as single objects.
 
-    Numbers compare by value, so that "1" and "1.0" are one category; text without its outer
+    Converting a categorical or Arrow column as a whole makes integers beside missing values
+    floats; taken one by one they stay what they are.
+    """
+    if isinstance(raw.dtype, pd.CategoricalDtype):
+        cells = np.array([*raw.cat.categories, None], dtype=object)
+        return pd.Series(cells[raw.cat.codes.to_numpy()], index=raw.index, dtype=object)
+    if isinstance(raw.dtype, (pd.ArrowDtype, pd.SparseDtype)):
+        return pd.Series(list(raw.array), index=raw.index, dtype=object)
+    return raw
+
+
+def category_key(text: str) -> str:
+    """Returns the form under which categories are compared that are not written alike.
+
+    Numbers compare by exact value, so that "1" and "1.0" are one category; text without its outer
     white space; the words for true and false as 1 and 0.
 
     >>> category_key("1.0") == category_key(" 1") == category_key("True") != category_key("one")
@@ -104,11 +148,7 @@ def category_key(text: str) -> str:
     text = text.strip()
     if text.lower() in _TRUTH:
         return _TRUTH[text.lower()]
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return repr(number) if math.isfinite(number) else text
+    return _decimal_text(Decimal(text)) if _NUMERAL.fullmatch(text) else text
 
 
 def _positions(column: Column) -> dict[str, int]:
@@ -125,45 +165,74 @@ def _position(positions: dict[str, int], text: str) -> int:
     return -1
 
 
-def _category_texts(raw: pd.Series) -> npt.NDArray[Any]:
-    """Returns every value as text, None where missing; equal numbers of two types stay apart."""
-    missing = raw.isna().to_numpy(dtype=bool)
-    values: npt.NDArray[Any] = raw.to_numpy(dtype=object)
-    if raw.dtype == object:
-        values = np.array([str(value) for value in values], dtype=object)
-    elif not pd.api.types.is_string_dtype(raw.dtype):
-        codes, uniques = pd.factorize(values)
-        values = np.array([str(value) for value in uniques] + [None], dtype=object)[codes]
-    values = values.copy()
-    values[missing] = None
-    return values
+def cell_text(value: object) -> str:
+    """Returns the text of a cell; equal numbers have equal texts, whatever their types.
+
+    >>> cell_text(1), cell_text(1.0), cell_text(True), cell_text("1.0")
+    ('1', '1', '1', '1.0')
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (bool, np.bool_, int, np.integer)):
+        whole = int(value)
+        return str(whole) if whole.bit_length() < _LARGEST_EXPONENT else hex(whole)
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return _decimal_text(Decimal(number if number.is_integer() else repr(number)))
+    if isinstance(value, Decimal):
+        return _decimal_text(value)
+    return str(value)
+
+
+def _decimal_text(number: Decimal) -> str:
+    """Returns a number in plain decimals; very long ones and infinity as they are.
+
+    >>> _decimal_text(Decimal("-0.00")), _decimal_text(Decimal("1.50E+3"))
+    ('0', '1500')
+    """
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or max(-exponent, abs(number.adjusted())) > _LARGEST_EXPONENT:
+        return str(number)
+    text = f"{number:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _missing(raw: pd.Series) -> Mask:
+    try:
+        missing: Mask = raw.isna().to_numpy(dtype=bool)
+    except ArithmeticError:  # a signalling NaN may not even be compared
+        cells = raw.to_numpy(dtype=object, copy=True)
+        nans = [isinstance(cell, Decimal) and cell.is_snan() for cell in cells]
+        cells[nans] = None
+        missing = pd.isna(cells)
+    return missing
 
 
 def _numbers(raw: pd.Series) -> npt.NDArray[np.float64]:
-    if isinstance(raw.dtype, pd.CategoricalDtype):
-        raw = raw.astype(object)
-    if raw.dtype == object:
-        raw = pd.Series([_plain(value) for value in raw], dtype=object)
+    if raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype):
+        numbers = [_number(value) for value in raw.to_numpy(dtype=object)]
+        return np.array(numbers, dtype=np.float64)
     numeric = pd.api.types.is_numeric_dtype(raw.dtype) or pd.api.types.is_bool_dtype(raw.dtype)
-    textual = raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype)
-    if not (numeric or textual) or pd.api.types.is_complex_dtype(raw.dtype):
+    if not numeric or pd.api.types.is_complex_dtype(raw.dtype):
         return np.full(len(raw), np.nan)
-    numbers = pd.to_numeric(raw, errors="coerce")
-    return np.asarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    return np.asarray(raw.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
-def _plain(value: object) -> str | float | None:
-    """Returns a value that is read alone, whatever stands beside it in the column."""
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, (int, float, Decimal, np.number, np.bool_)):
-        return None
-    if isinstance(value, np.complexfloating):
-        return None
+def _number(value: object) -> float:
+    """Returns a single value as the nearest float, NaN where it is no number.
+
+    Parsing a column as a whole would round long numerals by what else stands in it.
+    """
     try:
-        return float(value)
+        if isinstance(value, str):
+            return float(value) if value.isascii() and "_" not in value else math.nan
+        if isinstance(value, (int, float, Decimal, np.number, np.bool_)):
+            return math.nan if isinstance(value, np.complexfloating) else float(value)
     except (OverflowError, ValueError):
-        return None
+        return math.nan
+    return math.nan
 
 
 def _times(raw: pd.Series) -> npt.NDArray[np.float64]:
@@ -171,16 +240,18 @@ def _times(raw: pd.Series) -> npt.NDArray[np.float64]:
     if isinstance(raw.dtype, pd.DatetimeTZDtype):
         raw = raw.dt.tz_convert("UTC")
     elif not pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        texts = np.array([_time_text(value) for value in raw.to_numpy(dtype=object)], dtype=object)
+        texts = np.array(
+            [_timecell_text(value) for value in raw.to_numpy(dtype=object)], dtype=object
+        )
         raw = pd.Series(pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601"))
-    times = raw.dt.tz_localize(None).astype("datetime64[us]")
-    micros = times.to_numpy().astype(np.int64)
-    seconds: npt.NDArray[np.float64] = (micros // 1_000_000).astype(np.float64)
-    seconds[times.isna().to_numpy()] = np.nan
+    times = raw.dt.tz_localize(None).to_numpy()
+    ticks = _TICKS[np.datetime_data(times.dtype)[0]]
+    seconds: npt.NDArray[np.float64] = (times.astype(np.int64) // ticks).astype(np.float64)
+    seconds[np.isnat(times)] = np.nan
     return seconds
 
 
-def _time_text(value: object) -> str | None:
+def _timecell_text(value: object) -> str | None:
     if isinstance(value, (dt.date, np.datetime64)):
         value = str(value)
     if not isinstance(value, str) or not value.isascii():

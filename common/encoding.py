@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fedloom.common.cells import axis_value, read_categories, read_numbers
+from fedloom.common.cells import axis_value, cell_text, read_categories, read_numbers
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.grid import Grid, integer_grid, real_grid
 from fedloom.common.schema import Column, Schema
@@ -28,6 +28,7 @@ __all__ = ["MAX_TARGET_BINS", "Block", "Encoded", "Encoding", "column_grid"]
 MAX_TARGET_BINS = 10
 _MISSING_LABEL = "(missing)"
 _OTHER_LABEL = "(other)"
+_TEXT_DTYPE = pd.Series(["text"]).dtype
 
 Codes = npt.NDArray[np.int32]
 Classes = npt.NDArray[np.int64]
@@ -287,7 +288,7 @@ def _encode_categories(
         codes[cells.missing] = block.size - 2
     unknown = int(cells.unreadable.sum())
     if column.other is not None and unknown:
-        unknown -= int((raw[cells.unreadable].astype(str) == column.other).sum())
+        unknown -= sum(cell_text(value) == column.other for value in raw[cells.unreadable])
     return codes, 0, unknown, int(cells.missing.sum())
 
 
@@ -325,7 +326,7 @@ def _decode_column(
         labels: npt.NDArray[Any] = np.full(block.size, None, dtype=object)
         labels[: block.num_bins] = column.values
         labels[-1] = column.other
-        return pd.Series(labels[codes])
+        return pd.Series(labels[codes], dtype=_TEXT_DTYPE)
     values = np.zeros(len(codes))
     binned = codes < grid.size
     values[binned] = grid.draw(codes[binned], rng)

@@ -13,6 +13,20 @@ from fedloom.common.errors import DataError
 
 __all__ = ["read_parquet"]
 
+# A column's type follows from the file's, never from what stands in it: by default integers
+# and truth values beside missing ones would become floats and objects.
+_TYPES = {
+    pyarrow.bool_(): pd.BooleanDtype(),
+    pyarrow.int8(): pd.Int8Dtype(),
+    pyarrow.int16(): pd.Int16Dtype(),
+    pyarrow.int32(): pd.Int32Dtype(),
+    pyarrow.int64(): pd.Int64Dtype(),
+    pyarrow.uint8(): pd.UInt8Dtype(),
+    pyarrow.uint16(): pd.UInt16Dtype(),
+    pyarrow.uint32(): pd.UInt32Dtype(),
+    pyarrow.uint64(): pd.UInt64Dtype(),
+}
+
 
 def read_parquet(
     path: Path, names: tuple[str, ...], require: Callable[[list[str], tuple[str, ...], str], None]
@@ -30,8 +44,18 @@ def read_parquet(
     try:
         require(pyarrow.parquet.read_schema(path).names, names, str(path))
         table = pyarrow.parquet.ParquetFile(path).read(columns=list(names))
-    except (pyarrow.ArrowException, OSError) as error:
+        frame: pd.DataFrame = _decoded(table).to_pandas(
+            types_mapper=_TYPES.get, ignore_metadata=True
+        )
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a Parquet file: {error}; write it again") from None
-    # Integers with missing values stay integers; as floats, large ones would lose digits.
-    frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
     return frame[list(names)]
+
+
+def _decoded(table: pyarrow.Table) -> pyarrow.Table:
+    """Returns the table with its dictionary-encoded columns as plain ones."""
+    fields = [
+        field.with_type(field.type.value_type) if pyarrow.types.is_dictionary(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pyarrow.schema(fields))

@@ -54,7 +54,14 @@ def read_sql(
         ) from None
     finally:
         engine.dispose()
-    return pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(names))
+    # Cells stay single objects: a type for the column would make integers beside NULL floats.
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(cells), dtype=object)
+            for name, cells in zip(names, columns, strict=True)
+        }
+    )
 
 
 def _url(config: SourceConfig) -> URL:

@@ -2,7 +2,8 @@
 
 Whatever the source, a table has the schema's columns in the schema's order and missing values
 marked as such. Text that stands for a missing value ("", "?", "NA", ...) is marked in every
-source, unless the schema lists it among the column's categories. Messages of errors are for the
+source, unless the schema lists it among the column's categories. Cells are handed over one by
+one: no cell is converted because of what else stands in its column. Messages of errors are for the
 site's steward; nothing here is ever sent anywhere.
 """
 
@@ -18,6 +19,7 @@ from fedloom.client.sources.config import SourceConfig
 from fedloom.client.sources.csv import read_csv
 from fedloom.client.sources.parquet import read_parquet
 from fedloom.client.sources.sql import read_sql
+from fedloom.common.cells import plain_cells
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Schema
 
@@ -89,14 +91,13 @@ def _mark_missing(
 ) -> pd.DataFrame:
     marked = {}
     for column in schema.columns:
-        values = private_frame[column.name]
-        if values.dtype == object or pd.api.types.is_string_dtype(values.dtype):
-            markers = set(missing) - set(column.values) - {column.other}
-            text = values.str.strip() if values.dtype != object else values.map(_stripped)
-            values = values.mask(text.isin(list(markers)))
+        values = plain_cells(private_frame[column.name])
+        markers = set(missing) - set(column.values) - {column.other}
+        if values.dtype == object:
+            cells = values.to_numpy(dtype=object, copy=True)
+            cells[[isinstance(cell, str) and cell.strip() in markers for cell in cells]] = None
+            values = pd.Series(cells, dtype=object)
+        elif pd.api.types.is_string_dtype(values.dtype):
+            values = values.mask(values.str.strip().isin(list(markers)))
         marked[column.name] = values
     return pd.DataFrame(marked)
-
-
-def _stripped(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value

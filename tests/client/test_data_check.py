@@ -57,6 +57,11 @@ def test_what_does_not_fit_is_named(changes: dict[str, object], column: str, sai
     assert pd.Series(report.problems).str.contains(said).all()
 
 
+def test_numbers_too_long_to_print_are_named() -> None:
+    report = check(frame(sex=10**5000, town=10**5000, age=10**5000), SCHEMA)
+    assert len(report.problems) == 2 and all("such as '0x" in text for text in report.problems)
+
+
 def test_missing_column_and_empty_table_are_named() -> None:
     problems = check(frame().iloc[:0].drop(columns="sex"), SCHEMA, where="t.csv").problems
     assert "t.csv: the table has no records" in problems[0]

@@ -102,6 +102,17 @@ def test_codes_survive_decoding(toy_schema: Schema, target: str | None) -> None:
     assert (encoding.encode(text).codes == codes).all()
 
 
+def test_decoded_types_depend_on_no_record(toy_schema: Schema) -> None:
+    encoding = Encoding(toy_schema, "label")
+    codes = random_codes(encoding, 50, seed=2)
+    dtypes = []
+    for part in (codes, codes[:1], codes[:0]):
+        rng = np.random.default_rng(0)
+        frame = encoding.decode(encoding.feature_codes(part), encoding.classes(part), rng)
+        dtypes.append(frame.dtypes.to_dict())
+    assert dtypes[0] == dtypes[1] == dtypes[2]
+
+
 def test_decoded_types(toy_schema: Schema, toy_table: pd.DataFrame) -> None:
     encoding = Encoding(toy_schema, "label")
     codes = encoding.encode(toy_table).codes
