@@ -7,12 +7,11 @@ void the clip, so wherever a unit's terms can cancel, one of two things is done:
   The unit's gradient itself (biases, LayerNorm) is added up first; the norm and the sum are then
     of the same numbers.
   Products of several calls (weights of Linear, Embedding) are too large to add up per unit. With
-    S = sum_k |a_k| |b_k|, the squared norm from dot products is wrong by less than 2^-37 S^2
-    (up to 2^14 columns) and
-    the sum by less than 2^-40 c S. So (2^-18 S)^2 is added to the squared norm: the norm is never
-    below the true one, and c S <= 2^18 C, so a contribution exceeds C by less than 1e-6 C. Honest
-    gradients, where S is within a thousand of the norm, lose a relative 1e-5 at most, and 1e-11
-    where calls do not cancel.
+    S = sum_k |a_k| |b_k|, the squared norm from dot products is wrong by less than 2^-37 S^2 (up
+    to 2^14 columns) and the sum by less than 2^-40 c S. So (2^-18 S)^2 is added to the squared
+    norm: the norm is never below the true one, and c S <= 2^18 C, so a contribution exceeds C by
+    less than 1e-6 C. Honest gradients, where S is within a thousand of the norm, lose a relative
+    1e-5 at most, and 1e-11 where calls do not cancel.
 """
 
 from __future__ import annotations

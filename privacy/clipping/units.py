@@ -13,8 +13,8 @@ Two things make the bound hold for any weights, so also for an adversary's:
     up to gradients of any direction. So every physical batch is filled up to a fixed number of
     rows, a multiple of `ROW_QUANTUM`, by rows of zeros that are cut out of norms and sums: what a
     unit contributes depends neither on how many others there are nor on its place.
-Not covered: kernels that treat rows of a batch of fixed shape differently (tested for those of
-this machine), which several threads in one kernel may do.
+Not covered: kernels that treat rows of a batch of fixed shape differently. Tests look for them;
+several threads in one kernel do it, so the mechanisms compute in one.
 """
 
 from __future__ import annotations

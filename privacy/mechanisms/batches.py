@@ -6,7 +6,8 @@ seed of the fillers, the noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from fedloom.privacy.mechanisms.gaussian import snapped_gaussian
 from fedloom.privacy.noise import NoiseSource
 
-__all__ = ["BatchModel", "check_sample_rate", "noised_tensors", "poisson_batch"]
+__all__ = ["BatchModel", "check_sample_rate", "noised_tensors", "one_thread", "poisson_batch"]
 
 _ROWS = 256
 
@@ -44,6 +45,21 @@ def check_sample_rate(sample_rate: float) -> None:
     """Refuses what is not a probability."""
     if not 0.0 <= sample_rate <= 1.0:
         raise ValueError(f"sample_rate must lie in [0, 1], got {sample_rate!r}")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch to one thread, and puts the number back.
+
+    Several threads share out a tensor's elements, and those next to a border are computed by
+    other instructions: what a record contributes would depend on its place in the batch.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def poisson_batch(

@@ -30,6 +30,7 @@ from fedloom.privacy.mechanisms.batches import (
     BatchModel,
     check_sample_rate,
     noised_tensors,
+    one_thread,
     poisson_batch,
 )
 from fedloom.privacy.mechanisms.gaussian import check_noise
@@ -43,6 +44,7 @@ def event(sample_rate: float, noise_multiplier: float) -> DpEvent:
     return subsampled(sample_rate, noise_multiplier, 1)
 
 
+@one_thread()
 def noisy_gradient(
     module: nn.Module,
     model: BatchModel,

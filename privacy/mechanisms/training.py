@@ -33,6 +33,7 @@ from fedloom.privacy.mechanisms.batches import (
     BatchModel,
     check_sample_rate,
     noised_tensors,
+    one_thread,
     poisson_batch,
 )
 from fedloom.privacy.mechanisms.gaussian import check_noise
@@ -51,6 +52,7 @@ def event(sample_rate: float, noise_multiplier: float, local_steps: int) -> DpEv
     return subsampled(sample_rate, noise_multiplier, local_steps)
 
 
+@one_thread()
 def private_training(
     module: nn.Module,
     model: BatchModel,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dp_accounting
 import numpy as np
 import pytest
+import torch
 
 from fedloom.privacy.accounting import epsilon_rdp
 from fedloom.privacy.clipping import clipped_gradient_sum
@@ -56,3 +57,24 @@ def test_no_noise_needs_an_insecure_source(regression, records, public):
 def test_the_price_is_a_poisson_sampled_gaussian():
     expected = dp_accounting.PoissonSampledDpEvent(0.01, dp_accounting.GaussianDpEvent(1.5))
     assert epsilon_rdp([event(0.01, 1.5)], 1e-5) == epsilon_rdp([expected], 1e-5)
+
+
+def test_models_see_batches_of_one_public_shape_and_one_thread(regression, records, public):
+    """So that neither fakes nor gradients of a record are rounded by how many others there are."""
+    codes, classes = records
+    seen, make = set(), regression.make_batch
+
+    def watched(codes, classes, public, rng):
+        seen.add((codes.shape, classes.shape, torch.get_num_threads()))
+        return make(codes, classes, public, rng)
+
+    regression.make_batch = watched
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for rows in (0, 1, 60):
+            gradient(regression, (codes[:rows], classes[:rows]), public)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {((256, 4), (256,), 1)}
