@@ -44,18 +44,23 @@ def read_parquet(
     try:
         require(pyarrow.parquet.read_schema(path).names, names, str(path))
         table = pyarrow.parquet.ParquetFile(path).read(columns=list(names))
-        frame: pd.DataFrame = _decoded(table).to_pandas(
-            types_mapper=_TYPES.get, ignore_metadata=True
-        )
+        frame: pd.DataFrame = _plain(table).to_pandas(types_mapper=_TYPES.get, ignore_metadata=True)
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a Parquet file: {error}; write it again") from None
     return frame[list(names)]
 
 
-def _decoded(table: pyarrow.Table) -> pyarrow.Table:
-    """Returns the table with its dictionary-encoded columns as plain ones."""
-    fields = [
-        field.with_type(field.type.value_type) if pyarrow.types.is_dictionary(field.type) else field
-        for field in table.schema
-    ]
+def _plain(table: pyarrow.Table) -> pyarrow.Table:
+    """Returns the table without dictionaries, and with dates as ISO text.
+
+    One date after the year 9999 would otherwise make the whole file unreadable.
+    """
+    fields = []
+    for field in table.schema:
+        kind = field.type
+        if pyarrow.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pyarrow.types.is_date(kind):
+            kind = pyarrow.string()
+        fields.append(field.with_type(kind))
     return table.cast(pyarrow.schema(fields))

@@ -159,6 +159,22 @@ def test_integers_of_parquet_are_exact_beside_a_null(tmp_path: Path) -> None:
         assert codes(frame)[0, 0] == VALUES.index(str(LARGE))
 
 
+@pytest.mark.parametrize("kind", [pa.date32(), pa.date64()], ids=str)
+def test_a_date_far_off_leaves_the_dates_of_parquet_as_they_are(
+    kind: pa.DataType, tmp_path: Path
+) -> None:
+    days = pa.array([18262, 10_000_000], pa.int32()).cast(pa.date32()).cast(kind)
+    cells = [days, pa.nulls(2), pa.nulls(2), days]
+    pa.parquet.write_table(pa.table(cells, names=list(SCHEMA.names)), tmp_path / "t.parquet")
+    encoded = codes(load_table(tmp_path / "t.parquet", SCHEMA))
+    expected = codes(
+        from_memory([(dt.date(2020, 1, 1), None, None, dt.date(2020, 1, 1))], tmp_path)
+    )
+    assert encoded[0].tolist() == expected[0].tolist()
+    assert encoded[0, 0] == VALUES.index("2020-01-01")
+    assert encoded[1, 3] == ENCODING.blocks[3].size - 1
+
+
 def test_columns_converted_as_a_whole_would_be_caught() -> None:
     """The twin: typed columns as pandas infers them, where a NULL makes integers floats."""
 
