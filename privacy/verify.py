@@ -232,7 +232,7 @@ class _Inspection:
         statement = read_json(self._folder / "dp_statement.json")
         if not isinstance(statement, dict) or statement.get("format") != STATEMENT_FORMAT:
             raise ReleaseError(f"dp_statement.json is not of the format {STATEMENT_FORMAT}")
-        return statement, str(statement.get("claim", ""))
+        return statement, f"of the format {STATEMENT_FORMAT}"
 
     def _schema(self, manifest: Mapping[str, Any], plan: Plan) -> tuple[None, str]:
         digests = {
@@ -308,8 +308,8 @@ class _Inspection:
                 f"cost {spent:.6g}"
             )
         return True, (
-            f"computed again from the ledgers' events: {spent:.6g}, as stated or less; all else "
-            "in the statement is as it should be"
+            f"{claim}; computed again from the ledgers' events: {spent:.6g}, as stated or less; "
+            "all else in the statement is as it should be"
         )
 
     def _texts(
@@ -326,8 +326,9 @@ class _Inspection:
         ]
         if differ:
             raise ReleaseError(
-                f"{', '.join(differ)} do not say what plan, statement and manifest say; if the "
-                "release is older, verify it with the version of fedloom that built it"
+                "plan, statement and manifest say something else than "
+                f"{', '.join(differ)}; if the release is older, verify it with the version of "
+                "fedloom that built it"
             )
         return None, f"{', '.join(derived)} say what plan, statement and manifest say"
 
