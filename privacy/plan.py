@@ -110,7 +110,7 @@ class Plan:
         """
         try:
             return cls(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StudyError(f"{path}: not a readable plan") from error
 
     def save(self, path: Path) -> None:
