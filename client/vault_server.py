@@ -86,9 +86,7 @@ class VaultServer:
         """Stops the server."""
         self.stop()
 
-    def _answer(
-        self, chunks: Iterator[Chunk], context: grpc.ServicerContext
-    ) -> Iterator[Chunk]:
+    def _answer(self, chunks: Iterator[Chunk], context: grpc.ServicerContext) -> Iterator[Chunk]:
         request = join(chunks)
         with self._turn:
             answer = self._handle(request) if context.is_active() else None

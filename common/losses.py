@@ -26,8 +26,7 @@ def per_record(losses: Tensor, records: int) -> Tensor:
     """
     if tuple(losses.shape) != (records,):
         raise ValueError(
-            f"a loss must have shape ({records},), one number per record; got "
-            f"{tuple(losses.shape)}"
+            f"a loss must have shape ({records},), one number per record; got {tuple(losses.shape)}"
         )
     return losses
 

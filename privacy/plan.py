@@ -232,9 +232,7 @@ class Plan:
         parts = [gaussian(self.statistics["noise_multiplier"])]
         if training is not None:
             steps = training["local_steps"] * training["num_rounds"]
-            parts.append(
-                subsampled(training["sample_rate"], training["noise_multiplier"], steps)
-            )
+            parts.append(subsampled(training["sample_rate"], training["noise_multiplier"], steps))
         return dp_event.ComposedDpEvent(parts)
 
     def price(self) -> Price:

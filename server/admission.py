@@ -27,9 +27,7 @@ class Rejected(Exception):
     """An answer that must not be used; the text is the coordinator's own."""
 
 
-def admit(
-    data: bytes, *, site: str, key: str | None, nonce: str, request_digest: str
-) -> Answer:
+def admit(data: bytes, *, site: str, key: str | None, nonce: str, request_digest: str) -> Answer:
     """Checks who answered and what was asked.
 
     Args:

@@ -74,9 +74,7 @@ class Sites:
             extracts[site] = extract
         return extracts
 
-    def ask(
-        self, asked: RoundQuery, arrays: dict[str, Any], expected: Shapes
-    ) -> dict[str, Answer]:
+    def ask(self, asked: RoundQuery, arrays: dict[str, Any], expected: Shapes) -> dict[str, Answer]:
         """Asks all sites for one round and returns the answers that may be used.
 
         Raises:

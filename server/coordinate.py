@@ -176,9 +176,7 @@ class _Run:
     ) -> None:
         """Reports a round, then saves its checkpoint: a round that is saved was reported."""
         reporter.round(asked, sorted(answers), lambda: self._learner.publish(state), state.meta)
-        self._checkpoints.save(
-            Checkpoint(round=asked.round, arrays=state.arrays, meta=state.meta)
-        )
+        self._checkpoints.save(Checkpoint(round=asked.round, arrays=state.arrays, meta=state.meta))
 
     def _seed(self, round_number: int) -> int:
         """A public seed for post-processing: the same when a round is done again."""

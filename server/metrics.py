@@ -38,9 +38,7 @@ def distance_to_noisy_marginals(artifact: Artifact, statistics: NoisyStatistics)
         if sizes[label] > 0:
             for position, counts in enumerate(statistics.one_way(label)):
                 measured[position] += np.maximum(counts, 0.0)
-    distances.append(
-        _total_variation(np.bincount(classes, minlength=encoding.num_classes), sizes)
-    )
+    distances.append(_total_variation(np.bincount(classes, minlength=encoding.num_classes), sizes))
     for position, block in enumerate(encoding.features):
         sampled = np.bincount(feature_codes[:, position], minlength=block.size)
         distances.append(_total_variation(sampled, measured[position]))

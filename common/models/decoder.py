@@ -83,9 +83,7 @@ def sample_codes(
     """
     table = torch.from_numpy(np.asarray(arrays["table"], dtype=np.float32))
     rng = torch.Generator().manual_seed(seed)
-    net = DecoderNet(
-        int(config["latent"]), len(table), int(config["hidden"]), blocks.width, rng
-    )
+    net = DecoderNet(int(config["latent"]), len(table), int(config["hidden"]), blocks.width, rng)
     prefix = "net."
     load_weights(
         net, {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}

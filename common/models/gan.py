@@ -149,6 +149,4 @@ def sample_codes(
     artifact: Artifact, encoding: Encoding, classes: NDArray[np.int64], seed: int
 ) -> NDArray[np.int32]:
     """Draws feature codes (N, m) for classes (N,) from a published generator."""
-    return _sample_codes(
-        artifact.arrays, artifact.config, Blocks.of(encoding), classes, seed
-    )
+    return _sample_codes(artifact.arrays, artifact.config, Blocks.of(encoding), classes, seed)

@@ -184,9 +184,7 @@ def _record(home: Home) -> None:
         with Ledger.open(home.path, home.private_key()) as ledger:
             record_decisions(home, ledger)
     except HomeInUseError:
-        click.echo(
-            "the running vault obeys at once and records it, at the latest when it ends"
-        )
+        click.echo("the running vault obeys at once and records it, at the latest when it ends")
 
 
 def _explain(study: Path, home: Path) -> Plan:

@@ -51,8 +51,7 @@ _NODE_POLL_S = 0.3
 _LONGEST_PLACE = 70
 _CONNECTION = "fedloom"
 _ERRORS: dict[int, type[FedloomError]] = {
-    kind.exit_code: kind
-    for kind in (ConfigError, RefusedError, VerificationError, IncompleteError)
+    kind.exit_code: kind for kind in (ConfigError, RefusedError, VerificationError, IncompleteError)
 }
 
 

@@ -23,9 +23,7 @@ _LARGEST_CHANGE = 3.0
 _TINY = 1e-12
 
 
-def matched_table(
-    net: DecoderNet, log_marginals: Tensor, blocks: Blocks, seed: int = 0
-) -> Tensor:
+def matched_table(net: DecoderNet, log_marginals: Tensor, blocks: Blocks, seed: int = 0) -> Tensor:
     """Returns the table (C, D) with which the generator has the given marginals.
 
     Args:
@@ -36,9 +34,7 @@ def matched_table(
     """
     num_classes = len(log_marginals)
     rng = torch.Generator().manual_seed(seed)
-    latent = torch.randn(
-        max(_FEWEST_LATENTS, _LATENTS // num_classes), net.latent, generator=rng
-    )
+    latent = torch.randn(max(_FEWEST_LATENTS, _LATENTS // num_classes), net.latent, generator=rng)
     rows = []
     with torch.no_grad():
         for label, target in enumerate(log_marginals):

@@ -45,9 +45,7 @@ def adam(
         gradient = np.asarray(gradients[name], dtype=np.float64)
         first = _BETA1 * moments.get(f"first/{name}", 0.0) + (1 - _BETA1) * gradient
         second = _BETA2 * moments.get(f"second/{name}", 0.0) + (1 - _BETA2) * gradient**2
-        direction = (first / (1 - _BETA1**step)) / (
-            np.sqrt(second / (1 - _BETA2**step)) + _TINY
-        )
+        direction = (first / (1 - _BETA1**step)) / (np.sqrt(second / (1 - _BETA2**step)) + _TINY)
         updated[name] = (weight - learning_rate * direction).astype(np.float32)
         kept[f"first/{name}"], kept[f"second/{name}"] = first, second
     return updated, kept

@@ -20,9 +20,7 @@ from fedloom.common.resources import resource_path
 BUNDLE = resource_path("deploy/bundle")
 KEY = Ed25519PrivateKey.generate()
 TRUSTED = {
-    "fpk_fedloom": KEY.public_key()
-    .public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    .decode()
+    "fpk_fedloom": KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 }
 
 
@@ -139,9 +137,10 @@ def test_a_connection_of_another_shape_stops_the_node():
     def connect():
         yield (1, lambda: None)
 
-    with pytest.raises(ConfigError, match="not the one known here"), guarded(
-        connect, KEY, poll_s=3.0
-    )():
+    with (
+        pytest.raises(ConfigError, match="not the one known here"),
+        guarded(connect, KEY, poll_s=3.0)(),
+    ):
         pass
 
 

@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Answer, Request, arrays_digest, from_record, to_record

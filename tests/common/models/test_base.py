@@ -16,9 +16,7 @@ from fedloom.privacy.clipping import clipped_gradient_sum
 
 def batch_of(model, coded, public, rows, seed=0):
     codes, classes = coded
-    made = model.make_batch(
-        codes[rows], classes[rows], public, torch.Generator().manual_seed(seed)
-    )
+    made = model.make_batch(codes[rows], classes[rows], public, torch.Generator().manual_seed(seed))
     return {name: value.double() for name, value in made.items()}
 
 
@@ -101,9 +99,7 @@ def test_modules_hold_no_buffers_and_no_batchnorm(model):
 def test_engines_agree_on_the_clipped_sum(model, coded, public, perturbed, records):
     batch = batch_of(model, coded, public, slice(0, records))
     sums = {
-        engine: clipped_gradient_sum(
-            perturbed, model.loss, batch, max_grad_norm=0.7, engine=engine
-        )
+        engine: clipped_gradient_sum(perturbed, model.loss, batch, max_grad_norm=0.7, engine=engine)
         for engine in ("fused", "opacus")
     }
     for name, expected in sums["opacus"].items():

@@ -59,9 +59,7 @@ class Toy:
         model, training = self.settings(kind, exchange, **changes)
         return _LEARNERS[kind](model, training, self.encoding)
 
-    def round(
-        self, kind: str, exchange: str, state: State, seed: int, **changes: Any
-    ) -> State:
+    def round(self, kind: str, exchange: str, state: State, seed: int, **changes: Any) -> State:
         """Takes one round with a single site and insecure noise."""
         model_settings, training = self.settings(kind, exchange, **changes)
         learner = self.learner(kind, exchange, **changes)
@@ -125,4 +123,3 @@ def toy() -> Toy:
     other = rng.integers(0, 10, ROWS)
     codes = np.stack([first, twin, other], axis=1).astype(np.int32)
     return Toy(encoding, codes, classes)
-

@@ -41,9 +41,7 @@ def test_fine_grids_are_read_better_than_by_clipping_noise_away():
     ours, clipped = [], []
     for seed in range(20):
         noisy = counts + np.random.default_rng(seed).normal(0, 30.0, OneWay(encoding).length)
-        statistics = NoisyStatistics(
-            encoding=encoding, kind="oneway", vector=noisy, noise_std=30.0
-        )
+        statistics = NoisyStatistics(encoding=encoding, kind="oneway", vector=noisy, noise_std=30.0)
         ours.append(np.abs(np.exp(log_marginals(statistics))[0, :64] - truth).sum())
         plain = np.maximum(noisy[1:65], 0.0)
         clipped.append(np.abs(plain / plain.sum() - truth).sum())

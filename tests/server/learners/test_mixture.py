@@ -121,9 +121,7 @@ def test_the_gradient_is_that_of_the_squared_error():
     loss = misfit.square().sum() / 4 + (p.mean(dim=0) - one_way).square().sum() / 2
     (expected,) = torch.autograd.grad(loss, logits)
     with torch.no_grad():
-        found = mixture._gradient(
-            mixture._softmax(logits, members), pairs, one_way, spans, members
-        )
+        found = mixture._gradient(mixture._softmax(logits, members), pairs, one_way, spans, members)
     torch.testing.assert_close(found / components, expected, rtol=1e-9, atol=1e-12)
 
 
