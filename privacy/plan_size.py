@@ -15,7 +15,7 @@ from fedloom.common.models.effective_noise import DROWNED, effective_noise
 from fedloom.common.models.size import num_parameters
 from fedloom.privacy.plan import Plan
 
-__all__ = ["check_size", "expected_seconds", "warnings"]
+__all__ = ["check_size", "expected_seconds", "limits_of_training", "warnings"]
 
 _LIMIT_BYTES = 2 * 10**9
 _BYTES = 8
@@ -71,6 +71,32 @@ def expected_seconds(plan: Plan) -> float:
         return seconds + _SECONDS_OF_MIXTURE_A_CELL * components * 600
     steps = int(training["num_rounds"]) * int(training["local_steps"]) * len(plan.sites)
     return seconds + steps * _SECONDS_OF_STEP[training["engine"]]
+
+
+def limits_of_training(plan: Plan, records: float) -> list[str]:
+    """Says, after a run, what training could not tell: for whoever reads the release.
+
+    Args:
+      plan: the plan that was carried out.
+      records: noisy number of records over all sites.
+    """
+    training = plan.training
+    if training is None:
+        return []
+    noise = effective_noise(
+        training,
+        num_parameters=num_parameters(plan.model, plan.encoding),
+        records=records,
+        num_sites=len(plan.sites),
+    )
+    if noise < DROWNED:
+        return []
+    label = "" if plan.target is None else f" other than with {plan.target!r}"
+    return [
+        f"Noise drowned most of what training could tell (effective noise {noise:.2f}, useful "
+        f"below {DROWNED:g}), so the generator stayed near the noisy marginals: relations among "
+        f"columns{label} are weak or missing in these data."
+    ]
 
 
 def warnings(plan: Plan) -> list[str]:

@@ -20,6 +20,7 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.common.sampling import sample
 from fedloom.privacy.keys import load_private_key, public_key_hex
+from fedloom.privacy.plan_size import limits_of_training
 from fedloom.privacy.release.account import SiteAccount, account_of
 from fedloom.privacy.release.data import CSV, PARQUET, write_table
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
@@ -115,6 +116,7 @@ def _fill(
         frame=frame,
         statistics=run.statistics,
         metrics=run.metrics,
+        limits=limits_of_training(plan, run.statistics.total()),
     )
     (folder / "report.html").write_text(report, encoding="utf-8")
     body = {

@@ -44,6 +44,7 @@ def render_report(
     frame: pd.DataFrame,
     statistics: NoisyStatistics,
     metrics: Sequence[Mapping[str, Any]],
+    limits: Sequence[str] = (),
 ) -> str:
     """Returns the report as HTML.
 
@@ -55,6 +56,7 @@ def render_report(
       frame: the synthetic rows.
       statistics: the noisy sums over sites.
       metrics: the run's post-processing, one mapping a round.
+      limits: what these data cannot tell, one sentence each.
     """
     css = (_FOLDER / "report.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -79,6 +81,7 @@ def render_report(
         columns=len(frame.columns),
         site_names=list(sites),
         warnings=_warnings(statement),
+        limits=limits,
         epsilon=statement["epsilon"],
         delta=statement["delta"],
         epsilon_rdp=statement["accountant"]["cross_check"]["epsilon"],

@@ -7,7 +7,12 @@ from fedloom.common.models import build_model
 from fedloom.common.models.base import count_parameters
 from fedloom.common.models.size import num_parameters
 from fedloom.common.study import load_study
-from fedloom.privacy.plan_size import check_size, expected_seconds, warnings
+from fedloom.privacy.plan_size import (
+    check_size,
+    expected_seconds,
+    limits_of_training,
+    warnings,
+)
 from fedloom.privacy.resolve import resolve_plan
 from tests.conftest import ROOT
 from tests.federation import make
@@ -93,3 +98,11 @@ def test_statistics_and_models_that_do_not_fit_the_memory_are_refused(tmp_path):
             statistics,
             {**training, "engine": "opacus"},
         )
+
+
+def test_a_report_says_when_noise_drowned_the_training(tmp_path):
+    plan = resolved(tmp_path / "a", "weights")
+    (said,) = limits_of_training(plan, 5.0)
+    assert "drowned" in said and repr(plan.target) in said
+    assert limits_of_training(plan, 1e9) == []
+    assert limits_of_training(resolved(tmp_path / "b", "mixture"), 5.0) == []
