@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,11 +14,11 @@ import pytest
 
 import fedloom
 from fedloom.cli.main import main
-from fedloom.common.digest import canonical_json, digest
+from fedloom.common.digest import digest
 from fedloom.common.errors import ReleaseError
 from fedloom.privacy.keys import fingerprint, generate_key, public_key_hex, sign
-from fedloom.privacy.release.manifest import read_manifest, write_manifest
 from fedloom.privacy.verify import verify_release
+from tests.tampering import edit, failed, sign_again, verify
 
 FILES = (
     "DATASHEET.md LICENSE README.md codebook.json codebook.md data/synthetic.csv "
@@ -27,33 +26,6 @@ FILES = (
     "ledger/north.json ledger/south.json manifest.json manifest.sig plan.json report.html "
     "schema.json"
 ).split()
-
-
-def verify(folder: Path, *options: str) -> int:
-    return main(["release", "verify", str(folder), *options])
-
-
-def sign_again(folder: Path, key: Any, **changes: Any) -> None:
-    """Does what a dishonest publisher would: lists the files anew and signs."""
-    manifest = {**read_manifest(folder), **changes}
-    for made in ("format", "signer", "files"):
-        manifest.pop(made)
-    write_manifest(folder, manifest, key)
-
-
-def edit(path: Path, change: Any) -> None:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    change(value)
-    path.write_text(json.dumps(value, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def failed(capsys: pytest.CaptureFixture[str], folder: Path, *options: str) -> set[str]:
-    """Verifies with --json and returns the names of the checks that failed."""
-    capsys.readouterr()
-    code = verify(folder, "--json", *options)
-    result = json.loads(capsys.readouterr().out)
-    assert (code, result["ok"]) in ((0, True), (4, False))
-    return {check["name"] for check in result["checks"] if check["ok"] is False}
 
 
 def test_an_honest_release_verifies_and_says_who_signed(built, capsys):
@@ -317,101 +289,6 @@ def test_a_text_that_says_something_else_is_seen(built, capsys, name):
 def test_nothing_can_be_said_through_the_manifest(built, capsys, changes):
     sign_again(built.release, built.coordinator, **changes)
     assert failed(capsys, built.release) == {"texts"}
-
-
-def test_another_run_of_the_plan_cannot_be_hidden(built, capsys, fake):
-    """The site answered twice; the publisher shows the second run as if it were alone."""
-    extract = fake.make_extract(
-        built.keys["north"], built.plan, "north", runs=("another", fake.RUN)
-    )
-    for entry in extract["entries"][1:]:
-        if entry["body"]["data"].get("run") == "another":
-            del entry["body"]
-    (built.release / "ledger" / "north.json").write_bytes(canonical_json(extract))
-    last = extract["entries"][-1]
-    ledgers = dict(read_manifest(built.release)["ledgers"])
-    ledgers["north"] = {**ledgers["north"], "seq": last["seq"], "hash": last["hash"]}
-    sign_again(built.release, built.coordinator, ledgers=ledgers)
-    assert "ledger north" in failed(capsys, built.release)
-
-
-def _cut_middle(entries: list[dict[str, Any]]) -> None:
-    del entries[2]
-
-
-def _cut_tail(entries: list[dict[str, Any]]) -> None:
-    entries.pop()
-
-
-def _alter(entries: list[dict[str, Any]]) -> None:
-    entries[0]["body"]["data"]["epsilon_limit"] = 1.0
-
-
-def _leave_out(entries: list[dict[str, Any]]) -> None:
-    commit = next(e for e in entries if e["body"]["kind"] == "commit")
-    del commit["body"]
-
-
-def _other_signature(entries: list[dict[str, Any]]) -> None:
-    entries[1]["signature"] = entries[0]["signature"]
-
-
-def _empty(entries: list[dict[str, Any]]) -> None:
-    entries.clear()
-
-
-def _not_an_entry(entries: list[dict[str, Any]]) -> None:
-    entries[1] = {}
-
-
-@pytest.mark.parametrize(
-    "change", [_cut_middle, _cut_tail, _alter, _leave_out, _other_signature, _empty, _not_an_entry]
-)
-@pytest.mark.parametrize("dishonest_publisher", [False, True])
-def test_an_extract_with_an_entry_cut_or_altered_is_seen(
-    built, capsys, change, dishonest_publisher
-):
-    path = built.release / "ledger" / "north.json"
-    extract = json.loads(path.read_text("utf-8"))
-    change(extract["entries"])
-    path.write_bytes(canonical_json(extract))
-    if dishonest_publisher:
-        ledgers = dict(read_manifest(built.release)["ledgers"])
-        last = extract["entries"][-1] if extract["entries"] else {"seq": 0, "hash": "0" * 64}
-        ledgers["north"] = {**ledgers["north"], "seq": last["seq"], "hash": last["hash"]}
-        sign_again(built.release, built.coordinator, ledgers=ledgers)
-        assert failed(capsys, built.release) >= {"ledger north"}
-    assert verify(built.release) == 4
-
-
-def test_an_extract_signed_by_another_key_than_the_plan_names_is_seen(
-    built, capsys, fake, tmp_path
-):
-    forged = fake.make_extract(generate_key(tmp_path / "forger.pem"), built.plan, "north")
-    (built.release / "ledger" / "north.json").write_bytes(canonical_json(forged))
-    sign_again(built.release, built.coordinator)
-    assert failed(capsys, built.release) >= {"ledger north"}
-
-
-def test_the_extract_of_another_run_is_seen(built, capsys, fake):
-    other = fake.make_extract(built.keys["north"], built.plan, "north", runs=("another",))
-    (built.release / "ledger" / "north.json").write_bytes(canonical_json(other))
-    sign_again(built.release, built.coordinator)
-    assert failed(capsys, built.release) >= {"ledger north"}
-
-
-def test_a_site_cannot_be_left_out_of_the_manifest(built, capsys):
-    ledgers = dict(read_manifest(built.release)["ledgers"])
-    ledgers.pop("south")
-    sign_again(built.release, built.coordinator, ledgers=ledgers)
-    assert failed(capsys, built.release) >= {"ledgers", "epsilon"}
-
-
-def test_a_head_that_the_ledger_does_not_have_is_seen(built, capsys):
-    ledgers = dict(read_manifest(built.release)["ledgers"])
-    ledgers["south"] = {**ledgers["south"], "hash": "0" * 64}
-    sign_again(built.release, built.coordinator, ledgers=ledgers)
-    assert failed(capsys, built.release) >= {"ledger south"}
 
 
 @pytest.mark.parametrize(
