@@ -31,6 +31,8 @@ __all__ = ["EXCHANGES", "MODEL_KINDS", "SiteEntry", "Study", "load_study", "pars
 MODEL_KINDS = ("vae", "gan", "mixture")
 EXCHANGES = ("weights", "gradients")
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}\Z")
+_MOST_CHARACTERS = 200
+_MOST_RECORDS = 10**12
 _PUBLIC_KEY = re.compile(r"[0-9a-f]{64}\Z")
 _SECTIONS = {
     "study": {"name", "schema", "target"},
@@ -173,7 +175,7 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
     head = raw.get("study", {})
     privacy = raw.get("privacy", {})
     model = dict(raw.get("model", {}))
-    name = _text(head, "name", f"{where}: [study]")
+    name = _line(head, "name", f"{where}: [study]")
     target = head.get("target")
     if target is not None and target not in schema.names:
         raise StudyError(
@@ -204,6 +206,16 @@ def _text(table: dict[str, Any], key: str, where: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
         raise StudyError(f"{where} needs {key}, a text")
+    return value
+
+
+def _line(table: dict[str, Any], key: str, where: str) -> str:
+    """Returns a text that is shown to people in documents: one line, nothing invisible in it."""
+    value = _text(table, key, where)
+    if not value.isprintable() or len(value) > _MOST_CHARACTERS:
+        raise StudyError(
+            f"{where} {key} must be one printable line of at most {_MOST_CHARACTERS} characters"
+        )
     return value
 
 
@@ -255,6 +267,9 @@ def _release(table: dict[str, Any], where: str) -> dict[str, Any]:
     rows = table.get("rows")
     if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
         raise StudyError(f"{where}: [release] rows = {rows!r} must be a whole number above 0")
+    for key in ("title", "licence", "contact"):
+        if key in table:
+            _line(table, key, f"{where}: [release]")
     return dict(table)
 
 
@@ -283,9 +298,13 @@ def _sites(entries: Any, where: str) -> tuple[SiteEntry, ...]:
             )
         records = entry.get("records")
         if records is not None and (
-            isinstance(records, bool) or not isinstance(records, int) or records < 1
+            isinstance(records, bool)
+            or not isinstance(records, int)
+            or not 1 <= records <= _MOST_RECORDS
         ):
-            raise StudyError(f"{place}: records = {records!r} must be a whole number above 0")
+            raise StudyError(
+                f"{place}: records must be a whole number above 0 and at most {_MOST_RECORDS}"
+            )
         sites.append(SiteEntry(name=name, key=key, records=records))
     names = [site.name for site in sites]
     for name in names:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from fedloom.common.models.base import load_weights
 from fedloom.common.models.blocks import Blocks
 
-__all__ = ["DecoderNet", "class_rows", "fresh_linear", "sample_codes"]
+__all__ = ["DecoderNet", "class_rows", "fresh_linear", "joined", "padded", "sample_codes"]
 
 _CHUNK_CELLS = 4_000_000
+_WIDTH_QUANTUM = 16
 
 
 def fresh_linear(
@@ -41,8 +42,32 @@ def class_rows(classes: NDArray[np.int64], num_classes: int) -> Tensor:
     return nn.functional.one_hot(labels, num_classes).float()
 
 
+def padded(size: int) -> int:
+    """Rounds a layer's width up to a multiple of 16.
+
+    Matrix kernels round some rows of a batch differently from others at small odd widths. With
+    hostile weights such a last bit becomes another clipped gradient, and a record's contribution
+    would depend on its place among the others. At multiples of 16 all rows are treated alike; a
+    vault checks it on its own machine before it answers (`fedloom.privacy.clipping.alike`).
+
+    >>> padded(16), padded(17)
+    (16, 32)
+    """
+    return -(-size // _WIDTH_QUANTUM) * _WIDTH_QUANTUM
+
+
+def joined(*parts: Tensor) -> Tensor:
+    """Puts (B, a), (B, b), ... side by side, and zeros up to a padded width."""
+    rows = torch.cat(parts, dim=1)
+    width = int(rows.shape[1])
+    return nn.functional.pad(rows, (0, padded(width) - width))
+
+
 class DecoderNet(nn.Module):
-    """The network part of the logits: (B, latent), (B, C) -> (B, D)."""
+    """The network part of the logits: (B, latent), (B, C) -> (B, D).
+
+    Layers are padded: what is beyond a width is zero or not looked at, and has no gradient.
+    """
 
     def __init__(
         self, latent: int, num_classes: int, hidden: int, width: int, rng: torch.Generator
@@ -50,15 +75,17 @@ class DecoderNet(nn.Module):
         """Draws initial weights that make the logits nearly zero."""
         super().__init__()
         self.latent = latent
+        self.width = width
+        hidden = padded(hidden)
         self.inner = fresh_linear(
-            latent + num_classes, hidden, rng, weight_std=(latent + 1) ** -0.5
+            padded(latent + num_classes), hidden, rng, weight_std=(latent + 1) ** -0.5
         )
-        self.outer = fresh_linear(hidden, width, rng, weight_std=0.01 * hidden**-0.5)
+        self.outer = fresh_linear(hidden, padded(width), rng, weight_std=0.01 * hidden**-0.5)
 
     def forward(self, latent: Tensor, classes: Tensor) -> Tensor:
         """Returns what is added to the table's logits."""
-        hidden = torch.tanh(self.inner(torch.cat([latent, classes], dim=1)))
-        logits: Tensor = self.outer(hidden)
+        hidden = torch.tanh(self.inner(joined(latent, classes)))
+        logits: Tensor = self.outer(hidden)[:, : self.width]
         return logits
 
 

@@ -30,7 +30,7 @@ from fedloom.common.errors import StudyError
 from fedloom.common.losses import paired_critic_loss
 from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
-from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear
+from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
 from fedloom.common.models.decoder import sample_codes as _sample_codes
 
 __all__ = ["GENERATOR", "MARGINALS", "Critic", "TabularGan", "sample_codes"]
@@ -46,10 +46,11 @@ class Critic(nn.Module):
     def __init__(self, width: int, num_classes: int, hidden: int, rng: torch.Generator) -> None:
         """Draws initial weights in pairs; the first scores are exactly zero."""
         super().__init__()
+        hidden = padded(hidden)
         self.directions = fresh_linear(
-            width + num_classes, hidden, rng, weight_std=1.0, bias_std=_BIAS_STD
+            padded(width + num_classes), hidden, rng, weight_std=1.0, bias_std=_BIAS_STD
         )
-        self.score = fresh_linear(hidden, 1, rng, weight_std=1.0)
+        self.score = fresh_linear(hidden, padded(1), rng, weight_std=1.0)
         half = hidden // 2
         with torch.no_grad():
             self.directions.weight[half:] = self.directions.weight[:half]
@@ -60,8 +61,8 @@ class Critic(nn.Module):
 
     def forward(self, deviation: Tensor, classes: Tensor) -> Tensor:
         """Returns log-odds of being a record."""
-        along = self.directions(torch.cat([deviation, classes], dim=1))
-        scores: Tensor = self.score(0.5 * along.square()).squeeze(1)
+        along = self.directions(joined(deviation, classes))
+        scores: Tensor = self.score(0.5 * along.square())[:, 0]
         return scores
 
 

@@ -27,7 +27,7 @@ def num_parameters(config: Mapping[str, Any], encoding: Encoding) -> int:
     if any(size < 1 for size in sizes):
         raise StudyError("[model] hidden, latent and critic_hidden must be at least 1")
     if kind == "vae":
-        hidden, latent = int(config["hidden"]), int(config["latent"])
+        hidden, latent = _padded(int(config["hidden"])), int(config["latent"])
         encoder = _linear(cells + classes, hidden) + 2 * hidden + 2 * _linear(hidden, latent)
         return encoder + _linear(latent + classes, hidden) + _linear(hidden, cells)
     if kind == "gan":
@@ -37,4 +37,9 @@ def num_parameters(config: Mapping[str, Any], encoding: Encoding) -> int:
 
 
 def _linear(inputs: int, outputs: int) -> int:
-    return (inputs + 1) * outputs
+    return (_padded(inputs) + 1) * _padded(outputs)
+
+
+def _padded(size: int) -> int:
+    # As `fedloom.common.models.decoder.padded`, which needs torch.
+    return -(-size // 16) * 16

@@ -27,7 +27,7 @@ from fedloom.common.errors import StudyError
 from fedloom.common.losses import block_cross_entropy, gaussian_kl
 from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
-from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear
+from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
 from fedloom.common.models.decoder import sample_codes as _sample_codes
 
 __all__ = ["TABLE", "TabularVae", "VaeModule", "sample_codes"]
@@ -47,19 +47,21 @@ class VaeModule(nn.Module):
     ) -> None:
         """Draws initial weights."""
         super().__init__()
-        self.read = fresh_linear(width + num_classes, hidden, rng, weight_std=1.0)
+        self.latent = latent
+        hidden, heads = padded(hidden), padded(latent)
+        self.read = fresh_linear(padded(width + num_classes), hidden, rng, weight_std=1.0)
         self.norm = nn.LayerNorm(hidden)
-        self.mean = fresh_linear(hidden, latent, rng, weight_std=hidden**-0.5)
-        self.log_variance = fresh_linear(hidden, latent, rng, weight_std=0.1 * hidden**-0.5)
+        self.mean = fresh_linear(hidden, heads, rng, weight_std=hidden**-0.5)
+        self.log_variance = fresh_linear(hidden, heads, rng, weight_std=0.1 * hidden**-0.5)
         nn.init.constant_(self.log_variance.bias, _INITIAL_LOG_VARIANCE)
         self.decoder = DecoderNet(latent, num_classes, hidden, width, rng)
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Returns posterior means and log variances (B, latent), and logits (B, D)."""
-        hidden = self.read(torch.cat([batch["deviation"], batch["classes"]], dim=1))
+        hidden = self.read(joined(batch["deviation"], batch["classes"]))
         hidden = torch.tanh(self.norm(hidden))
-        mean = self.mean(hidden)
-        log_variance = self.log_variance(hidden).clamp(*_LOG_VARIANCE_RANGE)
+        mean = self.mean(hidden)[:, : self.latent]
+        log_variance = self.log_variance(hidden)[:, : self.latent].clamp(*_LOG_VARIANCE_RANGE)
         latent = mean + torch.exp(0.5 * log_variance) * batch["noise"]
         return mean, log_variance, batch["base"] + self.decoder(latent, batch["classes"])
 
