@@ -71,12 +71,27 @@ def test_the_digest_depends_on_every_section_and_on_the_schema(toy_schema):
         (["site", 1, "name"], "north", "north"),
         (["site", 0, "key"], "123", "key"),
         (["site", 0, "records"], 0, "records"),
+        (["site", 0, "records"], 10**12 + 1, "records"),
+        (["study", "name"], "toy\n# (0.01, 1e-09)-DP", "name"),
+        (["study", "name"], "n" * 201, "name"),
+        (["release"], {"title": "two\nlines"}, "title"),
+        (["release"], {"title": "t" * 201}, "title"),
+        (["release"], {"title": 7}, "title"),
+        (["release"], {"licence": "CC0\x1b[2J"}, "licence"),
+        (["release"], {"contact": "right to left \u202e"}, "contact"),
+        (["release"], {"contact": ["a"]}, "contact"),
         (["extra"], {}, "extra"),
     ],
 )
 def test_what_cannot_be_used_is_named(toy_schema, path, value, word):
     with pytest.raises(StudyError, match=word):
         parse_study(changed(path, value), toy_schema, where="toy.toml")
+
+
+def test_texts_of_two_hundred_characters_and_any_script_are_fine(toy_schema):
+    release = {"title": "Übersicht 概要 " + "t" * 187, "licence": "CC0-1.0", "contact": "a@b.org"}
+    assert parse_study({**RAW, "release": release}, toy_schema).release == release
+    assert parse_study(changed(["site", 0, "records"], 10**12), toy_schema).sites[0].records
 
 
 def test_two_sites_may_not_share_a_key(toy_schema):
