@@ -6,6 +6,7 @@ from typing import Any
 
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.schema import Column
+from fedloom.privacy.release.markdown import code_span, plain_text
 
 __all__ = ["codebook", "codebook_text"]
 
@@ -39,20 +40,20 @@ def codebook_text(encoding: Encoding) -> str:
     ]
     for entry in codebook(encoding)["columns"]:
         target = " (the label)" if entry["name"] == encoding.target else ""
-        lines += [f"## {entry['name']}{target}", ""]
+        lines += [f"## {plain_text(entry['name'])}{target}", ""]
         if entry["description"]:
-            lines += [entry["description"], ""]
+            lines += [plain_text(entry["description"]), ""]
         lines.append(f"- kind: {entry['kind']}")
         if "values" in entry:
             values = entry["values"]
             more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
-            lines.append("- values: " + ", ".join(f"`{v}`" for v in values[:_LISTED]) + more)
+            lines.append("- values: " + ", ".join(code_span(v) for v in values[:_LISTED]) + more)
             if entry["other"] is not None:
-                lines.append(f"- any other value stands as `{entry['other']}`")
+                lines.append(f"- any other value stands as {code_span(entry['other'])}")
         else:
             lines.append(f"- from {entry['min']} to {entry['max']}, grid of {entry['bins']} bins")
             if entry["special"]:
-                exact = ", ".join(f"`{value}`" for value in entry["special"])
+                exact = ", ".join(code_span(value) for value in entry["special"])
                 lines.append(f"- values that stand apart and are exact: {exact}")
         lines += [f"- missing values: {'yes' if entry['missing'] else 'none'}", ""]
     return "\n".join(lines)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.encoding import Encoding
+from fedloom.privacy.release.markdown import one_line, plain_text
 
 __all__ = ["Facts", "datasheet_text", "licence_text", "readme_text"]
 
@@ -59,8 +61,18 @@ class Facts:
 
     @property
     def sites(self) -> str:
-        """The sites' names, joined."""
-        return ", ".join(self.statement["sites"])
+        """The sites' names, joined, as Markdown."""
+        return ", ".join(plain_text(site) for site in self.statement["sites"])
+
+    @property
+    def heading(self) -> str:
+        """The title, as Markdown."""
+        return plain_text(self.title)
+
+    @property
+    def reach(self) -> str:
+        """How to reach the publisher, as Markdown."""
+        return plain_text(self.contact) if self.contact else _UNKNOWN
 
 
 def readme_text(facts: Facts) -> str:
@@ -71,7 +83,8 @@ def readme_text(facts: Facts) -> str:
     condition = ""
     if facts.encoding.target is not None:
         label = facts.encoding.class_labels[0]
-        condition = f" --where {facts.encoding.target}={label!r}"
+        if label.isprintable():
+            condition = f" --where {shlex.quote(facts.encoding.target)}={shlex.quote(label)}"
     opening = textwrap.fill(
         f"Synthetic data: no row belongs to a person. {facts.rows:,} rows with "
         f"{len(facts.encoding.blocks)} columns, drawn from a generator ({facts.model}) that "
@@ -86,7 +99,7 @@ def readme_text(facts: Facts) -> str:
         f"{several['sites_per_person']} sites.",
         width=98,
     )
-    return f"""# {facts.title}
+    return f"""# {facts.heading}
 
 {opening}
 
@@ -134,7 +147,7 @@ records, at the sites.
 | `DATASHEET.md`, `LICENSE` | where the data come from, and terms of use |
 | `manifest.json`, `manifest.sig` | every file's hash, signed |
 
-Contact: {facts.contact or _UNKNOWN}
+Contact: {facts.reach}
 """
 
 
@@ -143,14 +156,14 @@ def datasheet_text(facts: Facts) -> str:
     statement = facts.statement
     target = facts.encoding.target
     rehearsal = _rehearsal(statement).strip() or "None."
-    return f"""# Datasheet: {facts.title}
+    return f"""# Datasheet: {facts.heading}
 
 After Gebru et al., "Datasheets for Datasets" (2021). What only the publisher can know says so.
 
 ## Motivation
 - **For what purpose was it created?** To let others work with the structure of tables that
   {facts.sites} may not share. {_UNKNOWN if facts.contact is None else ""}
-- **Who created it?** The sites together, by fedloom; contact: {facts.contact or _UNKNOWN}
+- **Who created it?** The sites together, by fedloom; contact: {facts.reach}
 - **Who funded it?** {_UNKNOWN}
 
 ## Composition
@@ -160,7 +173,7 @@ After Gebru et al., "Datasheets for Datasets" (2021). What only the publisher ca
   rounded to two digits; the true number is private.
 - **Is it a sample?** It is drawn from a generator; any number of rows can be drawn.
 - **What does each instance consist of?** {len(facts.encoding.blocks)} columns; see `codebook.md`.
-- **Is there a label?** {target if target is not None else "No."}
+- **Is there a label?** {plain_text(target) if target is not None else "No."}
 - **Is information missing?** Missing values are synthesised where the schema allows them.
 - **Are relationships between instances explicit?** No; rows are independent draws.
 - **Recommended splits?** None. Test models on real records at the sites.
@@ -193,11 +206,11 @@ After Gebru et al., "Datasheets for Datasets" (2021). What only the publisher ca
   real records: ordinary standard errors are too small here. Attempts to learn about a person.
 
 ## Distribution
-- **Under what licence?** {facts.licence or _UNKNOWN} See `LICENSE`.
+- **Under what licence?** {plain_text(facts.licence) if facts.licence else _UNKNOWN} See `LICENSE`.
 - **Restrictions by others?** {_UNKNOWN}
 
 ## Maintenance
-- **Who maintains it, and how to reach them?** {facts.contact or _UNKNOWN}
+- **Who maintains it, and how to reach them?** {facts.reach}
 - **Will it be updated?** A release never changes: a correction is a new release with its own
   manifest. Its budget adds to that of this one in the sites' ledgers.
 """
@@ -212,7 +225,7 @@ def licence_text(licence: str | None) -> str:
             "the law allows without permission. To choose, the coordinator sets `licence` under\n"
             '[release] in the study, for example "CC-BY-4.0", before the study is approved.\n'
         )
-    name, address = _KNOWN_LICENCES.get(licence, (licence, None))
+    name, address = _KNOWN_LICENCES.get(licence, (one_line(licence), None))
     text = f"These data are published under: {name}\n"
     if address is not None:
         text += f"Identifier: {licence}\nFull text: {address}\n"
