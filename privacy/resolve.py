@@ -46,7 +46,16 @@ _RANGES: dict[str, tuple[float, float]] = {
     "latent": (1, 65_536),
     "critic_hidden": (1, 65_536),
     "components": (1, 100_000),
+    "beta": (0, 1e3),
+    "average_decay": (0, 1),
+    "generator_decay": (0, 1),
+    "generator_steps": (0, 100_000),
+    "generator_learning_rate": (1e-9, 1e3),
+    "critic_steps": (1, 100_000),
+    "timeout_s": (0, 30 * 86_400),
+    "share": (1e-4, 1 - 1e-4),  # what is left is for training
 }
+_MOST_STEPS = 1_000_000
 # A site's expected batch is divided by a public number. The optimisers do not depend on its
 # scale, so where no size is declared a nominal one serves every site alike.
 _NOMINAL_RECORDS = 1000
@@ -184,8 +193,8 @@ def _statistics(study: Study, encoding: Encoding) -> dict[str, Any]:
             raise StudyError(
                 'a "mixture" is made from the pairwise statistics alone; drop [statistics]'
             )
-    elif not 0.0 < merged["share"] < 1.0:
-        raise StudyError("[statistics] share must lie between 0 and 1: training needs the rest")
+    else:
+        _check_ranges(merged, "[statistics]")
     measured = statistic(merged["kind"], encoding)
     return {**merged, "l2_norm": measured.l2_norm, "length": measured.length}
 
@@ -205,6 +214,7 @@ def _training(study: Study, kind: str) -> tuple[dict[str, Any] | None, dict[str,
         )
     if coordination["timeout_s"] <= 0:
         raise StudyError("[training] timeout_s must be above 0")
+    _check_ranges(coordination, "[training]")
     if kind == "mixture":
         given.pop("exchange", None)
         if given:
@@ -217,6 +227,11 @@ def _training(study: Study, kind: str) -> tuple[dict[str, Any] | None, dict[str,
     if not 0.0 < merged["sample_rate"] <= 1.0:
         raise StudyError("[training] sample_rate must lie above 0 and at most at 1")
     _check_ranges(merged, "[training]")
+    if merged["num_rounds"] * merged["local_steps"] > _MOST_STEPS:
+        raise StudyError(
+            f"[training] num_rounds times local_steps must be at most {_MOST_STEPS}: "
+            f"{merged['num_rounds']} times {merged['local_steps']} is more"
+        )
     if merged.get("optimizer", "adam") not in ("adam", "sgd"):
         raise StudyError('[training] optimizer must be "adam" or "sgd"')
     if merged["engine"] not in ("opacus", "fused"):

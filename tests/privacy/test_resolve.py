@@ -92,6 +92,14 @@ def test_declared_sizes_set_the_normaliser(tmp_path):
         ("sample_rate = 1.0", "optimizer = 3", "optimizer"),
         ('engine = "fused"', 'engine = "jax"', "engine"),
         ('engine = "fused"', "[statistics]\nshare = 1.5", "share"),
+        ('engine = "fused"', "[statistics]\nshare = 1e-5", "share"),
+        (
+            "num_rounds = 2\nlocal_steps = 2",
+            "num_rounds = 100000\nlocal_steps = 11",
+            "num_rounds times local_steps",
+        ),
+        ("sample_rate = 1.0", "timeout_s = 1e7", "timeout_s"),
+        ("hidden = 8", "hidden = 8\nbeta = 1e4", "beta"),
         ("hidden = 8", "hidden = 0", "hidden"),
         ("hidden = 8", "hidden = -1", "hidden"),
         ('"weights"', '"gradients"', "local_steps"),
@@ -103,6 +111,22 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path, old, new, words):
     federation.edit(old, new)
     with pytest.raises(StudyError, match=words):
         resolve_plan(*load_study(federation.study), version="0.1.0", where=federation.study)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "generator_decay = 1.5",
+        "generator_steps = 100001",
+        "generator_learning_rate = 0.0",
+        "average_decay = 1.1",
+        "critic_steps = 0",
+    ],
+)
+def test_a_setting_of_one_model_has_its_range_too(line):
+    key, value = line.split(" = ")
+    with pytest.raises(StudyError, match=f"{key} = .* must lie between"):
+        resolve._check_ranges({key: float(value)}, "[training]")
 
 
 def test_a_mixture_has_no_training(tmp_path):
