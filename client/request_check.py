@@ -16,7 +16,10 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.messages import Request
 from fedloom.privacy.plan import Plan, RoundQuery
 
-__all__ = ["asked_round", "check_arrays"]
+__all__ = ["asked_round", "check_arrays", "kernels_hold"]
+
+# No honest weight comes near it; much larger ones serve to blow up the last bit of a number.
+_LARGEST_WEIGHT = 1e4
 
 
 def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
@@ -55,6 +58,26 @@ def check_arrays(plan: Plan, request: Request) -> None:
         array = request.arrays[name]
         if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
             raise Refusal("malformed")
+        if array.size and np.abs(array).max() > _LARGEST_WEIGHT:
+            raise Refusal("malformed")
+
+
+@lru_cache(maxsize=8)
+def kernels_hold(plan: Plan) -> bool:
+    """Returns whether this machine treats all rows of the plan's batches alike; no record is read.
+
+    See `fedloom.privacy.clipping.alike`.
+    """
+    if plan.training is None:
+        return True
+    from fedloom.common.models import build_model
+    from fedloom.privacy.clipping.alike import rows_alike
+
+    return rows_alike(
+        build_model(plan.model, plan.encoding),
+        num_features=len(plan.encoding.features),
+        max_physical_batch=plan.training["max_physical_batch"],
+    )
 
 
 @lru_cache(maxsize=8)

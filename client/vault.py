@@ -31,7 +31,7 @@ from fedloom.client.home import Home
 from fedloom.client.queries import answer_arrays
 from fedloom.client.records import Records, load_records
 from fedloom.client.refusals import Refusal, code_of
-from fedloom.client.request_check import asked_round, check_arrays
+from fedloom.client.request_check import asked_round, check_arrays, kernels_hold
 from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import (
     BudgetExceededError,
@@ -203,6 +203,9 @@ class Vault:
         if stored is not None:
             return stored
         check_arrays(plan, request)
+        if request.query != "statistic" and not kernels_hold(plan):
+            self._log("refused: this machine's kernels round the rows of a batch differently")
+            raise Refusal("unavailable")
         self._ledger.open_attempt(
             **key, query=request.query, request_digest=digest, event=asked.event
         )

@@ -13,6 +13,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models.effective_noise import DROWNED, effective_noise
 from fedloom.common.models.size import num_parameters
+from fedloom.privacy.physical_rows import physical_rows
 from fedloom.privacy.plan import Plan
 
 __all__ = ["check_size", "expected_seconds", "limits_of_training", "warnings"]
@@ -23,6 +24,8 @@ _BYTES = 8
 _COPIES_OF_STATISTICS = 5
 _BYTES_OF_FLOAT32 = 4
 _COPIES_OF_GRADIENTS = 2
+# Weights, optimiser, sums and noise in double precision, and the packed answer.
+_COPIES_OF_SUMS = 8
 # Measured on two cores for tables of about 15 columns: benchmarks/README.md.
 _SECONDS_TO_START = 8.0
 _SECONDS_OF_MIXTURE_A_CELL = 4e-5
@@ -51,7 +54,12 @@ def check_size(
         )
     if training is not None:
         parameters = num_parameters(model, encoding)
-        at_once = training["max_physical_batch"] if training["engine"] != "fused" else 2
+        if model["kind"] == "gan":
+            parameters += num_parameters(
+                {**model, "kind": "vae"}, encoding
+            )  # the generator, roughly
+        per_record = training["engine"] != "fused"
+        at_once = physical_rows(training["max_physical_batch"]) if per_record else _COPIES_OF_SUMS
         needed = parameters * _BYTES_OF_FLOAT32 * _COPIES_OF_GRADIENTS * at_once
         if needed > _LIMIT_BYTES:
             raise StudyError(

@@ -11,7 +11,7 @@ Two things make the bound hold for any weights, so also for an adversary's:
   Fixed shapes. Matrix kernels choose their order of additions by the number of rows, and
     vectorised functions treat the last few elements otherwise; hostile weights blow such rounding
     up to gradients of any direction. So every physical batch is filled up to a fixed number of
-    rows, a multiple of `ROW_QUANTUM`, by rows of zeros that are cut out of norms and sums: what a
+    rows, a multiple of 64, by rows of zeros that are cut out of norms and sums: what a
     unit contributes depends neither on how many others there are nor on its place.
 Not covered: kernels that treat rows of a batch of fixed shape differently. Tests look for them;
 several threads in one kernel do it, so the mechanisms compute in one.
@@ -25,11 +25,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fedloom.privacy.physical_rows import physical_rows
+
 __all__ = [
-    "DEFAULT_ROWS",
     "LARGEST_CLIP",
-    "MAX_ROWS",
-    "ROW_QUANTUM",
     "SMALLEST_CLIP",
     "Batch",
     "Loss",
@@ -40,7 +39,6 @@ __all__ = [
     "check_module",
     "clip_factors",
     "clipped_sum",
-    "physical_rows",
     "split_batch",
     "trainable",
 ]
@@ -48,9 +46,6 @@ __all__ = [
 Batch = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
 
-ROW_QUANTUM = 64
-DEFAULT_ROWS = 256
-MAX_ROWS = 512
 SMALLEST_CLIP, LARGEST_CLIP = 1e-6, 1e6
 # Above this many times the clip a factor would leave the normal numbers of float32.
 _LARGEST_NORM = 1e30
@@ -91,21 +86,14 @@ def batch_size(batch: Batch) -> int:
     return int(sizes.pop())
 
 
-def physical_rows(max_physical_batch: int | None) -> int:
-    """Returns the rows of every physical batch: a multiple of 64, from 64 to 512.
-
-    >>> physical_rows(None), physical_rows(1), physical_rows(100), physical_rows(5000)
-    (256, 64, 64, 512)
-    """
-    wanted = DEFAULT_ROWS if max_physical_batch is None else min(max_physical_batch, MAX_ROWS)
-    return max(wanted - wanted % ROW_QUANTUM, ROW_QUANTUM)
-
-
 def split_batch(batch: Batch, max_physical_batch: int | None) -> Iterator[Part]:
-    """Yields the units in order, in parts of `physical_rows` rows each; none if there are none."""
+    """Yields the units in order, in parts of `physical_rows` rows each.
+
+    No unit at all is one part of fillers, so that an empty batch takes the memory of another.
+    """
     size = batch_size(batch)
     rows = physical_rows(max_physical_batch)
-    for start in range(0, size, rows):
+    for start in range(0, max(size, 1), rows):
         units = min(rows, size - start)
         yield Part(
             {name: _filled(v[start : start + rows], rows) for name, v in batch.items()}, units

@@ -98,7 +98,9 @@ def test_a_served_vault_refuses_what_was_not_approved_and_survives_kill_9(
         not_finite = served.ask(request(plan, "train", 2, arrays=weights(plan, np.nan)))
         assert not_finite.header["status"] == "malformed"
         assert "open" not in kinds(home)
-        huge = served.ask(request(plan, "train", 2, arrays=weights(plan, 3e38)))
+        overflowing = served.ask(request(plan, "train", 2, arrays=weights(plan, 3e38)))
+        assert overflowing.header["status"] == "malformed" and "open" not in kinds(home)
+        huge = served.ask(request(plan, "train", 2, arrays=weights(plan, 1e4)))
         assert huge.ok and all(np.isfinite(array).all() for array in huge.arrays.values())
         other = served.ask(request(plan, "train", 2, **good))
         assert other.header["status"] == "conflict"
@@ -110,7 +112,7 @@ def test_a_served_vault_refuses_what_was_not_approved_and_survives_kill_9(
     try:
         second_vault = cli("site", "serve", "--home", home)
         assert second_vault.code == 3 and "in use" in second_vault.err
-        stored = again.ask(request(plan, "train", 2, arrays=weights(plan, 3e38)))
+        stored = again.ask(request(plan, "train", 2, arrays=weights(plan, 1e4)))
     finally:
         assert again.end(signal.SIGTERM) == 0
     assert all(np.array_equal(stored.arrays[name], huge.arrays[name]) for name in huge.arrays)

@@ -191,18 +191,6 @@ def test_weights_of_another_model_are_refused(homes, plan, vault):
     assert "open" not in kinds(homes["north"])
 
 
-@pytest.mark.parametrize("model", ["weights", "gradients", "gan"])
-@pytest.mark.parametrize("value", [3e38, -3e38, 1e20])
-def test_weights_that_overflow_are_answered_with_finite_noise(tmp_path, homes, model, value):
-    plan = make_plan(tmp_path / "study", homes, model)
-    approve_at(homes["north"], plan, table(100))
-    asked = plan.rounds[1]
-    with Vault(homes["north"]) as vault:
-        answer = ask(vault, request(plan, asked.query, 2, arrays=weights(plan, value)))
-    assert answer is not None and answer.ok
-    assert all(np.isfinite(array).all() for array in answer.arrays.values())
-
-
 @pytest.mark.parametrize("model", ["mixture", "weights", "gradients"])
 def test_an_empty_table_is_answered_like_any_other(tmp_path, homes, model):
     plan = make_plan(tmp_path / "study", homes, model)
