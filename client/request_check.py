@@ -63,7 +63,7 @@ def check_arrays(plan: Plan, request: Request) -> None:
 
 
 @lru_cache(maxsize=8)
-def kernels_hold(plan: Plan) -> bool:
+def kernels_hold(plan: Plan, device: str) -> bool:
     """Returns whether this machine treats all rows of the plan's batches alike; no record is read.
 
     See `fedloom.privacy.clipping.alike`.
@@ -77,6 +77,7 @@ def kernels_hold(plan: Plan) -> bool:
         build_model(plan.model, plan.encoding),
         num_features=len(plan.encoding.features),
         max_physical_batch=plan.training["max_physical_batch"],
+        device=device,
     )
 
 

@@ -203,7 +203,7 @@ class Vault:
         if stored is not None:
             return stored
         check_arrays(plan, request)
-        if request.query != "statistic" and not kernels_hold(plan):
+        if request.query != "statistic" and not kernels_hold(plan, self._device):
             self._log("refused: this machine's kernels round the rows of a batch differently")
             raise Refusal("unavailable")
         self._ledger.open_attempt(

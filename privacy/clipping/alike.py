@@ -29,19 +29,26 @@ _DRAWS = 3
 
 
 @one_thread()
-def rows_alike(model: PrivateModel, *, num_features: int, max_physical_batch: int | None) -> bool:
+def rows_alike(
+    model: PrivateModel,
+    *,
+    num_features: int,
+    max_physical_batch: int | None,
+    device: str = "cpu",
+) -> bool:
     """Returns whether inputs, outputs and output gradients of all layers are alike in all rows.
 
     Args:
       model: the plan's model.
       num_features: feature blocks of a record.
       max_physical_batch: the plan's; the batch has the rows that training would have.
+      device: where training would compute; other devices have other kernels.
     """
     rows = physical_rows(max_physical_batch)
-    return all(_one_draw(model, num_features, rows, seed) for seed in range(_DRAWS))
+    return all(_one_draw(model, num_features, rows, seed, device) for seed in range(_DRAWS))
 
 
-def _one_draw(model: PrivateModel, num_features: int, rows: int, seed: int) -> bool:
+def _one_draw(model: PrivateModel, num_features: int, rows: int, seed: int, device: str) -> bool:
     rng = torch.Generator().manual_seed(seed)
     module = model.private_module(seed)
     with torch.no_grad():
@@ -53,8 +60,8 @@ def _one_draw(model: PrivateModel, num_features: int, rows: int, seed: int) -> b
     }
     codes = np.zeros((rows, num_features), dtype=np.int32)
     made = model.make_batch(codes, np.zeros(rows, dtype=np.int64), public, rng)
-    batch = {name: value[:1].expand_as(value).clone() for name, value in made.items()}
-    return all(bool((value == value[:1]).all()) for value in _seen(model, module, batch))
+    batch = {name: value[:1].expand_as(value).clone().to(device) for name, value in made.items()}
+    return all(bool((value == value[:1]).all()) for value in _seen(model, module.to(device), batch))
 
 
 def _seen(model: PrivateModel, module: nn.Module, batch: Mapping[str, Tensor]) -> list[Tensor]:
