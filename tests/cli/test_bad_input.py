@@ -327,12 +327,14 @@ def test_a_disk_that_fills_up_while_reserving_costs_nothing_and_the_run_resumes(
     )
     assert done.returncode == 5, done.stderr
     assert "private.log" in done.stderr and "nothing was spent" in done.stderr
-    for name in federation.sites:
-        home = tmp_path / "run" / "sites" / name
+    homes = [tmp_path / "run" / "sites" / name for name in federation.sites]
+    for home in homes:
         assert set(kinds(home)) <= {"genesis", "approve", "reserve", "finish"}
         budget = read_ledger(home).budget()
         assert budget["epsilon_spent"] == budget["epsilon_reserved"] == 0.0
-    assert "disk space" in (home / "private.log").read_text()
+    # The limit is the whole process's: while one site meets it, another may fail to write its log.
+    logs = [home / "private.log" for home in homes]
+    assert any("disk space" in log.read_text() for log in logs if log.exists())
     assert federation.simulate(tmp_path / "run", "--resume").code == 0
 
 
