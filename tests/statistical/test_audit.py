@@ -147,15 +147,16 @@ def test_a_noisy_sum_gives_away_no_more_than_claimed(mu_bound, factor, caught):
         np.array(
             [
                 noisy_sum(
-                    [7.0 + count, 1.0],
+                    [7 + count, 1],
                     l2_norm=factor,
                     noise_multiplier=NOISE_MULTIPLIER,
                     noise=noise,
+                    unit=2.0**-12,
                 )[0]
                 for _ in range(TRIALS)
             ]
         )
-        for count in (0.0, 1.0)
+        for count in (0, 1)
     ]
     found = mu_bound(*scores)
     assert (found > CLAIM) is caught
