@@ -6,7 +6,11 @@ because each column is a block with exactly one code a record, so the L2 norm of
 vector, `l2_norm`, is known from the encoding alone and is the sensitivity of the sum when one
 record is added or removed. Nothing needs clipping, and nothing depends on the data but the sum.
 
-`NoisyStatistics` is what the coordinator holds after the sum over sites: everything read from it
+Pairs are counted on groups of codes. Which codes form a group may depend on an earlier noisy
+answer: a record adds one to each pair of columns whatever the groups, so neither the sensitivity
+nor the noise does.
+
+`NoisyStatistics` is what the coordinator holds after the sums over sites: everything read from it
 is post-processing.
 """
 
@@ -16,6 +20,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +28,20 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from fedloom.common.agreement import Agreed, agree
 from fedloom.common.digest import canonical_json
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 
-__all__ = ["NoisyStatistics", "OneWay", "Pairwise", "statistic"]
+__all__ = [
+    "NoisyStatistics",
+    "OneWay",
+    "Pairwise",
+    "check_groups",
+    "group_sizes",
+    "groups_of_one",
+    "statistic",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -50,7 +64,7 @@ class OneWay:
         self.l2_norm = math.sqrt(len(encoding.features) + 1)
 
     def sum(self, feature_codes: Array, classes: Array) -> Array:
-        """Returns the exact counts of a table.
+        """Returns the exact counts of a table, (length,) int64.
 
         Args:
           feature_codes: (N, m) codes, each within its block.
@@ -65,182 +79,188 @@ class OneWay:
             total[:, span] = counts.reshape(-1, block.size)
         return total.reshape(-1)
 
-    def counts(self, vector: Array) -> tuple[Array, float]:
-        """Returns the classes' records, averaged over the count itself and each block's sum."""
+    def rows(self, vector: Array) -> tuple[Array, Array]:
+        """Returns the counts of the classes (C,) and of the codes within them (C, D): views."""
         rows = vector.reshape(self.encoding.num_classes, self._width)
-        weights = [1.0] + [1.0 / block.size for block in self.encoding.features]
-        sums = [rows[:, 0]] + [part.sum(axis=1) for part in self._parts(rows)]
-        return _weighted_mean(sums, weights), 1.0 / sum(weights)
-
-    def one_way(self, vector: Array, label: int) -> list[Array]:
-        """Returns the counts of each block's codes within a class, made to agree on its size."""
-        size = self.counts(vector)[0][label]
-        row = vector.reshape(self.encoding.num_classes, self._width)[label : label + 1]
-        return [part[0] + (size - part.sum()) / part.shape[1] for part in self._parts(row)]
-
-    def _parts(self, rows: Array) -> Iterator[Array]:
-        for block in self.encoding.features:
-            yield rows[:, 1 + block.start : 1 + block.start + block.size]
+        return rows[:, 0], rows[:, 1:]
 
 
 class Pairwise:
-    """How often each code, and each pair of codes of two columns, occurs within each class.
+    """How often each pair of groups of codes of two columns occurs within each class.
 
-    This is the upper triangle with diagonal of the sum of x x^T over the class's one-hot rows x,
-    without the entries inside a block, which are zero for every table. A record adds
-    m (m + 1) / 2 ones, with m feature blocks.
+    A record adds m (m - 1) / 2 ones, with m feature blocks, whatever the groups.
 
-    Layout, for each class: the counts of all codes (D), then for each pair of blocks a < b, in
-    the order (0, 1), (0, 2), ..., their table with the codes of b running fastest.
+    Layout, for each class: for each pair of blocks a < b, in the order (0, 1), (0, 2), ..., their
+    table with the groups of b running fastest.
     """
 
     kind = "pairwise"
 
-    def __init__(self, encoding: Encoding) -> None:
-        """Takes the layout from a public encoding."""
-        blocks = encoding.features
+    def __init__(self, encoding: Encoding, groups: Array | None = None) -> None:
+        """Takes the layout from a public encoding and the group of each cell.
+
+        Args:
+          encoding: the public encoding.
+          groups: (D,) as `check_groups` accepts; None gives every cell a group of its own.
+        """
         self.encoding = encoding
+        self.groups = groups_of_one(encoding) if groups is None else groups
+        self.sizes = group_sizes(encoding, self.groups)
         self._spans: dict[tuple[int, int], slice] = {}
-        offset = encoding.width
-        for a, first in enumerate(blocks):
-            for b in range(a + 1, len(blocks)):
-                end = offset + first.size * blocks[b].size
+        offset = 0
+        for a, first in enumerate(self.sizes):
+            for b in range(a + 1, len(self.sizes)):
+                end = offset + first * self.sizes[b]
                 self._spans[a, b] = slice(offset, end)
                 offset = end
         self._width = offset
         self.length = encoding.num_classes * offset
-        self.l2_norm = math.sqrt(len(blocks) * (len(blocks) + 1) / 2)
+        self.l2_norm = math.sqrt(len(self._spans))
 
     def sum(self, feature_codes: Array, classes: Array) -> Array:
-        """Returns the exact counts of a table.
+        """Returns the exact counts of a table, (length,) int64.
 
         Args:
           feature_codes: (N, m) codes, each within its block.
           classes: (N,) class of each record.
         """
-        blocks, num_classes = self.encoding.features, self.encoding.num_classes
+        num_classes = self.encoding.num_classes
         total = np.zeros((num_classes, self._width), dtype=np.int64)
-        columns = [np.ascontiguousarray(feature_codes[:, a]) for a in range(len(blocks))]
-        for a, first in enumerate(blocks):
-            rows = classes.astype(np.int64) * first.size + columns[a]
-            span = slice(first.start, first.start + first.size)
-            total[:, span] = _histogram(rows, num_classes, first.size)
-            for b in range(a + 1, len(blocks)):
-                second = blocks[b]
-                cells = rows * second.size + columns[b]
-                total[:, self._spans[a, b]] = _histogram(
-                    cells, num_classes, first.size * second.size
-                )
+        columns = [
+            self.groups[block.start + feature_codes[:, a]].astype(np.int64)
+            for a, block in enumerate(self.encoding.features)
+        ]
+        for a, first in enumerate(self.sizes):
+            rows = classes.astype(np.int64) * first + columns[a]
+            for b in range(a + 1, len(self.sizes)):
+                cells = rows * self.sizes[b] + columns[b]
+                counts = np.bincount(cells, minlength=num_classes * first * self.sizes[b])
+                total[:, self._spans[a, b]] = counts.reshape(num_classes, -1)
         return total.reshape(-1)
-
-    def counts(self, vector: Array) -> tuple[Array, float]:
-        """Returns the classes' records, averaged over the sums of all blocks and tables."""
-        rows = vector.reshape(self.encoding.num_classes, self._width)
-        sums, weights = [], []
-        for block in self.encoding.features:
-            sums.append(rows[:, block.start : block.start + block.size].sum(axis=1))
-            weights.append(1.0 / block.size)
-        for span in self._spans.values():
-            sums.append(rows[:, span].sum(axis=1))
-            weights.append(1.0 / (span.stop - span.start))
-        return _weighted_mean(sums, weights), 1.0 / sum(weights)
-
-    def one_way(self, vector: Array, label: int) -> list[Array]:
-        """Returns the counts of each block's codes within a class: the least-squares estimate.
-
-        A block's own counts have unit variance a cell, the margins of its table with block b
-        have variance `size(b)`; their deviations from uniform are averaged with inverse
-        variances, and all blocks get the class's size from `counts`.
-        """
-        size = float(self.counts(vector)[0][label])
-        row = vector.reshape(self.encoding.num_classes, self._width)[label]
-        tables = dict(self.tables(vector, label))
-        result = []
-        for a, block in enumerate(self.encoding.features):
-            parts, weights = [row[block.start : block.start + block.size]], [1.0]
-            for (first, second), table in tables.items():
-                if a in (first, second):
-                    axis = 1 if a == first else 0
-                    parts.append(table.sum(axis=axis))
-                    weights.append(1.0 / table.shape[axis])
-            mean = _weighted_mean([part - part.mean() for part in parts], weights)
-            result.append(mean + size / block.size)
-        return result
 
     def tables(self, vector: Array, label: int) -> Iterator[tuple[tuple[int, int], Array]]:
         """Yields ((a, b), table) for each pair of blocks a < b of a class; tables are views."""
         row = vector.reshape(self.encoding.num_classes, self._width)[label]
-        blocks = self.encoding.features
         for (a, b), span in self._spans.items():
-            yield (a, b), row[span].reshape(blocks[a].size, blocks[b].size)
+            yield (a, b), row[span].reshape(self.sizes[a], self.sizes[b])
 
     def gram(self, vector: Array, label: int) -> Array:
-        """Returns the whole symmetric (D, D) matrix sum x x^T of a class, as measured."""
-        blocks, width = self.encoding.features, self.encoding.width
-        row = vector.reshape(self.encoding.num_classes, self._width)[label]
-        gram = np.zeros((width, width), dtype=vector.dtype)
-        np.fill_diagonal(gram, row[:width])
+        """Returns the symmetric (G, G) matrix of a class, zero within blocks."""
+        starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        gram = np.zeros((starts[-1], starts[-1]), dtype=vector.dtype)
         for (a, b), table in self.tables(vector, label):
-            rows = slice(blocks[a].start, blocks[a].start + blocks[a].size)
-            columns = slice(blocks[b].start, blocks[b].start + blocks[b].size)
+            rows, columns = slice(starts[a], starts[a + 1]), slice(starts[b], starts[b + 1])
             gram[rows, columns] = table
             gram[columns, rows] = table.T
         return gram
 
 
-def statistic(kind: str, encoding: Encoding) -> OneWay | Pairwise:
-    """Returns the statistic of that kind.
+def statistic(kind: str, encoding: Encoding, groups: Array | None = None) -> OneWay | Pairwise:
+    """Returns the statistic of that kind; `groups` are for "pairwise" alone.
 
     Raises:
       ConfigError: there is no such kind.
     """
-    kinds: dict[str, type[OneWay] | type[Pairwise]] = {"oneway": OneWay, "pairwise": Pairwise}
-    if kind not in kinds:
-        raise ConfigError(f"statistic {kind!r} is unknown; known: {', '.join(sorted(kinds))}")
-    return kinds[kind](encoding)
+    if kind == "oneway":
+        return OneWay(encoding)
+    if kind == "pairwise":
+        return Pairwise(encoding, groups)
+    raise ConfigError(f"statistic {kind!r} is unknown; known: oneway, pairwise")
+
+
+def groups_of_one(encoding: Encoding) -> Array:
+    """Returns the groups (D,) in which every cell stands alone."""
+    return np.concatenate([np.arange(block.size, dtype=np.int32) for block in encoding.features])
+
+
+def group_sizes(encoding: Encoding, groups: Array) -> tuple[int, ...]:
+    """Returns how many groups each feature block has."""
+    return tuple(
+        int(groups[block.start : block.start + block.size].max()) + 1 for block in encoding.features
+    )
+
+
+def check_groups(encoding: Encoding, groups: Array, most_cells: int) -> None:
+    """Refuses an array that does not say for each cell of each block to which group it belongs.
+
+    Args:
+      encoding: the public encoding.
+      groups: (D,) int32; within each block the numbers 0 to G - 1, each at least once.
+      most_cells: how many cells all tables of all classes may have together.
+
+    Raises:
+      ConfigError: says what is wrong.
+    """
+    if groups.dtype != np.int32 or groups.shape != (encoding.width,):
+        raise ConfigError(
+            f"groups must be int32 of shape ({encoding.width},), one for each cell; got "
+            f"{groups.dtype} of shape {groups.shape}"
+        )
+    sizes = []
+    for block in encoding.features:
+        used = np.unique(groups[block.start : block.start + block.size])
+        if used[0] != 0 or used[-1] != len(used) - 1:
+            raise ConfigError(
+                f"the groups of column {block.name!r} must be numbered from 0 without a gap"
+            )
+        sizes.append(len(used))
+    cells = encoding.num_classes * (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+    if cells > most_cells:
+        raise ConfigError(
+            f"the groups make {cells:,} cells of pairs, at most {most_cells:,} are allowed; join "
+            "more cells"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyStatistics:
-    """The sum over sites of a statistic, with its noise: what the coordinator may know.
+    """The sums over sites of one or two statistics, with their noise: what a coordinator knows.
 
     Attributes:
       encoding: the public encoding that the sites counted with.
-      kind: "oneway" or "pairwise".
-      vector: the noisy sum over sites.
-      noise_std: standard deviation of the noise in each coordinate of that sum.
+      look: the noisy `OneWay` sum over sites.
+      look_std: standard deviation of the noise in each coordinate of that sum.
+      groups: (D,) int32 groups that pairs were counted on, or None without pairs.
+      pairs: the noisy `Pairwise` sum over sites, or None.
+      pair_std: standard deviation of its noise, or None.
       site_totals: noisy number of records of each site, at least 1.
     """
 
     encoding: Encoding
-    kind: str
-    vector: Array
-    noise_std: float
+    look: Array
+    look_std: float
+    groups: Array | None = None
+    pairs: Array | None = None
+    pair_std: float | None = None
     site_totals: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses a vector of the wrong length or with numbers that are not finite."""
-        expected = (self.statistic.length,)
-        if self.vector.shape != expected or not np.isfinite(self.vector).all():
-            raise ConfigError(
-                f"a {self.kind} statistic of this schema has shape {expected} and finite numbers; "
-                f"got shape {self.vector.shape}"
-            )
+        """Refuses vectors of the wrong length or with numbers that are not finite."""
+        given = [value is not None for value in (self.groups, self.pairs, self.pair_std)]
+        if any(given) and not all(given):
+            raise ConfigError("noisy pairs need their groups, their sum and its noise together")
+        _check_vector(OneWay(self.encoding), self.look)
+        if self.groups is not None and self.pairs is not None:
+            check_groups(self.encoding, self.groups, most_cells=len(self.pairs))
+            _check_vector(Pairwise(self.encoding, self.groups), self.pairs)
 
     @property
-    def statistic(self) -> OneWay | Pairwise:
-        """The statistic that was summed."""
-        return statistic(self.kind, self.encoding)
+    def has_pairs(self) -> bool:
+        """Whether pairs were measured too."""
+        return self.pairs is not None
 
     def save(self, path: Path) -> None:
         """Writes `path` with the suffixes `.json` and `.safetensors`."""
         header = {
-            "kind": self.kind,
-            "noise_std": float(self.noise_std),
+            "look_std": float(self.look_std),
+            "pair_std": None if self.pair_std is None else float(self.pair_std),
             "site_totals": {name: float(total) for name, total in self.site_totals.items()},
         }
         path.with_suffix(".json").write_bytes(canonical_json(header) + b"\n")
-        arrays = {"vector": np.ascontiguousarray(self.vector)}
+        arrays = {"look": np.ascontiguousarray(self.look)}
+        if self.groups is not None and self.pairs is not None:
+            arrays["groups"] = np.ascontiguousarray(self.groups)
+            arrays["pairs"] = np.ascontiguousarray(self.pairs)
         path.with_suffix(".safetensors").write_bytes(safetensors.numpy.save(arrays))
 
     @classmethod
@@ -255,9 +275,11 @@ class NoisyStatistics:
             arrays = safetensors.numpy.load(path.with_suffix(".safetensors").read_bytes())
             return cls(
                 encoding=encoding,
-                kind=header["kind"],
-                vector=arrays["vector"],
-                noise_std=header["noise_std"],
+                look=arrays["look"],
+                look_std=header["look_std"],
+                groups=arrays.get("groups"),
+                pairs=arrays.get("pairs"),
+                pair_std=header["pair_std"],
                 site_totals=header["site_totals"],
             )
         except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
@@ -268,38 +290,74 @@ class NoisyStatistics:
 
     def class_counts(self) -> Array:
         """Returns the estimated records of each class, (num_classes,), never negative."""
-        counts: Array = np.maximum(self.statistic.counts(self.vector)[0], 0.0)
+        counts: Array = np.maximum(self._agreed.counts, 0.0)
         return counts
 
     def count_std(self) -> float:
-        """Returns the standard deviation of each of `class_counts`."""
-        return self.noise_std * math.sqrt(self.statistic.counts(self.vector)[1])
+        """Returns the standard deviation of each of `class_counts`, before the cut at zero."""
+        return self._agreed.count_std
 
     def total(self) -> float:
         """Returns the estimated number of records over all sites, at least 1."""
-        return max(1.0, float(self.statistic.counts(self.vector)[0].sum()))
+        return max(1.0, float(self._agreed.counts.sum()))
 
     def one_way(self, label: int) -> list[Array]:
-        """Returns estimated counts of each block's codes in a class; some may be negative."""
-        return self.statistic.one_way(self.vector, label)
+        """Returns estimated counts of each block's codes in a class; some may be negative.
 
-    def gram(self, label: int) -> Array:
-        """Returns the noisy (D, D) pair counts of a class.
+        They are the least-squares estimate from all that was measured: every block's counts sum
+        to the class's estimated size before it is cut at zero.
+        """
+        row = self._agreed.one_way[label]
+        return [row[block.start : block.start + block.size] for block in self.encoding.features]
+
+    def one_way_std(self) -> Array:
+        """Returns the standard deviation of each cell of `one_way`, (D,), the size known."""
+        return self._agreed.one_way_std
+
+    def tables(self, label: int) -> Iterator[tuple[tuple[int, int], Array]]:
+        """Yields ((a, b), noisy table on groups) for each pair of blocks a < b of a class.
 
         Raises:
-          ConfigError: the statistic is not pairwise.
+          ConfigError: no pairs were measured.
         """
-        measured = self.statistic
-        if not isinstance(measured, Pairwise):
+        measured, pairs = self._pairwise()
+        return measured.tables(pairs, label)
+
+    def gram(self, label: int) -> Array:
+        """Returns the noisy pair counts of a class on groups, (G, G), zero within blocks.
+
+        Raises:
+          ConfigError: no pairs were measured.
+        """
+        measured, pairs = self._pairwise()
+        return measured.gram(pairs, label)
+
+    def _pairwise(self) -> tuple[Pairwise, Array]:
+        if self.pairs is None:
             raise ConfigError("only pairwise statistics hold pair counts")
-        return measured.gram(self.vector, label)
+        return Pairwise(self.encoding, self.groups), self.pairs
+
+    @cached_property
+    def _agreed(self) -> Agreed:
+        measured = OneWay(self.encoding)
+        counts, cells = measured.rows(self.look)
+        sizes = [block.size for block in self.encoding.features]
+        if self.pairs is None or self.groups is None or self.pair_std is None:
+            return agree(counts, cells, self.look_std, sizes)
+        return agree(
+            counts,
+            cells,
+            self.look_std,
+            sizes,
+            groups=self.groups,
+            tables=[dict(self.tables(label)) for label in range(self.encoding.num_classes)],
+            pair_std=self.pair_std,
+        )
 
 
-def _histogram(cells: Array, num_classes: int, size: int) -> Array:
-    return np.bincount(cells, minlength=num_classes * size).reshape(num_classes, size)
-
-
-def _weighted_mean(values: list[Array], weights: list[float]) -> Array:
-    total = sum(weight * value for value, weight in zip(values, weights, strict=True))
-    mean: Array = np.asarray(total / sum(weights))
-    return mean
+def _check_vector(measured: OneWay | Pairwise, vector: Array) -> None:
+    if vector.shape != (measured.length,) or not np.isfinite(vector).all():
+        raise ConfigError(
+            f"a {measured.kind} statistic of this schema has shape ({measured.length},) and "
+            f"finite numbers; got shape {vector.shape}"
+        )

@@ -43,12 +43,13 @@ def class_prior(statistics: NoisyStatistics) -> Array:
 
 def log_marginals(statistics: NoisyStatistics) -> Array:
     """Returns log-probabilities of all cells within each class, (C, D)."""
-    encoding, std = statistics.encoding, statistics.noise_std
+    encoding, stds = statistics.encoding, statistics.one_way_std()
     sizes = np.maximum(statistics.class_counts(), 1.0)
     noisy = [statistics.one_way(label) for label in range(len(sizes))]
     result = np.zeros((len(sizes), encoding.width))
     for position, block in enumerate(encoding.features):
         bins = block.num_bins if block.ordered else 0
+        std = float(stds[block.start : block.start + block.size].mean())
         pooled = np.sum([counts[position] for counts in noisy], axis=0)
         pooled = _standing_out(pooled, std * math.sqrt(len(sizes)), bins, keep_single=True)
         shared = simplex(pooled, float(sizes.sum())) / sizes.sum()

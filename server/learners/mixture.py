@@ -27,7 +27,7 @@ from torch import Tensor
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
-from fedloom.common.statistics import NoisyStatistics
+from fedloom.common.statistics import NoisyStatistics, group_sizes
 from fedloom.server.learners.base import State
 from fedloom.server.learners.marginals import class_prior, log_marginals
 
@@ -51,13 +51,15 @@ class _Target:
     """What the components of one class are fitted to, as frequencies.
 
     Attributes:
-      pairs: (D, D), zero within blocks.
+      pairs: (G, G) on groups of cells, zero within blocks.
+      groups: (D,) the group of each cell, counted over all blocks.
       start: (D,) logarithms of one-way frequencies, without noise where that can be told.
       one_way: (D,) as measured.
       signal_to_noise: energy of the signal in `pairs` over that of the noise.
     """
 
     pairs: Array
+    groups: Array
     start: Array
     one_way: Array
     signal_to_noise: float
@@ -124,12 +126,14 @@ def _one_way(statistics: NoisyStatistics) -> Array:
 
 def _target(statistics: NoisyStatistics, label: int, start: Array, one_way: Array) -> _Target:
     encoding = statistics.encoding
-    counts = statistics.gram(label)
-    np.fill_diagonal(counts, 0.0)
-    num_cells = encoding.width**2 - sum(block.size**2 for block in encoding.features)
-    noise = num_cells * statistics.noise_std**2
+    counts, groups = statistics.gram(label), np.asarray(statistics.groups, dtype=np.int64)
+    sizes = group_sizes(encoding, groups)
+    starts = np.cumsum([0, *sizes])
+    num_cells = sum(sizes) ** 2 - sum(size**2 for size in sizes)
+    noise = num_cells * (statistics.pair_std or 0.0) ** 2
     return _Target(
         pairs=counts / max(float(statistics.class_counts()[label]), 1.0),
+        groups=groups + np.repeat(starts[:-1], [block.size for block in encoding.features]),
         start=start,
         one_way=one_way,
         signal_to_noise=float(np.square(counts).sum()) / noise - 1.0 if noise > 0 else math.inf,
@@ -146,16 +150,19 @@ def _fit(target: _Target, encoding: Encoding, components: int, rng: torch.Genera
     pairs = torch.from_numpy(target.pairs.astype(np.float32))
     one_way = torch.from_numpy(target.one_way.astype(np.float32))
     start = torch.from_numpy(target.start.astype(np.float32))
-    spans = [slice(block.start, block.start + block.size) for block in encoding.features]
-    members = torch.zeros(encoding.width, len(spans))
-    for position, span in enumerate(spans):
-        members[span, position] = 1.0
+    groups = torch.from_numpy(target.groups)
+    members = torch.zeros(encoding.width, len(encoding.features))
+    group_members = torch.zeros(len(pairs), len(encoding.features))
+    for position, block in enumerate(encoding.features):
+        members[block.start : block.start + block.size, position] = 1.0
+        group_members[groups[block.start : block.start + block.size], position] = 1.0
+    across = 1.0 - group_members @ group_members.T
     logits = start + _JITTER * torch.randn(components, encoding.width, generator=rng)
     first, second = torch.zeros_like(logits), torch.zeros_like(logits)
     num_steps = _steps(target.signal_to_noise)
     for step in range(num_steps):
         rate = _LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * step / num_steps))
-        gradient = _gradient(_softmax(logits, members), pairs, one_way, spans, members)
+        gradient = _gradient(_softmax(logits, members), pairs, groups, across, one_way, members)
         _adam(logits, gradient, first, second, step + 1, rate)
     probabilities: Array = _softmax(logits, members).numpy()
     return probabilities
@@ -168,13 +175,21 @@ def _softmax(logits: Tensor, members: Tensor) -> Tensor:
 
 
 def _gradient(
-    probabilities: Tensor, pairs: Tensor, one_way: Tensor, spans: list[slice], members: Tensor
+    probabilities: Tensor,
+    pairs: Tensor,
+    groups: Tensor,
+    across: Tensor,
+    one_way: Tensor,
+    members: Tensor,
 ) -> Tensor:
-    """Gradient by the logits, times K, of half the squared error of pairs and one-way terms."""
-    residual = probabilities.T @ probabilities / len(probabilities) - pairs
-    for span in spans:
-        residual[span, span] = 0.0
-    by_probability = probabilities @ residual + (probabilities.mean(dim=0) - one_way)
+    """Gradient by the logits, times K, of half the squared error of pairs and one-way terms.
+
+    `across` (G, G) is 1 between groups of two blocks and 0 within a block.
+    """
+    joined = torch.zeros(len(probabilities), len(pairs), dtype=probabilities.dtype)
+    joined.index_add_(1, groups, probabilities)
+    residual = (joined.T @ joined / len(joined) - pairs) * across
+    by_probability = (joined @ residual)[:, groups] + (probabilities.mean(dim=0) - one_way)
     weighted = probabilities * by_probability
     return weighted - probabilities * (weighted @ members @ members.T)
 

@@ -6,8 +6,15 @@ import pytest
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.schema import Column, Schema
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, statistic
+from fedloom.common.statistics import (
+    NoisyStatistics,
+    OneWay,
+    Pairwise,
+    check_groups,
+    group_sizes,
+    groups_of_one,
+    statistic,
+)
 
 
 def codes_of(encoding, table):
@@ -33,36 +40,71 @@ def encoding(request, toy_schema):
     return Encoding(toy_schema, request.param)
 
 
-def test_sums_equal_outer_products_counted_one_by_one(encoding, toy_table):
-    features, classes = codes_of(encoding, toy_table)
-    counts, grams = slow_oracle(encoding, features, classes)
-    one_way, pairwise = OneWay(encoding), Pairwise(encoding)
-    vector = one_way.sum(features, classes)
-    assert vector.dtype == np.int64 and vector.shape == (one_way.length,)
-    np.testing.assert_allclose(one_way.counts(vector)[0], counts)
-    pairs = pairwise.sum(features, classes)
-    assert pairs.dtype == np.int64 and pairs.shape == (pairwise.length,)
+def some_groups(encoding):
+    """Groups of two cells each, out of order: the last cells come first."""
+    parts = [(np.arange(block.size)[::-1] // 2).astype(np.int32) for block in encoding.features]
+    return np.concatenate(parts)
+
+
+def joined(encoding, groups):
+    """(D, G) zeros and ones: which cell belongs to which group."""
+    starts = np.cumsum([0, *group_sizes(encoding, groups)])
+    matrix = np.zeros((encoding.width, starts[-1]))
+    for position, block in enumerate(encoding.features):
+        for cell in range(block.start, block.start + block.size):
+            matrix[cell, starts[position] + groups[cell]] = 1.0
+    return matrix
+
+
+def statistics_of(encoding, table, groups=None, *, std=0.0, pairs=True, seed=1):
+    rng = np.random.default_rng(seed)
+    groups = groups_of_one(encoding) if groups is None else groups
+    codes = codes_of(encoding, table)
+    look = OneWay(encoding).sum(*codes) + std * rng.standard_normal(OneWay(encoding).length)
+    if not pairs:
+        return NoisyStatistics(encoding=encoding, look=look, look_std=std)
+    measured = Pairwise(encoding, groups)
+    return NoisyStatistics(
+        encoding=encoding,
+        look=look,
+        look_std=std,
+        groups=groups,
+        pairs=measured.sum(*codes) + std * rng.standard_normal(measured.length),
+        pair_std=std,
+        site_totals={"a": 12.5},
+    )
+
+
+@pytest.mark.parametrize("choose", [groups_of_one, some_groups])
+def test_sums_equal_outer_products_counted_one_by_one(encoding, toy_table, choose):
+    groups = choose(encoding)
+    counts, grams = slow_oracle(encoding, *codes_of(encoding, toy_table))
+    look, cells = OneWay(encoding).rows(OneWay(encoding).sum(*codes_of(encoding, toy_table)))
+    np.testing.assert_array_equal(look, counts)
+    join = joined(encoding, groups)
+    statistics = statistics_of(encoding, toy_table, groups)
     for label in range(encoding.num_classes):
-        diagonal = np.diag(grams[label])
-        np.testing.assert_allclose(
-            np.concatenate(one_way.one_way(vector, label)), diagonal, atol=1e-9
-        )
-        np.testing.assert_array_equal(pairwise.gram(pairs, label), grams[label])
-        np.testing.assert_allclose(
-            np.concatenate(pairwise.one_way(pairs.astype(float), label)), diagonal, atol=1e-9
-        )
-    np.testing.assert_allclose(pairwise.counts(pairs)[0], counts)
+        np.testing.assert_array_equal(cells[label], np.diag(grams[label]))
+        exact = join.T @ grams[label] @ join
+        starts = np.cumsum([0, *group_sizes(encoding, groups)])
+        for start, stop in zip(starts, starts[1:], strict=False):
+            exact[start:stop, start:stop] = 0.0
+        np.testing.assert_array_equal(statistics.gram(label), exact)
 
 
+@pytest.mark.parametrize("choose", [None, groups_of_one, some_groups])
 @pytest.mark.parametrize("kind", ["oneway", "pairwise"])
-def test_any_added_record_changes_the_same_number_of_cells_by_one(encoding, toy_table, kind):
-    measured = statistic(kind, encoding)
+def test_any_added_record_changes_the_same_number_of_cells_by_one(
+    encoding, toy_table, kind, choose
+):
+    measured = statistic(kind, encoding, None if choose is None else choose(encoding))
     features, classes = codes_of(encoding, toy_table)
     blocks = len(encoding.features)
-    ones = blocks + 1 if kind == "oneway" else blocks * (blocks + 1) // 2
+    ones = blocks + 1 if kind == "oneway" else blocks * (blocks - 1) // 2
     assert measured.l2_norm == pytest.approx(math.sqrt(ones), rel=1e-15)
     rng = np.random.default_rng(20260101)
     before = measured.sum(features, classes)
+    assert before.dtype == np.int64 and before.shape == (measured.length,)
     for _ in range(20):
         record = np.array([[rng.integers(block.size) for block in encoding.features]])
         label = np.array([rng.integers(encoding.num_classes)])
@@ -73,7 +115,7 @@ def test_any_added_record_changes_the_same_number_of_cells_by_one(encoding, toy_
 
 def test_a_sum_over_sites_is_the_sum_over_the_pooled_table(encoding, toy_table):
     features, classes = codes_of(encoding, toy_table)
-    measured = Pairwise(encoding)
+    measured = Pairwise(encoding, some_groups(encoding))
     parts = [measured.sum(features[part::3], classes[part::3]) for part in range(3)]
     np.testing.assert_array_equal(sum(parts), measured.sum(features, classes))
 
@@ -84,11 +126,31 @@ def test_an_empty_table_sums_to_zero(encoding):
         assert not statistic(kind, encoding).sum(none, np.empty(0, dtype=np.int64)).any()
 
 
-def test_length_is_known_from_the_encoding_alone(encoding):
+def test_length_is_known_from_encoding_and_groups_alone(encoding):
     sizes = [block.size for block in encoding.features]
-    tables = sum(a * b for a, b in itertools.combinations(sizes, 2))
     assert OneWay(encoding).length == encoding.num_classes * (1 + sum(sizes))
-    assert Pairwise(encoding).length == encoding.num_classes * (sum(sizes) + tables)
+    for groups in (groups_of_one(encoding), some_groups(encoding)):
+        sizes = group_sizes(encoding, groups)
+        tables = sum(a * b for a, b in itertools.combinations(sizes, 2))
+        assert Pairwise(encoding, groups).length == encoding.num_classes * tables
+        check_groups(encoding, groups, encoding.num_classes * tables)
+        with pytest.raises(ConfigError, match="join more cells"):
+            check_groups(encoding, groups, encoding.num_classes * tables - 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda groups: groups[:-1],
+        lambda groups: groups.astype(np.int64),
+        lambda groups: groups + np.int32(1),
+        lambda groups: groups - np.int32(1),
+        lambda groups: groups * np.int32(2),
+    ],
+)
+def test_groups_that_are_none_are_refused(encoding, wrong):
+    with pytest.raises(ConfigError, match="groups"):
+        check_groups(encoding, wrong(groups_of_one(encoding)), 10**9)
 
 
 def test_an_unknown_statistic_is_refused(encoding):
@@ -96,90 +158,51 @@ def test_an_unknown_statistic_is_refused(encoding):
         statistic("threeway", encoding)
 
 
-@pytest.fixture
-def small():
-    schema = Schema(
-        (
-            Column("a", "integer", minimum=0, maximum=4),
-            Column("b", "category", values=("x", "y", "z")),
-            Column("c", "category", values=("0", "1")),
-        )
-    )
-    return Encoding(schema, None)
-
-
-def least_squares(measured, encoding, vector, offset):
-    """Dense regression on the vectors of all possible records: what consistent counts span."""
-    rows = []
-    for cell in itertools.product(*(range(block.size) for block in encoding.features)):
-        rows.append(measured.sum(np.array([cell], dtype=np.int32), np.zeros(1, dtype=np.int64)))
-    design = np.array(rows, dtype=float).T
-    fitted = (design @ np.linalg.lstsq(design, vector, rcond=None)[0])[offset:]
-    return [fitted[block.start : block.start + block.size] for block in encoding.features]
-
-
-@pytest.mark.parametrize("kind", ["oneway", "pairwise"])
-def test_one_way_estimates_are_the_least_squares_solution(small, kind):
-    measured = statistic(kind, small)
-    vector = np.random.default_rng(20260101).normal(size=measured.length) * 10
-    expected = least_squares(measured, small, vector, offset=1 if kind == "oneway" else 0)
-    for found, wanted in zip(measured.one_way(vector, 0), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-8)
-    assert measured.counts(vector)[0][0] == pytest.approx(expected[0].sum(), abs=1e-8)
-
-
-@pytest.mark.parametrize("scale, accepted", [(1.0, True), (0.8, False)])
-def test_counts_have_the_variance_that_they_state(small, scale, accepted):
-    """Ratio of variances within 10% at 4,000 draws: false alarm below once in 10,000 seeds."""
-    measured = Pairwise(small)
-    rng = np.random.default_rng(20260101)
-    draws = [measured.counts(rng.normal(size=measured.length) * scale) for _ in range(4000)]
-    ratio = np.var([counts[0] for counts, _ in draws]) / draws[0][1]
-    assert bool(abs(ratio - 1.0) < 0.1) is accepted
-
-
-def noisy(encoding, table, kind="pairwise", std=0.0):
-    measured = statistic(kind, encoding)
-    vector = measured.sum(*codes_of(encoding, table)).astype(float)
-    vector += np.random.default_rng(1).normal(0, std, len(vector)) if std else 0.0
-    return NoisyStatistics(
-        encoding=encoding, kind=kind, vector=vector, noise_std=std, site_totals={"a": 12.5}
-    )
-
-
-def test_noisy_statistics_without_noise_count_records(encoding, toy_table):
-    statistics = noisy(encoding, toy_table)
+@pytest.mark.parametrize("pairs", [True, False])
+def test_noisy_statistics_without_noise_count_records(encoding, toy_table, pairs):
+    statistics = statistics_of(encoding, toy_table, some_groups(encoding), pairs=pairs)
+    assert statistics.has_pairs is pairs
     assert statistics.total() == pytest.approx(len(toy_table))
-    assert statistics.class_counts().sum() == pytest.approx(len(toy_table))
-    for position in range(len(encoding.features)):
-        parts = [statistics.one_way(label)[position] for label in range(encoding.num_classes)]
-        assert np.sum(parts) == pytest.approx(len(toy_table))
+    counts, grams = slow_oracle(encoding, *codes_of(encoding, toy_table))
+    np.testing.assert_allclose(statistics.class_counts(), counts, atol=1e-6)
+    for label in range(encoding.num_classes):
+        found = np.concatenate(statistics.one_way(label))
+        np.testing.assert_allclose(found, np.diag(grams[label]), atol=1e-6)
 
 
 def test_noisy_counts_are_never_negative(encoding, toy_table):
-    statistics = noisy(encoding, toy_table.iloc[:0], std=50.0)
+    statistics = statistics_of(encoding, toy_table.iloc[:0], std=50.0)
     assert (statistics.class_counts() >= 0).all() and statistics.total() >= 1.0
 
 
-def test_noisy_statistics_survive_the_disk(encoding, toy_table, tmp_path):
-    statistics = noisy(encoding, toy_table, std=2.0)
+@pytest.mark.parametrize("pairs", [True, False])
+def test_noisy_statistics_survive_the_disk(encoding, toy_table, tmp_path, pairs):
+    statistics = statistics_of(encoding, toy_table, some_groups(encoding), std=2.0, pairs=pairs)
     statistics.save(tmp_path / "statistics")
     read = NoisyStatistics.load(tmp_path / "statistics", encoding)
-    np.testing.assert_array_equal(read.vector, statistics.vector)
-    assert (read.kind, read.noise_std, read.site_totals) == ("pairwise", 2.0, {"a": 12.5})
+    for name in ("look", "groups", "pairs"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(statistics, name))
+    for name in ("look_std", "pair_std", "site_totals"):
+        assert getattr(read, name) == getattr(statistics, name)
     (tmp_path / "statistics.safetensors").write_bytes(b"broken")
     with pytest.raises(ConfigError, match="cannot be read"):
         NoisyStatistics.load(tmp_path / "statistics", encoding)
 
 
-@pytest.mark.parametrize("vector", [np.zeros(3), None])
-def test_noisy_statistics_refuse_wrong_vectors(encoding, vector):
-    if vector is None:
-        vector = np.full(OneWay(encoding).length, np.nan)
+@pytest.mark.parametrize("look", [np.zeros(3), None])
+def test_noisy_statistics_refuse_wrong_vectors(encoding, look):
+    if look is None:
+        look = np.full(OneWay(encoding).length, np.nan)
     with pytest.raises(ConfigError, match="finite numbers"):
-        NoisyStatistics(encoding=encoding, kind="oneway", vector=vector, noise_std=1.0)
+        NoisyStatistics(encoding=encoding, look=look, look_std=1.0)
+
+
+def test_pairs_without_groups_are_refused(encoding):
+    look = np.zeros(OneWay(encoding).length)
+    with pytest.raises(ConfigError, match="together"):
+        NoisyStatistics(encoding=encoding, look=look, look_std=1.0, pairs=np.zeros(3))
 
 
 def test_one_way_statistics_hold_no_pairs(encoding, toy_table):
     with pytest.raises(ConfigError, match="pairwise"):
-        noisy(encoding, toy_table, kind="oneway").gram(0)
+        statistics_of(encoding, toy_table, pairs=False).gram(0)

@@ -38,9 +38,7 @@ class Toy:
         measured = OneWay(self.encoding)
         exact = measured.sum(self.codes, self.classes).astype(np.float64)
         noise = np.random.default_rng(seed).normal(0, noise_std, exact.shape)
-        return NoisyStatistics(
-            encoding=self.encoding, kind="oneway", vector=exact + noise, noise_std=noise_std
-        )
+        return NoisyStatistics(encoding=self.encoding, look=exact + noise, look_std=noise_std)
 
     def settings(self, kind: str, exchange: str, **changes: Any) -> tuple[dict, dict]:
         model = {**model_defaults(kind), "hidden": 16, "latent": 4}

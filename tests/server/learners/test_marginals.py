@@ -41,7 +41,7 @@ def test_fine_grids_are_read_better_than_by_clipping_noise_away():
     ours, clipped = [], []
     for seed in range(20):
         noisy = counts + np.random.default_rng(seed).normal(0, 30.0, OneWay(encoding).length)
-        statistics = NoisyStatistics(encoding=encoding, kind="oneway", vector=noisy, noise_std=30.0)
+        statistics = NoisyStatistics(encoding=encoding, look=noisy, look_std=30.0)
         ours.append(np.abs(np.exp(log_marginals(statistics))[0, :64] - truth).sum())
         plain = np.maximum(noisy[1:65], 0.0)
         clipped.append(np.abs(plain / plain.sum() - truth).sum())
@@ -53,7 +53,7 @@ def test_a_certain_spike_on_a_fine_grid_stays():
     counts = np.full(1 + encoding.width, 20.0)
     counts[1 + 5] = 2000.0
     counts[0] = counts[1:].sum()
-    statistics = NoisyStatistics(encoding=encoding, kind="oneway", vector=counts, noise_std=30.0)
+    statistics = NoisyStatistics(encoding=encoding, look=counts, look_std=30.0)
     share = np.exp(log_marginals(statistics))[0, 5]
     assert share == pytest.approx(2000.0 / counts[0], rel=0.1)
 

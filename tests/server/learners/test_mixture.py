@@ -5,7 +5,7 @@ import torch
 from fedloom.common.encoding import Encoding
 from fedloom.common.sampling import sample_codes
 from fedloom.common.schema import Column, Schema
-from fedloom.common.statistics import NoisyStatistics, Pairwise
+from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_of_one
 from fedloom.server.learners import mixture
 from fedloom.server.learners.mixture import MixtureLearner
 
@@ -28,9 +28,14 @@ def counts_of(encoding, *, std, rows=ROWS, labels=(0.7, 0.3, 0.0)):
     codes[:, 1] = np.where(classes == 1, 9 - codes[:, 1], codes[:, 1])
     measured = Pairwise(encoding)
     exact = measured.sum(codes.astype(np.int32), classes)
-    noise = rng.normal(0, std, len(exact)) if std else 0.0
+    look = OneWay(encoding).sum(codes.astype(np.int32), classes)
     statistics = NoisyStatistics(
-        encoding=encoding, kind="pairwise", vector=exact + noise, noise_std=std
+        encoding=encoding,
+        look=look + std * rng.standard_normal(len(look)),
+        look_std=std,
+        groups=groups_of_one(encoding),
+        pairs=exact + std * rng.standard_normal(len(exact)),
+        pair_std=std,
     )
     return statistics, exact
 
@@ -101,27 +106,30 @@ def test_a_class_without_noise_or_records_does_not_break_the_fit(encoding):
 
 
 def test_the_gradient_is_that_of_the_squared_error():
-    """Against autograd in float64, on blocks of different sizes."""
+    """Against autograd in float64, on blocks of different sizes with cells joined to groups."""
     sizes, components = [3, 4, 2], 5
     width, rng = sum(sizes), torch.Generator().manual_seed(20260101)
     starts = np.cumsum([0, *sizes])
     spans = [slice(starts[i], starts[i + 1]) for i in range(len(sizes))]
+    groups, block_of_group = torch.tensor([0, 0, 1, 2, 3, 3, 3, 4, 5]), [0, 0, 1, 1, 2, 2]
+    joins = torch.nn.functional.one_hot(groups).double()
     members = torch.zeros(width, len(sizes), dtype=torch.float64)
-    off = torch.ones(width, width, dtype=torch.float64)
     for position, span in enumerate(spans):
         members[span, position] = 1.0
-        off[span, span] = 0.0
-    pairs = torch.rand(width, width, generator=rng, dtype=torch.float64)
-    pairs = (pairs + pairs.T) * off
+    across = torch.tensor([[float(a != b) for b in block_of_group] for a in block_of_group])
+    across = across.double()
+    pairs = torch.rand(6, 6, generator=rng, dtype=torch.float64)
+    pairs = (pairs + pairs.T) * across
     one_way = torch.rand(width, generator=rng, dtype=torch.float64)
     logits = torch.randn(components, width, generator=rng, dtype=torch.float64)
     logits.requires_grad_()
     p = torch.cat([torch.softmax(logits[:, span], dim=1) for span in spans], dim=1)
-    misfit = (p.T @ p / components - pairs) * off
+    misfit = ((p @ joins).T @ (p @ joins) / components - pairs) * across
     loss = misfit.square().sum() / 4 + (p.mean(dim=0) - one_way).square().sum() / 2
     (expected,) = torch.autograd.grad(loss, logits)
     with torch.no_grad():
-        found = mixture._gradient(mixture._softmax(logits, members), pairs, one_way, spans, members)
+        p = mixture._softmax(logits, members)
+        found = mixture._gradient(p, pairs, groups, across, one_way, members)
     torch.testing.assert_close(found / components, expected, rtol=1e-9, atol=1e-12)
 
 
