@@ -5,18 +5,19 @@ shows. The study's digest is the SHA-256 of its canonical form, the schema's dig
 two files that say the same have the same digest whatever their layout.
 
     [study]       name, schema (path), target (optional label column)
-    [privacy]     epsilon, delta, unit = "record", trust = "local"
-    [model]       kind = "vae" | "gan" | "mixture", and the model's own settings
+    [privacy]     epsilon, delta, unit = "record" | "person" with id and rows_per_person,
+                  trust = "local" | "secure-sum", colluding, overlap
+    [model]       kind = "vae" | "gan" | "mixture" | "schema", and the model's own settings
     [statistics]  share of the budget, and settings of the statistics phase
     [training]    exchange = "weights" | "gradients", and settings of the rounds
+    [evaluation]  share of the budget for scores on held-back units, and how many are held back
     [release]     rows, title, licence, contact
-    [[site]]      name, key (Ed25519 public key), records (a declared, public size)
+    [[site]]      name, key (Ed25519), exchange-key (X25519), records (a declared, public size)
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,43 +26,39 @@ from typing import Any
 from fedloom.common.digest import digest
 from fedloom.common.errors import StudyError
 from fedloom.common.schema import Schema
+from fedloom.common.study_sections import (
+    EXCHANGES,
+    SiteEntry,
+    default_trust,
+    line,
+    privacy_section,
+    release_section,
+    site_entries,
+    training_section,
+)
 
 __all__ = ["EXCHANGES", "MODEL_KINDS", "SiteEntry", "Study", "load_study", "parse_study"]
 
-MODEL_KINDS = ("vae", "gan", "mixture")
-EXCHANGES = ("weights", "gradients")
-_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}\Z")
-_MOST_CHARACTERS = 200
-_MOST_RECORDS = 10**12
-_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}\Z")
+MODEL_KINDS = ("vae", "gan", "mixture", "schema")
 _SECTIONS = {
     "study": {"name", "schema", "target"},
-    "privacy": {"epsilon", "delta", "unit", "trust"},
+    "privacy": {
+        "epsilon",
+        "delta",
+        "unit",
+        "id",
+        "rows_per_person",
+        "overlap",
+        "trust",
+        "colluding",
+    },
     "model": None,
     "statistics": None,
     "training": None,
+    "evaluation": None,
     "release": {"rows", "title", "licence", "contact"},
     "site": None,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteEntry:
-    """One institution of a study.
-
-    Attributes:
-      name: letters, digits, `_`, `.` and `-`.
-      key: Ed25519 public key, 64 hexadecimal digits; None until the steward gave it.
-      records: a size that the institution declares to be public; None keeps it private.
-    """
-
-    name: str
-    key: str | None = None
-    records: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the entry as plain values."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +66,16 @@ class Study:
     """An agreement between institutions; see the module's text for the fields' meaning.
 
     Attributes:
-      epsilon: largest privacy loss per unit, towards everybody, above 0.
+      epsilon: largest privacy loss per unit, above 0: in local trust towards everybody, with a
+        secure sum towards a coordinator to whom `colluding` sites tell all they know.
       delta: failure probability in (0, 1); well below one over the number of people.
-      unit: what one unit of privacy is; "record".
-      trust: "local": each site's answers alone are private against everybody.
+      unit: what one unit of privacy is: "record", or "person" with all rows of one `id`.
+      id: the records' column that tells persons apart; not a column of the schema.
+      rows_per_person: most rows of one person that are used at a site.
+      overlap: most sites at which one and the same unit may have records.
+      trust: "local": each site's answers alone are private against everybody; "secure-sum": the
+        coordinator sees sums over sites alone. By default secure-sum from three sites on.
+      colluding: how many sites may side with the coordinator; secure-sum alone, by default 1.
       model: `kind` and the model's own settings.
     """
 
@@ -82,12 +85,24 @@ class Study:
     epsilon: float
     delta: float
     unit: str = "record"
-    trust: str = "local"
+    id: str | None = None
+    rows_per_person: int = 1
+    overlap: int = 1
+    trust: str = ""
+    colluding: int = -1
     model: dict[str, Any]
     statistics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
     release: dict[str, Any] = field(default_factory=dict)
     sites: tuple[SiteEntry, ...]
+
+    def __post_init__(self) -> None:
+        """Fills in what was left open: trust by the number of sites, one that may collude."""
+        if not self.trust:
+            object.__setattr__(self, "trust", default_trust(len(self.sites)))
+        if self.colluding < 0:
+            object.__setattr__(self, "colluding", int(self.trust == "secure-sum"))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the canonical form, as plain values."""
@@ -99,21 +114,25 @@ class Study:
         """Returns the SHA-256 of the canonical form."""
         return digest(self.to_dict())
 
-    def with_keys(self, keys: dict[str, str]) -> Study:
+    def with_keys(self, keys: dict[str, tuple[str, str]]) -> Study:
         """Returns the study with the public keys of its sites filled in.
+
+        Args:
+          keys: by site, its signing key and its exchange key.
 
         Raises:
           StudyError: the study names another key for a site.
         """
         sites = []
         for site in self.sites:
-            key = keys.get(site.name, site.key)
-            if site.key is not None and key != site.key:
-                raise StudyError(
-                    f"site {site.name!r}: the study names the key {site.key}, the site's home "
-                    f"holds {key}; use the home that the study means, or correct the study"
-                )
-            sites.append(dataclasses.replace(site, key=key))
+            key, exchange_key = keys.get(site.name, (site.key, site.exchange_key))
+            for named, held in ((site.key, key), (site.exchange_key, exchange_key)):
+                if named is not None and named != held:
+                    raise StudyError(
+                        f"site {site.name!r}: the study names the key {named}, the site's home "
+                        f"holds {held}; use the home that the study means, or correct the study"
+                    )
+            sites.append(dataclasses.replace(site, key=key, exchange_key=exchange_key))
         return dataclasses.replace(self, sites=tuple(sites))
 
 
@@ -175,7 +194,7 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
     head = raw.get("study", {})
     privacy = raw.get("privacy", {})
     model = dict(raw.get("model", {}))
-    name = _line(head, "name", f"{where}: [study]")
+    name = line(head, "name", f"{where}: [study]")
     target = head.get("target")
     if target is not None and target not in schema.names:
         raise StudyError(
@@ -186,131 +205,17 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
         raise StudyError(
             f"{where}: [model] kind = {model.get('kind')!r}; choose one of {', '.join(MODEL_KINDS)}"
         )
+    sites = site_entries(raw.get("site"), where)
+    agreed = privacy_section(privacy, schema, len(sites), where)
     return Study(
         name=name,
         schema_digest=schema.digest(),
         target=target,
-        epsilon=_number(privacy, "epsilon", f"{where}: [privacy]", above=0.0),
-        delta=_number(privacy, "delta", f"{where}: [privacy]", above=0.0, below=1.0),
-        unit=_unit(privacy, where),
-        trust=_trust(privacy, where),
         model=model,
         statistics=dict(raw.get("statistics", {})),
-        training=_training(raw.get("training", {}), where),
-        release=_release(raw.get("release", {}), where),
-        sites=_sites(raw.get("site"), where),
+        training=training_section(raw.get("training", {}), agreed.trust, where),
+        evaluation=dict(raw.get("evaluation", {})),
+        release=release_section(raw.get("release", {}), where),
+        sites=sites,
+        **dataclasses.asdict(agreed),
     )
-
-
-def _text(table: dict[str, Any], key: str, where: str) -> str:
-    value = table.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise StudyError(f"{where} needs {key}, a text")
-    return value
-
-
-def _line(table: dict[str, Any], key: str, where: str) -> str:
-    """Returns a text that is shown to people in documents: one line, nothing invisible in it."""
-    value = _text(table, key, where)
-    if not value.isprintable() or len(value) > _MOST_CHARACTERS:
-        raise StudyError(
-            f"{where} {key} must be one printable line of at most {_MOST_CHARACTERS} characters"
-        )
-    return value
-
-
-def _number(
-    table: dict[str, Any], key: str, where: str, *, above: float, below: float = float("inf")
-) -> float:
-    value = table.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise StudyError(f"{where} needs {key}, a number")
-    if not above < value < below:
-        limit = f"above {above:g}" + (f" and below {below:g}" if below != float("inf") else "")
-        raise StudyError(f"{where} {key} = {value} must be {limit}")
-    return float(value)
-
-
-def _unit(privacy: dict[str, Any], where: str) -> str:
-    unit = privacy.get("unit", "record")
-    if unit == "record":
-        return "record"
-    if unit == "person":
-        raise StudyError(
-            f'{where}: [privacy] unit = "person" is not available yet; keep one row a person '
-            'and say unit = "record"'
-        )
-    raise StudyError(f'{where}: [privacy] unit = {unit!r}; the one known is "record"')
-
-
-def _trust(privacy: dict[str, Any], where: str) -> str:
-    trust = privacy.get("trust", "local")
-    if trust == "local":
-        return "local"
-    if trust == "secure-sum":
-        raise StudyError(
-            f'{where}: [privacy] trust = "secure-sum" is not available yet; say trust = "local"'
-        )
-    raise StudyError(f'{where}: [privacy] trust = {trust!r}; the one known is "local"')
-
-
-def _training(table: dict[str, Any], where: str) -> dict[str, Any]:
-    exchange = table.get("exchange", "weights")
-    if exchange not in EXCHANGES:
-        raise StudyError(
-            f"{where}: [training] exchange = {exchange!r}; choose one of {', '.join(EXCHANGES)}"
-        )
-    return dict(table)
-
-
-def _release(table: dict[str, Any], where: str) -> dict[str, Any]:
-    rows = table.get("rows")
-    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-        raise StudyError(f"{where}: [release] rows = {rows!r} must be a whole number above 0")
-    for key in ("title", "licence", "contact"):
-        if key in table:
-            _line(table, key, f"{where}: [release]")
-    return dict(table)
-
-
-def _sites(entries: Any, where: str) -> tuple[SiteEntry, ...]:
-    if not isinstance(entries, list) or not entries:
-        raise StudyError(f"{where}: needs at least one [[site]] with a name")
-    sites = []
-    for position, entry in enumerate(entries, start=1):
-        place = f"{where}: [[site]] number {position}"
-        if not isinstance(entry, dict):
-            raise StudyError(f"{place} must be a table")
-        unknown = sorted(set(entry) - {"name", "key", "records"})
-        if unknown:
-            raise StudyError(f"{place} has the unknown key {unknown[0]!r}")
-        name = _text(entry, "name", place)
-        if not _SITE_NAME.match(name):
-            raise StudyError(
-                f"{place}: name = {name!r} must start with a letter or digit and hold at most 48 "
-                "letters, digits, '_', '.', '-'"
-            )
-        key = entry.get("key")
-        if key is not None and not (isinstance(key, str) and _PUBLIC_KEY.match(key)):
-            raise StudyError(
-                f"{place}: key must be an Ed25519 public key of 64 hexadecimal digits, "
-                "as `fedloom site keygen` prints it"
-            )
-        records = entry.get("records")
-        if records is not None and (
-            isinstance(records, bool)
-            or not isinstance(records, int)
-            or not 1 <= records <= _MOST_RECORDS
-        ):
-            raise StudyError(
-                f"{place}: records must be a whole number above 0 and at most {_MOST_RECORDS}"
-            )
-        sites.append(SiteEntry(name=name, key=key, records=records))
-    names = [site.name for site in sites]
-    for name in names:
-        if names.count(name) > 1:
-            raise StudyError(f"{where}: two sites are called {name!r}; names must differ")
-    keys = [site.key for site in sites if site.key is not None]
-    if len(set(keys)) < len(keys):
-        raise StudyError(f"{where}: two sites have the same key; each site needs its own")
-    return tuple(sites)

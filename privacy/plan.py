@@ -3,18 +3,19 @@
 A plan is one plain value: schema, sites with their public keys, model, statistics, training
 rounds, noise and price. Its digest is what stewards approve and sign, and a site answers only
 requests whose numbers are the plan's. Rounds are numbered through: the statistics rounds first,
-then the training rounds.
+then the training rounds, then the evaluation.
 
-Guarantee: all that one site sends in a plan is (epsilon, delta)-DP towards everybody, for the
-plan's unit, under adding or removing one unit, provided that batches are Poisson-sampled and
-that the noise stays secret. The event is `Plan.event()`; noise, rates, number of rounds and
-sensitivity are fixed in the plan, what is asked may depend on earlier answers.
+Guarantee: all that leaves the sites in a plan is (epsilon, delta)-DP for the plan's unit, under
+adding or removing one unit that has records at `overlap` sites at most, provided that batches
+are Poisson-sampled and that the noise stays secret: in local trust towards everybody, with a
+secure sum towards a coordinator to whom at most `colluding` sites tell all they know. The event
+is `Plan.event()`; noise, rates, number of rounds and sensitivity are fixed in the plan, what is
+asked may depend on earlier answers.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,12 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.schema import Schema
 from fedloom.common.study import SiteEntry
-from fedloom.privacy.accounting import (
-    Price,
-    event_from_json,
-    event_to_json,
-    gaussian,
-    price,
-    subsampled,
-)
+from fedloom.privacy.accounting import Price, event_from_json, event_to_json, price
+from fedloom.privacy.plan_rounds import RoundQuery, plan_event, plan_rounds
 
 __all__ = ["PLAN_FORMAT", "Plan", "RoundQuery", "price_of"]
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 _KEYS = {
     "format",
     "fedloom",
@@ -49,6 +44,7 @@ _KEYS = {
     "model",
     "statistics",
     "training",
+    "evaluation",
     "release",
     "coordination",
     "price",
@@ -63,23 +59,6 @@ def _price_of(event: str, delta: float) -> Price:
 def price_of(event: dp_event.DpEvent, delta: float) -> Price:
     """Returns the price of an event; equal events are priced once in a process."""
     return _price_of(canonical_json(event_to_json(event)).decode(), delta)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundQuery:
-    """What one round of the plan asks of every site.
-
-    Attributes:
-      round: number of the round, from 1.
-      query: "statistic", "train" or "gradient".
-      params: exactly what the request's parameters must be.
-      event: what one answer costs.
-    """
-
-    round: int
-    query: str
-    params: dict[str, Any]
-    event: dp_event.DpEvent
 
 
 class Plan:
@@ -149,6 +128,17 @@ class Plan:
         return float(self.body["privacy"]["delta"])
 
     @property
+    def privacy(self) -> dict[str, Any]:
+        """Budget, unit and trust: epsilon, delta, unit, id, rows_per_person, overlap, ..."""
+        return dict(self.body["privacy"])
+
+    @property
+    def colluding(self) -> int | None:
+        """How many sites may side with the coordinator; None where sums are not masked."""
+        privacy = self.body["privacy"]
+        return int(privacy["colluding"]) if privacy["trust"] == "secure-sum" else None
+
+    @property
     def model(self) -> dict[str, Any]:
         """Kind and settings of the model."""
         return dict(self.body["model"])
@@ -163,6 +153,12 @@ class Plan:
         """Settings of the training rounds; None for a model made from statistics alone."""
         training: dict[str, Any] | None = self.body["training"]
         return None if training is None else dict(training)
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """Settings of the scores on held-back units; None if none are held back."""
+        evaluation: dict[str, Any] | None = self.body["evaluation"]
+        return None if evaluation is None else dict(evaluation)
 
     @property
     def coordination(self) -> dict[str, Any]:
@@ -198,56 +194,13 @@ class Plan:
 
     @cached_property
     def rounds(self) -> tuple[RoundQuery, ...]:
-        """All rounds in order, with what each asks and costs."""
-        statistics = self.statistics
-        params = {
-            "kind": statistics["kind"],
-            "l2_norm": statistics["l2_norm"],
-            "length": statistics["length"],
-            "noise_multiplier": statistics["noise_multiplier"],
-        }
-        rounds = [
-            RoundQuery(
-                round=1,
-                query="statistic",
-                params=params,
-                event=gaussian(statistics["noise_multiplier"]),
-            )
-        ]
-        training = self.training
-        if training is not None:
-            event = subsampled(
-                training["sample_rate"], training["noise_multiplier"], training["local_steps"]
-            )
-            asked = {key: training[key] for key in _ASKED_OF_SITES if key in training}
-            for number in range(2, 2 + training["num_rounds"]):
-                rounds.append(
-                    RoundQuery(round=number, query=training["query"], params=asked, event=event)
-                )
-        return tuple(rounds)
+        """All rounds in order, with what each asks and costs; spare rounds are not among them."""
+        return plan_rounds(self.body)
 
     def event(self) -> dp_event.DpEvent:
-        """Returns the event of everything that one site answers in the whole plan."""
-        training = self.training
-        parts = [gaussian(self.statistics["noise_multiplier"])]
-        if training is not None:
-            steps = training["local_steps"] * training["num_rounds"]
-            parts.append(subsampled(training["sample_rate"], training["noise_multiplier"], steps))
-        return dp_event.ComposedDpEvent(parts)
+        """Returns the event of everything that is answered in the whole plan, spares included."""
+        return plan_event(self.body)
 
     def price(self) -> Price:
         """Returns what the whole plan costs one unit, by PLD and by RDP."""
         return price_of(self.event(), self.delta)
-
-
-_ASKED_OF_SITES = (
-    "sample_rate",
-    "noise_multiplier",
-    "max_grad_norm",
-    "local_steps",
-    "learning_rate",
-    "optimizer",
-    "normaliser",
-    "engine",
-    "max_physical_batch",
-)

@@ -18,13 +18,13 @@ from fedloom.common.errors import ConfigError, StudyError, VerificationError
 from fedloom.common.schema import Schema
 from fedloom.common.study import parse_study
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.resolve import assemble
+from fedloom.privacy.resolve import LOOK, PAIRS, assemble
 
 __all__ = ["check_plan"]
 
 _REMEDY = "have the coordinator resolve the study again with this version of fedloom"
-_DERIVED_OF_STATISTICS = ("l2_norm", "length", "noise_multiplier")
-_DERIVED_OF_TRAINING = ("query", "normaliser", "noise_multiplier")
+_DERIVED_OF_TRAINING = ("query", "normaliser", "noise_multiplier", "lattice_unit")
+_DERIVED_OF_EVALUATION = ("noise_multiplier", "histograms")
 _TOLERANCE = 1e-6
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 # Whatever a body of the wrong shape can raise on its way through study, schema and accountant.
@@ -81,28 +81,31 @@ def _again(plan: Plan) -> Plan:
         raise StudyError("its part 'study' has unknown or missing keys")
     schema = Schema.from_dict(body["schema"])
     study = parse_study(_raw(body), schema, where="plan")
-    training = body["training"]
-    noise = (
-        _noise(body["statistics"]["noise_multiplier"]),
-        None if training is None else _noise(training["noise_multiplier"]),
-    )
-    again = assemble(study, schema, version=fedloom.__version__, noise=noise).body
+    again = assemble(study, schema, version=fedloom.__version__, noise=_stated_noise(body)).body
     # The study's own digest is of the file, which left out what had defaults.
     again["study"]["digest"] = _digest_of_study(body)
     return Plan(again)
+
+
+def _stated_noise(body: dict[str, Any]) -> dict[str, float]:
+    rounds = body["statistics"]["rounds"]
+    noise = {
+        name: _noise(settings["noise_multiplier"])
+        for name, settings in zip((LOOK, PAIRS), rounds, strict=False)
+    }
+    for phase in ("training", "evaluation"):
+        if body[phase] is not None:
+            noise[phase] = _noise(body[phase]["noise_multiplier"])
+    return noise
 
 
 def _raw(body: dict[str, Any]) -> dict[str, Any]:
     """Returns the study file that says everything the plan says."""
     privacy = dict(body["privacy"])
     privacy.pop("neighbouring")
-    statistics = dict(body["statistics"])
-    training = dict(body["training"] or {})
-    for key in _DERIVED_OF_STATISTICS:
-        statistics.pop(key)
-    if body["training"] is not None:
-        for key in _DERIVED_OF_TRAINING:
-            training.pop(key)
+    statistics = _without(body["statistics"], ("rounds",))
+    training = _without(body["training"], _DERIVED_OF_TRAINING)
+    evaluation = _without(body["evaluation"], _DERIVED_OF_EVALUATION)
     target = body["study"]["target"]
     return {
         "study": {
@@ -114,12 +117,17 @@ def _raw(body: dict[str, Any]) -> dict[str, Any]:
         "model": body["model"],
         "statistics": statistics,
         "training": {**training, **body["coordination"]},
+        "evaluation": evaluation,
         "release": body["release"],
         "site": [
-            {key: value for key, value in site.items() if value is not None}
+            {key.replace("_", "-"): value for key, value in site.items() if value is not None}
             for site in body["sites"]
         ],
     }
+
+
+def _without(section: dict[str, Any] | None, derived: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in (section or {}).items() if key not in derived}
 
 
 def _digest_of_study(body: dict[str, Any]) -> str:

@@ -13,10 +13,11 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models.effective_noise import DROWNED, effective_noise
 from fedloom.common.models.size import num_parameters
+from fedloom.common.statistics import OneWay
 from fedloom.privacy.physical_rows import physical_rows
 from fedloom.privacy.plan import Plan
 
-__all__ = ["check_size", "expected_seconds", "limits_of_training", "warnings"]
+__all__ = ["check_size", "expected_seconds", "limits_of_training", "most_cells", "warnings"]
 
 _LIMIT_BYTES = 2 * 10**9
 _BYTES = 8
@@ -43,14 +44,23 @@ def check_size(
     Raises:
       StudyError: names what is too large and how to make it smaller.
     """
-    needed = statistics["length"] * _BYTES * _COPIES_OF_STATISTICS
+    length = OneWay(encoding).length
+    needed = length * _BYTES * _COPIES_OF_STATISTICS
     if needed > _LIMIT_BYTES:
         widest = sorted(encoding.features, key=lambda block: -block.size)[:3]
         names = ", ".join(f"{block.name} ({block.size})" for block in widest)
         raise StudyError(
-            f"the {statistics['kind']} statistics would hold {statistics['length']:,} numbers and "
+            f"the first statistics would hold {length:,} numbers and "
             f"take {needed / 1e9:.1f} GB, the limit is {_LIMIT_BYTES / 1e9:.0f} GB; give the "
             f"columns with most categories fewer bins or values: {names}"
+        )
+    num_pairs = len(encoding.features) * (len(encoding.features) - 1) // 2
+    if statistics["kind"] == "pairwise" and encoding.num_classes * num_pairs > most_cells(
+        statistics
+    ):
+        raise StudyError(
+            f"{num_pairs:,} pairs of columns in {encoding.num_classes} classes do not fit into "
+            f"[statistics] memory_mb = {statistics['memory_mb']}; raise it, or leave columns out"
         )
     if training is not None:
         parameters = num_parameters(model, encoding)
@@ -70,13 +80,17 @@ def check_size(
             )
 
 
+def most_cells(statistics: dict[str, Any]) -> int:
+    """Returns how many counts of pairs fit into the memory that a study allows."""
+    return int(statistics["memory_mb"] * 1e6 / (_BYTES * _COPIES_OF_STATISTICS))
+
+
 def expected_seconds(plan: Plan) -> float:
     """Returns a rough time for the whole plan in one process on two cores."""
     training = plan.training
     seconds = _SECONDS_TO_START
     if training is None:
-        components = math.sqrt(plan.statistics["length"])
-        return seconds + _SECONDS_OF_MIXTURE_A_CELL * components * 600
+        return seconds + _SECONDS_OF_MIXTURE_A_CELL * plan.encoding.width * 600
     steps = int(training["num_rounds"]) * int(training["local_steps"]) * len(plan.sites)
     return seconds + steps * _SECONDS_OF_STEP[training["engine"]]
 

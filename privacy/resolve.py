@@ -1,64 +1,39 @@
 """From a study to its plan: defaults filled in, noise calibrated, size and price checked.
 
-Everything here is computed from public values: study, schema, defaults. The phases' noise
-stands in a fixed proportion (each phase's own noise at the full budget over the square root of
-its share), and one common scale is calibrated so that the composition of all phases meets the
-study's epsilon (PLD); the result is priced again at the finer interval and never exceeds it.
+Everything here is computed from public values: study, schema, defaults. Sensitivities are those
+of one unit: a person's rows add up, so the norm of a record's vector counts once for each row
+that a person may have.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dp_accounting import dp_event
-
-from fedloom.common.digest import digest
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
-from fedloom.common.models.defaults import model_defaults, training_defaults
+from fedloom.common.models.size import num_parameters
 from fedloom.common.schema import Schema
-from fedloom.common.statistics import statistic
+from fedloom.common.scores import Evaluation
+from fedloom.common.statistics import OneWay, Pairwise
 from fedloom.common.study import Study
-from fedloom.privacy.accounting import calibrate, gaussian, subsampled
+from fedloom.privacy.calibration import Phase, noise_multipliers
+from fedloom.privacy.events import gaussian, repeat, subsampled
 from fedloom.privacy.plan import PLAN_FORMAT, Plan, price_of
-from fedloom.privacy.plan_size import check_size
+from fedloom.privacy.plan_rounds import overlapping
+from fedloom.privacy.plan_size import check_size, most_cells
+from fedloom.privacy.resolve_sections import (
+    evaluation_section,
+    model_section,
+    statistics_section,
+    training_section,
+)
+from fedloom.privacy.secure_sum.lattice import unit_of
 
-__all__ = ["assemble", "resolve_plan"]
+__all__ = ["LOOK", "PAIRS", "assemble", "resolve_plan"]
 
-# Chosen on RAND and looked at on Adult: docs/decisions/0003-what-differs-from-the-design.md.
-_STATISTICS_SHARE = 0.2
-_TIMEOUT_S = 3600.0
-_SIGNIFICANT_DIGITS = 5
-# Within these, sums of clipped gradients stay far from the end of a float's range.
-_RANGES: dict[str, tuple[float, float]] = {
-    "num_rounds": (1, 100_000),
-    "local_steps": (1, 100_000),
-    "max_grad_norm": (1e-3, 1e3),
-    "max_physical_batch": (1, 65_536),
-    "learning_rate": (1e-9, 1e3),
-    "server_learning_rate": (1e-9, 1e3),
-    "hidden": (1, 65_536),
-    "latent": (1, 65_536),
-    "critic_hidden": (1, 65_536),
-    "components": (1, 100_000),
-    "beta": (0, 1e3),
-    "average_decay": (0, 1),
-    "generator_decay": (0, 1),
-    "generator_steps": (0, 100_000),
-    "generator_learning_rate": (1e-9, 1e3),
-    "critic_steps": (1, 100_000),
-    "timeout_s": (0, 30 * 86_400),
-    "share": (1e-4, 1 - 1e-4),  # what is left is for training
-}
-_MOST_STEPS = 1_000_000
-# A site's expected batch is divided by a public number. The optimisers do not depend on its
-# scale, so where no size is declared a nominal one serves every site alike.
-_NOMINAL_RECORDS = 1000
+LOOK, PAIRS = "look", "pairs"
 
 
 def resolve_plan(
@@ -86,41 +61,90 @@ def resolve_plan(
 
 
 def _resolve(study: Study, schema: Schema, version: str) -> Plan:
-    statistics, training = _phases(study, schema)
-    return assemble(study, schema, version=version, noise=_noise(study, statistics, training))
+    noise = noise_multipliers(_phases(study, schema), epsilon=study.epsilon, delta=study.delta)
+    return assemble(study, schema, version=version, noise=noise)
 
 
-def _phases(study: Study, schema: Schema) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _phases(study: Study, schema: Schema) -> list[Phase]:
+    """Returns the phases that have a noise of their own, with their shares of the budget."""
     encoding = Encoding(schema, study.target)
-    return _statistics(study, encoding), _training(study, str(study.model["kind"]))[0]
+    evaluation = evaluation_section(study)
+    statistics = statistics_section(study, encoding, evaluation)
+    training, _ = training_section(study)
+    share, attempts = statistics["share"], 1 + statistics["spare_rounds"]
+    shares = {LOOK: share}
+    if statistics["kind"] == "pairwise":
+        look = statistics["look_share"]
+        shares = {LOOK: share * look, PAIRS: share * (1.0 - look)}
+    phases = [_gaussians(study, name, part, attempts) for name, part in shares.items()]
+    evaluated = 0.0
+    if evaluation is not None:
+        evaluated = evaluation["share"]
+        count = len(Evaluation(encoding).histograms)
+        phases.append(_gaussians(study, "evaluation", evaluated, count))
+    if training is not None:
+        rounds = training["num_rounds"] + training["spare_rounds"]
+        steps, rate = training["local_steps"] * rounds, training["sample_rate"]
+        phases.append(
+            Phase(
+                name="training",
+                share=1.0 - share - evaluated,
+                event_at=lambda noise: overlapping(
+                    lambda own: subsampled(rate, own, steps),
+                    noise,
+                    overlap=study.overlap,
+                    trust=study.trust,
+                ),
+                identity=[rate, steps, study.overlap, study.trust],
+            )
+        )
+    return phases
 
 
-def assemble(
-    study: Study, schema: Schema, *, version: str, noise: tuple[float, float | None]
-) -> Plan:
-    """Fills in everything but the noise, and prices the whole.
+def _gaussians(study: Study, name: str, share: float, count: int) -> Phase:
+    """Returns a phase of `count` noisy sums over all units."""
+
+    def event_at(noise: float) -> Any:
+        event = overlapping(gaussian, noise, overlap=study.overlap, trust=study.trust)
+        return event if count == 1 else repeat(event, count)
+
+    identity = [count, study.overlap, study.trust]
+    return Phase(name=name, share=share, event_at=event_at, identity=identity)
+
+
+def assemble(study: Study, schema: Schema, *, version: str, noise: Mapping[str, float]) -> Plan:
+    """Fills in everything but the noise, which is given, and prices the result.
 
     Args:
       study: the agreement.
       schema: the schema whose digest the study holds.
-      version: fedloom's version.
-      noise: noise multipliers of the statistics and of training; None without training.
+      version: fedloom's version; major and minor join the plan.
+      noise: noise multiplier of each phase: "look", and as far as the study has them "pairs",
+        "training", "evaluation".
 
     Raises:
-      StudyError: a setting is unknown or out of range, or the plan would need too much memory.
+      StudyError: a setting is unknown or out of range, a noise multiplier is missing, or the
+        plan would need too much memory.
     """
     if study.schema_digest != schema.digest():
         raise StudyError("the study was made for another schema; load both again")
     encoding = Encoding(schema, study.target)
-    kind = study.model["kind"]
-    model = _merge(model_defaults(kind), study.model, "[model]")
-    _check_ranges(model, "[model]")
-    statistics = _statistics(study, encoding)
-    training, coordination = _training(study, kind)
+    model = model_section(study)
+    evaluation = evaluation_section(study)
+    statistics = statistics_section(study, encoding, evaluation)
+    training, coordination = training_section(study)
     check_size(encoding, model, statistics, training)
-    statistics["noise_multiplier"] = noise[0]
-    if training is not None:
-        training["noise_multiplier"] = noise[1]
+    try:
+        statistics["rounds"] = _statistics_rounds(study, encoding, statistics, noise)
+        if training is not None:
+            training["noise_multiplier"] = noise["training"]
+            if training["query"] == "gradient":
+                training["lattice_unit"] = _gradient_unit(study, encoding, model, training)
+        if evaluation is not None:
+            evaluation["noise_multiplier"] = noise["evaluation"]
+            evaluation["histograms"] = _histograms(study, encoding, evaluation)
+    except KeyError as error:
+        raise StudyError(f"no noise multiplier is given for the phase {error}") from error
     body: dict[str, Any] = {
         "format": PLAN_FORMAT,
         "fedloom": ".".join(version.split(".")[:2]),
@@ -131,13 +155,18 @@ def assemble(
             "epsilon": study.epsilon,
             "delta": study.delta,
             "unit": study.unit,
+            "id": study.id,
+            "rows_per_person": study.rows_per_person,
+            "overlap": study.overlap,
             "trust": study.trust,
+            "colluding": study.colluding,
             "neighbouring": "add-or-remove-one",
         },
         "sites": [site.to_dict() for site in study.sites],
         "model": model,
         "statistics": statistics,
         "training": training,
+        "evaluation": evaluation,
         "release": study.release,
         "coordination": coordination,
         "price": {},
@@ -151,196 +180,56 @@ def assemble(
     return Plan(body)
 
 
-def _merge(defaults: dict[str, Any], given: dict[str, Any], where: str) -> dict[str, Any]:
-    unknown = sorted(set(given) - set(defaults))
-    if unknown:
-        raise StudyError(
-            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(sorted(defaults))}"
-        )
-    merged = dict(defaults)
-    for key, value in given.items():
-        expected = defaults[key]
-        if isinstance(expected, float) and type(value) is int:
-            value = float(value)
-        if expected is not None and type(value) is not type(expected):
-            raise StudyError(
-                f"{where} {key} = {value!r} must be of the kind of its default {expected!r}"
-            )
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if not math.isfinite(value) or value < 0:
-                raise StudyError(f"{where} {key} = {value!r} must be a finite number, 0 or above")
-        merged[key] = value
-    return merged
-
-
-def _check_ranges(settings: dict[str, Any], where: str) -> None:
-    for key, (least, most) in _RANGES.items():
-        if key in settings and not least <= settings[key] <= most:
-            raise StudyError(
-                f"{where} {key} = {settings[key]!r} must lie between {least:g} and {most:g}"
-            )
-
-
-def _statistics(study: Study, encoding: Encoding) -> dict[str, Any]:
-    alone = study.model["kind"] == "mixture"
-    defaults = {
-        "kind": "pairwise" if alone else "oneway",
-        "share": 1.0 if alone else _STATISTICS_SHARE,
-    }
-    merged = _merge(defaults, study.statistics, "[statistics]")
-    if alone:
-        if merged != defaults:
-            raise StudyError(
-                'a "mixture" is made from the pairwise statistics alone; drop [statistics]'
-            )
-    else:
-        _check_ranges(merged, "[statistics]")
-    measured = statistic(merged["kind"], encoding)
-    return {**merged, "l2_norm": measured.l2_norm, "length": measured.length}
-
-
-def _training(study: Study, kind: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    given = dict(study.training)
-    num_sites = len(study.sites)
-    coordination = _merge(
-        {"min_sites": max(1, math.ceil(2 * num_sites / 3)), "timeout_s": _TIMEOUT_S},
-        {key: given.pop(key) for key in ("min_sites", "timeout_s") if key in given},
-        "[training]",
-    )
-    if not 1 <= coordination["min_sites"] <= num_sites:
-        raise StudyError(
-            f"[training] min_sites = {coordination['min_sites']} must lie between 1 and the "
-            f"number of sites, {num_sites}"
-        )
-    if coordination["timeout_s"] <= 0:
-        raise StudyError("[training] timeout_s must be above 0")
-    _check_ranges(coordination, "[training]")
-    if kind == "mixture":
-        given.pop("exchange", None)
-        if given:
-            raise StudyError(
-                f'a "mixture" has no training rounds; drop [training] {", ".join(sorted(given))}'
-            )
-        return None, coordination
-    exchange = given.pop("exchange", "weights")
-    merged = _merge(training_defaults(kind, exchange), given, "[training]")
-    if not 0.0 < merged["sample_rate"] <= 1.0:
-        raise StudyError("[training] sample_rate must lie above 0 and at most at 1")
-    _check_ranges(merged, "[training]")
-    if merged["num_rounds"] * merged["local_steps"] > _MOST_STEPS:
-        raise StudyError(
-            f"[training] num_rounds times local_steps must be at most {_MOST_STEPS}: "
-            f"{merged['num_rounds']} times {merged['local_steps']} is more"
-        )
-    if merged.get("optimizer", "adam") not in ("adam", "sgd"):
-        raise StudyError('[training] optimizer must be "adam" or "sgd"')
-    if merged["engine"] not in ("opacus", "fused"):
-        raise StudyError('[training] engine must be "opacus" or "fused"')
-    if exchange == "gradients" and merged["local_steps"] != 1:
-        raise StudyError('exchange = "gradients" takes one step a round; drop local_steps')
-    merged["exchange"] = exchange
-    merged["query"] = "train" if exchange == "weights" else "gradient"
-    merged["normaliser"] = max(1.0, merged["sample_rate"] * _nominal_records(study))
-    return merged, coordination
-
-
-def _nominal_records(study: Study) -> float:
-    declared = [site.records for site in study.sites if site.records is not None]
-    if len(declared) < len(study.sites):
-        return float(_NOMINAL_RECORDS)
-    return sum(declared) / len(declared)
-
-
-def _noise(
-    study: Study, statistics: dict[str, Any], training: dict[str, Any] | None
-) -> tuple[float, float | None]:
-    """Finds the noise multipliers of statistics and training, or remembers them."""
-    key = digest(
+def _statistics_rounds(
+    study: Study, encoding: Encoding, statistics: dict[str, Any], noise: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    look = OneWay(encoding)
+    rounds = [
         {
-            "v": PLAN_FORMAT,
-            "privacy": [study.epsilon, study.delta],
-            "share": statistics["share"],
-            "training": _accounted(training),
+            "kind": look.kind,
+            **_counts(study, look.l2_norm, noise[LOOK]),
+            "length": look.length,
         }
+    ]
+    if statistics["kind"] == "pairwise":
+        pairs = Pairwise(encoding)
+        rounds.append(
+            {
+                "kind": pairs.kind,
+                **_counts(study, pairs.l2_norm, noise[PAIRS]),
+                "most_cells": most_cells(statistics),
+            }
+        )
+    return rounds
+
+
+def _counts(study: Study, record_norm: float, noise_multiplier: float) -> dict[str, float]:
+    """Returns norm, noise and lattice of a sum of counts."""
+    l2_norm = record_norm * study.rows_per_person
+    unit = unit_of(
+        noise_multiplier * l2_norm, len(study.sites), l2_norm=l2_norm, length=1, whole=True
     )
-    found = _cached(key)
-    if found is None or not _affordable(study, training, found):
-        found = _search(study, statistics, training)
-        _remember(key, found)
-    return found[0], None if training is None else found[1]
+    return {"l2_norm": l2_norm, "noise_multiplier": noise_multiplier, "lattice_unit": unit}
 
 
-def _accounted(training: dict[str, Any] | None) -> list[Any] | None:
-    if training is None:
-        return None
-    return [training["sample_rate"], training["local_steps"] * training["num_rounds"]]
+def _gradient_unit(
+    study: Study, encoding: Encoding, model: dict[str, Any], training: dict[str, Any]
+) -> float:
+    clip = training["max_grad_norm"]
+    return unit_of(
+        training["noise_multiplier"] * clip,
+        len(study.sites),
+        l2_norm=clip,
+        length=num_parameters(model, encoding),
+        whole=False,
+    )
 
 
-def _composed(training: dict[str, Any] | None, noise: tuple[float, float]) -> dp_event.DpEvent:
-    parts = [gaussian(noise[0])]
-    if training is not None:
-        steps = training["local_steps"] * training["num_rounds"]
-        parts.append(subsampled(training["sample_rate"], noise[1], steps))
-    return dp_event.ComposedDpEvent(parts)
-
-
-def _affordable(study: Study, training: dict[str, Any] | None, noise: tuple[float, float]) -> bool:
-    return price_of(_composed(training, noise), study.delta).epsilon <= study.epsilon
-
-
-def _search(
-    study: Study, statistics: dict[str, Any], training: dict[str, Any] | None
-) -> tuple[float, float]:
-    base = calibrate(gaussian, study.epsilon, study.delta)
-    if training is None:
-        noise = (_round_up(base), 0.0)
-    else:
-        steps = training["local_steps"] * training["num_rounds"]
-        rate = training["sample_rate"]
-        alone = calibrate(lambda scale: subsampled(rate, scale, steps), study.epsilon, study.delta)
-        share = statistics["share"]
-        ratio = (base / math.sqrt(share), alone / math.sqrt(1.0 - share))
-        scale = calibrate(
-            lambda scale: _composed(training, (ratio[0] * scale, ratio[1] * scale)),
-            study.epsilon,
-            study.delta,
-        )
-        noise = (_round_up(ratio[0] * scale), _round_up(ratio[1] * scale))
-    if not _affordable(study, training, noise):
-        raise StudyError(
-            f"no noise was found that meets epsilon = {study.epsilon} at delta = {study.delta}; "
-            "ask for fewer rounds or a larger epsilon"
-        )
-    return noise
-
-
-def _round_up(value: float) -> float:
-    """Rounds up to a few significant digits: more noise, never less."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - _SIGNIFICANT_DIGITS + 1)
-    return float(f"{math.ceil(value / unit) * unit:.{_SIGNIFICANT_DIGITS}g}")
-
-
-def _cache_path(key: str) -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(Path.home(), ".cache")
-    return Path(root) / "fedloom" / "noise" / f"{key}.json"
-
-
-def _cached(key: str) -> tuple[float, float] | None:
-    """Returns noise found earlier; the caller prices it again before it trusts it."""
-    try:
-        first, second = json.loads(_cache_path(key).read_text(encoding="utf-8"))
-        return float(first), float(second)
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _remember(key: str, noise: tuple[float, float]) -> None:
-    path = _cache_path(key)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(noise, stream)
-        os.replace(name, path)
-    except OSError:
-        return  # a cache that cannot be written only costs the next search its time
+def _histograms(
+    study: Study, encoding: Encoding, evaluation: dict[str, Any]
+) -> list[dict[str, Any]]:
+    found = []
+    for histogram in Evaluation(encoding).histograms:
+        counts = _counts(study, histogram.l2_norm, evaluation["noise_multiplier"])
+        found.append({"name": histogram.name, "length": histogram.length, **counts})
+    return found
