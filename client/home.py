@@ -1,7 +1,8 @@
-"""A site's home: the folder that holds its key, ledger, approved plans and snapshots.
+"""A site's home: the folder that holds its keys, ledger, approved plans and snapshots.
 
     site.toml            where the records are, policy, device (written by the steward)
-    key.pem              Ed25519 private key, mode 0600
+    key.pem              Ed25519 private key, signs, mode 0600
+    exchange.pem         X25519 private key, masks the shares of a secure sum, mode 0600
     paused               while this file is there, the vault refuses every query
     ledger.db, .head     the ledger; see `fedloom.privacy.ledger`
     approved/            plans that the steward approved, by digest
@@ -17,16 +18,22 @@ import os
 import time
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
+from fedloom.privacy.keys import (
+    ExchangeKey,
+    PrivateKey,
+    generate_exchange_key,
+    generate_key,
+    load_exchange_key,
+    load_private_key,
+    public_key_hex,
+)
 
 __all__ = ["Home", "write_private"]
 
 
 class Home:
-    """Paths and key of one site's home."""
+    """Paths and keys of one site's home."""
 
     def __init__(self, path: Path) -> None:
         """Names the folder; nothing is read yet."""
@@ -34,7 +41,7 @@ class Home:
 
     @classmethod
     def create(cls, path: Path) -> Home:
-        """Makes a home with a fresh key.
+        """Makes a home with fresh keys.
 
         Raises:
           ConfigError: the folder holds a home already.
@@ -46,8 +53,7 @@ class Home:
         home.path.chmod(0o700)
         for folder in (home.approved, home.snapshots):
             folder.mkdir(mode=0o700, exist_ok=True)
-        if not home.key_path.exists():
-            generate_key(home.key_path)
+        home.make_keys()
         return home
 
     @classmethod
@@ -77,6 +83,11 @@ class Home:
     def key_path(self) -> Path:
         """The site's private signing key."""
         return self.path / "key.pem"
+
+    @property
+    def exchange_key_path(self) -> Path:
+        """The site's private exchange key."""
+        return self.path / "exchange.pem"
 
     @property
     def ledger_path(self) -> Path:
@@ -109,7 +120,7 @@ class Home:
 
     def snapshot_path(self, plan: str) -> Path:
         """Where the records frozen for the plan of that digest lie."""
-        return self.snapshots / f"{plan}.npy"
+        return self.snapshots / f"{plan}.npz"
 
     def salt_path(self, plan: str) -> Path:
         """Where the salt of the ledger's commitment to those records lies."""
@@ -120,7 +131,14 @@ class Home:
         for path in (self.plan_path(plan), self.snapshot_path(plan), self.salt_path(plan)):
             path.unlink(missing_ok=True)
 
-    def private_key(self) -> Ed25519PrivateKey:
+    def make_keys(self) -> None:
+        """Makes those of the site's keys that are not there; a key is never replaced."""
+        if not self.key_path.exists():
+            generate_key(self.key_path)
+        if not self.exchange_key_path.exists():
+            generate_exchange_key(self.exchange_key_path)
+
+    def private_key(self) -> PrivateKey:
         """Reads the site's signing key.
 
         Raises:
@@ -131,6 +149,18 @@ class Home:
     def public_key(self) -> str:
         """Returns the site's public key as hexadecimal digits."""
         return public_key_hex(self.private_key())
+
+    def exchange_private_key(self) -> ExchangeKey:
+        """Reads the site's exchange key.
+
+        Raises:
+          ConfigError: there is none, or it cannot be read.
+        """
+        return load_exchange_key(self.exchange_key_path)
+
+    def exchange_public_key(self) -> str:
+        """Returns the public half of the site's exchange key as hexadecimal digits."""
+        return public_key_hex(self.exchange_private_key())
 
     def log(self, text: str) -> None:
         """Appends one line to the steward's own log."""

@@ -83,20 +83,22 @@ def init(
         delta_limit=delta,
     ).close()
     click.echo(f"made {home}: site {name!r}, lifetime limit epsilon {epsilon:g} at delta {delta:g}")
-    click.echo(f'key for the study:  key = "{made.public_key()}"')
+    click.echo(f"keys for the study:\n{_public_keys(made)}")
     click.echo(f"next: read and complete {made.config_path}")
 
 
 @site.command()
 @_home_option
 def keygen(home: Path) -> None:
-    """Print the site's public key; make the key if there is none."""
+    """Print the site's public keys for the study; make those that are missing."""
     from fedloom.client.home import Home
 
     made = Home(home)
-    if not made.exists():
+    if made.exists():
+        made.make_keys()
+    else:
         made = Home.create(home)
-    click.echo(made.public_key())
+    click.echo(_public_keys(made))
 
 
 @site.command()
@@ -173,6 +175,12 @@ def pause(home: Path, off: bool) -> None:
         opened.paused_path.touch(mode=0o600)
     _record(opened)
     click.echo("the site answers" if off else "the site is paused")
+
+
+def _public_keys(home: Home) -> str:
+    """Returns the lines that the study's `[[site]]` takes."""
+    keys = {"key": home.public_key(), "exchange-key": home.exchange_public_key()}
+    return "\n".join(f'{name} = "{key}"' for name, key in keys.items())
 
 
 def _record(home: Home) -> None:

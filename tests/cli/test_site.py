@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def init(folder: Path, name: str, *, rows: int = 100, epsilon: float = 8.0) -> P
     return home
 
 
+def public_keys(home: Path) -> dict[str, str]:
+    """What `keygen` prints, read as the lines of a study."""
+    return tomllib.loads(cli("site", "keygen", "--home", home).out)
+
+
 @pytest.fixture
 def homes(tmp_path) -> dict[str, Path]:
     return {name: init(tmp_path / "homes", name) for name in SITES}
@@ -35,7 +41,7 @@ def homes(tmp_path) -> dict[str, Path]:
 
 @pytest.fixture
 def federation(tmp_path, homes) -> Federation:
-    keys = {name: cli("site", "keygen", "--home", home).out.strip() for name, home in homes.items()}
+    keys = {name: public_keys(home)["key"] for name, home in homes.items()}
     return make(tmp_path / "study", "weights", keys=keys)
 
 
@@ -85,12 +91,20 @@ def test_init_refuses_a_limit_that_is_none(tmp_path, epsilon):
     assert not (home / "ledger.db").exists()
 
 
-def test_keygen_prints_the_same_key_again(tmp_path):
-    first = cli("site", "keygen", "--home", tmp_path / "home")
-    again = cli("site", "keygen", "--home", tmp_path / "home")
-    assert first.code == 0 and first.out == again.out and len(first.out.strip()) == 64
-    key = tmp_path / "home" / "key.pem"
-    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+def test_keygen_prints_the_same_keys_again_as_a_study_takes_them(tmp_path):
+    keys = public_keys(tmp_path / "home")
+    assert sorted(keys) == ["exchange-key", "key"] and keys["key"] != keys["exchange-key"]
+    assert {len(key) for key in keys.values()} == {64}
+    assert public_keys(tmp_path / "home") == keys
+    for name in ("key.pem", "exchange.pem"):
+        assert stat.S_IMODE((tmp_path / "home" / name).stat().st_mode) == 0o600
+
+
+def test_keygen_makes_the_key_that_is_missing(tmp_path):
+    keys = public_keys(tmp_path / "home")
+    (tmp_path / "home" / "exchange.pem").unlink()
+    again = public_keys(tmp_path / "home")
+    assert again["key"] == keys["key"] and again["exchange-key"] != keys["exchange-key"]
 
 
 def test_plan_explains_and_signs_nothing(homes, federation):
@@ -113,7 +127,7 @@ def test_plan_says_when_the_budget_has_no_room(tmp_path, federation, homes):
     poor = init(tmp_path / "poor", "north", epsilon=1.0)
     text = (poor / "site.toml").read_text()
     (poor / "site.toml").write_text(text.replace("epsilon = 1.0", "epsilon = 9.0"))
-    keys = {"north": cli("site", "keygen", "--home", poor).out.strip()}
+    keys = {"north": public_keys(poor)["key"]}
     alone = make(tmp_path / "alone", "weights", sites=("north",), keys=keys)
     done = cli("site", "plan", alone.study, "--home", poor)
     assert done.code == 0 and "IT DOES NOT FIT" in done.out

@@ -6,6 +6,7 @@ import pytest
 
 from fedloom.client.home import Home, write_private
 from fedloom.common.errors import ConfigError
+from fedloom.privacy.keys import public_key_hex
 
 
 def mode(path) -> int:
@@ -17,7 +18,8 @@ def test_a_home_is_closed_to_others(tmp_path):
     home.log("clamped 3")
     write_private(home.plan_path("a" * 64), b"{}")
     assert {mode(path) for path in (home.path, home.approved, home.snapshots)} == {0o700}
-    files = (home.key_path, home.path / "private.log", home.plan_path("a" * 64))
+    keys = (home.key_path, home.exchange_key_path)
+    files = (*keys, home.path / "private.log", home.plan_path("a" * 64))
     assert {mode(path) for path in files} == {0o600}
 
 
@@ -28,6 +30,19 @@ def test_a_home_is_made_once_and_opened_where_there_is_one(tmp_path):
         Home.create(tmp_path / "home")
     with pytest.raises(ConfigError, match="fedloom site init --home"):
         Home.open(tmp_path / "elsewhere")
+
+
+def test_missing_keys_are_made_and_none_is_replaced(tmp_path):
+    home = Home.create(tmp_path / "home")
+    before = home.public_key(), home.exchange_public_key()
+    home.make_keys()
+    assert (home.public_key(), home.exchange_public_key()) == before
+    assert public_key_hex(home.exchange_private_key()) == before[1]
+    home.exchange_key_path.unlink()
+    with pytest.raises(ConfigError, match="site keygen"):
+        home.exchange_public_key()
+    home.make_keys()
+    assert home.public_key() == before[0] and home.exchange_public_key() != before[1]
 
 
 def test_a_private_file_is_replaced_whole(tmp_path):

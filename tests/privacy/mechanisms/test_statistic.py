@@ -14,7 +14,6 @@ from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.secure_sum import from_lattice
 
-
 UNIT = 2.0**-10
 
 
