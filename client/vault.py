@@ -29,7 +29,7 @@ from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.home import Home
 from fedloom.client.queries import answer_arrays
-from fedloom.client.records import Records, load_records
+from fedloom.client.records import Snapshot, load_records
 from fedloom.client.refusals import Refusal, code_of
 from fedloom.client.request_check import asked_round, check_arrays, kernels_hold
 from fedloom.client.site_config import SiteConfig
@@ -90,7 +90,7 @@ class Vault:
         self._insecure_seed = insecure_seed
         self._device = device
         self._plans: dict[str, Plan] = {}
-        self._records: dict[str, Records] = {}
+        self._records: dict[str, Snapshot] = {}
         self._lock = threading.Lock()
         self.record_decisions()
 
@@ -228,7 +228,7 @@ class Vault:
     def _compute(self, plan: Plan, request: Request) -> bytes:
         records = self._read(plan)
         noise = self._noise_for(request)
-        arrays = answer_arrays(plan, request, records, noise, device=self._device)
+        arrays = answer_arrays(plan, request, records.training, noise, device=self._device)
         return Answer(header={"arrays_digest": arrays_digest(arrays)}, arrays=arrays).pack()
 
     def _noise_for(self, request: Request) -> NoiseSource:
@@ -240,7 +240,7 @@ class Vault:
             int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
         )
 
-    def _read(self, plan: Plan) -> Records:
+    def _read(self, plan: Plan) -> Snapshot:
         """Reads the frozen records, once; only after the plan is reserved."""
         digest = plan.digest()
         if digest not in self._records:
