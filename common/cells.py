@@ -41,6 +41,7 @@ __all__ = [
     "plain_cells",
     "read_categories",
     "read_numbers",
+    "read_texts",
 ]
 
 _EPOCH = dt.datetime(1970, 1, 1)
@@ -120,6 +121,23 @@ def read_categories(column: Column, raw: pd.Series) -> Cells:
     values = np.array([*known, -1], dtype=np.int64)[codes]
     missing = codes < 0
     return Cells(values, missing, (values < 0) & ~missing, np.zeros(len(raw), dtype=bool))
+
+
+def read_texts(raw: pd.Series) -> tuple[npt.NDArray[Any], Mask]:
+    """Reads a category column whose categories are not known; never fails.
+
+    Returns:
+      The text of each cell without outer white space, (N,) objects; and where a cell is missing,
+      which has the text "".
+    """
+    raw = plain_cells(raw)
+    missing = _missing(raw)
+    texts = np.full(len(raw), "", dtype=object)
+    codes, uniques = pd.factorize(raw.to_numpy(dtype=object)[~missing])
+    known = np.array([cell_text(value).strip() for value in uniques], dtype=object)
+    if len(known):
+        texts[~missing] = known[codes]
+    return texts, missing
 
 
 def plain_cells(raw: pd.Series) -> pd.Series:

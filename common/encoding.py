@@ -93,8 +93,15 @@ class Encoding:
         """Builds the encoding of `schema`, with `target` as the label column.
 
         Raises:
-          SchemaError: there is no such column, or none beside it.
+          SchemaError: there is no such column, or none beside it, or a column is open.
         """
+        for column in schema.open_columns:
+            what = "values" if column.kind == "category" else "bounds"
+            raise SchemaError(
+                f"column '{column.name}' is open ({what} = \"private\"): run a study with [model] "
+                'kind = "schema" first (`fedloom schema learn`) and use the schema that it learns, '
+                "or fill in public numbers or categories"
+            )
         self.schema = schema
         self.target = target
         self._grids = tuple(column_grid(column) for column in schema.columns)
@@ -224,10 +231,15 @@ def column_grid(column: Column) -> Grid | None:
     low = axis_value(column.minimum, dates_only=dates)
     high = axis_value(column.maximum, dates_only=dates)
     specials = tuple(axis_value(value, dates_only=dates) for value in column.special)
+    edges = tuple(axis_value(value) for value in column.edges)
     if column.kind == "real":
-        return real_grid(low, high, bins=column.bins, scale=column.scale, specials=specials)
+        return real_grid(
+            low, high, bins=column.bins, scale=column.scale, specials=specials, edges=edges
+        )
     scale = "linear" if column.kind == "datetime" else column.scale
-    return integer_grid(int(low), int(high), bins=column.bins, scale=scale, specials=specials)
+    return integer_grid(
+        int(low), int(high), bins=column.bins, scale=scale, specials=specials, edges=edges
+    )
 
 
 def _blocks(

@@ -8,6 +8,9 @@ The log scale has edges `min + expm1(linspace(0, log1p(max - min)))`: linear up 
 the minimum, then of constant ratio. `auto` takes it for ranges of at least 10,000 that start at
 zero or far below their width: money and counts with long tails, but no years, coordinates,
 clock times or epochs.
+
+Explicit edges, where a schema gives them, are the whole grid: the first values of all bins but the
+first, such as quantiles that a priced study has learned.
 """
 
 from __future__ import annotations
@@ -115,7 +118,13 @@ def uses_log_scale(minimum: float, maximum: float, scale: str) -> bool:
 
 
 def integer_grid(
-    minimum: int, maximum: int, *, bins: int | None, scale: str, specials: tuple[float, ...] = ()
+    minimum: int,
+    maximum: int,
+    *,
+    bins: int | None,
+    scale: str,
+    specials: tuple[float, ...] = (),
+    edges: tuple[float, ...] = (),
 ) -> Grid:
     """Cuts the whole numbers from `minimum` to `maximum` into bins.
 
@@ -126,10 +135,13 @@ def integer_grid(
         bins for a wider one. There may be fewer, as no bin is empty.
       scale: `auto`, `linear` or `log`.
       specials: Values that have cells of their own.
+      edges: Smallest values of all bins but the first; then `bins` and `scale` say nothing.
     """
     count = maximum - minimum + 1
     wanted = (count if count <= KEEP_ALL else DEFAULT_BINS) if bins is None else bins
-    if count <= wanted:
+    if edges:
+        starts = np.array([minimum, *edges], dtype=np.float64)
+    elif count <= wanted:
         starts = np.arange(minimum, maximum + 1, dtype=np.float64)
     elif uses_log_scale(minimum, maximum, scale):
         starts = minimum + _log_starts(count, wanted)
@@ -151,17 +163,20 @@ def real_grid(
     bins: int | None,
     scale: str,
     specials: tuple[float, ...] = (),
+    edges: tuple[float, ...] = (),
 ) -> Grid:
-    """Cuts the interval from `minimum` to `maximum` into bins (64 if `bins` is None)."""
+    """Cuts the interval from `minimum` to `maximum` into bins; see `integer_grid`."""
     wanted = DEFAULT_BINS if bins is None else bins
-    if uses_log_scale(minimum, maximum, scale):
-        edges = minimum + np.expm1(np.linspace(0.0, np.log1p(maximum - minimum), wanted + 1))
+    if edges:
+        borders = np.array([minimum, *edges, maximum], dtype=np.float64)
+    elif uses_log_scale(minimum, maximum, scale):
+        borders = minimum + np.expm1(np.linspace(0.0, np.log1p(maximum - minimum), wanted + 1))
     else:
-        edges = np.linspace(minimum, maximum, wanted + 1)
-    edges[0], edges[-1] = minimum, maximum
-    edges = np.unique(edges)
+        borders = np.linspace(minimum, maximum, wanted + 1)
+    borders[0], borders[-1] = minimum, maximum
+    borders = np.unique(borders)
     special_values = np.array(sorted(specials), dtype=np.float64)
-    return Grid(edges[:-1], edges[1:], special_values, discrete=False)
+    return Grid(borders[:-1], borders[1:], special_values, discrete=False)
 
 
 def _log_starts(count: int, wanted: int) -> Floats:

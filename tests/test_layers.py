@@ -35,7 +35,7 @@ LIBRARIES = {
     "dp_accounting": ("privacy/*",),
     "grpc": ("client/*", "common/protocol/*"),
     "pandas": (
-        "common/cells.py", "common/encoding.py", "common/sampling.py",
+        "common/cells.py", "common/encoding.py", "common/discovery.py", "common/sampling.py",
         "privacy/evaluation/*", "privacy/release/*", "privacy/report/*", "privacy/verify.py",
         "client/*", "fedloom/*",
     ),
@@ -46,7 +46,8 @@ LIBRARIES = {
 # Auditors and consumers run these without torch, flwr or opacus: neither they nor anything that
 # they import may load one of those while being imported; and they never name them at all.
 TORCH_FREE = (
-    "common/errors.py", "common/digest.py", "common/resources.py", "common/schema.py",
+    "common/errors.py", "common/digest.py", "common/resources.py", "common/column.py",
+    "common/schema.py", "common/spelling.py", "common/number_axis.py", "common/discovery.py",
     "common/encoding.py", "common/study.py", "common/statistics.py", "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/ledger*", "privacy/manifest.py", "privacy/verify*",
