@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fedloom.common.cells import axis_value, cell_text, read_categories, read_numbers
+from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.grid import Grid, integer_grid, real_grid
 from fedloom.common.schema import Column, Schema
@@ -28,7 +29,6 @@ __all__ = ["MAX_TARGET_BINS", "Block", "Encoded", "Encoding", "column_grid"]
 MAX_TARGET_BINS = 10
 _MISSING_LABEL = "(missing)"
 _OTHER_LABEL = "(other)"
-_TEXT_DTYPE = pd.Series(["text"]).dtype
 
 Codes = npt.NDArray[np.int32]
 Classes = npt.NDArray[np.int64]
@@ -86,7 +86,9 @@ class Encoding:
       features: The blocks that are modelled within a class: all columns, except the target if it
         is a category. Their `start` counts within this list.
       width: Number of cells of all features, D.
+      grids: The public grid of each column, in the schema's order; None for a category.
       class_labels: Name of each class; `class_sampleable` says which may be synthesised.
+      class_of_cell: Class of each cell of the target's block; one cell without a target.
     """
 
     def __init__(self, schema: Schema, target: str | None = None) -> None:
@@ -104,10 +106,10 @@ class Encoding:
             )
         self.schema = schema
         self.target = target
-        self._grids = tuple(column_grid(column) for column in schema.columns)
-        self.blocks = _blocks(schema, self._grids, range(len(schema.columns)))
+        self.grids = tuple(column_grid(column) for column in schema.columns)
+        self.blocks = _blocks(schema, self.grids, range(len(schema.columns)))
         self._target = None if target is None else schema.names.index(schema.column(target).name)
-        categorical = self._target is not None and self._grids[self._target] is None
+        categorical = self._target is not None and self.grids[self._target] is None
         self._feature_indices = tuple(
             index
             for index in range(len(schema.columns))
@@ -115,9 +117,9 @@ class Encoding:
         )
         if not self._feature_indices:
             raise SchemaError(f"column '{target}' is the only one; a target needs others beside it")
-        self.features = _blocks(schema, self._grids, self._feature_indices)
+        self.features = _blocks(schema, self.grids, self._feature_indices)
         self.width = sum(block.size for block in self.features)
-        self._class_of_cell, self.class_labels, self.class_sampleable = self._make_classes()
+        self.class_of_cell, self.class_labels, self.class_sampleable = self._make_classes()
 
     @property
     def num_classes(self) -> int:
@@ -137,7 +139,7 @@ class Encoding:
             )
         codes = np.empty((len(private_frame), len(self.blocks)), dtype=np.int32)
         clamped, unknown, missing = {}, {}, {}
-        for column, grid, block in zip(self.schema.columns, self._grids, self.blocks, strict=True):
+        for column, grid, block in zip(self.schema.columns, self.grids, self.blocks, strict=True):
             raw = private_frame[column.name]
             encode = _encode_categories if grid is None else _encode_numbers
             result = encode(column, grid, block, raw)
@@ -149,7 +151,7 @@ class Encoding:
         """Returns the class of each record, (N,), from the codes of all columns."""
         if self._target is None:
             return np.zeros(len(codes), dtype=np.int64)
-        return self._class_of_cell[codes[:, self._target]]
+        return self.class_of_cell[codes[:, self._target]]
 
     def feature_codes(self, codes: Codes) -> Codes:
         """Returns the codes of the features, (N, m), from the codes of all columns."""
@@ -172,26 +174,39 @@ class Encoding:
           classes: (N,), as of `classes`.
           rng: Source of the draws within bins; needs no secrecy.
         """
-        codes = np.zeros((len(feature_codes), len(self.blocks)), dtype=np.int64)
+        codes = self.column_codes(feature_codes, classes, rng)
+        parts = zip(self.schema.columns, self.grids, self.blocks, strict=True)
+        frame = {}
+        for column, grid, block in parts:
+            cells = codes[:, block.index]
+            values = None if grid is None else draw_values(grid, cells, rng)
+            frame[column.name] = typed_column(column, block, cells, values)
+        return pd.DataFrame(frame)
+
+    def column_codes(
+        self,
+        feature_codes: npt.NDArray[Any],
+        classes: npt.NDArray[Any],
+        rng: np.random.Generator,
+    ) -> Codes:
+        """Returns the codes of all columns, (N, columns), from those of features and classes.
+
+        Where the cell of a numeric target does not belong to the record's class, it is drawn anew
+        within the class.
+        """
+        codes = np.zeros((len(feature_codes), len(self.blocks)), dtype=np.int32)
         codes[:, list(self._feature_indices)] = feature_codes
         if self._target is not None:
             if self._target in self._feature_indices:
                 codes[:, self._target] = self._matching(codes[:, self._target], classes, rng)
             else:
                 codes[:, self._target] = classes
-        return pd.DataFrame(
-            {
-                column.name: _decode_column(column, grid, block, codes[:, block.index], rng)
-                for column, grid, block in zip(
-                    self.schema.columns, self._grids, self.blocks, strict=True
-                )
-            }
-        )
+        return codes
 
     def _make_classes(self) -> tuple[Classes, tuple[str, ...], tuple[bool, ...]]:
         if self._target is None:
             return np.zeros(1, dtype=np.int64), ("all",), (True,)
-        block, grid = self.blocks[self._target], self._grids[self._target]
+        block, grid = self.blocks[self._target], self.grids[self._target]
         bins = block.num_bins
         groups = min(bins, MAX_TARGET_BINS) if grid is not None else bins
         rest = np.arange(groups, groups + block.size - bins)
@@ -214,10 +229,10 @@ class Encoding:
         self, codes: npt.NDArray[Any], classes: npt.NDArray[Any], rng: np.random.Generator
     ) -> npt.NDArray[Any]:
         codes = codes.copy()
-        wrong = self._class_of_cell[codes] != classes
+        wrong = self.class_of_cell[codes] != classes
         for label in np.unique(np.asarray(classes)[wrong]):
             rows = np.flatnonzero(wrong & (classes == label))
-            cells = np.flatnonzero(self._class_of_cell == label)
+            cells = np.flatnonzero(self.class_of_cell == label)
             codes[rows] = rng.choice(cells, size=len(rows))
         return codes
 
@@ -322,41 +337,3 @@ def _encode_numbers(
         codes[cells.missing] = block.size - 2
     moved = ((inside != cells.values) & ~special | cells.rounded) & ~nothing
     return codes, int(moved.sum()), int(cells.unreadable.sum()), int(cells.missing.sum())
-
-
-def _decode_column(
-    column: Column,
-    grid: Grid | None,
-    block: Block,
-    codes: npt.NDArray[Any],
-    rng: np.random.Generator,
-) -> pd.Series:
-    nothing = (codes == block.size - 1) & (column.other is None)
-    if column.nullable:
-        nothing |= codes == block.size - 2
-    if grid is None:
-        labels: npt.NDArray[Any] = np.full(block.size, None, dtype=object)
-        labels[: block.num_bins] = column.values
-        labels[-1] = column.other
-        return pd.Series(labels[codes], dtype=_TEXT_DTYPE)
-    values = np.zeros(len(codes))
-    binned = codes < grid.size
-    values[binned] = grid.draw(codes[binned], rng)
-    for position, special in enumerate(grid.specials):
-        values[codes == grid.size + position] = special
-    return _typed(column, values, nothing)
-
-
-def _typed(
-    column: Column, values: npt.NDArray[np.float64], nothing: npt.NDArray[np.bool_]
-) -> pd.Series:
-    if column.kind == "real":
-        values[nothing] = np.nan
-        return pd.Series(values)
-    whole = values.astype(np.int64)
-    if column.kind == "integer":
-        return pd.Series(pd.arrays.IntegerArray(whole, nothing))
-    seconds = whole * (86_400 if column.dates_only else 1)
-    times = seconds.astype("datetime64[s]")
-    times[nothing] = np.datetime64("NaT")
-    return pd.Series(times)

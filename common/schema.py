@@ -23,6 +23,8 @@ column and remedy.
 
 Where no document tells them, `bounds = "private"` in place of min and max, or `values = "private"`
 in place of the list, leave a column open: a study of the kind "schema" learns them at a price.
+
+Constraints between columns follow under `[[constraint]]`; see `fedloom.common.schema_constraint`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,12 @@ from typing import Any
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
+from fedloom.common.schema_constraint import (
+    Constraint,
+    checked_constraints,
+    constraints_from,
+    with_listed_files,
+)
 
 __all__ = ["KINDS", "MAX_BINS", "SCALES", "Bound", "Column", "Schema"]
 
@@ -50,9 +58,10 @@ class Schema:
     """
 
     columns: tuple[Column, ...]
+    constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses an empty schema and names that repeat."""
+        """Refuses an empty schema, names that repeat, and constraints that cannot be kept."""
         object.__setattr__(self, "columns", tuple(self.columns))
         if not self.columns:
             raise SchemaError("the schema has no columns; describe each under [[column]]")
@@ -60,6 +69,8 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise SchemaError(f"column '{repeated[0]}' is described twice; keep one description")
+        constraints = checked_constraints(self.constraints, self.columns)
+        object.__setattr__(self, "constraints", constraints)
 
     @classmethod
     def load(cls, path: Path | str) -> Schema:
@@ -78,7 +89,7 @@ class Schema:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path}: not valid TOML: {error}") from None
         try:
-            return cls.from_dict(data)
+            return cls.from_dict(with_listed_files(data, path.parent))
         except SchemaError as error:
             raise SchemaError(f"{path}: {error}") from None
 
@@ -89,19 +100,23 @@ class Schema:
         Raises:
           SchemaError: a key is unknown or a column contradicts itself.
         """
-        unknown = sorted(set(data) - {"column"})
+        unknown = sorted(set(data) - {"column", "constraint"})
         if unknown:
-            raise SchemaError(f"unknown key '{unknown[0]}'; a schema holds [[column]] tables only")
+            raise SchemaError(
+                f"unknown key '{unknown[0]}'; a schema holds [[column]] and [[constraint]] tables"
+            )
         entries = data.get("column", [])
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             raise SchemaError("columns must be written as [[column]], with double brackets")
-        return cls(
-            tuple(Column.from_dict(entry, number) for number, entry in enumerate(entries, 1))
-        )
+        columns = tuple(Column.from_dict(entry, number) for number, entry in enumerate(entries, 1))
+        return cls(columns, constraints_from(data.get("constraint", [])))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the canonical, JSON-able form; `from_dict` reads it back."""
-        return {"column": [column.to_dict() for column in self.columns]}
+        plain: dict[str, Any] = {"column": [column.to_dict() for column in self.columns]}
+        if self.constraints:
+            plain["constraint"] = [constraint.to_dict() for constraint in self.constraints]
+        return plain
 
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical form."""

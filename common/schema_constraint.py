@@ -233,8 +233,13 @@ def _check_combinations(constraint: Constraint, members: list[Column]) -> Constr
                 f"column '{column.name}' is of kind '{column.kind}'; combinations are of "
                 "categories and integers",
             )
+        if column.kind == "category" and column.open:
+            raise _error(constraint, f"'{column.name}' is open: list its values first")
     rows = {
-        tuple(_canonical(constraint, column, value) for column, value in zip(members, row))
+        tuple(
+            _canonical(constraint, column, value)
+            for column, value in zip(members, row, strict=True)
+        )
         for row in constraint.rows
     }
     ranks = [{value: i for i, value in enumerate(_categories(column))} for column in members]
