@@ -35,7 +35,8 @@ LIBRARIES = {
     "dp_accounting": ("privacy/*",),
     "grpc": ("client/*", "common/protocol/*"),
     "pandas": (
-        "common/cells.py", "common/encoding.py", "common/discovery.py", "common/sampling.py",
+        "common/cells.py", "common/constraints.py", "common/decoding.py", "common/discovery.py",
+        "common/encoding.py", "common/sampling/*",
         "privacy/evaluation/*", "privacy/release/*", "privacy/report/*", "privacy/verify.py",
         "client/*", "fedloom/*",
     ),
