@@ -31,7 +31,7 @@ from fedloom.common.errors import ConfigError
 
 __all__ = ["BINS", "LARGEST_WEIGHT", "Evaluation", "Histogram"]
 
-BINS = 16
+BINS = 12
 """Score bins a question and answer; more tell a finer curve, and add more noise to its area."""
 LARGEST_WEIGHT = 1e4
 
@@ -225,8 +225,10 @@ class Evaluation:
 
 def _num_questions(encoding: Encoding) -> int:
     """Returns how many questions are asked about the label."""
-    known = sum(encoding.class_sampleable)
-    if encoding.target is None or known < 2:
+    if encoding.target is None:
         return 0
-    numeric = encoding.target in {block.name for block in encoding.features}
-    return 1 if numeric or known == 2 else known
+    for block in encoding.features:
+        if block.name == encoding.target:
+            return int(block.num_bins > 1)
+    known = sum(encoding.class_sampleable)
+    return int(known == 2) if known <= 2 else known

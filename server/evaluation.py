@@ -1,0 +1,173 @@
+"""What the coordinator asks of held-back records, and what it reads from the noisy answer.
+
+The request is made from synthetic rows alone: a linear scorer for each question about the label,
+bins of its score that hold equally many synthetic rows, and cells of a column joined where there
+are many. It is a function of the generator and a public seed, so a run that is resumed asks the
+same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.encoding import Block, Encoding
+from fedloom.common.sampling import sample_codes
+from fedloom.common.scores import BINS, Evaluation
+from fedloom.privacy.evaluation.held_back import evaluation_record
+
+__all__ = ["evaluation_request", "evaluation_result"]
+
+_FIT_ROWS = 20_000
+_CHECK_ROWS = 20_000
+_RIDGE = 1.0
+_MOST_WEIGHT = 30.0
+_STEPS = 100
+_BIN_GROUPS = 10
+_CATEGORY_GROUPS = 20
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def evaluation_request(artifact: Artifact, encoding: Encoding, *, seed: int) -> dict[str, Array]:
+    """Returns the arrays of the request `evaluate`; the same for the same generator and seed.
+
+    Args:
+      artifact: the generator whose rows are to be judged.
+      encoding: the public encoding.
+      seed: public, of the draw of synthetic rows.
+    """
+    measured = Evaluation(encoding)
+    codes, classes = sample_codes(artifact, encoding, _FIT_ROWS, seed=seed)
+    arrays = {"groups": _groups(encoding, codes)}
+    if measured.num_questions:
+        questions = _questions(measured, classes)
+        fitted = [_fit(encoding, codes, row[classes]) for row in questions]
+        arrays["questions"] = questions
+        arrays["weights"] = np.stack(fitted).astype(np.float32)
+        arrays["edges"] = np.stack(
+            [
+                _edges(measured.scores(codes, weights), row[classes])
+                for weights, row in zip(arrays["weights"], questions, strict=True)
+            ]
+        )
+    measured.check(arrays)
+    return arrays
+
+
+def evaluation_result(
+    artifact: Artifact,
+    encoding: Encoding,
+    arrays: dict[str, Array],
+    vector: Array,
+    stds: Sequence[float],
+    *,
+    hold_back: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Reads the noisy sum of the sites' answers: JSON-able, for `evaluation.json`.
+
+    Args:
+      artifact: the generator that was judged.
+      encoding: the public encoding.
+      arrays: the request's.
+      vector: (length,) float64, the sum over sites, noise in it.
+      stds: standard deviation of that noise in each histogram.
+      hold_back: chance with which a unit was held back.
+      seed: public, the request's; the rows to compare with are drawn from another.
+    """
+    measured = Evaluation(encoding)
+    codes, classes = sample_codes(artifact, encoding, _CHECK_ROWS, seed=seed + 1)
+    synthetic = measured.join(measured.sums(codes, classes, arrays))
+    return evaluation_record(encoding, arrays, vector, stds, synthetic, hold_back=hold_back)
+
+
+def _questions(measured: Evaluation, classes: Array) -> Array:
+    """Which classes each question asks for (1), tells them from (0) or leaves out (-1)."""
+    encoding, count = measured.encoding, measured.num_questions
+    questions = np.full((count, encoding.num_classes), -1, dtype=np.int32)
+    numeric = [block for block in encoding.features if block.name == encoding.target]
+    if numeric:
+        ordered = encoding.num_classes - (numeric[0].size - numeric[0].num_bins)
+        sizes = np.bincount(classes, minlength=encoding.num_classes)[:ordered]
+        above = sizes[::-1].cumsum()[::-1][1:] / max(sizes.sum(), 1)
+        cut = 1 + int(np.argmin(np.abs(above - 0.5)))
+        questions[0, :ordered] = np.arange(ordered) >= cut
+        return questions
+    known = np.flatnonzero(encoding.class_sampleable)
+    questions[:, known] = 0
+    for number, label in enumerate(known[-1:] if count == 1 else known):
+        questions[number, label] = 1
+    return questions
+
+
+def _fit(encoding: Encoding, codes: Array, answers: Array) -> Array:
+    """Fits a logistic regression with a ridge on one-hot cells; returns (D + 1,) weights.
+
+    A numeric label's own cells get no weight, and rows that the question leaves out do not count.
+    """
+    asked = answers >= 0
+    truth = answers[asked].astype(np.float64)
+    cells = [
+        block.start + codes[asked, position]
+        for position, block in enumerate(encoding.features)
+        if block.name != encoding.target
+    ]
+    width = encoding.width
+
+    def loss(weights: Array) -> tuple[float, Array]:
+        scores = np.full(len(truth), weights[-1])
+        for row in cells:
+            scores += weights[row]
+        value = float((np.logaddexp(0.0, scores) - truth * scores).sum())
+        slope = expit(scores) - truth
+        gradient = _RIDGE * weights
+        for row in cells:
+            gradient[:width] += np.bincount(row, weights=slope, minlength=width)
+        gradient[-1] += slope.sum()
+        return value + _RIDGE / 2 * float(weights @ weights), gradient
+
+    found = minimize(
+        loss, np.zeros(width + 1), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
+    )
+    fitted: Array = np.clip(found.x, -_MOST_WEIGHT, _MOST_WEIGHT)
+    return fitted
+
+
+def _edges(scores: Array, answers: Array) -> Array:
+    """Bins that hold equally much of both answers' rows, each answer weighing one half."""
+    parts = [scores[answers == answer] for answer in (0, 1)]
+    parts = [part for part in parts if len(part)] or [np.zeros(1)]
+    values = np.concatenate(parts)
+    weights = np.concatenate([np.full(len(part), 1.0 / len(part)) for part in parts])
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    positions = np.searchsorted(reached, np.arange(1, BINS) / BINS)
+    return values[order][np.minimum(positions, len(values) - 1)].astype(np.float32)
+
+
+def _groups(encoding: Encoding, codes: Array) -> Array:
+    """Joins neighbouring bins, and rare categories, of columns that have many."""
+    groups = np.zeros(encoding.width, dtype=np.int32)
+    for position, block in enumerate(encoding.features):
+        counts = np.bincount(codes[:, position], minlength=block.size)
+        groups[block.start : block.start + block.size] = _joined(block, counts)
+    return groups
+
+
+def _joined(block: Block, counts: Array) -> Array:
+    cells, bins = np.arange(block.size), block.num_bins
+    if block.ordered and bins > _BIN_GROUPS:
+        counted = counts[:bins].astype(np.float64)
+        middle = (np.cumsum(counted) - counted / 2) / max(counted.sum(), 1.0)
+        runs = np.minimum(middle * _BIN_GROUPS, _BIN_GROUPS - 1).astype(np.int64)
+        cells[:bins] = np.unique(runs, return_inverse=True)[1]
+    elif not block.ordered and bins > _CATEGORY_GROUPS:
+        rare = np.argsort(-counts[:bins], kind="stable")[_CATEGORY_GROUPS - 1 :]
+        cells[rare] = rare[0]
+    return cells
