@@ -8,7 +8,7 @@ So no category can be lost on the way, and training starts from a useful generat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from fedloom.common.models.base import load_weights
 from fedloom.common.models.blocks import Blocks
 
-__all__ = ["DecoderNet", "class_rows", "fresh_linear", "joined", "padded", "sample_codes"]
+__all__ = [
+    "DecoderNet",
+    "class_rows",
+    "draw_logits",
+    "fresh_linear",
+    "joined",
+    "padded",
+    "sample_codes",
+]
 
 _CHUNK_CELLS = 4_000_000
 _WIDTH_QUANTUM = 16
@@ -108,19 +116,36 @@ def sample_codes(
     Returns:
       (N, m) feature codes.
     """
-    table = torch.from_numpy(np.asarray(arrays["table"], dtype=np.float32))
     rng = torch.Generator().manual_seed(seed)
-    net = DecoderNet(int(config["latent"]), len(table), int(config["hidden"]), blocks.width, rng)
+    parts = [np.zeros((0, len(blocks.sizes)), dtype=np.int32)]
+    for logits in draw_logits(arrays, config, blocks, classes, rng):
+        parts.append(blocks.sample(logits, rng).numpy().astype(np.int32))
+    return np.concatenate(parts)
+
+
+def draw_logits(
+    arrays: Mapping[str, NDArray[Any]],
+    config: Mapping[str, Any],
+    blocks: Blocks,
+    classes: NDArray[np.int64],
+    rng: torch.Generator,
+) -> Iterator[Tensor]:
+    """Draws a latent for each given class and yields the logits of its cells, in chunks (B, D).
+
+    Arguments are those of `sample_codes`, which draws cells from these logits.
+    """
+    table = torch.from_numpy(np.asarray(arrays["table"], dtype=np.float32))
+    # Its initial weights are overwritten at once: latents alone come from the caller's generator.
+    start = torch.Generator()
+    net = DecoderNet(int(config["latent"]), len(table), int(config["hidden"]), blocks.width, start)
     prefix = "net."
     load_weights(
         net, {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
     )
     chunk = max(1, _CHUNK_CELLS // blocks.width)
-    parts = [np.zeros((0, len(blocks.sizes)), dtype=np.int32)]
-    with torch.no_grad():
-        for start in range(0, len(classes), chunk):
-            labels = np.asarray(classes[start : start + chunk], dtype=np.int64)
-            latent = torch.randn(len(labels), net.latent, generator=rng)
+    for first in range(0, len(classes), chunk):
+        labels = np.asarray(classes[first : first + chunk], dtype=np.int64)
+        latent = torch.randn(len(labels), net.latent, generator=rng)
+        with torch.no_grad():
             logits = table[labels] + net(latent, class_rows(labels, len(table)))
-            parts.append(blocks.sample(logits, rng).numpy().astype(np.int32))
-    return np.concatenate(parts)
+        yield logits
