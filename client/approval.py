@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from fedloom.client.data_check import check
 from fedloom.client.home import Home, write_private
-from fedloom.client.records import freeze
+from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, DataError, StudyError
 from fedloom.privacy.ledger import Ledger
@@ -32,8 +33,8 @@ __all__ = [
 ]
 
 
-def verify_plan(plan: Plan, *, site: str, public_key: str) -> None:
-    """Checks what a steward could not see by reading: key, norms, size, price.
+def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
+    """Checks what a steward could not see by reading: keys, norms, size, price.
 
     Raises:
       StudyError: the plan does not name this site's key, or is not what follows from its own
@@ -41,44 +42,91 @@ def verify_plan(plan: Plan, *, site: str, public_key: str) -> None:
     """
     check_plan(plan)
     entry = plan.site(site)
-    if entry.key != public_key:
-        named = "no key" if entry.key is None else f"the key {entry.key}"
-        raise StudyError(
-            f"the plan names {named} for {site!r}, this home's key is {public_key}; "
-            "send the coordinator the key that `fedloom site keygen` prints"
-        )
+    pairs = (
+        ("key", entry.key, home.public_key()),
+        ("exchange-key", entry.exchange_key, home.exchange_public_key()),
+    )
+    for name, named, held in pairs:
+        if named != held and (name == "key" or plan.colluding is not None):
+            said = f"no {name}" if named is None else f"the {name} {named}"
+            raise StudyError(
+                f"the plan names {said} for {site!r}, this home's {name} is {held}; "
+                "send the coordinator the keys that `fedloom site keygen` prints"
+            )
+    if plan.colluding is not None:
+        missing = [other.name for other in plan.sites if other.exchange_key is None]
+        if missing:
+            raise StudyError(
+                f"the plan names no exchange-key for {', '.join(missing)}; a secure sum needs one "
+                "of every site: have the coordinator collect what `fedloom site keygen` prints"
+            )
 
 
 def in_plain_words(plan: Plan, *, site: str) -> list[str]:
     """Says what will leave the site, how often, who sees it and what it costs at worst."""
-    privacy = plan.body["privacy"]
-    statistics = plan.statistics
+    privacy, training, evaluation = plan.privacy, plan.training, plan.evaluation
+    masked = plan.colluding is not None
+    unit = _unit_in_words(privacy)
     lines = [
         f"Study {plan.name!r} with {len(plan.sites)} sites: "
         + ", ".join(entry.name for entry in plan.sites),
         f"Asked of {site}: {len(plan.rounds)} answers in all.",
-        f"  once: noised counts ({statistics['kind']}, {statistics['length']:,} numbers), noise "
-        f"multiplier {statistics['noise_multiplier']:g}",
     ]
-    training = plan.training
+    for settings in plan.statistics["rounds"]:
+        lines.append(
+            f"  once: {_COUNTED[settings['kind']]}, noise multiplier "
+            f"{settings['noise_multiplier']:g} for one {unit}"
+        )
     if training is not None:
         what = "noised model weights" if training["query"] == "train" else "a noised gradient sum"
         lines.append(
             f"  {training['num_rounds']} times: {what} after {training['local_steps']} "
-            f"step(s), each on a random {training['sample_rate']:.3g} of the records, noise "
+            f"step(s), each on a random {training['sample_rate']:.3g} of all "
+            f"{privacy['unit']}s, noise "
             f"multiplier {training['noise_multiplier']:g}, clipped at "
             f"{training['max_grad_norm']:g}"
         )
+        if training["spare_rounds"]:
+            lines.append(
+                f"  up to {training['spare_rounds']} times more, where a site fell silent and a "
+                "sum could not open"
+            )
+    if evaluation is not None:
+        lines.append(
+            f"  once: noised scores of the synthetic data on the {evaluation['hold_back']:.0%} of "
+            "units that are held back from everything else"
+        )
+    who = (
+        f"Who sees it: the coordinator sees sums over at least {plan.coordination['min_sites']} "
+        "sites alone; this site's part is masked. The price holds also if "
+        f"{plan.colluding} site(s) tell the coordinator all they know."
+        if masked
+        else "Who sees it: the coordinator, and whoever it shows it to; each answer is private "
+        "alone."
+    )
     lines += [
-        "Who sees it: the coordinator, and whoever it shows it to; each answer is private alone.",
+        who,
         f"Worst price: epsilon {plan.body['price']['epsilon']:.4g} at delta {plan.delta:g} for one "
-        f"{privacy['unit']}, added or removed, whatever the reader knows otherwise.",
+        f"{unit}, added or removed, whatever the reader knows otherwise.",
         "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
         "about this plan.",
         "Not covered: the time that answers take, floating point effects, what is true of "
         "people in general.",
     ]
     return lines
+
+
+_COUNTED = {
+    "oneway": "noised counts of every column's values within each class",
+    "pairwise": "noised counts of pairs of columns within each class, on cells that are chosen "
+    "from the first counts",
+}
+
+
+def _unit_in_words(privacy: dict[str, Any]) -> str:
+    if privacy["unit"] == "record":
+        return "record"
+    return f"person (of column {privacy['id']!r}, {privacy['rows_per_person']} rows at most)"
 
 
 def differences(plan: Plan, earlier: Plan | None) -> list[str]:
@@ -109,18 +157,20 @@ def approve(
       home: the site's home.
       ledger: the home's ledger, open for writing.
       plan: the plan that the steward has read.
-      private_frame: the site's records, with the schema's columns.
+      private_frame: the site's records, with the schema's columns and that of the persons' ids.
       policy: the site's own rules; None in a rehearsal.
       where: name of the records' source, for messages.
-      clamp: accept records outside the schema; they are clamped or set aside.
+      clamp: accept records outside the schema: they are clamped or set aside, and rows without
+        an id left out.
 
     Raises:
+      RefusedError: the plan's unit of privacy is not the home's.
       ConfigError: the plan is approved here already.
       DataError: the records do not fit the schema; the message is for the steward alone.
       PolicyError: the plan goes beyond the policy.
       StudyError: the plan is not for this site, or states a wrong price.
     """
-    verify_plan(plan, site=ledger.site, public_key=home.public_key())
+    verify_plan(plan, site=ledger.site, home=home)
     if policy is not None:
         check_policy(policy, plan)
     if ledger.approval(plan.digest()) is not None:
@@ -128,11 +178,13 @@ def approve(
             f"plan {plan.digest()[:12]} is approved here, and its records are frozen; to freeze "
             "the records as they are now, revoke it first, which ends its runs"
         )
-    report = check(private_frame, plan.schema, where=where)
+    unit, column = str(plan.privacy["unit"]), id_column(plan)
+    ledger.check_unit(unit, column)
+    report = check(private_frame, plan.schema, where=where, id_column=column)
     if report.problems and not clamp:
         raise DataError(
             "; ".join(report.problems) + "; or accept them as they are with --clamp, which clamps "
-            "numbers to the bounds and sets unknown values aside"
+            "numbers to the bounds, sets unknown values aside and leaves out rows without an id"
         )
     commitment = freeze(home, plan, private_frame)
     write_private(home.plan_path(plan.digest()), canonical_json(plan.body))
@@ -140,6 +192,8 @@ def approve(
         study=plan.study_digest,
         plan=plan.digest(),
         name=plan.name,
+        unit=unit,
+        id=column,
         event=plan.event(),
         snapshot_commitment=commitment,
         summary={"epsilon": plan.body["price"]["epsilon"], "delta": plan.delta},
@@ -152,10 +206,12 @@ def check_policy(policy: Policy, plan: Plan) -> None:
     Raises:
       PolicyError: names every rule that the plan breaks.
     """
-    training = plan.training
-    noise = [plan.statistics["noise_multiplier"]]
-    if training is not None:
-        noise.append(training["noise_multiplier"])
+    noise = [float(settings["noise_multiplier"]) for settings in plan.statistics["rounds"]]
+    noise += [
+        float(phase["noise_multiplier"])
+        for phase in (plan.training, plan.evaluation)
+        if phase is not None
+    ]
     policy.check(
         epsilon=float(plan.body["price"]["epsilon"]),
         delta=plan.delta,
@@ -185,10 +241,11 @@ def load_plan_or_study(path: Path) -> Plan:
     from fedloom.privacy.resolve import resolve_plan
 
     study, schema = load_study(path)
-    if any(site.key is None for site in study.sites):
+    masked = study.trust == "secure-sum"
+    if any(site.key is None or (masked and site.exchange_key is None) for site in study.sites):
         raise StudyError(
-            f"{path}: a study can be approved once every [[site]] has its key; stewards print "
-            "theirs with `fedloom site keygen`"
+            f"{path}: a study can be approved once every [[site]] has its key, and with a secure "
+            "sum its exchange-key; stewards print theirs with `fedloom site keygen`"
         )
     return resolve_plan(study, schema, version=fedloom.__version__, where=path)
 

@@ -2,59 +2,98 @@
 
 Each function here is one query of the design: it takes records, calls the mechanism that gives
 the guarantee and returns arrays that may leave. Nothing else at a site touches records.
+
+The answers to `statistic`, `gradient` and `evaluate` are one array `sum` of integers in lattice
+units. With a secure sum a site's part holds only its share of the noise, so it goes through
+`seal`, which masks it, before it is returned to anybody.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fedloom.client.records import Records
+from fedloom.client.records import Records, Snapshot
 from fedloom.common.messages import Request
+from fedloom.common.scores import Evaluation
 from fedloom.common.statistics import statistic
 from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 
-__all__ = ["answer_arrays"]
+__all__ = ["Seal", "answer_arrays"]
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+Seal = Callable[[np.ndarray[Any, np.dtype[Any]]], np.ndarray[Any, np.dtype[Any]]]
 
 
 def answer_arrays(
-    plan: Plan, request: Request, records: Records, noise: NoiseSource, *, device: str
+    plan: Plan,
+    request: Request,
+    snapshot: Snapshot,
+    noise: NoiseSource,
+    *,
+    device: str,
+    seal: Seal,
 ) -> Arrays:
     """Computes the arrays of one answer.
 
-    Guarantee: the event of `plan.rounds[request.round - 1]`, under adding or removing one
-    record; see the mechanism that the query names.
+    Guarantee: the event of `plan.rounds[request.round - 1]`, under adding or removing one unit;
+    see the mechanism that the query names. With a secure sum the guarantee is that of the sum
+    over the roster, and `seal` hides the part that is returned.
 
     Args:
       plan: the approved plan.
       request: checked against the plan.
-      records: the private records.
+      snapshot: the private records; held-back units are in no query but `evaluate`.
       noise: the site's source of noise.
       device: where torch computes, such as "cpu" or "cuda:0".
+      seal: masks a sum's integers, or leaves them as they are in local trust.
     """
+    num_shares = 1 if plan.colluding is None else len(request.roster) - plan.colluding
     if request.query == "statistic":
-        return _statistic(plan, records, noise)
-    if request.query == "train":
-        return _train(plan, request, records, noise, device)
-    return _gradient(plan, request, records, noise, device)
+        return {"sum": seal(_statistic(plan, request, snapshot.training, noise, num_shares))}
+    if request.query == "evaluate":
+        return {"sum": seal(_evaluate(plan, request, snapshot.held_back, noise, num_shares))}
+    if request.query == "gradient":
+        part = _gradient(plan, request, snapshot.training, noise, num_shares, device)
+        return {"sum": seal(part)}
+    return _train(plan, request, snapshot.training, noise, device)
 
 
-def _statistic(plan: Plan, records: Records, noise: NoiseSource) -> Arrays:
-    settings = plan.statistics
-    measured = statistic(settings["kind"], plan.encoding)
-    total = measured.sum(records.feature_codes, records.classes)
-    noised = noisy_sum(
-        total,
-        l2_norm=measured.l2_norm,
-        noise_multiplier=settings["noise_multiplier"],
+def _statistic(
+    plan: Plan, request: Request, records: Records, noise: NoiseSource, num_shares: int
+) -> np.ndarray[Any, np.dtype[Any]]:
+    params = request.params
+    measured = statistic(params["kind"], plan.encoding, request.arrays.get("groups"))
+    return noisy_sum(
+        measured.sum(records.feature_codes, records.classes),
+        l2_norm=params["l2_norm"],
+        noise_multiplier=params["noise_multiplier"],
         noise=noise,
+        unit=params["lattice_unit"],
+        num_shares=num_shares,
     )
-    return {"sum": noised}
+
+
+def _evaluate(
+    plan: Plan, request: Request, records: Records, noise: NoiseSource, num_shares: int
+) -> np.ndarray[Any, np.dtype[Any]]:
+    sums = Evaluation(plan.encoding).sums(records.feature_codes, records.classes, request.arrays)
+    parts = [
+        noisy_sum(
+            sums[histogram["name"]],
+            l2_norm=histogram["l2_norm"],
+            noise_multiplier=histogram["noise_multiplier"],
+            noise=noise,
+            unit=histogram["lattice_unit"],
+            num_shares=num_shares,
+        )
+        for histogram in request.params["histograms"]
+    ]
+    return np.concatenate(parts)
 
 
 def _train(
@@ -72,6 +111,7 @@ def _train(
         records.feature_codes,
         records.classes,
         public,
+        persons=records.persons,
         local_steps=params["local_steps"],
         sample_rate=params["sample_rate"],
         noise_multiplier=params["noise_multiplier"],
@@ -86,8 +126,13 @@ def _train(
 
 
 def _gradient(
-    plan: Plan, request: Request, records: Records, noise: NoiseSource, device: str
-) -> Arrays:
+    plan: Plan,
+    request: Request,
+    records: Records,
+    noise: NoiseSource,
+    num_shares: int,
+    device: str,
+) -> np.ndarray[Any, np.dtype[Any]]:
     from fedloom.common.models import build_model
     from fedloom.privacy.mechanisms.gradient import noisy_gradient
 
@@ -100,10 +145,13 @@ def _gradient(
         records.feature_codes,
         records.classes,
         public,
+        persons=records.persons,
         sample_rate=params["sample_rate"],
         noise_multiplier=params["noise_multiplier"],
         max_grad_norm=params["max_grad_norm"],
         engine=params["engine"],
         max_physical_batch=params["max_physical_batch"],
+        unit=params["lattice_unit"],
+        num_shares=num_shares,
         noise=noise,
     )

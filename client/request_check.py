@@ -13,7 +13,10 @@ import numpy as np
 
 from fedloom.client.refusals import Refusal
 from fedloom.common.digest import canonical_json
+from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Request
+from fedloom.common.scores import Evaluation
+from fedloom.common.statistics import check_groups
 from fedloom.privacy.plan import Plan, RoundQuery
 
 __all__ = ["asked_round", "check_arrays", "kernels_hold"]
@@ -30,10 +33,11 @@ def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
     """
     names = {entry.name for entry in plan.sites}
     roster = set(request.roster)
+    # A plan's least number of sites leaves two honest ones beside those that may collude.
     roster_holds = (
         site in roster
         and roster <= names
-        and len(request.roster) == len(roster)
+        and list(request.roster) == sorted(roster)
         and len(roster) >= plan.coordination["min_sites"]
     )
     if not roster_holds or not 1 <= request.round <= len(plan.rounds) or request.attempt < 1:
@@ -49,9 +53,16 @@ def check_arrays(plan: Plan, request: Request) -> None:
     """Checks the request's arrays against the plan's model.
 
     Raises:
-      Refusal: a name, shape or type differs from the model's, or a value is not finite.
+      Refusal: a name, shape, type or value is not what the query takes.
     """
-    expected = {} if request.query == "statistic" else _request_shapes(plan)
+    try:
+        if request.query == "statistic":
+            return _check_statistic(plan, request)
+        if request.query == "evaluate":
+            return Evaluation(plan.encoding).check(request.arrays)
+    except ConfigError as error:
+        raise Refusal("malformed") from error
+    expected = _request_shapes(plan)
     if set(request.arrays) != set(expected):
         raise Refusal("malformed")
     for name, shape in expected.items():
@@ -60,6 +71,17 @@ def check_arrays(plan: Plan, request: Request) -> None:
             raise Refusal("malformed")
         if array.size and np.abs(array).max() > _LARGEST_WEIGHT:
             raise Refusal("malformed")
+
+
+def _check_statistic(plan: Plan, request: Request) -> None:
+    """Pairs come with the groups to count them on, everything else without arrays."""
+    arrays = dict(request.arrays)
+    if request.params["kind"] == "pairwise":
+        if "groups" not in arrays:
+            raise Refusal("malformed")
+        check_groups(plan.encoding, arrays.pop("groups"), request.params["most_cells"])
+    if arrays:
+        raise Refusal("malformed")
 
 
 @lru_cache(maxsize=8)

@@ -23,12 +23,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import fedloom
 from fedloom.client.approval import check_policy
 from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.home import Home
-from fedloom.client.queries import answer_arrays
+from fedloom.client.queries import Seal, answer_arrays
 from fedloom.client.records import Snapshot, load_records
 from fedloom.client.refusals import Refusal, code_of
 from fedloom.client.request_check import asked_round, check_arrays, kernels_hold
@@ -47,6 +50,7 @@ from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.policy import Policy
+from fedloom.privacy.secure_sum import masked_share
 
 __all__ = ["Vault"]
 
@@ -203,14 +207,15 @@ class Vault:
         if stored is not None:
             return stored
         check_arrays(plan, request)
-        if request.query != "statistic" and not kernels_hold(plan, self._device):
+        if request.query in ("gradient", "train") and not kernels_hold(plan, self._device):
             self._log("refused: this machine's kernels round the rows of a batch differently")
             raise Refusal("unavailable")
+        seal = self._seal(plan, request, digest)
         self._ledger.open_attempt(
             **key, query=request.query, request_digest=digest, event=asked.event
         )
         try:
-            answer = self._compute(plan, request)
+            answer = self._compute(plan, request, seal)
             self._ledger.commit(**key, answer=answer)
         except FedloomError as error:
             # Records are read by now, so no refusal may follow: it becomes silence.
@@ -225,11 +230,29 @@ class Vault:
         except RefusedError as error:
             raise Refusal("closed") from error
 
-    def _compute(self, plan: Plan, request: Request) -> bytes:
-        records = self._read(plan)
+    def _compute(self, plan: Plan, request: Request, seal: Seal) -> bytes:
+        snapshot = self._read(plan)
         noise = self._noise_for(request)
-        arrays = answer_arrays(plan, request, records.training, noise, device=self._device)
+        arrays = answer_arrays(plan, request, snapshot, noise, device=self._device, seal=seal)
         return Answer(header={"arrays_digest": arrays_digest(arrays)}, arrays=arrays).pack()
+
+    def _seal(self, plan: Plan, request: Request, digest: str) -> Seal:
+        """Returns what hides this site's part of a sum; in local trust nothing needs hiding."""
+        if plan.colluding is None:
+            return lambda part: part
+        keys = {name: plan.site(name).exchange_key or "" for name in request.roster}
+
+        def seal(part: NDArray[np.int64]) -> NDArray[np.int64]:
+            return masked_share(
+                part,
+                site=self.site,
+                roster=keys,
+                private_key=self._home.exchange_private_key(),
+                request_digest=digest,
+            )
+
+        seal(np.zeros(1, dtype=np.int64))  # keys that do not serve are found before anything opens
+        return seal
 
     def _noise_for(self, request: Request) -> NoiseSource:
         """The vault's own source; from a seed, one that a resumed run draws alike."""

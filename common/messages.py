@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 VERSION = 1
-QUERIES = ("describe", "statistic", "gradient", "train")
+QUERIES = ("describe", "statistic", "gradient", "train", "evaluate")
 REFUSALS = (
     "malformed",  # cannot be read as a request
     "not-approved",  # the steward has not approved this plan, or revoked or paused it

@@ -104,7 +104,7 @@ def prepare(
     if not folder.exists():  # what cannot be resolved leaves no home behind
         resolve_plan(study, schema, version=fedloom.__version__, where=where)
     keys = {
-        name: _home(name, path, study, limit, insecure_seed is not None).public_key()
+        name: _keys(_home(name, path, study, limit, insecure_seed is not None))
         for name, path in paths.items()
     }
     plan = (
@@ -144,13 +144,17 @@ def _check_same_homes(given: Mapping[str, Path], held: Mapping[str, Path]) -> No
 
 def _check_same_study(study: Study, folder: RunFolder) -> None:
     plan = folder.plan()
-    keys = {site.name: site.key for site in plan.sites if site.key is not None}
+    keys = {site.name: (site.key or "", site.exchange_key or "") for site in plan.sites}
     same_sites = set(keys) == {site.name for site in study.sites}
     if not same_sites or study.with_keys(keys).digest() != plan.study_digest:
         raise StudyError(
             f"the study changed since the run in {folder.path} was approved; restore the study "
             "to resume, or begin a new run, which needs room in the sites' budgets"
         )
+
+
+def _keys(home: Home) -> tuple[str, str]:
+    return home.public_key(), home.exchange_public_key()
 
 
 def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bool) -> Home:
@@ -200,7 +204,7 @@ def _approve_where_made(
             raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
         is_frame = isinstance(private_table, pd.DataFrame)
         where = f"the table of {name}" if is_frame else str(private_table)
-        frame = load_table(private_table, plan.schema)
+        frame = load_table(private_table, plan.schema, id_column=plan.privacy["id"])
         if approval is None:
             approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
         elif not holds_same(home, plan, str(approval["snapshot_commitment"]), frame):

@@ -84,6 +84,8 @@ def check_arrays(arrays: dict[str, np.ndarray[Any, np.dtype[Any]]], expected: Sh
     for name, (shape, dtype) in expected.items():
         if arrays[name].shape != shape or arrays[name].dtype != np.dtype(dtype):
             raise Rejected(f"{name} has the wrong shape or type")
+        if arrays[name].dtype.kind in "iu":
+            continue  # a masked sum takes any value
         if not np.isfinite(arrays[name]).all():
             raise Rejected(f"{name} holds values that are not finite")
         if arrays[name].size and float(np.abs(arrays[name]).max()) > _LARGEST:

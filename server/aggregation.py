@@ -1,30 +1,32 @@
-"""One array from the arrays of many sites."""
+"""Named arrays from the answers of many sites."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["total", "weighted_mean"]
+__all__ = ["unflatten", "weighted_mean"]
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
-def total(answers: Mapping[str, Arrays]) -> Arrays:
-    """Adds the sites' arrays, in float64 and in order of the sites' names.
+def unflatten(
+    vector: np.ndarray[Any, np.dtype[Any]], shapes: Mapping[str, tuple[int, ...]]
+) -> Arrays:
+    """Cuts one long vector into named arrays, in the order of `shapes`.
 
-    The order makes the sum the same, bit for bit, whichever site answered first.
-
-    >>> total({"a": {"x": np.ones(2)}, "b": {"x": np.ones(2)}})["x"].tolist()
-    [2.0, 2.0]
+    >>> unflatten(np.arange(3.0), {"b": (2,), "a": (1,)})["a"].tolist()
+    [2.0]
     """
-    names = sorted(answers)
-    return {
-        key: np.sum([answers[name][key].astype(np.float64) for name in names], axis=0)
-        for key in sorted(answers[names[0]])
-    }
+    arrays, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        arrays[name] = vector[start:stop].reshape(shape)
+        start = stop
+    return arrays
 
 
 def weighted_mean(answers: Mapping[str, Arrays], weights: Mapping[str, float]) -> Arrays:

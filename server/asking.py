@@ -9,7 +9,7 @@ what was spent.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fedloom.common.errors import LedgerError, QuorumError
@@ -23,6 +23,7 @@ from fedloom.server.run_folder import RunFolder
 __all__ = ["Sites"]
 
 _NONCE_BYTES = 16
+_READY_S = 60.0
 
 
 class Sites:
@@ -44,7 +45,8 @@ class Sites:
             if "head" in known
         }
         self._reasons: dict[str, str] = {}
-        self.names = [site.name for site in self._plan.sites]
+        self.names = sorted(site.name for site in self._plan.sites)
+        self.ready: set[str] = set()
 
     def describe(self) -> dict[str, Answer]:
         """Has every site check and reserve the plan; returns answers, refusals included.
@@ -53,6 +55,7 @@ class Sites:
           LedgerError: a site's ledger is older than the head that the run folder holds.
         """
         answers = self._send(self._request(query="describe"))
+        self.ready = {site for site, answer in answers.items() if answer.ok}
         for site, reason in self._reasons.items():
             if reason.startswith(_OLDER):
                 raise LedgerError(f"site {site!r}: {reason}")
@@ -74,14 +77,37 @@ class Sites:
             extracts[site] = extract
         return extracts
 
-    def ask(self, asked: RoundQuery, arrays: dict[str, Any], expected: Shapes) -> dict[str, Answer]:
-        """Asks all sites for one round and returns the answers that may be used.
+    def look_again(self) -> None:
+        """Finds out which sites would answer now; waits for them no longer than a minute."""
+        timeout_s = min(_READY_S, float(self._plan.coordination["timeout_s"]))
+        answers = self._send(self._request(query="describe"), timeout_s=timeout_s)
+        self.ready = {site for site, answer in answers.items() if answer.ok}
 
-        Raises:
-          QuorumError: they are fewer than the study needs.
+    def ask(
+        self,
+        asked: RoundQuery,
+        arrays: dict[str, Any],
+        expected: Shapes,
+        *,
+        roster: list[str] | None = None,
+        attempt: int = 1,
+    ) -> dict[str, Answer]:
+        """Asks for one round and returns the answers that may be used.
+
+        Args:
+          asked: the round.
+          arrays: what the query takes.
+          expected: shapes and types of an answer's arrays.
+          roster: names of the sites that are asked, sorted; all of them if None.
+          attempt: from 1; an attempt is answered once, for one roster.
         """
         request = self._request(
-            query=asked.query, round=asked.round, params=asked.params, arrays=arrays
+            query=asked.query,
+            round=asked.round,
+            attempt=attempt,
+            params=asked.params,
+            arrays=arrays,
+            roster=tuple(self.names if roster is None else roster),
         )
         answers = {}
         for site, answer in self._send(request).items():
@@ -94,10 +120,13 @@ class Sites:
                 self._dropped(site, str(rejection))
                 continue
             answers[site] = answer
-        self.need(answers, f"round {asked.round}")
         return answers
 
-    def need(self, answers: dict[str, Answer], what: str) -> None:
+    def why(self) -> str:
+        """Says why sites dropped out of the last message."""
+        return "; ".join(f"{site}: {why}" for site, why in sorted(self._reasons.items()))
+
+    def need(self, answers: Collection[str], what: str) -> None:
         """Holds the number of usable answers against the study's minimum.
 
         Raises:
@@ -105,22 +134,19 @@ class Sites:
         """
         needed = self._plan.coordination["min_sites"]
         if len(answers) < needed:
-            reasons = "; ".join(f"{site}: {why}" for site, why in sorted(self._reasons.items()))
             raise QuorumError(
                 f"{what}: {len(answers)} of {len(self.names)} sites gave a usable answer, the "
-                f"study needs {needed} ({reasons}); nothing was aggregated; resume the run when "
+                f"study needs {needed} ({self.why()}); nothing was aggregated; resume the run when "
                 "they are back"
             )
 
-    def _send(self, request: Request) -> dict[str, Answer]:
+    def _send(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Answer]:
         self._reasons = {}
         digest, packed = request.digest(), request.pack()
-        replies = self._link.ask(
-            dict.fromkeys(self.names, packed),
-            timeout_s=float(self._plan.coordination["timeout_s"]),
-        )
+        limit = float(self._plan.coordination["timeout_s"]) if timeout_s is None else timeout_s
+        replies = self._link.ask(dict.fromkeys(request.roster, packed), timeout_s=limit)
         answers = {}
-        for site in self.names:
+        for site in request.roster:
             try:
                 answer = admit(
                     replies.get(site, b""),
@@ -146,13 +172,20 @@ class Sites:
             )
         self._heads[site] = head
 
-    def _request(self, *, query: str, finish: bool = False, **parts: Any) -> Request:
+    def _request(
+        self,
+        *,
+        query: str,
+        finish: bool = False,
+        roster: tuple[str, ...] | None = None,
+        **parts: Any,
+    ) -> Request:
         return Request(
             query=query,
             study=self._plan.study_digest,
             plan=self._plan.digest(),
             run=self._run,
-            roster=tuple(sorted(self.names)),
+            roster=tuple(self.names) if roster is None else roster,
             nonce=secrets.token_hex(_NONCE_BYTES),
             finish=finish,
             **parts,

@@ -8,12 +8,16 @@ holds for that site's key. A round with fewer answers than the plan's minimum ag
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fedloom.common.errors import (
     BudgetExceededError,
@@ -22,16 +26,18 @@ from fedloom.common.errors import (
     NotApprovedError,
     RefusedError,
 )
-from fedloom.common.messages import Answer
-from fedloom.common.statistics import NoisyStatistics, statistic
+from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, group_sizes
 from fedloom.privacy.plan import RoundQuery
-from fedloom.server.aggregation import total, weighted_mean
+from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.asking import Sites
 from fedloom.server.checkpoints import Checkpoint, Checkpoints
+from fedloom.server.evaluation import evaluation_request, evaluation_result
 from fedloom.server.learners import Learner, State, build_learner
 from fedloom.server.link import Link
 from fedloom.server.metrics import Reporter
 from fedloom.server.run_folder import RunFolder
+from fedloom.server.sums import Sums
+from fedloom.server.workload import choose_groups
 
 __all__ = ["Event", "coordinate"]
 
@@ -88,7 +94,7 @@ class _Run:
         self._checkpoints = Checkpoints(folder.checkpoints)
         self._learner: Learner = build_learner(self._plan)
         self._on_event = on_event
-        self._site_totals: dict[str, float] | None = None
+        self._sums = Sums(folder, self._sites, on_event)
 
     def to_the_end(self) -> None:
         if self._folder.done():
@@ -99,83 +105,157 @@ class _Run:
         if not self._folder.generator_path.exists():
             self._describe()
             self._folder.save_generator(self._learner.publish(self._train()))
+        self._evaluate()
         self._finish()
         self._checkpoints.clear()
         self._folder.mark_done()
         self._on_event({"event": "done"})
 
     def _train(self) -> State:
-        """Carries out all rounds that are not in a checkpoint yet."""
+        """Carries out all rounds up to the generator that are not in a checkpoint yet."""
         checkpoint = self._checkpoints.newest()
         last = 0 if checkpoint is None else checkpoint.round
         self._folder.keep_metrics_until(last)
         reporter = Reporter(self._folder, self._plan, self._on_event)
         try:
             if checkpoint is None:
-                state, last = self._statistics_round(self._plan.rounds[0], reporter), 1
+                state = self._statistics(reporter)
+                last = len(self._plan.statistics["rounds"])
             else:
                 state = State(arrays=checkpoint.arrays, meta=checkpoint.meta)
             for asked in self._plan.rounds[last:]:
-                state = self._training_round(asked, state, reporter)
+                if asked.query != "evaluate":
+                    state = self._training_round(asked, state, reporter)
         finally:
             reporter.close()
         return state
 
-    def _statistics_round(self, asked: RoundQuery, reporter: Reporter) -> State:
-        plan = self._plan
-        measured = statistic(plan.statistics["kind"], plan.encoding)
-        answers = self._sites.ask(asked, {}, {"sum": ((measured.length,), "float64")})
-        arrays = {site: answer.arrays for site, answer in answers.items()}
-        std = plan.statistics["noise_multiplier"] * plan.statistics["l2_norm"]
-        site_totals = {}
-        for site, values in arrays.items():
-            alone = NoisyStatistics(
-                encoding=plan.encoding, kind=measured.kind, vector=values["sum"], noise_std=std
-            )
-            site_totals[site] = alone.total()
-        for entry in plan.sites:
+    def _statistics(self, reporter: Reporter) -> State:
+        """The look and, if the plan has them, pairs on cells that the look chose."""
+        rounds = [asked for asked in self._plan.rounds if asked.query == "statistic"]
+        known = self._folder.rosters()
+        statistics = (
+            self._folder.statistics() if rounds[0].round in known else self._look(rounds[0])
+        )
+        if len(rounds) > 1:
+            reporter.round(rounds[0], self._folder.rosters()[rounds[0].round], None, {})
+            if not statistics.has_pairs:
+                statistics = self._pairs(rounds[1], statistics)
+        state = self._learner.start(statistics, self._seed(rounds[-1].round))
+        sites = self._folder.rosters()[rounds[-1].round]
+        self._keep(rounds[-1], state, sites, reporter)
+        return state
+
+    def _look(self, asked: RoundQuery) -> NoisyStatistics:
+        encoding = self._plan.encoding
+        opened = self._sums.ask(asked, {}, OneWay(encoding).length)
+        std = _planned_std(asked)
+        totals = {
+            site: NoisyStatistics(encoding=encoding, look=part, look_std=std).total()
+            for site, part in (opened.parts or {}).items()
+        }
+        for entry in self._plan.sites:
             if entry.records is not None:
-                site_totals[entry.name] = float(entry.records)
+                totals[entry.name] = float(entry.records)
         statistics = NoisyStatistics(
-            encoding=plan.encoding,
-            kind=measured.kind,
-            vector=total(arrays)["sum"],
-            noise_std=std * math.sqrt(len(arrays)),
-            site_totals=site_totals,
+            encoding=encoding,
+            look=opened.values,
+            look_std=std * opened.spread,
+            site_totals=totals,
         )
         self._folder.save_statistics(statistics)
-        state = self._learner.start(statistics, self._seed(asked.round))
-        self._keep(asked, state, answers, reporter)
-        return state
+        self._folder.keep_roster(asked.round, opened.roster)
+        return statistics
+
+    def _pairs(self, asked: RoundQuery, statistics: NoisyStatistics) -> NoisyStatistics:
+        encoding, std = self._plan.encoding, _planned_std(asked)
+        spread = statistics.look_std / _planned_std(self._plan.rounds[0])
+        groups = choose_groups(
+            statistics, pair_std=std * spread, most_cells=asked.params["most_cells"]
+        )
+        self._tell_groups(groups)
+        opened = self._sums.ask(asked, {"groups": groups}, Pairwise(encoding, groups).length)
+        statistics = dataclasses.replace(
+            statistics, groups=groups, pairs=opened.values, pair_std=std * opened.spread
+        )
+        self._folder.save_statistics(statistics)
+        self._folder.keep_roster(asked.round, opened.roster)
+        return statistics
+
+    def _tell_groups(self, groups: Any) -> None:
+        """Says on how many groups of cells each column's pairs are counted."""
+        blocks = self._plan.encoding.features
+        counted = {
+            block.name: [block.size, size]
+            for block, size in zip(blocks, group_sizes(self._plan.encoding, groups), strict=True)
+        }
+        self._folder.update_state(groups=counted)
+        self._on_event({"event": "groups", "columns": counted})
 
     def _training_round(self, asked: RoundQuery, state: State, reporter: Reporter) -> State:
         shapes = self._learner.answer_shapes()
-        expected = {name: (shape, "float32") for name, shape in shapes.items()}
-        answers = self._sites.ask(asked, self._learner.request_arrays(state), expected)
-        arrays = {site: answer.arrays for site, answer in answers.items()}
-        sizes = self._sizes(sorted(arrays))
+        arrays = self._learner.request_arrays(state)
         if asked.query == "train":
-            aggregate = weighted_mean(arrays, sizes)
+            expected = {name: (shape, "float32") for name, shape in shapes.items()}
+            answers = self._sites.ask(asked, arrays, expected)
+            self._sites.need(answers, f"round {asked.round}")
+            roster = sorted(answers)
+            weights = {site: answer.arrays for site, answer in answers.items()}
+            aggregate = weighted_mean(weights, self._sizes(roster))
         else:
-            aggregate = total(arrays)
-        batch = max(1.0, asked.params["sample_rate"] * sum(sizes.values()))
+            length = sum(math.prod(shape) for shape in shapes.values())
+            opened = self._sums.ask(asked, arrays, length)
+            roster, aggregate = list(opened.roster), unflatten(opened.values, shapes)
+        batch = max(1.0, asked.params["sample_rate"] * sum(self._sizes(roster).values()))
         state = self._learner.absorb(state, aggregate, batch, self._seed(asked.round))
-        self._keep(asked, state, answers, reporter)
+        self._keep(asked, state, roster, reporter)
         return state
+
+    def _evaluate(self) -> None:
+        """Has the generator judged on held-back units, if the plan says so."""
+        rounds = [asked for asked in self._plan.rounds if asked.query == "evaluate"]
+        if not rounds or self._folder.has_evaluation():
+            return
+        asked, encoding, artifact = rounds[0], self._plan.encoding, self._folder.generator()
+        seed, histograms = self._seed(asked.round), asked.params["histograms"]
+        arrays = evaluation_request(artifact, encoding, seed=seed)
+        sizes = [histogram["length"] for histogram in histograms]
+        opened = self._sums.ask(asked, arrays, sum(sizes), unit=1.0)
+        units = [histogram["lattice_unit"] for histogram in histograms]
+        stds = [h["l2_norm"] * h["noise_multiplier"] * opened.spread for h in histograms]
+        record = evaluation_result(
+            artifact,
+            encoding,
+            arrays,
+            opened.values * np.repeat(units, sizes),
+            stds,
+            hold_back=asked.params["hold_back"],
+            seed=seed,
+        )
+        reporter = Reporter(self._folder, self._plan, self._on_event)
+        self._folder.keep_metrics_until(asked.round - 1)
+        reporter.round(asked, list(opened.roster), None, {})
+        reporter.close()
+        self._folder.save_evaluation(record)
 
     def _sizes(self, sites: list[str]) -> dict[str, float]:
         """Noisy or declared numbers of records; a site without one counts as the average."""
-        if self._site_totals is None:
-            self._site_totals = dict(self._folder.statistics().site_totals)
-        known = self._site_totals
-        average = sum(known.values()) / len(known)
+        statistics = self._folder_statistics
+        known = statistics.site_totals
+        rest = [entry.name for entry in self._plan.sites if entry.name not in known]
+        left = statistics.total() - sum(known.values())
+        average = max(1.0, left / len(rest)) if rest else 1.0
         return {site: known.get(site, average) for site in sites}
 
+    @cached_property
+    def _folder_statistics(self) -> NoisyStatistics:
+        return self._folder.statistics()
+
     def _keep(
-        self, asked: RoundQuery, state: State, answers: dict[str, Answer], reporter: Reporter
+        self, asked: RoundQuery, state: State, sites: Sequence[str], reporter: Reporter
     ) -> None:
         """Reports a round, then saves its checkpoint: a round that is saved was reported."""
-        reporter.round(asked, sorted(answers), lambda: self._learner.publish(state), state.meta)
+        reporter.round(asked, sorted(sites), lambda: self._learner.publish(state), state.meta)
         self._checkpoints.save(Checkpoint(round=asked.round, arrays=state.arrays, meta=state.meta))
 
     def _seed(self, round_number: int) -> int:
@@ -201,7 +281,8 @@ class _Run:
 
     def _give_back_reservations(self) -> str:
         """Closes a run of which nothing was asked yet; a new attempt goes by another name."""
-        if self._checkpoints.newest() is not None or self._folder.metrics():
+        begun = self._folder.state().get("attempt") is not None
+        if begun or self._checkpoints.newest() is not None or self._folder.metrics():
             return "what earlier rounds spent stays spent, nothing more was"
         self._sites.finish()
         self._folder.update_state(run=secrets.token_hex(_RUN_BYTES))
@@ -219,3 +300,8 @@ class _Run:
                 f"the generator is made, but {', '.join(missing)} did not send the ledger "
                 "extract that a release needs; resume the run when they are back"
             )
+
+
+def _planned_std(asked: RoundQuery) -> float:
+    """Standard deviation of the noise that the plan states for a sum of counts."""
+    return float(asked.params["noise_multiplier"] * asked.params["l2_norm"])

@@ -66,7 +66,7 @@ class Reporter:
         self._answered: defaultdict[str, list[int]] = defaultdict(list)
         self._statistics: NoisyStatistics | None = None
         self._writer: Any = None
-        self._epsilons: dict[tuple[bool, int], float] = {}
+        self._epsilons: dict[tuple[tuple[int, ...], int], float] = {}
         for line in folder.metrics():
             self._count(line["round"], line["sites"])
         rounds = len(plan.rounds)
@@ -76,7 +76,7 @@ class Reporter:
         self,
         asked: RoundQuery,
         answered: list[str],
-        publish: Callable[[], Artifact],
+        publish: Callable[[], Artifact] | None,
         meta: dict[str, Any],
     ) -> None:
         """Reports one finished round.
@@ -84,19 +84,20 @@ class Reporter:
         Args:
           asked: the round.
           answered: sites whose answers were used.
-          publish: makes the generator as it stands.
+          publish: makes the generator as it stands; None before there is one.
           meta: the learner's own post-processing values, under the key "report".
         """
         self._count(asked.round, answered)
         last = len(self._plan.rounds)
-        looked_at = asked.round in (1, last) or asked.round % self._every == 0
+        first = len(self._plan.statistics["rounds"])
+        looked_at = asked.round in (first, last) or asked.round % self._every == 0
         values: dict[str, Any] = {
             "round": asked.round,
             "query": asked.query,
             "sites": answered,
             **meta.get("report", {}),
         }
-        if looked_at:
+        if looked_at and publish is not None:
             if self._statistics is None:
                 self._statistics = self._folder.statistics()
             values["distance"] = distance_to_noisy_marginals(publish(), self._statistics)
@@ -118,7 +119,9 @@ class Reporter:
 
     def _epsilon(self, rounds: list[int]) -> float:
         """Epsilon of the answers to some rounds, never shown above the plan's own price."""
-        kind = (1 in rounds, len(rounds))  # all training rounds cost the same
+        queries = {number: self._plan.rounds[number - 1].query for number in rounds}
+        once = tuple(n for n, query in queries.items() if query in ("statistic", "evaluate"))
+        kind = (once, len(rounds) - len(once))  # all training rounds cost the same
         if kind not in self._epsilons:
             events = [self._plan.rounds[number - 1].event for number in rounds]
             spent = epsilon_pld(events, self._plan.delta, interval=_COARSE_INTERVAL)

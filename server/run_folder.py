@@ -5,6 +5,7 @@
     metrics.jsonl        one line a reported round, post-processing only
     tensorboard/         the same as TensorBoard events
     statistics/          the noisy sum over sites
+    evaluation.json      scores on held-back records, if the plan asks for them
     generator/           the generator, once the run is done
     extracts/            each site's signed ledger extract
     coordinator.key      the key that signs releases, mode 0600
@@ -19,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,16 @@ class RunFolder:
         """Notes which software each site says it runs."""
         self._update_sites("versions", versions)
 
+    def keep_roster(self, round_number: int, roster: Sequence[str]) -> None:
+        """Notes the sites whose sum a statistics round opened."""
+        known = self.state().get("rosters", {})
+        self.update_state(rosters={**known, str(round_number): list(roster)})
+
+    def rosters(self) -> dict[int, list[str]]:
+        """Returns the rosters of the statistics rounds, by round."""
+        known = self.state().get("rosters", {})
+        return {int(number): list(names) for number, names in known.items()}
+
     def _update_sites(self, key: str, values: dict[str, Any]) -> None:
         state = self.state()
         for site, value in values.items():
@@ -203,6 +215,14 @@ class RunFolder:
     def statistics(self) -> NoisyStatistics:
         """Reads the noisy sum over sites."""
         return NoisyStatistics.load(self.path / "statistics", self.plan().encoding)
+
+    def save_evaluation(self, record: dict[str, Any]) -> None:
+        """Keeps what the held-back records said."""
+        self._replace("evaluation.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+    def has_evaluation(self) -> bool:
+        """Whether the held-back records were asked."""
+        return (self.path / "evaluation.json").exists()
 
     def save_generator(self, artifact: Artifact) -> None:
         """Keeps the generator, whole or not at all."""

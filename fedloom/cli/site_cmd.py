@@ -134,7 +134,7 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool) -> None:
             opened,
             ledger,
             agreed,
-            load_table(config.source, agreed.schema),
+            load_table(config.source, agreed.schema, id_column=agreed.privacy["id"]),
             policy=config.policy,
             where=str(config.source.path or config.source.url),
             clamp=clamp,
@@ -205,7 +205,7 @@ def _explain(study: Path, home: Path) -> Plan:
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
     agreed = approval.load_plan_or_study(study)
-    approval.verify_plan(agreed, site=config.name, public_key=opened.public_key())
+    approval.verify_plan(agreed, site=config.name, home=opened)
     approval.check_policy(config.policy, agreed)
     for line in approval.in_plain_words(agreed, site=config.name):
         click.echo(line)
