@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from fedloom.common.cells import Cells, axis_value, cell_text, read_categories, read_numbers
+from fedloom.client.persons import person_ids
+from fedloom.common.cells import (
+    Cells,
+    axis_value,
+    category_key,
+    cell_text,
+    read_categories,
+    read_numbers,
+)
 from fedloom.common.schema import Column, Schema
 
 __all__ = ["ColumnReport", "Report", "check"]
@@ -72,13 +81,20 @@ class Report:
         }
 
 
-def check(private_frame: pd.DataFrame, schema: Schema, *, where: str = "the table") -> Report:
+def check(
+    private_frame: pd.DataFrame,
+    schema: Schema,
+    *,
+    where: str = "the table",
+    id_column: str | None = None,
+) -> Report:
     """Compares a table with its schema.
 
     Args:
       private_frame: As of `load_table`.
       schema: The public schema.
       where: Name of the table, for the messages.
+      id_column: The column of the persons' ids, if the unit of privacy is a person.
     """
     problems = []
     columns = []
@@ -86,23 +102,56 @@ def check(private_frame: pd.DataFrame, schema: Schema, *, where: str = "the tabl
         problems.append(f"{where}: the table has no records; give a table with at least one")
     for column in schema.columns:
         if column.name not in private_frame.columns:
-            text = "the table lacks it; add it, or remove it from the schema"
-            report = ColumnReport(
-                name=column.name, missing=0, clamped=0, unknown=0, problems=(text,)
-            )
+            report = _absent(column.name, "add it, or remove it from the schema")
         elif column.kind == "category":
             report = _check_category(column, private_frame[column.name])
         else:
             report = _check_number(column, private_frame[column.name])
         columns.append(report)
-        problems += [f"{where}: column '{column.name}': {text}" for text in report.problems]
+    if id_column is not None and id_column not in private_frame.columns:
+        columns.append(_absent(id_column, "add it: it says whose row each is"))
+    elif id_column is not None:
+        columns.append(_check_ids(id_column, private_frame[id_column]))
+    for report in columns:
+        problems += [f"{where}: column '{report.name}': {text}" for text in report.problems]
     return Report(records=len(private_frame), columns=tuple(columns), problems=tuple(problems))
+
+
+def _absent(name: str, remedy: str) -> ColumnReport:
+    text = f"the table lacks it; {remedy}"
+    return ColumnReport(name=name, missing=0, clamped=0, unknown=0, problems=(text,))
+
+
+def _check_ids(name: str, raw: pd.Series) -> ColumnReport:
+    """Looks for rows that are nobody's, and for one person under two ids.
+
+    Either would void the guarantee: it is for all rows of one id.
+    """
+    ids = person_ids(raw)
+    missing = int(pd.isna(ids).sum())
+    problems = []
+    if missing:
+        problems.append(
+            f"{missing} rows have no id, and could be anyone's; complete them, or leave them out"
+        )
+    written: dict[str, str] = {}
+    alike = [
+        f"{written[key]!r} and {text!r}"
+        for text in dict.fromkeys(ids[pd.notna(ids)])
+        if written.setdefault(key := category_key(text).casefold(), text) != text
+    ]
+    if alike:
+        problems.append(
+            f"{len(alike)} ids differ from another only in how they are written, such as "
+            f"{alike[0]}, and count as two persons; write each person's id in one way"
+        )
+    return ColumnReport(name=name, missing=missing, clamped=0, unknown=0, problems=tuple(problems))
 
 
 def _check_category(column: Column, raw: pd.Series) -> ColumnReport:
     cells = read_categories(column, raw)
     problems = _missing_problem(column, cells)
-    unknown = int(cells.unreadable.sum())
+    unknown = 0 if column.open else int(cells.unreadable.sum())
     if unknown and column.other is None:
         problems.append(
             f"{unknown} values are none of the {len(column.values)} categories, such as "
@@ -113,7 +162,6 @@ def _check_category(column: Column, raw: pd.Series) -> ColumnReport:
 
 
 def _check_number(column: Column, raw: pd.Series) -> ColumnReport:
-    assert column.minimum is not None and column.maximum is not None
     cells = read_numbers(column, raw)
     problems = _missing_problem(column, cells)
     unreadable = int(cells.unreadable.sum())
@@ -123,12 +171,8 @@ def _check_number(column: Column, raw: pd.Series) -> ColumnReport:
             f"{unreadable} values are not {what}, such as {_examples(raw[cells.unreadable])}; "
             "correct the records, or declare the text that stands for a missing value"
         )
-    low = axis_value(column.minimum, dates_only=column.dates_only)
-    high = axis_value(column.maximum, dates_only=column.dates_only)
-    special = [axis_value(value, dates_only=column.dates_only) for value in column.special]
     readable = ~(cells.missing | cells.unreadable)
-    outside = (cells.values < low) | (cells.values > high)
-    outside &= readable & ~np.isin(cells.values, special)
+    outside = _outside(column, cells) & readable
     if outside.any():
         problems.append(
             f"{int(outside.sum())} values lie outside {column.minimum} to {column.maximum}, "
@@ -142,6 +186,15 @@ def _check_number(column: Column, raw: pd.Series) -> ColumnReport:
             f"{_examples(raw[rounded])}; use kind 'real' in the schema or round the records"
         )
     return _report(column, cells, int((outside | rounded).sum()), problems)
+
+
+def _outside(column: Column, cells: Cells) -> npt.NDArray[np.bool_]:
+    if column.minimum is None or column.maximum is None:  # an open column has no bounds yet
+        return np.zeros(len(cells.values), dtype=bool)
+    low = axis_value(column.minimum, dates_only=column.dates_only)
+    high = axis_value(column.maximum, dates_only=column.dates_only)
+    special = [axis_value(value, dates_only=column.dates_only) for value in column.special]
+    return ((cells.values < low) | (cells.values > high)) & ~np.isin(cells.values, special)
 
 
 def _missing_problem(column: Column, cells: Cells) -> list[str]:
@@ -158,7 +211,7 @@ def _report(column: Column, cells: Cells, clamped: int, problems: list[str]) -> 
         name=column.name,
         missing=int(cells.missing.sum()),
         clamped=clamped,
-        unknown=int(cells.unreadable.sum()),
+        unknown=0 if column.open and column.kind == "category" else int(cells.unreadable.sum()),
         problems=tuple(problems),
     )
 

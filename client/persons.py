@@ -57,7 +57,7 @@ def kept_rows(
       Positions of the rows that are kept, sorted by person, and the person of each, counted from
       0 without a gap; persons are numbered in the order of their keyed hashes.
     """
-    present = np.flatnonzero(np.not_equal(private_ids, None))
+    present = np.flatnonzero(pd.notna(private_ids))
     numbers, names = pd.factorize(private_ids[present])
     order_of_names = np.argsort([_hash(key, b"person", str(name)) for name in names])
     rank = np.empty(len(names), dtype=np.int64)

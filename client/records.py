@@ -148,7 +148,7 @@ def _encode(
             )
         ids = person_ids(private_frame[column])
         rows, persons = kept_rows(ids, codes, plan.body["privacy"]["rows_per_person"], key)
-        absent = int(np.equal(ids, None).sum())
+        absent = int(pd.isna(ids).sum())
         if absent:
             notes.append(f"column {column}: {absent} rows without an id left out")
         if len(rows) + absent < len(codes):

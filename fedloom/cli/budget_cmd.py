@@ -33,7 +33,8 @@ def show(homes: tuple[Path, ...], as_json: bool) -> None:
     What is spent is a running total. What is guaranteed over the life of the records is the
     limit: which studies come next may depend on earlier answers.
 
-    Several homes are also composed: that is the loss of a person who is in all of them.
+    Several homes of one unit are also composed: that is the loss of a record, or of a person,
+    that is in all of them.
     """
     from fedloom.privacy.ledger import compose_homes, read_ledger
 
@@ -42,10 +43,11 @@ def show(homes: tuple[Path, ...], as_json: bool) -> None:
     together: dict[str, Any] | None = None
     if len(views) > 1:
         delta = min(view.delta_limit for view in views)
+        one_unit = len({view.unit for view in views} - {None}) < 2
         together = {
             "sites": [view.site for view in views],
             "delta": delta,
-            "epsilon_spent": compose_homes(views, delta),
+            "epsilon_spent": compose_homes(views, delta) if one_unit else None,
         }
     if as_json:
         print_json(budgets[0] if together is None else {"homes": budgets, "together": together})
@@ -70,15 +72,26 @@ def _print(budgets: list[dict[str, Any]], together: dict[str, Any] | None) -> No
         )
         console.print()
     if together is not None:
-        console.print(
-            f"[bold]Together[/bold], for a person in all {len(together['sites'])} homes: epsilon "
-            f"{together['epsilon_spent']:.4g} spent at delta {together['delta']:g}",
-            highlight=False,
+        console.print(f"[bold]Together[/bold], {_composed(budgets, together)}", highlight=False)
+
+
+def _composed(budgets: list[dict[str, Any]], together: dict[str, Any]) -> str:
+    if together["epsilon_spent"] is None:
+        return (
+            "no sum: the losses of some homes are for one record and of others for one person, "
+            "and one says nothing about the other"
         )
+    unit = next((spent["unit"] for spent in budgets if spent["unit"]), "record")
+    return (
+        f"for a {unit} in all {len(together['sites'])} homes: epsilon "
+        f"{together['epsilon_spent']:.4g} spent at delta {together['delta']:g}"
+    )
 
 
 def _heading(spent: dict[str, Any]) -> str:
     words = []
+    if spent["unit"] == "person":
+        words.append(f"for one person, by column {spent['id']!r}")
     if spent["rehearsal"]:
         words.append("rehearsal: covers this run alone")
     if spent["insecure_noise"]:

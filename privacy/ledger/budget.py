@@ -78,11 +78,15 @@ def budget(state: State, interval: float = 1e-4) -> dict[str, Any]:
 
     `epsilon_spent` is the PLD of what was committed, a running total; `epsilon_reserved` is the
     PLD of that and of all that unfinished runs still hold; `epsilon_lifetime` is what counts when
-    a further plan asks for room. The guarantee over the home's life is `epsilon_limit`.
+    a further plan asks for room. The guarantee over the home's life is `epsilon_limit`. All are
+    for one `unit` ("record", or "person" by the column `id`), which the home's plans share; None
+    as long as there are none.
     """
     delta = state.genesis["delta_limit"]
     return {
         "site": state.genesis["site"],
+        "unit": None if state.unit is None else state.unit[0],
+        "id": None if state.unit is None else state.unit[1],
         "delta": delta,
         "epsilon_spent": epsilon_pld(state.committed, delta, interval),
         "epsilon_reserved": epsilon_pld(state.held, delta, interval),

@@ -25,7 +25,7 @@ from fedloom.privacy.keys import PrivateKey, sign, verify
 
 __all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
 
-FORMAT = 1
+FORMAT = 2
 FIRST_PREV = "0" * 64
 _SIGNED = b"fedloom ledger entry "
 _MAX_WHOLE = 2**53
@@ -196,6 +196,14 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or _is_text(value)
+
+
+def _is_unit(value: Any) -> bool:
+    return value in ("record", "person")
+
+
 def _is_day(value: Any) -> bool:
     try:
         return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
@@ -263,6 +271,8 @@ _KINDS: dict[str, _Fields] = {
         "study": _is_text,
         "plan": _is_text,
         "name": _is_text,
+        "unit": _is_unit,
+        "id": _is_text_or_none,
         "event": _is_event,
         "snapshot_commitment": _is_text,
         "summary": _is_object,

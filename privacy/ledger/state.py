@@ -8,6 +8,11 @@ An attempt is opened before a record is read and committed with its answer. Open
 attempt of a round voids an unanswered earlier one: nothing had left, and it can no longer be
 committed, so it no longer counts against the reservation.
 
+A home is for one unit. Losses of records and of persons cannot be added up: a person's rows are
+no unit of a plan for records, and one row is none of a plan for persons, whose clip and whose
+choice of rows are for all of them together. So a plan is approved only if every other that is
+approved, or of which a run has answered or may still answer, has its unit.
+
 The end of a run names the numbers of all entries about its plan so far, over all runs: a copy of
 the chain that leaves one of them out as if it were another study's is thereby found out.
 """
@@ -95,6 +100,18 @@ class State:
         """Everything that has left, over all runs."""
         return [event for r in self.reservations.values() for event in r.committed]
 
+    @property
+    def unit(self) -> tuple[str, str | None] | None:
+        """What the home's losses are for: the unit and, for persons, the column of their ids.
+
+        None as long as nothing is approved, or what was is revoked and nothing came of it.
+        """
+        for plan, approved in self.approvals.items():
+            runs = [r for r in self.reservations.values() if r.plan == plan]
+            if plan not in self.revoked or any(run.live for run in runs):
+                return approved["unit"], approved["id"]
+        return None
+
     def approval(self, plan: str) -> dict[str, Any] | None:
         """Returns what was approved for `plan`, or None if nothing was or it is revoked."""
         return None if plan in self.revoked else self.approvals.get(plan)
@@ -122,6 +139,8 @@ class State:
             raise RefusedError("expected exactly one genesis entry, before all others")
         if kind in ("reserve", "open", "commit"):
             self._check_approved(data["plan"])
+        if kind == "approve":
+            self.check_unit(data["unit"], data["id"])
         if kind == "revoke" and self.approval(data["plan"]) is None:
             raise NotApprovedError(f"plan {_short(data['plan'])} is not approved here")
         if kind == "reserve":
@@ -139,6 +158,23 @@ class State:
             self._check_pending(data)
         if kind == "release":
             self._reservation(data)
+
+    def check_unit(self, unit: str, id_column: str | None) -> None:
+        """Checks that a plan's price is for the home's unit.
+
+        Raises:
+          RefusedError: it is for another.
+        """
+        if (unit == "person") != (id_column is not None):
+            raise RefusedError("a plan for persons, and no other, names the column of their ids")
+        held = self.unit
+        if held not in (None, (unit, id_column)):
+            raise RefusedError(
+                f"the plan's unit of privacy is {_words(unit, id_column)}, and this home's is "
+                f"{_words(*held)}: their losses cannot be added up to one limit. Ask for a study "
+                "with this home's unit; only a home from which nothing was answered may change "
+                "it, once its other studies are revoked and their runs are finished"
+            )
 
     def apply(self, kind: str, data: dict[str, Any]) -> None:
         """Checks an entry and takes it in; raises as `check` does."""
@@ -282,6 +318,10 @@ def replay(entries: Iterable[Entry]) -> State:
     if not state.genesis:
         raise LedgerError("the ledger has no genesis entry; restore the home from a backup")
     return state
+
+
+def _words(unit: str, id_column: str | None) -> str:
+    return f"a {unit}" if id_column is None else f"a {unit} (by {id_column!r})"
 
 
 def _short(plan: str) -> str:

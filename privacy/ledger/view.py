@@ -56,6 +56,11 @@ class LedgerView:
         return self.entries[-1].seq, self.entries[-1].hash
 
     @property
+    def unit(self) -> str | None:
+        """What the losses are for: "record", "person", or None before the first approval."""
+        return None if self._state.unit is None else self._state.unit[0]
+
+    @property
     def committed(self) -> list[DpEvent]:
         """The events of everything that has left."""
         return self._state.committed
@@ -140,14 +145,28 @@ def _read(home: Path) -> LedgerView:
 def compose_homes(
     views: Sequence[LedgerView], delta: float | None = None, interval: float = 1e-4
 ) -> float:
-    """Bounds what the homes have cost a person whose records may be in all of them.
+    """Bounds what the homes have cost one unit that may be in all of them.
+
+    For unit "record" that is somebody with one row in each home, for "person" somebody with rows
+    in each, up to every plan's cap. A plan whose `overlap` is m is already priced at each of its
+    sites for a person at m of them, so composing those sites counts it more often than need be:
+    the bound holds and is not tight.
 
     Args:
       views: at least one home.
       delta: by default the smallest of the homes' own.
       interval: grid of the PLD accountant.
+
+    Raises:
+      ConfigError: no home is given, or their units differ.
     """
     if not views:
         raise ConfigError("expected at least one home to compose")
+    units = {view.unit for view in views} - {None}
+    if len(units) > 1:
+        raise ConfigError(
+            "the homes cannot be composed: the losses of some are for one record and of others "
+            "for one person, and one says nothing about the other; name homes of one unit"
+        )
     chosen = min(view.delta_limit for view in views) if delta is None else delta
     return epsilon_pld([event for view in views for event in view.committed], chosen, interval)

@@ -145,22 +145,49 @@ class Ledger:
         study: str,
         plan: str,
         name: str,
+        unit: str,
+        id: str | None,
         event: DpEvent,
         snapshot_commitment: str,
         summary: dict[str, Any],
     ) -> None:
-        """Records the steward's approval of a plan (by its digest) and of the records' snapshot."""
+        """Records the steward's approval of a plan (by its digest) and of the records' snapshot.
+
+        Args:
+          study: the study's digest.
+          plan: the plan's digest.
+          name: the study's name.
+          unit: whom the plan's price is for: "record" or "person".
+          id: the column that tells persons apart; None for records.
+          event: what the plan costs one unit.
+          snapshot_commitment: see `fedloom.client.records.freeze`.
+          summary: what the steward was told.
+
+        Raises:
+          RefusedError: the home is for another unit.
+        """
         self._append(
             "approve",
             {
                 "study": study,
                 "plan": plan,
                 "name": name,
+                "unit": unit,
+                "id": id,
                 "event": event_to_json(event),
                 "snapshot_commitment": snapshot_commitment,
                 "summary": summary,
             },
         )
+
+    def check_unit(self, unit: str, id: str | None) -> None:
+        """Checks that a plan's price is for the home's unit, before anything is frozen for it.
+
+        Raises:
+          RefusedError: it is for another.
+        """
+        with self._mutex:
+            self._state.check_unit(unit, id)
 
     def revoke(self, plan: str) -> None:
         """Records that an approval ends; what runs of the plan hold stays held until finished."""

@@ -57,6 +57,34 @@ def test_what_does_not_fit_is_named(changes: dict[str, object], column: str, sai
     assert pd.Series(report.problems).str.contains(said).all()
 
 
+def test_ids_of_persons_are_told_apart() -> None:
+    table = pd.DataFrame([GOOD | {"patient": number} for number in ("p7", " p7", "p8")])
+    report = check(table, SCHEMA, id_column="patient")
+    assert report.fits and report.columns[-1].name == "patient"
+    absent = check(frame(), SCHEMA, id_column="patient")
+    assert absent.problems == (
+        "the table: column 'patient': the table lacks it; add it: it says whose row each is",
+    )
+
+
+def test_rows_without_an_id_and_ids_that_may_be_one_are_named() -> None:
+    table = pd.DataFrame([GOOD | {"patient": number} for number in ("7", None, "7.0", "P8", "p8")])
+    problems = check(table, SCHEMA, id_column="patient").problems
+    assert "1 rows have no id, and could be anyone's" in problems[0]
+    assert (
+        "2 ids differ from another only in how they are written, such as '7' and '7.0'"
+        in (problems[1])
+    )
+
+
+def test_what_an_open_column_holds_is_not_held_against_it() -> None:
+    columns = (Column("age", "integer", open=True), Column("town", "category", open=True))
+    table = pd.DataFrame({"age": ["7", "1e5"], "town": ["north", "x"]})
+    assert check(table, Schema(columns)).fits
+    table["age"] = ["7", "old"]
+    assert "1 values are not numbers" in check(table, Schema(columns)).problems[0]
+
+
 def test_numbers_too_long_to_print_are_named() -> None:
     report = check(frame(sex=10**5000, town=10**5000, age=10**5000), SCHEMA)
     assert len(report.problems) == 2 and all("such as '0x" in text for text in report.problems)

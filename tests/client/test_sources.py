@@ -44,6 +44,22 @@ def test_every_kind_of_file_gives_the_same_codes(
     ).all()
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t"])
+def test_the_column_of_the_ids_is_read_beside_the_schemas(name: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({"patient": ["7", "?", ""], "test": ["Norm"] * 3, "age": [1, 2, 3]})
+    path = tmp_path / name
+    if name.endswith("csv"):
+        table.to_csv(path, index=False)
+    elif name.endswith("parquet"):
+        table.to_parquet(path)
+    source = path if path.exists() else table
+    loaded = load_table(source, SCHEMA, id_column="patient")
+    assert list(loaded.columns) == ["age", "test", "patient"]
+    assert loaded["patient"].isna().tolist() == [False, True, True] and loaded["patient"][0] == "7"
+    with pytest.raises(DataError, match="no column 'patients' .did you mean 'patient'"):
+        load_table(source, SCHEMA, id_column="patients")
+
+
 def test_missing_markers_yield_to_listed_categories(tmp_path: Path) -> None:
     text = "age,test\n39,None\n?,Norm\n,?\nNA,NA\n"
     loaded = load_table(write(tmp_path / "t.csv", text), SCHEMA)

@@ -111,6 +111,8 @@ def make_extract(
             plan=digest,
             name=plan.name,
             event=plan.event(),
+            unit=plan.body["privacy"]["unit"],
+            id=plan.body["privacy"]["id"],
             snapshot_commitment="a" * 64,
             summary={},
         )

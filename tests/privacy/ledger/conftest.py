@@ -37,11 +37,13 @@ class SmallHome:
         return Ledger.open(self.path, self.key, interval=1e-3)
 
     @staticmethod
-    def approve(ledger: Ledger, plan: str, event: DpEvent) -> None:
+    def approve(ledger: Ledger, plan: str, event: DpEvent, unit: str = "record") -> None:
         ledger.approve(
             study="study",
             plan=plan,
             name="rand",
+            unit=unit,
+            id=None if unit == "record" else "patient",
             event=event,
             snapshot_commitment="salted",
             summary={"epsilon": 1.0},

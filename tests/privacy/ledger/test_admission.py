@@ -168,6 +168,8 @@ def test_an_audit_prices_every_reservation_again(small: SmallHome) -> None:
         "plan": "bold",
         "name": "n",
         "event": bold["event"],
+        "unit": "record",
+        "id": None,
         "snapshot_commitment": "c",
         "summary": {},
     }
@@ -216,6 +218,8 @@ class AnyOrder(RuleBasedStateMachine):
                 plan=plan,
                 name="n",
                 event=event,
+                unit="record",
+                id=None,
                 snapshot_commitment="c",
                 summary={},
             )
