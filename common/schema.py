@@ -22,7 +22,8 @@ column and remedy.
     other = "unknown"      # values outside the list are synthesised under this label
 
 Where no document tells them, `bounds = "private"` in place of min and max, or `values = "private"`
-in place of the list, leave a column open: a study of the kind "schema" learns them at a price.
+in place of the list, leave a column open: a study of the kind "schema" learns them at a price. What
+it learned says so in a table of its own; see `fedloom.common.learned`.
 
 Constraints between columns follow under `[[constraint]]`; see `fedloom.common.schema_constraint`.
 """
@@ -38,6 +39,7 @@ from typing import Any
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
+from fedloom.common.learned import Learned
 from fedloom.common.schema_constraint import (
     Constraint,
     checked_constraints,
@@ -59,6 +61,7 @@ class Schema:
 
     columns: tuple[Column, ...]
     constraints: tuple[Constraint, ...] = ()
+    learned: Learned | None = None
 
     def __post_init__(self) -> None:
         """Refuses an empty schema, names that repeat, and constraints that cannot be kept."""
@@ -100,7 +103,7 @@ class Schema:
         Raises:
           SchemaError: a key is unknown or a column contradicts itself.
         """
-        unknown = sorted(set(data) - {"column", "constraint"})
+        unknown = sorted(set(data) - {"column", "constraint", "learned"})
         if unknown:
             raise SchemaError(
                 f"unknown key '{unknown[0]}'; a schema holds [[column]] and [[constraint]] tables"
@@ -109,13 +112,17 @@ class Schema:
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             raise SchemaError("columns must be written as [[column]], with double brackets")
         columns = tuple(Column.from_dict(entry, number) for number, entry in enumerate(entries, 1))
-        return cls(columns, constraints_from(data.get("constraint", [])))
+        names = tuple(column.name for column in columns)
+        learned = Learned.from_dict(data.get("learned"), names)
+        return cls(columns, constraints_from(data.get("constraint", [])), learned)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the canonical, JSON-able form; `from_dict` reads it back."""
         plain: dict[str, Any] = {"column": [column.to_dict() for column in self.columns]}
         if self.constraints:
             plain["constraint"] = [constraint.to_dict() for constraint in self.constraints]
+        if self.learned is not None:
+            plain["learned"] = self.learned.to_dict()
         return plain
 
     def digest(self) -> str:

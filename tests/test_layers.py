@@ -48,7 +48,8 @@ LIBRARIES = {
 # they import may load one of those while being imported; and they never name them at all.
 TORCH_FREE = (
     "common/errors.py", "common/digest.py", "common/resources.py", "common/column.py",
-    "common/schema.py", "common/spelling.py", "common/number_axis.py", "common/discovery.py",
+    "common/schema*.py", "common/spelling.py", "common/number_axis.py", "common/discovery.py",
+    "common/learned.py",
     "common/encoding.py", "common/study.py", "common/statistics.py", "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/ledger*", "privacy/manifest.py", "privacy/verify*",

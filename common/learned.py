@@ -1,0 +1,87 @@
+"""Where a completed schema comes from: the study that learned it, and what that cost.
+
+A schema that a study of kind "schema" completed holds one table more,
+
+    [learned]
+    columns = ["diagnosis", "fee"]     # whose bounds or categories were learned
+    study = "..."                      # digest of that study
+    plan = "..."                       # digest of its plan, which the sites' ledgers name
+    epsilon = 0.5
+    delta = 1e-6
+
+so that whoever reads a release of a later study learns that its schema was not free. The price is
+in the ledgers of the sites; this table only tells of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedloom.common.errors import SchemaError
+
+__all__ = ["Learned"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a study of kind "schema" completed, and its price for one unit.
+
+    Attributes:
+      columns: Names of the columns.
+      study: Digest of the study.
+      plan: Digest of its plan.
+      epsilon: Of the plan's price, above 0.
+      delta: Of the plan's price, in (0, 1).
+    """
+
+    columns: tuple[str, ...]
+    study: str
+    plan: str
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        """Refuses what is no origin of a schema."""
+        object.__setattr__(self, "columns", tuple(self.columns))
+        if not self.columns or not all(isinstance(name, str) for name in self.columns):
+            raise SchemaError("[learned] columns must list the names of the learned columns")
+        for key, value in (("study", self.study), ("plan", self.plan)):
+            if not isinstance(value, str) or not _SHA256.match(value):
+                raise SchemaError(f"[learned] {key} must be a SHA-256 of 64 hexadecimal digits")
+        for key, number in (("epsilon", self.epsilon), ("delta", self.delta)):
+            if type(number) is not float or not math.isfinite(number) or number <= 0.0:
+                raise SchemaError(f"[learned] {key} must be a number with a point, above 0")
+        if self.delta >= 1.0:
+            raise SchemaError("[learned] delta must be below 1")
+
+    @classmethod
+    def from_dict(cls, data: Any, names: tuple[str, ...]) -> Learned | None:
+        """Reads the table of a schema with the columns `names`; None where there is none.
+
+        Raises:
+          SchemaError: a key is missing, unknown or of the wrong kind.
+        """
+        if data is None:
+            return None
+        keys = set(cls.__dataclass_fields__)
+        if not isinstance(data, Mapping) or set(data) != keys:
+            raise SchemaError(f"[learned] must hold {', '.join(sorted(keys))} and nothing else")
+        if not isinstance(data["columns"], list) or not set(map(str, data["columns"])) <= {*names}:
+            raise SchemaError("[learned] columns must list names of the schema's columns")
+        return cls(**data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values; `from_dict` reads them back."""
+        return {
+            "columns": list(self.columns),
+            "study": self.study,
+            "plan": self.plan,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+        }

@@ -1,0 +1,50 @@
+"""Writes a schema as the TOML file that `Schema.load` reads, with comments for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fedloom.common.schema import Schema
+
+__all__ = ["schema_text"]
+
+
+def schema_text(
+    schema: Schema, *, head: Iterable[str] = (), notes: Mapping[str, Iterable[str]] | None = None
+) -> str:
+    """Returns the text of a schema file.
+
+    Args:
+      schema: What it says.
+      head: Comments at the top, one line each.
+      notes: Comments above a column, by its name.
+    """
+    plain = schema.to_dict()
+    lines = [_comment(line) for line in head]
+    if "learned" in plain:
+        lines += ["", "[learned]", *_pairs(plain["learned"])]
+    for column in plain["column"]:
+        lines += ["", *(_comment(line) for line in (notes or {}).get(column["name"], ()))]
+        lines += ["[[column]]", *_pairs(column)]
+    for constraint in plain.get("constraint", []):
+        lines += ["", "[[constraint]]", *_pairs(constraint)]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _comment(line: str) -> str:
+    return "# " + "".join(mark if mark.isprintable() else "?" for mark in line)
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in table.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        # JSON's strings are TOML's, but for one control character.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)
