@@ -118,6 +118,15 @@ class NoiseSource:
             raise ValueError(f"sample_rate must lie in [0, 1], got {sample_rate!r}")
         return np.flatnonzero(self.uniform(num_records) < sample_rate).astype(np.int64)
 
+    def permutation(self, count: int) -> NDArray[np.int64]:
+        """Returns a random order of `count` things, all orders alike.
+
+        They are sorted by 102 random bits each; two are equal with probability below
+        count^2 / 2^103, and then keep their order.
+        """
+        order: NDArray[np.int64] = np.lexsort((self.uniform(count), self.uniform(count)))
+        return order
+
     def __reduce__(self) -> NoReturn:
         """Refuses copies and pickles: a copy would repeat the noise."""
         raise TypeError("a NoiseSource cannot be copied or pickled: a copy would repeat its noise")

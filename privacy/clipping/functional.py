@@ -1,7 +1,7 @@
-"""Clipped sums by `torch.func`: any module, per-unit gradients in memory.
+"""Clipped sums by `torch.func`: any module, a gradient per row in memory.
 
-Each unit's gradient is taken of a batch that holds this unit alone, so a loss that mixes units
-cannot be written by mistake. Memory is B times the parameters: bound it by
+Each row's gradient is taken of a batch that holds this row alone, so a loss that mixes rows
+cannot be written by mistake; a person's is the sum over its rows. Memory is B times the parameters: bound it by
 `max_physical_batch`.
 """
 
@@ -42,13 +42,14 @@ def functional_sum(
     whole = _LossModule(module, loss)
     values = {name: p.detach() for name, p in parameters.items()}
 
-    def loss_of_unit(values: dict[str, Tensor], unit: dict[str, Tensor]) -> Tensor:
-        alone = {name: value.unsqueeze(0) for name, value in unit.items()}
+    def loss_of_row(values: dict[str, Tensor], row: dict[str, Tensor]) -> Tensor:
+        alone = {name: value.unsqueeze(0) for name, value in row.items()}
         inner = {f"inner.{name}": value for name, value in values.items()}
         losses: Tensor = torch.func.functional_call(whole, inner, (alone,))
         check_losses(losses, 1)
         return losses[0]
 
-    per_unit = torch.func.vmap(torch.func.grad(loss_of_unit), in_dims=(None, 0), randomness="error")
-    gradients = per_unit(values, dict(part.batch))
-    return clipped_sum({name: g[: part.units] for name, g in gradients.items()}, max_grad_norm)
+    per_row = torch.func.vmap(torch.func.grad(loss_of_row), in_dims=(None, 0), randomness="error")
+    gradients = per_row(values, dict(part.batch))
+    used = {name: g[: part.used] for name, g in gradients.items()}
+    return clipped_sum(used, max_grad_norm, part.people)

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from fedloom.privacy.clipping.layers import CLOSED_FORMS, ClosedForm, LayerCall
+from fedloom.privacy.clipping.single import split_factors
 from fedloom.privacy.clipping.units import Loss, Part, check_losses, clip_factors
 
 __all__ = ["UnsupportedModuleError", "fused_sum"]
@@ -66,7 +67,7 @@ def fused_sum(
     forms = _closed_forms(module)
     with _recording(forms) as recorded:
         losses = loss(module, part.batch)
-    rows = next(iter(part.batch.values())).shape[0]
+    rows = part.rows
     check_losses(losses, rows)
     if not losses.requires_grad:
         return {}
@@ -74,23 +75,34 @@ def fused_sum(
     calls = _with_output_gradients(losses, used)
 
     squared = torch.zeros(rows, dtype=torch.float64, device=losses.device)
+    spreads = []
     for layer, of_layer in calls.items():
-        squared += forms[layer].squared_norms(layer, of_layer)
+        of_units, spread = forms[layer].squared_norms(layer, of_layer, part.people)
+        squared += of_units
+        if spread is not None:
+            spreads.append(spread)
     factors, kept = clip_factors(squared, max_grad_norm)
-    kept[part.units :] = False
-    factors = torch.where(kept, factors, torch.zeros_like(factors))
+    kept[part.used if part.people is None else part.people.count :] = False
+    factors = torch.where(kept, factors, 0.0)
+    if losses.dtype != torch.float32:
+        spreads = []
+    ready = split_factors(factors, part, spreads, max_grad_norm)
+    # A finite norm has finite terms, which a factor of 0 leaves out; 0 times NaN is NaN.
+    finite = bool(squared.isfinite().all())
     names = {id(p): name for name, p in parameters.items()}
     sums = {}
     for layer, of_layer in calls.items():
-        # Zeros, not fewer rows: 0 times NaN is NaN, and the shape must not depend on units.
-        clean = [LayerCall(_only(call.a, kept), _only(call.b, kept)) for call in of_layer]
-        for parameter, value in forms[layer].sums(layer, clean, factors):
+        clean = of_layer if finite else [_cleaned(call, ready.rows > 0.0) for call in of_layer]
+        for parameter, value in forms[layer].sums(layer, clean, ready, part.people):
             sums[names[id(parameter)]] = value
     return sums
 
 
-def _only(rows: Tensor, kept: Tensor) -> Tensor:
-    return torch.where(kept.reshape(-1, *[1] * (rows.dim() - 1)), rows, torch.zeros_like(rows))
+def _cleaned(call: LayerCall, counts: Tensor) -> LayerCall:
+    """Puts zeros where rows do not count; fewer rows would make the shape depend on units."""
+    kept = counts.unsqueeze(1)
+    a_kept = kept if call.a.dim() == 2 else counts
+    return LayerCall(torch.where(a_kept, call.a, 0), torch.where(kept, call.b, 0))
 
 
 def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:

@@ -2,16 +2,21 @@
 
 For each layer: the squared norm of every unit's gradient, and the sum of gradients times the
 units' clip factors. Both are float64, from activations a and output gradients b as they came: a
-product of two float32 is exact, and no scaled number underflows. A norm found too small would
-void the clip, so wherever a unit's terms can cancel, one of two things is done:
+product of two float32 is exact, and no scaled number underflows. Where a bound allows it, products
+are summed in float32 (`fedloom.privacy.clipping.single`). A norm found too small would void the
+clip, so wherever a unit's terms can cancel, one of two things is done:
   The unit's gradient itself (biases, LayerNorm) is added up first; the norm and the sum are then
     of the same numbers.
-  Products of several calls (weights of Linear, Embedding) are too large to add up per unit. With
-    S = sum_k |a_k| |b_k|, the squared norm from dot products is wrong by less than 2^-37 S^2 (up
-    to 2^14 columns) and the sum by less than 2^-40 c S. So (2^-18 S)^2 is added to the squared
-    norm: the norm is never below the true one, and c S <= 2^18 C, so a contribution exceeds C by
-    less than 1e-6 C. Honest gradients, where S is within a thousand of the norm, lose a relative
-    1e-5 at most, and 1e-11 where calls do not cancel.
+  Products of several calls or of a person's rows (weights of Linear, Embedding) are too large to
+    add up per unit. With S = sum_k |a_k| |b_k| over calls and rows, the squared norm from dot
+    products is wrong by less than 2^-36 S^2 (up to 2^14 columns and 2^8 terms) and the sum by less
+    than 2^-40 c S. So (2^-18 S)^2 is added to the squared norm: the norm is never below the true
+    one, and c S <= 2^18 C, so a contribution exceeds C by less than 1e-6 C. Honest gradients, where
+    S is within a thousand of the norm, lose a relative 1e-5 at most, and 1e-11 where nothing
+    cancels.
+
+A person's cross terms, sum_ij (a_i.a_j)(b_i.b_j) over its rows, are taken at one distance i - j
+after the other, as sums along rows: every row is computed alike, wherever it is.
 """
 
 from __future__ import annotations
@@ -23,6 +28,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from fedloom.privacy.clipping.single import Factors, Spread, block_sums
+from fedloom.privacy.clipping.units import People
+
 __all__ = ["CLOSED_FORMS", "ClosedForm", "LayerCall"]
 
 # Of what cancelling calls have before they cancel; see the module's docstring.
@@ -31,7 +39,7 @@ _MARGIN = 2.0**-18
 
 @dataclass(frozen=True, slots=True)
 class LayerCall:
-    """One call of a layer: its input `a` and the gradient `b` of its output, row by unit."""
+    """One call of a layer: its input `a` and the gradient `b` of its output, row by row."""
 
     a: Tensor
     b: Tensor
@@ -46,16 +54,22 @@ class ClosedForm(Protocol):
         """Tells whether this very layer is of the plain form that the formulas assume."""
         ...
 
-    def squared_norms(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Tensor:
-        """Returns the squared gradient norm of each unit, float64."""
+    def squared_norms(
+        self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
+    ) -> tuple[Tensor, Spread | None]:
+        """Returns the squared gradient norm of each unit, float64, and what bounds rounding."""
         ...
 
     def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall], factors: Tensor
+        self,
+        layer: nn.Module,
+        calls: Sequence[LayerCall],
+        factors: Factors,
+        people: People | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields each trainable parameter with the sum of its gradients times factors, float64.
 
-        Units with factor 0 must have a and b of zeros.
+        Rows with factor 0 must have finite a and b.
         """
         ...
 
@@ -66,27 +80,38 @@ class _Linear:
     def covers(self, layer: nn.Module) -> bool:
         return set(layer._parameters) == {"weight", "bias"}
 
-    def squared_norms(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Tensor:
+    def squared_norms(
+        self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
+    ) -> tuple[Tensor, Spread | None]:
         assert isinstance(layer, nn.Linear)
+        with_bias = layer.bias is not None and layer.bias.requires_grad
+        if len(calls) == 1 and people is None and layer.weight.requires_grad:
+            a, b = _square(calls[0].a), _square(calls[0].b)
+            product = a * b
+            return (product + b if with_bias else product), Spread(product, a)
         total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
+        spread = None
         if layer.weight.requires_grad:
-            total += _square_of_products(calls, _dot)
-        if layer.bias is not None and layer.bias.requires_grad:
-            total += _square(_added([call.b for call in calls]))
-        return total
+            squared, apart = _square_of_products(calls, _dot, people)
+            total += squared
+            largest = torch.stack([_square(call.a) for call in calls]).amax(0)
+            spread = Spread(apart.square(), largest)
+        if with_bias:
+            total += _square(_per_unit([call.b for call in calls], people))
+        return total, spread
 
     def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall], factors: Tensor
+        self,
+        layer: nn.Module,
+        calls: Sequence[LayerCall],
+        factors: Factors,
+        people: People | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(layer, nn.Linear)
         if layer.weight.requires_grad:
-            scaled = [factors.unsqueeze(1) * call.b for call in calls]
-            weight = scaled[0].t() @ calls[0].a.double()
-            for b, call in zip(scaled[1:], calls[1:], strict=True):
-                weight.addmm_(b.t(), call.a.double())
-            yield layer.weight, weight
+            yield layer.weight, _sum_of_products(calls, factors)
         if layer.bias is not None and layer.bias.requires_grad:
-            yield layer.bias, factors @ _added([call.b for call in calls])
+            yield layer.bias, factors.units @ _per_unit([call.b for call in calls], people)
 
 
 class _Embedding:
@@ -98,16 +123,22 @@ class _Embedding:
         plain = plain and not layer.scale_grad_by_freq and not layer.sparse
         return plain and set(layer._parameters) == {"weight"}
 
-    def squared_norms(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Tensor:
-        return _square_of_products(calls, _equal)
+    def squared_norms(
+        self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
+    ) -> tuple[Tensor, Spread | None]:
+        return _square_of_products(calls, _equal, people)[0], None
 
     def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall], factors: Tensor
+        self,
+        layer: nn.Module,
+        calls: Sequence[LayerCall],
+        factors: Factors,
+        people: People | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(layer, nn.Embedding)
         weight = torch.zeros_like(layer.weight, dtype=torch.float64)
         for call in calls:
-            weight.index_add_(0, call.a, factors.unsqueeze(1) * call.b)
+            weight.index_add_(0, call.a, factors.rows.unsqueeze(1) * call.b)
         yield layer.weight, weight.detach()
 
 
@@ -118,20 +149,26 @@ class _LayerNorm:
         assert isinstance(layer, nn.LayerNorm)
         return len(layer.normalized_shape) == 1 and set(layer._parameters) == {"weight", "bias"}
 
-    def squared_norms(self, layer: nn.Module, calls: Sequence[LayerCall]) -> Tensor:
+    def squared_norms(
+        self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
+    ) -> tuple[Tensor, Spread | None]:
         total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
-        for _, gradients in self._per_unit(layer, calls):
+        for _, gradients in self._gradients(layer, calls, people):
             total += _square(gradients)
-        return total
+        return total, None
 
     def sums(
-        self, layer: nn.Module, calls: Sequence[LayerCall], factors: Tensor
+        self,
+        layer: nn.Module,
+        calls: Sequence[LayerCall],
+        factors: Factors,
+        people: People | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        for parameter, gradients in self._per_unit(layer, calls):
-            yield parameter, factors @ gradients
+        for parameter, gradients in self._gradients(layer, calls, people):
+            yield parameter, factors.units @ gradients
 
-    def _per_unit(
-        self, layer: nn.Module, calls: Sequence[LayerCall]
+    def _gradients(
+        self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(layer, nn.LayerNorm)
         if layer.weight.requires_grad:
@@ -139,9 +176,9 @@ class _LayerNorm:
             parts = [
                 nn.functional.layer_norm(c.a, shape, eps=layer.eps).double() * c.b for c in calls
             ]
-            yield layer.weight, _added(parts)
+            yield layer.weight, _per_unit(parts, people)
         if layer.bias is not None and layer.bias.requires_grad:
-            yield layer.bias, _added([call.b for call in calls])
+            yield layer.bias, _per_unit([call.b for call in calls], people)
 
 
 def _square(rows: Tensor) -> Tensor:
@@ -150,20 +187,58 @@ def _square(rows: Tensor) -> Tensor:
 
 
 def _square_of_products(
-    calls: Sequence[LayerCall], inner: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    """Squared norm of sum_k b_k a_k^T of each unit, not below the true one by rounding."""
-    if len(calls) == 1:
-        return inner(calls[0].a, calls[0].a) * _square(calls[0].b)
+    calls: Sequence[LayerCall], inner: Callable[[Tensor, Tensor], Tensor], people: People | None
+) -> tuple[Tensor, Tensor]:
+    """Returns the squared norm of the sum of b a^T over a unit's calls and rows, and S.
+
+    The squared norm is not below the true one by rounding.
+    """
     total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
     apart = torch.zeros_like(total)
     for k, one in enumerate(calls):
         squared = inner(one.a, one.a) * _square(one.b)
+        if len(calls) == 1 and people is None:
+            return squared, squared.sqrt()
         total += squared
         apart += squared.sqrt()
         for other in calls[:k]:
             total += 2.0 * inner(one.a, other.a) * _dot(one.b, other.b)
-    return total.clamp(min=0.0) + (_MARGIN * apart).square()
+    if people is not None:
+        _add_cross_terms(total, calls, inner, people)
+        total, apart = people.gathered(total), people.gathered(apart)
+    return total.clamp(min=0.0) + (_MARGIN * apart).square(), apart
+
+
+def _add_cross_terms(
+    total: Tensor,
+    calls: Sequence[LayerCall],
+    inner: Callable[[Tensor, Tensor], Tensor],
+    people: People,
+) -> None:
+    """Adds what different rows of one person have in common to `total`, float64 (rows,)."""
+    for lag in range(1, people.longest):
+        same = people.owners[lag:] == people.owners[:-lag]
+        for one in calls:
+            for other in calls:
+                cross = inner(one.a[lag:], other.a[:-lag]) * _dot(one.b[lag:], other.b[:-lag])
+                total[lag:] += torch.where(same, 2.0 * cross, 0.0)
+
+
+def _sum_of_products(calls: Sequence[LayerCall], factors: Factors) -> Tensor:
+    """Returns the sum over calls and rows of factor * b a^T, float64."""
+    shape = calls[0].b.shape[1], calls[0].a.shape[1]
+    total = None
+    for call in calls:
+        if factors.single is not None:
+            part = block_sums(factors.single.unsqueeze(1) * call.b, call.a)
+            total = part if total is None else total.add_(part)
+        if factors.double is not None:
+            scaled = (factors.double.unsqueeze(1) * call.b).t()
+            if total is None:
+                total = scaled @ call.a.double()
+            else:
+                total.addmm_(scaled, call.a.double())
+    return calls[0].b.new_zeros(shape, dtype=torch.float64) if total is None else total
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
@@ -174,11 +249,12 @@ def _equal(one: Tensor, other: Tensor) -> Tensor:
     return (one == other).double()
 
 
-def _added(values: Sequence[Tensor]) -> Tensor:
+def _per_unit(values: Sequence[Tensor], people: People | None) -> Tensor:
+    """Adds up calls, and a person's rows: the gradient of each unit, float64."""
     total = values[0].double()
     for value in values[1:]:
         total = total + value
-    return total
+    return total if people is None else people.gathered(total)
 
 
 CLOSED_FORMS: dict[type[nn.Module], ClosedForm] = {

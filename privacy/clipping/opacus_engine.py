@@ -125,7 +125,7 @@ def opacus_sum(
 ) -> dict[str, Tensor]:
     """Returns the clipped sum of one physical batch, in float64."""
     with PerUnitGradients(module) as hooks:
-        hooks.backward(loss, part.batch, part.units)
+        hooks.backward(loss, part.batch, part.used)
         carriers: dict[str, Any] = dict(parameters)
         gradients = {name: p.grad_sample for name, p in carriers.items()}
         return clipped_sum(gradients, max_grad_norm)

@@ -1,13 +1,13 @@
 """What every clipping engine shares: the unit's loss, its clip factor, the modules allowed.
 
-A unit is one position of the first dimension of a batch. Its gradient over all trainable
-parameters is scaled to norm at most C, so that adding or removing the unit moves the sum by at
-most C. A unit whose gradient is not finite contributes zero, whatever it holds: an exception
-would be an answer about it that nobody paid for.
+A unit is one row of a batch, or a person: all rows of a run of equal `persons`. Its gradient over
+all trainable parameters, summed over its rows, is scaled to norm at most C, so that adding or
+removing the unit moves the sum by at most C. A unit whose gradient is not finite contributes
+zero, whatever it holds: an exception would be an answer about it that nobody paid for.
 
 Two things make the bound hold for any weights, so also for an adversary's:
-  Precision. Norms, factors, products and sums are taken in double precision from the gradients as
-    they came. A unit contributes at most C (1 + 1e-6).
+  Precision. Norms and factors are taken in double precision from the gradients as they came, and
+    so are sums, where single precision has no proven bound (`fedloom.privacy.clipping.single`).
   Fixed shapes. Matrix kernels choose their order of additions by the number of rows, and
     vectorised functions treat the last few elements otherwise; hostile weights blow such rounding
     up to gradients of any direction. So every physical batch is filled up to a fixed number of
@@ -29,10 +29,12 @@ from fedloom.privacy.physical_rows import physical_rows
 
 __all__ = [
     "LARGEST_CLIP",
+    "MOST_ROWS",
     "SMALLEST_CLIP",
     "Batch",
     "Loss",
     "Part",
+    "People",
     "batch_size",
     "check_clip",
     "check_losses",
@@ -47,20 +49,49 @@ Batch = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
 
 SMALLEST_CLIP, LARGEST_CLIP = 1e-6, 1e6
+# Rows of one person that a batch may hold; studies allow no more, and every part has room for them.
+MOST_ROWS = 100
+_ROWS_WITH_PEOPLE = 128
 # Above this many times the clip a factor would leave the normal numbers of float32.
 _LARGEST_NORM = 1e30
 _CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A physical batch: its first `units` rows are units, the others are zeros and count nothing.
+class People:
+    """Whose the rows of a part are.
 
-    The number of rows is public; `units` is private.
+    `owners` (rows,) int64 counts units from 0 in the order of their rows; the first `count` are
+    persons, later ones fillers of a row each. No person has more than `longest` rows.
+    """
+
+    owners: Tensor
+    count: int
+    longest: int
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """Returns (rows, ...) float64: position u holds the sum over the rows of unit u."""
+        total = torch.zeros(rows.shape, dtype=torch.float64, device=rows.device)
+        return total.index_add_(0, self.owners, rows.double())
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A physical batch: its first `used` rows count, the others are zeros and count nothing.
+
+    The number of rows is public; `used` is private. Rows are units if `people` is None.
+    `shuffled` says that units came in a secret order, all orders alike.
     """
 
     batch: Batch
-    units: int
+    used: int
+    people: People | None = None
+    shuffled: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of the part, fillers included."""
+        return int(next(iter(self.batch.values())).shape[0])
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -86,18 +117,59 @@ def batch_size(batch: Batch) -> int:
     return int(sizes.pop())
 
 
-def split_batch(batch: Batch, max_physical_batch: int | None) -> Iterator[Part]:
-    """Yields the units in order, in parts of `physical_rows` rows each.
+def split_batch(
+    batch: Batch,
+    max_physical_batch: int | None,
+    persons: Tensor | None = None,
+    *,
+    shuffled: bool = False,
+) -> Iterator[Part]:
+    """Yields the units in order, in parts of a fixed number of rows; a person is never split.
+
+    Args:
+      batch: Rows.
+      max_physical_batch: See `physical_rows`; with persons a part has at least 128 rows.
+      persons: (B,) int64, at most `MOST_ROWS` equal ones after one another; None if every row
+        is a unit.
+      shuffled: Passed on.
 
     No unit at all is one part of fillers, so that an empty batch takes the memory of another.
     """
     size = batch_size(batch)
     rows = physical_rows(max_physical_batch)
-    for start in range(0, max(size, 1), rows):
-        units = min(rows, size - start)
-        yield Part(
-            {name: _filled(v[start : start + rows], rows) for name, v in batch.items()}, units
-        )
+    if persons is None:
+        ends = list(range(rows, size, rows)) + [size]
+    else:
+        rows = max(rows, _ROWS_WITH_PEOPLE)
+        ends = _ends_between_persons(persons, rows)
+    start = 0
+    for end in ends:
+        filled = {name: _filled(value[start:end], rows) for name, value in batch.items()}
+        people = None if persons is None else _people(persons[start:end], rows)
+        yield Part(filled, end - start, people, shuffled)
+        start = end
+
+
+def _ends_between_persons(persons: Tensor, rows: int) -> list[int]:
+    """Returns where parts end: as late as `rows` allows without splitting a person."""
+    last_rows = (torch.diff(persons) != 0).nonzero().reshape(-1) + 1
+    borders = [*last_rows.tolist(), len(persons)]
+    ends, start, before = [], 0, 0
+    for border in borders:
+        if border - start > rows:
+            ends.append(before)
+            start = before
+        before = border
+    return [*ends, len(persons)]
+
+
+def _people(persons: Tensor, rows: int) -> People:
+    used = len(persons)
+    owners = torch.zeros(rows, dtype=torch.int64, device=persons.device)
+    owners[1:used] = (torch.diff(persons) != 0).cumsum(0)
+    count = int(owners[used - 1]) + 1 if used else 0
+    owners[used:] = torch.arange(count, count + rows - used, device=persons.device)
+    return People(owners, count, int(torch.bincount(owners, minlength=1).max()))
 
 
 def _filled(value: Tensor, rows: int) -> Tensor:
@@ -167,8 +239,21 @@ def clip_factors(squared_norms: Tensor, max_grad_norm: float) -> tuple[Tensor, T
     return torch.where(kept, factors, torch.zeros_like(factors)), kept
 
 
-def clipped_sum(gradients: dict[str, Tensor], max_grad_norm: float) -> dict[str, Tensor]:
-    """Clips materialised gradients, each of shape (B, *parameter), and adds them up in float64."""
+def clipped_sum(
+    gradients: dict[str, Tensor], max_grad_norm: float, people: People | None = None
+) -> dict[str, Tensor]:
+    """Clips materialised gradients of rows, each of shape (B, *parameter), and adds them up.
+
+    Args:
+      gradients: Of every parameter; B is the number of used rows.
+      max_grad_norm: C.
+      people: Whose the rows are; None if each is a unit.
+
+    Returns:
+      float64 sums of the parameters' shapes.
+    """
+    if people is not None:
+        return _sum_of_persons(gradients, max_grad_norm, people)
     squared = torch.stack(
         [_square_of_rows(g.reshape(g.shape[0], g.shape[1:].numel())) for g in gradients.values()]
     ).sum(0)
@@ -177,6 +262,22 @@ def clipped_sum(gradients: dict[str, Tensor], max_grad_norm: float) -> dict[str,
         factors = factors[kept]
         gradients = {name: g[kept] for name, g in gradients.items()}
     return {name: _weighted_sum(factors, g) for name, g in gradients.items()}
+
+
+def _sum_of_persons(
+    gradients: dict[str, Tensor], max_grad_norm: float, people: People
+) -> dict[str, Tensor]:
+    """Adds up one person after the other: slow, and plainly what a person's clip means."""
+    total = {name: g.new_zeros(g.shape[1:], dtype=torch.float64) for name, g in gradients.items()}
+    for person in range(people.count):
+        rows = (people.owners == person).nonzero().reshape(-1)
+        one = {name: g[rows].double().sum(0) for name, g in gradients.items()}
+        squared = torch.stack([value.square().sum() for value in one.values()]).sum()
+        factors, kept = clip_factors(squared.reshape(1), max_grad_norm)
+        if bool(kept):
+            for name, value in one.items():
+                total[name] += factors[0] * value
+    return total
 
 
 def _weighted_sum(factors: Tensor, gradients: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Poisson-sampled batches of coded records, and noise on a step's tensors.
 
-Both training mechanisms use these, and draw from the source in the same order: the batch, the
-seed of the fillers, the noise.
+Both training mechanisms use these, and draw from the source in the same order: the batch, its
+order, the seed of the fillers, the noise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,10 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedloom.privacy.mechanisms.gaussian import snapped_gaussian
-from fedloom.privacy.noise import NoiseSource
+from fedloom.privacy.clipping.units import MOST_ROWS
+from fedloom.privacy.noise import NoiseSource, snap
 
-__all__ = ["BatchModel", "check_sample_rate", "noised_tensors", "one_thread", "poisson_batch"]
+__all__ = [
+    "BatchModel",
+    "Sampled",
+    "check_sample_rate",
+    "noised_tensors",
+    "one_thread",
+    "poisson_batch",
+]
 
 _ROWS = 256
 
@@ -39,6 +47,17 @@ class BatchModel(Protocol):
     def loss(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Returns one number per record, shape (B,), that depends on no other record."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A batch: its tensors, and the person of each row (None where every row is a unit).
+
+    Rows without persons are in random order.
+    """
+
+    tensors: dict[str, Tensor]
+    persons: Tensor | None
 
 
 def check_sample_rate(sample_rate: float) -> None:
@@ -71,16 +90,32 @@ def poisson_batch(
     sample_rate: float,
     noise: NoiseSource,
     device: torch.device,
-) -> dict[str, Tensor]:
-    """Draws one batch; latents and fakes come fresh with it.
+    persons: NDArray[np.int64] | None = None,
+) -> Sampled:
+    """Draws one batch of units; latents and fakes come fresh with it.
 
     Their generator is torch's, not a cryptographic one: the guarantee holds for whoever knows
-    every latent and fake, because those of one record enter that record's clipped loss alone.
+    every latent and fake, because those of one row enter that row's loss alone.
 
     The model is always asked for `_ROWS` records, some of them fillers of codes 0 that are cut
     off again: a fake is rounded by kernels too, and must not change with the size of a batch.
+
+    Args:
+      model: Makes the tensors.
+      feature_codes: (N, m) codes of all records (private).
+      classes: (N,) classes of all records (private).
+      public: The round's public arrays.
+      sample_rate: Probability in [0, 1] of each unit.
+      noise: The source of coins.
+      device: Where the tensors go.
+      persons: (N,) the unit of each record, one coin for all its rows; None if records are units.
+        Rows of one person beyond the hundredth are left out.
     """
-    chosen = noise.poisson_sample(len(classes), sample_rate)
+    if persons is None:
+        chosen = noise.poisson_sample(len(classes), sample_rate)
+        chosen = chosen[noise.permutation(len(chosen))]
+    else:
+        chosen = _rows_of_persons(persons, sample_rate, noise)
     rng = torch.Generator().manual_seed(noise.integer63())
     parts = []
     for start in range(0, max(len(chosen), 1), _ROWS):
@@ -90,16 +125,43 @@ def poisson_batch(
         codes[: len(of_part)], labels[: len(of_part)] = feature_codes[of_part], classes[of_part]
         made = model.make_batch(codes, labels, public, rng)
         parts.append({name: value[: len(of_part)] for name, value in made.items()})
-    return {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
+    tensors = {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
+    owners = None if persons is None else torch.from_numpy(persons[chosen]).to(device)
+    return Sampled(tensors, owners)
+
+
+def _rows_of_persons(
+    persons: NDArray[np.int64], sample_rate: float, noise: NoiseSource
+) -> NDArray[np.int64]:
+    """Returns the rows of a Poisson sample of persons, person by person."""
+    by_person = np.argsort(persons, kind="stable")
+    grouped = persons[by_person]
+    first = np.flatnonzero(np.diff(grouped, prepend=grouped[:1] - 1))
+    number = np.zeros(len(grouped), dtype=np.int64)
+    number[first[1:]] = 1
+    number = np.cumsum(number)
+    sampled = np.zeros(len(first), dtype=bool)
+    sampled[noise.poisson_sample(len(first), sample_rate)] = True
+    place = np.arange(len(grouped)) - first[number]
+    kept = sampled[number] & (place < MOST_ROWS)
+    rows: NDArray[np.int64] = by_person[kept]
+    return rows
 
 
 def noised_tensors(
-    exact: Mapping[str, Tensor], std: float, noise: NoiseSource
+    exact: Mapping[str, Tensor], normals: NDArray[np.float64], std: float
 ) -> dict[str, Tensor]:
-    """Adds N(0, std^2) to every coordinate, in the order of `exact`; all of one dtype."""
-    values = list(exact.values())
-    together = torch.cat([value.detach().reshape(-1) for value in values])
-    noised = snapped_gaussian(together.cpu().numpy(), std, noise)
-    sizes = [value.numel() for value in values]
-    parts = torch.split(torch.from_numpy(noised).to(together), sizes)
+    """Adds noise to every coordinate, and rounds to the grid of its standard deviation.
+
+    Args:
+      exact: Clipped sums, float64 on one device (private).
+      normals: Draws from N(0, std^2), one for each coordinate in the order of `exact`.
+      std: Standard deviation.
+    """
+    together = torch.cat([value.detach().reshape(-1) for value in exact.values()])
+    noised = together.cpu().numpy()
+    noised += normals
+    parts = torch.from_numpy(snap(noised, std)).to(together).split(
+        [value.numel() for value in exact.values()]
+    )
     return {name: part.view_as(exact[name]) for name, part in zip(exact, parts, strict=True)}

@@ -1,16 +1,18 @@
 """The answer to `train`: weights after k local steps of DP-SGD.
 
 Guarantee: k Poisson-subsampled Gaussian mechanisms, composed. Every step draws a fresh batch,
-clips, and adds fresh noise of standard deviation `noise_multiplier * max_grad_norm`, an empty
-batch included; optimiser and weights are post-processing of the noised sums. Sums are divided
-by `normaliser`, a public number. Optimiser state starts fresh at each call and is thrown away.
-Neighbouring relation: add or remove one record.
+clips so that a unit moves the sum by at most `max_grad_norm` with all rounding, and adds fresh
+noise of standard deviation `noise_multiplier * max_grad_norm`, an empty batch included; optimiser
+and weights are post-processing of the noised sums. Sums are divided by `normaliser`, a public
+number. Optimiser state starts fresh at each call and is thrown away.
+Neighbouring relation: add or remove one unit: a record, or a person with all its rows.
 Price: k times `PoissonSampledDpEvent(sample_rate, GaussianDpEvent(noise_multiplier))`.
-Not covered: as for `fedloom.privacy.mechanisms.gradient`.
+Not covered: as for `fedloom.privacy.mechanisms.gradient`; and noise meets the sum in doubles,
+which are then rounded (`fedloom.privacy.noise.snap`).
 
 Engine `opacus` trains with Opacus' GradSampleModule and DPOptimizer, so that an auditor can hold
 a site against Opacus itself; `fused` takes the same steps, several times faster. Given the same
-random source both give the same weights up to rounding.
+random source both give the same weights up to rounding. Only `fused` clips persons.
 
 Source: Abadi et al. 2016 (arXiv:1607.00133), algorithm 1, with a fixed normaliser.
 """
@@ -18,7 +20,7 @@ Source: Abadi et al. 2016 (arXiv:1607.00133), algorithm 1, with a fixed normalis
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -27,10 +29,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedloom.privacy.accounting import subsampled
-from fedloom.privacy.clipping import Batch, clipped_gradient_sum
-from fedloom.privacy.clipping.units import Part, check_clip, check_module, split_batch, trainable
+from fedloom.privacy.clipping import clipped_gradient_sum
+from fedloom.privacy.clipping.single import tightened
+from fedloom.privacy.clipping.units import check_clip, check_module, split_batch, trainable
+from fedloom.privacy.mechanisms.aside import done_aside
 from fedloom.privacy.mechanisms.batches import (
     BatchModel,
+    Sampled,
     check_sample_rate,
     noised_tensors,
     one_thread,
@@ -44,7 +49,8 @@ __all__ = ["TRAINING_ENGINES", "event", "private_training"]
 TRAINING_ENGINES = ("fused", "opacus")
 
 AddNoise = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-Step = Callable[[Batch], None]
+Normals = Callable[[], AbstractContextManager[AddNoise]]
+Step = Callable[[Sampled], None]
 
 
 def event(sample_rate: float, noise_multiplier: float, local_steps: int) -> DpEvent:
@@ -71,6 +77,7 @@ def private_training(
     engine: str = "opacus",
     max_physical_batch: int | None = None,
     project: Callable[[nn.Module], None] | None = None,
+    persons: NDArray[np.int64] | None = None,
 ) -> dict[str, NDArray[np.floating]]:
     """Trains `module` in place and returns its trainable weights.
 
@@ -81,9 +88,9 @@ def private_training(
       classes: (N,) classes of all records (private).
       public: The round's public arrays, such as a GAN's generator.
       local_steps: Number of steps, at least 1.
-      sample_rate: Probability in [0, 1] of each record at each step.
+      sample_rate: Probability in [0, 1] of each unit at each step.
       noise_multiplier: Noise in units of `max_grad_norm`, > 0.
-      max_grad_norm: Clip of one record's gradient over all parameters, in [1e-6, 1e6].
+      max_grad_norm: Clip of one unit's gradient over all parameters, in [1e-6, 1e6].
       learning_rate: Step size of the optimiser.
       normaliser: Public expected batch size, > 0; never the size of a batch or of the table.
       noise: A fresh cryptographic source.
@@ -92,6 +99,8 @@ def private_training(
       max_physical_batch: Largest number of records in memory at once; public.
       project: Applied to the module after each step, such as a clamp of a critic's weights. It
         sees noised weights only, so it is post-processing.
+      persons: (N,) the person of each record, if persons are the units; at most 100 rows of each
+        count. Only with engine "fused".
 
     Returns:
       Arrays by parameter name, in the parameters' dtype.
@@ -110,25 +119,33 @@ def private_training(
     parameters = trainable(module)
     device = next(iter(parameters.values())).device
     inner = _optimizer(optimizer, parameters, learning_rate)
+    length = sum(p.numel() for p in parameters.values())
+    std = noise_multiplier * max_grad_norm
 
-    def add_noise(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-        return noised_tensors(sums, noise_multiplier * max_grad_norm, noise)
+    @contextmanager
+    def fresh_noise() -> Iterator[AddNoise]:
+        with done_aside(lambda: noise.normal(length, std)) as normals:
+            yield lambda sums: noised_tensors(sums, normals(), std)
 
     steps = {"opacus": _opacus_steps, "fused": _fused_steps}.get(engine)
     if steps is None:
         raise ValueError(f"engine must be one of {', '.join(TRAINING_ENGINES)}; got {engine!r}")
+    if persons is not None and engine != "fused":
+        raise ValueError(
+            f"engine {engine!r} cannot clip a person's rows as one; use engine='fused'"
+        )
     module.train()
     with steps(
         module,
         model,
         inner,
-        add_noise,
-        max_grad_norm=max_grad_norm,
+        fresh_noise,
+        max_grad_norm=tightened(max_grad_norm),
         normaliser=normaliser,
         max_physical_batch=max_physical_batch,
     ) as step:
         for _ in range(local_steps):
-            batch = poisson_batch(
+            sampled = poisson_batch(
                 model,
                 feature_codes,
                 classes,
@@ -136,8 +153,9 @@ def private_training(
                 sample_rate=sample_rate,
                 noise=noise,
                 device=device,
+                persons=persons,
             )
-            step(batch)
+            step(sampled)
             if project is not None:
                 with torch.no_grad():
                     project(module)
@@ -159,7 +177,7 @@ def _fused_steps(
     module: nn.Module,
     model: BatchModel,
     inner: torch.optim.Optimizer,
-    add_noise: AddNoise,
+    fresh_noise: Normals,
     *,
     max_grad_norm: float,
     normaliser: float,
@@ -167,18 +185,21 @@ def _fused_steps(
 ) -> Iterator[Step]:
     parameters = trainable(module)
 
-    def step(batch: Batch) -> None:
-        sums = clipped_gradient_sum(
-            module,
-            model.loss,
-            batch,
-            max_grad_norm=max_grad_norm,
-            engine="fused",
-            max_physical_batch=max_physical_batch,
-            dtype=torch.float64,
-        )
-        for name, value in add_noise(sums).items():
-            parameters[name].grad = (value / normaliser).to(parameters[name].dtype)
+    def step(sampled: Sampled) -> None:
+        with fresh_noise() as add_noise:
+            sums = clipped_gradient_sum(
+                module,
+                model.loss,
+                sampled.tensors,
+                max_grad_norm=max_grad_norm,
+                engine="fused",
+                max_physical_batch=max_physical_batch,
+                dtype=torch.float64,
+                persons=sampled.persons,
+                shuffled=sampled.persons is None,
+            )
+            for name, value in add_noise(sums).items():
+                parameters[name].grad = (value / normaliser).to(parameters[name].dtype)
         inner.step()
 
     yield step
@@ -190,7 +211,7 @@ def _opacus_steps(
     module: nn.Module,
     model: BatchModel,
     inner: torch.optim.Optimizer,
-    add_noise: AddNoise,
+    fresh_noise: Normals,
     *,
     max_grad_norm: float,
     normaliser: float,
@@ -198,6 +219,10 @@ def _opacus_steps(
 ) -> Iterator[Step]:
     # Opacus takes a second to import; the other engine does without it.
     from fedloom.privacy.clipping.opacus_engine import NoisyOptimizer, PerUnitGradients
+
+    def add_noise(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        with fresh_noise() as add:
+            return add(sums)
 
     with PerUnitGradients(module) as hooks:
         optimizer = NoisyOptimizer(
@@ -208,11 +233,11 @@ def _opacus_steps(
             normaliser=normaliser,
         )
 
-        def step(batch: Batch) -> None:
-            parts = list(split_batch(batch, max_physical_batch)) or [Part(batch, 0)]
+        def step(sampled: Sampled) -> None:
+            parts = list(split_batch(sampled.tensors, max_physical_batch))
             for part in parts:
                 optimizer.signal_skip_step(part is not parts[-1])
-                hooks.backward(model.loss, part.batch, part.units)
+                hooks.backward(model.loss, part.batch, part.used)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
 

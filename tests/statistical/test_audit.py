@@ -24,6 +24,7 @@ CLAIM = 1.0 / NOISE_MULTIPLIER
 TRIALS = 1200
 TRIALS_OF_TWINS = 400
 CLIP = 2.0
+UNIT = 2.0**-12
 
 
 def gradient_score(model, table, noise, engine):
@@ -37,9 +38,10 @@ def gradient_score(model, table, noise, engine):
         noise_multiplier=NOISE_MULTIPLIER,
         max_grad_norm=CLIP,
         noise=noise,
+        unit=UNIT,
         engine=engine,
     )
-    return float(answer["weight"][0, 0]) / CLIP
+    return float(answer[0]) * UNIT / CLIP
 
 
 def training_score(model, table, noise, engine):

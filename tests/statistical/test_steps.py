@@ -88,7 +88,7 @@ def test_skipped_empty_batches_are_caught(monkeypatch):
     @contextmanager
     def skipping(*args, **kwargs):
         with honest(*args, **kwargs) as step:
-            yield lambda batch: step(batch) if len(batch["x"]) else None
+            yield lambda sampled: step(sampled) if len(sampled.tensors["x"]) else None
 
     monkeypatch.setattr(training_module, "_fused_steps", skipping)
     weights = train(Silent(), NoiseSource.from_insecure_seed(1), 1)

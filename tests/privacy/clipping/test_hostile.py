@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import fedloom.privacy.clipping.api as api
 from fedloom.privacy.clipping import ENGINES, clipped_gradient_sum, layers
 from fedloom.privacy.clipping.layers import CLOSED_FORMS, LayerCall
+from fedloom.privacy.clipping.single import Factors
 from fedloom.privacy.clipping.units import Part, clip_factors
 
 SLACK = 1.0 + 1e-3
@@ -79,9 +80,11 @@ def test_sums_of_pairs_round_with_the_clipped_size_only_in_double(monkeypatch, d
     form, worst = CLOSED_FORMS[nn.Linear], 0.0
     for trial in range(200):
         calls = nearly_cancelling_calls(trial)
-        factors, _ = clip_factors(form.squared_norms(layer, calls), 1e-6)
+        squared, _ = form.squared_norms(layer, calls, None)
+        factors, _ = clip_factors(squared, 1e-6)
         if double:
-            ((_, value),) = form.sums(layer, calls, factors)
+            ready = Factors(factors, factors, None, factors)
+            ((_, value),) = form.sums(layer, calls, ready, None)
         else:
             value = sum((factors.float() * call.b).t() @ call.a for call in calls)
         worst = max(worst, float(value.double().norm()) / 1e-6)
@@ -174,7 +177,7 @@ def test_batches_of_private_shape_let_others_change(engine, monkeypatch):
     if bool((alone == three).all()):
         pytest.skip("kernels of this machine round alike whatever the number of rows")
 
-    def whole(batch, max_physical_batch):
+    def whole(batch, *_, **__):
         rows = batch["x"].shape[0]
         return [Part(batch, rows)] if rows else []
 

@@ -1,0 +1,43 @@
+"""Work done beside other work, in a thread of its own: noise is drawn while gradients are taken.
+
+Noise depends on nothing private, so it can be drawn before the sum that it goes on. A source of
+noise serves one thread at a time: the thread owns it from the start of the block to its end, and
+nothing else may draw from it in between.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+__all__ = ["done_aside"]
+
+T = TypeVar("T")
+
+
+@contextmanager
+def done_aside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Starts `work` beside the block; what it yields waits for the result.
+
+    The work is over when the block is left, also by an error. With one core it is done at the
+    start instead.
+
+    >>> with done_aside(lambda: 6 * 7) as result:
+    ...     result()
+    42
+    """
+    if _cores() < 2:
+        value = work()
+        yield lambda: value
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(work).result
+
+
+def _cores() -> int:
+    # Where the system tells which cores are given to this process, those count.
+    given = getattr(os, "sched_getaffinity", None)
+    return len(given(0)) if given is not None else os.cpu_count() or 1
