@@ -2,11 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedloom.common import sampling
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.sampling import sample, sample_chunks, sample_codes
+from fedloom.common.sampling import draw, sample, sample_chunks, sample_codes
 
 
 def uniform(encoding):
@@ -62,7 +61,9 @@ def test_a_condition_on_a_group_of_a_numeric_target_is_exact(toy_schema):
     "where, message",
     [
         ({"label": "maybe"}, "known: no, yes$"),
-        ({"town": "north"}, "not available yet.*'label'"),
+        ({"town": "nort"}, "did you mean 'north'"),
+        ({"sex": None}, "never missing"),
+        ({"visits": "21.."}, "from 0 to 20"),
         ({"colour": "red"}, "it has sex, visits"),
     ],
 )
@@ -71,22 +72,30 @@ def test_impossible_conditions_name_what_is_known(artifact, toy_schema, where, m
         sample(artifact, toy_schema, "label", 5, where=where)
 
 
-def test_without_a_target_there_are_records_but_no_conditions(toy_schema):
+def test_without_a_target_conditions_are_on_features(toy_schema):
     artifact = uniform(Encoding(toy_schema, None))
     assert len(sample(artifact, toy_schema, None, 20, seed=1)) == 20
-    with pytest.raises(ConfigError, match="the study has none"):
-        sample(artifact, toy_schema, None, 20, where={"label": "yes"})
+    frame = sample(artifact, toy_schema, None, 20, where={"label": "yes"}, seed=1)
+    assert set(frame["label"]) == {"yes"}
 
 
-def test_a_seed_repeats_and_chunks_differ(artifact, toy_schema, monkeypatch):
-    monkeypatch.setattr(sampling, "_CHUNK_ROWS", 100)
-    chunks = list(sample_chunks(artifact, toy_schema, "label", 250, seed=1))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_seed_repeats_and_chunks_differ(artifact, toy_schema, monkeypatch, threads):
+    monkeypatch.setattr(draw, "UNIT_ROWS", 100)
+    chunks = list(sample_chunks(artifact, toy_schema, "label", 250, seed=1, threads=threads))
     assert [len(chunk) for chunk in chunks] == [100, 100, 50]
     assert not chunks[0].equals(chunks[1])
     whole = sample(artifact, toy_schema, "label", 250, seed=1)
     pd.testing.assert_frame_equal(whole, pd.concat(chunks, ignore_index=True))
     assert not whole.equals(sample(artifact, toy_schema, "label", 250, seed=2))
     assert not whole.equals(sample(artifact, toy_schema, "label", 250))
+
+
+def test_an_abandoned_draw_stops(artifact, toy_schema, monkeypatch):
+    monkeypatch.setattr(draw, "UNIT_ROWS", 100)
+    chunks = sample_chunks(artifact, toy_schema, "label", 100_000, seed=1, threads=2)
+    assert len(next(chunks)) == 100
+    chunks.close()
 
 
 def test_zero_rows_keep_columns_and_types(artifact, toy_schema):

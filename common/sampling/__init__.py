@@ -1,0 +1,8 @@
+"""Records from a published generator, free of charge: conditions, constraints, gaps filled."""
+
+from __future__ import annotations
+
+from fedloom.common.sampling.draw import Sampler, sample, sample_chunks, sample_codes
+from fedloom.common.sampling.tally import Tally
+
+__all__ = ["Sampler", "Tally", "sample", "sample_chunks", "sample_codes"]
