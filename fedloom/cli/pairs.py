@@ -9,8 +9,10 @@ from fedloom.common.errors import ConfigError
 __all__ = ["name_value_pairs"]
 
 
-def name_value_pairs(values: Iterable[str], option: str) -> dict[str, str]:
-    """Splits NAME=VALUE options.
+def name_value_pairs(
+    values: Iterable[str], option: str, *, example: str = "north=FILE"
+) -> dict[str, str]:
+    """Splits NAME=VALUE options; a message about one that is none shows the example.
 
     Raises:
       ConfigError: one has no `=`, an empty side, or a name that was given before.
@@ -22,7 +24,7 @@ def name_value_pairs(values: Iterable[str], option: str) -> dict[str, str]:
     for value in values:
         name, equals, rest = value.partition("=")
         if not equals or not name or not rest:
-            raise ConfigError(f"{option} {value}: expected NAME=VALUE, such as {option} north=FILE")
+            raise ConfigError(f"{option} {value}: expected NAME=VALUE, such as {option} {example}")
         if name in pairs:
             raise ConfigError(f"{option} {value}: {name!r} was given twice")
         pairs[name] = rest

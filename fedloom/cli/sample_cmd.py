@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.cli.generator_folder import load_generator
 from fedloom.cli.pairs import name_value_pairs
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["sample"]
+
+_HELP_WHERE = (
+    "What every row meets, such as age=40..60, sex=1 or 'region=north|missing'; repeat for more "
+    "columns."
+)
 
 
 @click.command()
@@ -18,38 +29,60 @@ __all__ = ["sample"]
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="A .csv or .parquet file.",
+    help="A .csv or .parquet file; written in chunks, however large.",
 )
-@click.option("--where", multiple=True, metavar="LABEL=VALUE", help="Exact condition on the label.")
+@click.option("--where", multiple=True, metavar="COLUMN=CONDITION", help=_HELP_WHERE)
 @click.option("--seed", type=int, help="Makes the draw repeatable.")
-def sample(source: Path, rows: int, out: Path, where: tuple[str, ...], seed: int | None) -> None:
+@click.option("--threads", type=click.IntRange(min=1), help="By default one a core.")
+def sample(
+    source: Path,
+    rows: int,
+    out: Path,
+    where: tuple[str, ...],
+    seed: int | None,
+    threads: int | None,
+) -> None:
     """Draw synthetic rows from SOURCE, the folder of a run or of a release.
 
-    Sampling costs no privacy, however many rows are drawn.
-    """
-    from fedloom.common.artifact import Artifact
-    from fedloom.common.errors import ConfigError
-    from fedloom.common.sampling import sample as draw
-    from fedloom.privacy.plan import Plan
-    from fedloom.privacy.release.data import write_table
+    A condition is a value, a range lo..hi (both ends included, either may be left out), the word
+    missing, or several of these joined by | and in quotes.
 
-    if out.suffix not in (".csv", ".parquet"):
-        raise ConfigError(f"{out}: rows are written as .csv or .parquet; choose one of the two")
-    if not (source / "plan.json").is_file():
-        raise ConfigError(f"{source} is neither a run nor a release: it holds no plan.json")
-    if not (source / "generator").is_dir():
-        raise ConfigError(f"{source} holds no generator; finish the run with --resume first")
-    plan = Plan.load(source / "plan.json")
-    frame = draw(
-        Artifact.load(source / "generator"),
+    Conditions are met exactly, and the schema's constraints hold in every row. Sampling costs no
+    privacy, however many rows are drawn.
+    """
+    from fedloom.cli.table_file import check_ending, write_chunks
+    from fedloom.common.sampling import Tally, sample_chunks
+
+    check_ending(out)
+    artifact, plan = load_generator(source)
+    tally = Tally()
+    chunks = sample_chunks(
+        artifact,
         plan.schema,
         plan.target,
         rows,
-        where=dict(name_value_pairs(where, "--where")) or None,
+        where=dict(name_value_pairs(where, "--where", example="age=40..60")),
         seed=seed,
+        threads=threads,
+        tally=tally,
     )
-    try:
-        write_table(frame, out)
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror}") from error
-    click.echo(f"{len(frame)} rows in {out}; sampling is free: no privacy was spent", err=True)
+    written = write_chunks(_shown(chunks, rows), out)
+    if plan.schema.constraints:
+        click.echo(str(tally), err=True)
+    click.echo(f"{written:,} rows in {out}; sampling is free: no privacy was spent", err=True)
+
+
+def _shown(chunks: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
+    """Passes chunks on, and shows on a terminal how far they have come."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), "rows", TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("rows", total=rows)
+        for chunk in chunks:
+            yield chunk
+            progress.advance(task, len(chunk))
