@@ -1,0 +1,80 @@
+"""Writes a table chunk by chunk as CSV or Parquet; the file is complete or absent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fedloom.common.errors import ConfigError
+
+__all__ = ["ENDINGS", "check_ending", "partial_file", "write_chunks"]
+
+ENDINGS = (".csv", ".parquet")
+
+
+def check_ending(path: Path) -> None:
+    """Refuses a path that ends in neither `.csv` nor `.parquet`.
+
+    Raises:
+      ConfigError: it does.
+    """
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"{path}: rows are written as .csv or .parquet; choose one of the two")
+
+
+def write_chunks(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    """Writes tables with the same columns one after the other, and returns the number of rows.
+
+    Memory holds one chunk at a time; in Parquet each is a row group.
+
+    Args:
+      chunks: At least one table.
+      path: Ends in `.csv` or `.parquet`; what is there is replaced when all is written.
+
+    Raises:
+      ConfigError: the ending is another, or the file cannot be written.
+    """
+    check_ending(path)
+    write = _write_csv if path.suffix == ".csv" else _write_parquet
+    partial = partial_file(path)
+    try:
+        rows = write(chunks, partial)
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return rows
+
+
+def partial_file(path: Path) -> Path:
+    """Returns a new hidden name beside a file, for what will take its place."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+def _write_csv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    rows = 0
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        for number, chunk in enumerate(chunks):
+            chunk.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
+            rows += len(chunk)
+    return rows
+
+
+def _write_parquet(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    rows, writer = 0, None
+    try:
+        for chunk in chunks:
+            table = pa.Table.from_pandas(chunk, preserve_index=False)
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            rows += len(chunk)
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
