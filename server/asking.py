@@ -126,7 +126,7 @@ class Sites:
         """Says why sites dropped out of the last message."""
         return "; ".join(f"{site}: {why}" for site, why in sorted(self._reasons.items()))
 
-    def need(self, answers: Collection[str], what: str) -> None:
+    def need(self, answers: Collection[str], what: str, why: str | None = None) -> None:
         """Holds the number of usable answers against the study's minimum.
 
         Raises:
@@ -136,7 +136,7 @@ class Sites:
         if len(answers) < needed:
             raise QuorumError(
                 f"{what}: {len(answers)} of {len(self.names)} sites gave a usable answer, the "
-                f"study needs {needed} ({self.why()}); nothing was aggregated; resume the run when "
+                f"study needs {needed} ({self.why() if why is None else why}); nothing was aggregated; resume the run when "
                 "they are back"
             )
 

@@ -109,7 +109,7 @@ class Sums:
                 continue  # what was answered is stored at the sites, and free
             self._give_up(asked, attempt, sorted(answers), why)
             there = self._sites.ready - set(silent)
-            self._sites.need(there, f"round {asked.round}")
+            self._sites.need(there, f"round {asked.round}", why)
             attempt, roster, tries = attempt + 1, sorted(there), 0
             self._note(asked, attempt, roster)
         shares = {site: answers[site].arrays["sum"] for site in roster}

@@ -123,8 +123,9 @@ def make(
     sites: tuple[str, ...] = SITES,
     rows: int = 200,
     epsilon: float = 8.0,
-    keys: dict[str, str] | None = None,
+    keys: dict[str, tuple[str, str]] | None = None,
     more: str = "",
+    trust: str = "local",
 ) -> Federation:
     """Writes schema, study and tables."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,10 +133,11 @@ def make(
     entries = [f'[[site]]\nname = "{name}"\n' for name in sites]
     if keys is not None:
         entries = [
-            f'{entry}key = "{keys[name]}"\n' for entry, name in zip(entries, sites, strict=True)
+            f'{entry}key = "{keys[name][0]}"\nexchange-key = "{keys[name][1]}"\n'
+            for entry, name in zip(entries, sites, strict=True)
         ]
     head = '[study]\nname = "tiny"\nschema = "schema.toml"\ntarget = "visited"\n'
-    budget = f'[privacy]\nepsilon = {epsilon}\ndelta = 1e-3\nunit = "record"\ntrust = "local"\n'
+    budget = f'[privacy]\nepsilon = {epsilon}\ndelta = 1e-3\ntrust = "{trust}"\n'
     text = "\n".join([head, budget, MODELS[model] + more, *entries])
     (folder / "study.toml").write_text(text)
     for number, name in enumerate(sites):
@@ -157,10 +159,16 @@ def make_home(path: Path, site: str = "north", *, insecure: bool = False) -> Hom
     return home
 
 
-def make_plan(folder: Path, homes: dict[str, Home], model: str = "mixture", more: str = "") -> Plan:
+def make_plan(
+    folder: Path,
+    homes: dict[str, Home],
+    model: str = "mixture",
+    more: str = "",
+    trust: str = "local",
+) -> Plan:
     """Resolves a study between homes."""
-    keys = {name: home.public_key() for name, home in homes.items()}
-    federation = make(folder, model, sites=tuple(homes), keys=keys, more=more)
+    keys = {name: (home.public_key(), home.exchange_public_key()) for name, home in homes.items()}
+    federation = make(folder, model, sites=tuple(homes), keys=keys, more=more, trust=trust)
     return resolve_plan(*load_study(federation.study), version=fedloom.__version__)
 
 

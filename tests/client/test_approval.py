@@ -71,7 +71,7 @@ def test_a_plan_for_other_sites_is_refused(tmp_path, plan):
         ("price", {"epsilon": 0.1}),
         ("training", {"noise_multiplier": 0.1}),
         ("training", {"num_rounds": 40}),
-        ("statistics", {"noise_multiplier": 0.1}),
+        ("statistics", {"spare_rounds": 2}),
         ("privacy", {"epsilon": 0.5}),
     ],
 )
@@ -109,7 +109,7 @@ def test_what_will_leave_is_said_in_plain_words(plan):
     text = "\n".join(in_plain_words(plan, site="north"))
     numbers = (
         "3 answers",
-        f"{plan.statistics['length']:,} numbers",
+        "noised counts of every column's values",
         "2 times: noised model weights after 2 step(s)",
         f"epsilon {plan.body['price']['epsilon']:.4g} at delta 0.001",
     )
@@ -128,7 +128,7 @@ def test_a_study_and_its_plan_are_the_same_to_approve(tmp_path, homes, plan):
     plan.save(tmp_path / "plan.json")
     from_plan = load_plan_or_study(tmp_path / "plan.json")
     assert from_plan.digest() == load_plan_or_study(tmp_path / "study" / "study.toml").digest()
-    verify_plan(from_plan, site="north", public_key=homes["north"].public_key())
+    verify_plan(from_plan, site="north", home=homes["north"])
 
 
 def test_a_study_without_keys_cannot_be_approved(tmp_path):

@@ -15,6 +15,7 @@ RAW = {
     "site": [{"name": "north"}, {"name": "south"}],
 }
 KEY = "ab" * 32
+OTHER_KEY = "cd" * 32
 
 
 def changed(path, value):
@@ -60,9 +61,13 @@ def test_the_digest_depends_on_every_section_and_on_the_schema(toy_schema):
         (["privacy", "epsilon"], "one", "epsilon"),
         (["privacy", "epsilon"], True, "epsilon"),
         (["privacy", "delta"], 1.0, "delta"),
-        (["privacy", "unit"], "person", "not available yet"),
+        (["privacy", "unit"], "person", "id"),
+        (["privacy", "id"], "number", "unit = .person"),
+        (["privacy", "overlap"], 2, "unit = .person"),
         (["privacy", "unit"], "house", "house"),
-        (["privacy", "trust"], "secure-sum", "not available yet"),
+        (["privacy", "trust"], "secure-sum", "3 sites or more"),
+        (["privacy", "trust"], "hope", "hope"),
+        (["privacy", "colluding"], 1, "secure-sum"),
         (["model", "kind"], "diffusion", "diffusion"),
         (["training"], {"exchange": "pigeons"}, "pigeons"),
         (["release"], {"rows": 0}, "rows"),
@@ -70,6 +75,7 @@ def test_the_digest_depends_on_every_section_and_on_the_schema(toy_schema):
         (["site", 0, "name"], "../north", "name"),
         (["site", 1, "name"], "north", "north"),
         (["site", 0, "key"], "123", "key"),
+        (["site", 0, "exchange-key"], "123", "exchange-key"),
         (["site", 0, "records"], 0, "records"),
         (["site", 0, "records"], 10**12 + 1, "records"),
         (["study", "name"], "toy\n# (0.01, 1e-09)-DP", "name"),
@@ -102,10 +108,58 @@ def test_two_sites_may_not_share_a_key(toy_schema):
 
 
 def test_keys_are_filled_in_but_never_replaced(toy_schema):
-    study = parse_study(RAW, toy_schema).with_keys({"north": KEY})
-    assert study.sites[0].key == KEY and study.sites[1].key is None
-    with pytest.raises(StudyError, match="north"):
-        study.with_keys({"north": "cd" * 32})
+    study = parse_study(RAW, toy_schema).with_keys({"north": (KEY, OTHER_KEY)})
+    assert (study.sites[0].key, study.sites[0].exchange_key) == (KEY, OTHER_KEY)
+    assert study.sites[1].key is None
+    for keys in ((OTHER_KEY, OTHER_KEY), (KEY, KEY)):
+        with pytest.raises(StudyError, match="north"):
+            study.with_keys({"north": keys})
+
+
+def test_trust_follows_the_number_of_sites(toy_schema):
+    two = parse_study(RAW, toy_schema)
+    assert (two.trust, two.colluding) == ("local", 0)
+    three = parse_study({**RAW, "site": [{"name": name} for name in "abc"]}, toy_schema)
+    assert (three.trust, three.colluding) == ("secure-sum", 1)
+    assert dataclasses.replace(two, trust="", colluding=-1, sites=three.sites) == three
+
+
+def test_at_least_two_sites_must_be_honest(toy_schema):
+    raw = {**changed(["privacy", "colluding"], 2), "site": [{"name": name} for name in "abcd"]}
+    assert parse_study(raw, toy_schema).colluding == 2
+    raw["privacy"]["colluding"] = 3
+    with pytest.raises(StudyError, match="at most 2 may collude"):
+        parse_study(raw, toy_schema)
+
+
+def test_a_person_needs_an_id_that_is_no_column_of_the_schema_and_a_cap(toy_schema):
+    raw = changed(["privacy", "unit"], "person")
+    raw["privacy"] |= {"id": "number", "rows_per_person": 3, "overlap": 2}
+    study = parse_study(raw, toy_schema)
+    assert (study.unit, study.id, study.rows_per_person, study.overlap) == (
+        "person",
+        "number",
+        3,
+        2,
+    )
+    for key, value, words in (
+        ("id", toy_schema.names[0], "never synthesised"),
+        ("rows_per_person", None, "needs rows_per_person"),
+        ("rows_per_person", 0, "rows_per_person"),
+        ("overlap", 3, "overlap"),
+    ):
+        changes = copy.deepcopy(raw)
+        changes["privacy"].pop(key)
+        if value is not None:
+            changes["privacy"][key] = value
+        with pytest.raises(StudyError, match=words):
+            parse_study(changes, toy_schema)
+
+
+def test_a_secure_sum_never_shows_the_weights_of_one_site(toy_schema):
+    raw = {**RAW, "site": [{"name": name} for name in "abc"], "training": {"exchange": "weights"}}
+    with pytest.raises(StudyError, match="each site's own"):
+        parse_study(raw, toy_schema)
 
 
 def test_a_file_that_is_missing_or_broken_is_named(tmp_path):

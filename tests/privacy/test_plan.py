@@ -53,7 +53,8 @@ def test_rounds_add_up_to_the_event_of_the_plan(plan):
 
 
 def test_a_round_asks_for_what_costs_privacy_by_name(plan):
-    assert set(plan.rounds[0].params) == {"kind", "l2_norm", "length", "noise_multiplier"}
+    counts = {"kind", "l2_norm", "length", "lattice_unit", "noise_multiplier"}
+    assert set(plan.rounds[0].params) == counts
     asked = set(plan.rounds[1].params)
     assert asked >= {"sample_rate", "noise_multiplier", "max_grad_norm", "local_steps"}
     assert "server_learning_rate" not in asked
@@ -69,7 +70,7 @@ def test_a_site_of_another_name_is_not_in_the_plan(plan):
 def test_what_is_no_plan_of_this_version_is_refused(plan, damage):
     body = dict(plan.body)
     if damage == "format":
-        body["format"] = 2
+        body["format"] = 1
     elif damage == "missing":
         del body["price"]
     else:
@@ -80,5 +81,5 @@ def test_what_is_no_plan_of_this_version_is_refused(plan, damage):
 
 def test_a_plan_is_not_changed_by_who_reads_it(plan):
     plan.model["kind"] = "gan"
-    plan.statistics["noise_multiplier"] = 0.0
-    assert plan.model["kind"] == "vae" and plan.statistics["noise_multiplier"] > 0
+    plan.statistics["share"] = 0.0
+    assert plan.model["kind"] == "vae" and plan.statistics["share"] > 0

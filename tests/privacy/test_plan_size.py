@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models import build_model
 from fedloom.common.models.base import count_parameters
 from fedloom.common.models.size import num_parameters
+from fedloom.common.schema import Column, Schema
 from fedloom.common.study import load_study
 from fedloom.privacy.plan_size import (
     check_size,
@@ -89,8 +91,22 @@ def test_statistics_and_models_that_do_not_fit_the_memory_are_refused(tmp_path):
     plan = resolved(tmp_path, "weights")
     encoding, statistics, training = plan.encoding, plan.statistics, plan.training
     check_size(encoding, plan.model, statistics, training)
-    with pytest.raises(StudyError, match="GB.*fewer bins.*age"):
-        check_size(encoding, plan.model, {**statistics, "length": 10**9}, training)
+    label = Column(name="label", kind="category", values=tuple(f"v{n}" for n in range(1000)))
+    columns = [
+        Column(name=f"c{number}", kind="integer", minimum=0, maximum=10**9, bins=1024)
+        for number in range(60)
+    ]
+    wide = Schema((label, *columns))
+    with pytest.raises(StudyError, match="GB.*fewer bins.*c0"):
+        check_size(Encoding(wide, "label"), plan.model, statistics, training)
+    many = Schema(
+        tuple(
+            Column(name=f"c{number}", kind="category", values=("a", "b")) for number in range(400)
+        )
+    )
+    with pytest.raises(StudyError, match="79,800 pairs .* memory_mb = 1"):
+        small = {**statistics, "kind": "pairwise", "memory_mb": 1}
+        check_size(Encoding(many), plan.model, small, None)
     with pytest.raises(StudyError, match="GB.*max_physical_batch.*hidden"):
         check_size(
             encoding,

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fedloom.server.aggregation import total, weighted_mean
+from fedloom.server.aggregation import unflatten, weighted_mean
 
 
 def answers() -> dict[str, dict[str, np.ndarray]]:
@@ -13,13 +13,20 @@ def answers() -> dict[str, dict[str, np.ndarray]]:
     return {name: {"x": rng.normal(size=50).astype(np.float32)} for name in "abcd"}
 
 
-def test_the_total_is_the_same_bit_for_bit_whichever_site_answered_first():
+def test_the_mean_is_the_same_bit_for_bit_whichever_site_answered_first():
     given = answers()
-    sums = [
-        total({name: given[name] for name in order})["x"] for order in itertools.permutations(given)
+    weights = {"a": 10.0, "b": 1.0, "c": 5.0, "d": 4.0}
+    means = [
+        weighted_mean({name: given[name] for name in order}, weights)["x"]
+        for order in itertools.permutations(given)
     ]
-    assert all(np.array_equal(sums[0], other) for other in sums)
-    assert sums[0].dtype == np.float64
+    assert all(np.array_equal(means[0], other) for other in means)
+    assert means[0].dtype == np.float64
+
+
+def test_a_long_vector_is_cut_in_the_order_of_the_shapes():
+    cut = unflatten(np.arange(7.0), {"b": (2, 2), "a": (3,)})
+    assert cut["b"].tolist() == [[0.0, 1.0], [2.0, 3.0]] and cut["a"].tolist() == [4.0, 5.0, 6.0]
 
 
 def test_the_mean_weighs_sites_by_their_size():

@@ -101,7 +101,7 @@ def test_a_run_comes_to_its_end_and_leaves_nothing_that_is_private(prepared, vau
 
 def bad_values(answer: Answer) -> None:
     for name, array in answer.arrays.items():
-        answer.arrays[name] = np.full_like(array, np.nan)
+        answer.arrays[name] = np.full(array.shape, np.nan, dtype=np.float32)
 
 
 def bad_shape(answer: Answer) -> None:
@@ -115,7 +115,7 @@ def bad_name(answer: Answer) -> None:
 
 def huge(answer: Answer) -> None:
     for name, array in answer.arrays.items():
-        answer.arrays[name] = np.full_like(array, 1e30)
+        answer.arrays[name] = np.full(array.shape, 1e30, dtype=np.float32)
 
 
 @pytest.mark.parametrize("change", [bad_values, bad_shape, bad_name, huge])

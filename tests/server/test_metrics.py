@@ -20,12 +20,10 @@ def plan(tmp_path):
 
 @pytest.fixture
 def statistics(plan):
-    measured = statistic(plan.statistics["kind"], plan.encoding)
+    measured = statistic("oneway", plan.encoding)
     codes = plan.encoding.encode(table(5000)).codes
     exact = measured.sum(plan.encoding.feature_codes(codes), plan.encoding.classes(codes))
-    return NoisyStatistics(
-        encoding=plan.encoding, kind=measured.kind, vector=exact.astype(float), noise_std=1.0
-    )
+    return NoisyStatistics(encoding=plan.encoding, look=exact.astype(float), look_std=1.0)
 
 
 @pytest.fixture
