@@ -117,6 +117,8 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
 
 
 _COUNTED = {
+    "discovery": "noised counts that tell bounds and categories of the columns that the schema "
+    "leaves open",
     "oneway": "noised counts of every column's values within each class",
     "pairwise": "noised counts of pairs of columns within each class, on cells that are chosen "
     "from the first counts",

@@ -199,7 +199,7 @@ def _outside(column: Column, cells: Cells) -> npt.NDArray[np.bool_]:
 
 def _missing_problem(column: Column, cells: Cells) -> list[str]:
     missing = int(cells.missing.sum())
-    if not missing or column.nullable:
+    if not missing or column.nullable or column.open:
         return []
     return [
         f"{missing} values are missing; set nullable = true in the schema, or complete the records"

@@ -67,9 +67,13 @@ def _statistic(
     plan: Plan, request: Request, records: Records, noise: NoiseSource, num_shares: int
 ) -> np.ndarray[Any, np.dtype[Any]]:
     params = request.params
-    measured = statistic(params["kind"], plan.encoding, request.arrays.get("groups"))
+    if plan.learns_schema:
+        total = plan.discovery.sum(records.feature_codes)
+    else:
+        measured = statistic(params["kind"], plan.encoding, request.arrays.get("groups"))
+        total = measured.sum(records.feature_codes, records.classes)
     return noisy_sum(
-        measured.sum(records.feature_codes, records.classes),
+        total,
         l2_norm=params["l2_norm"],
         noise_multiplier=params["noise_multiplier"],
         noise=noise,

@@ -131,7 +131,8 @@ def holds_same(home: Home, plan: Plan, commitment: str, private_frame: pd.DataFr
 def _encode(
     plan: Plan, private_frame: pd.DataFrame, key: bytes, log: Home | None
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | None]:
-    encoded = plan.encoding.encode(private_frame)
+    coder = plan.discovery if plan.learns_schema else plan.encoding
+    encoded = coder.encode(private_frame)
     notes = [
         f"column {column}: {count} values {word}"
         for word, counts in (("clamped", encoded.clamped), ("unknown", encoded.unknown))
@@ -191,6 +192,9 @@ def _records(
     codes, persons = arrays["codes"][chosen], arrays.get("persons")
     if persons is not None:
         persons = np.unique(persons[chosen], return_inverse=True)[1].astype(np.int64)
+    if plan.learns_schema:
+        classes = np.zeros(len(codes), dtype=np.int64)
+        return Records(feature_codes=codes, classes=classes, persons=persons)
     return Records(
         feature_codes=plan.encoding.feature_codes(codes),
         classes=plan.encoding.classes(codes),

@@ -1,8 +1,8 @@
 """Where a completed schema comes from: the study that learned it, and what that cost.
 
-A schema that a study of kind "schema" completed holds one table more,
+A schema that a study of kind "schema" completed holds one table more for each such study,
 
-    [learned]
+    [[learned]]
     columns = ["diagnosis", "fee"]     # whose bounds or categories were learned
     study = "..."                      # digest of that study
     plan = "..."                       # digest of its plan, which the sites' ledgers name
@@ -10,7 +10,7 @@ A schema that a study of kind "schema" completed holds one table more,
     delta = 1e-6
 
 so that whoever reads a release of a later study learns that its schema was not free. The price is
-in the ledgers of the sites; this table only tells of it.
+in the ledgers of the sites; these tables only tell of it.
 """
 
 from __future__ import annotations
@@ -50,30 +50,28 @@ class Learned:
         """Refuses what is no origin of a schema."""
         object.__setattr__(self, "columns", tuple(self.columns))
         if not self.columns or not all(isinstance(name, str) for name in self.columns):
-            raise SchemaError("[learned] columns must list the names of the learned columns")
+            raise SchemaError("[[learned]] columns must list the names of the learned columns")
         for key, value in (("study", self.study), ("plan", self.plan)):
             if not isinstance(value, str) or not _SHA256.match(value):
-                raise SchemaError(f"[learned] {key} must be a SHA-256 of 64 hexadecimal digits")
+                raise SchemaError(f"[[learned]] {key} must be a SHA-256 of 64 hexadecimal digits")
         for key, number in (("epsilon", self.epsilon), ("delta", self.delta)):
             if type(number) is not float or not math.isfinite(number) or number <= 0.0:
-                raise SchemaError(f"[learned] {key} must be a number with a point, above 0")
+                raise SchemaError(f"[[learned]] {key} must be a number with a point, above 0")
         if self.delta >= 1.0:
-            raise SchemaError("[learned] delta must be below 1")
+            raise SchemaError("[[learned]] delta must be below 1")
 
     @classmethod
-    def from_dict(cls, data: Any, names: tuple[str, ...]) -> Learned | None:
-        """Reads the table of a schema with the columns `names`; None where there is none.
+    def from_dict(cls, data: Any, names: tuple[str, ...]) -> Learned:
+        """Reads one table of a schema with the columns `names`.
 
         Raises:
           SchemaError: a key is missing, unknown or of the wrong kind.
         """
-        if data is None:
-            return None
         keys = set(cls.__dataclass_fields__)
         if not isinstance(data, Mapping) or set(data) != keys:
-            raise SchemaError(f"[learned] must hold {', '.join(sorted(keys))} and nothing else")
+            raise SchemaError(f"[[learned]] must hold {', '.join(sorted(keys))} and nothing else")
         if not isinstance(data["columns"], list) or not set(map(str, data["columns"])) <= {*names}:
-            raise SchemaError("[learned] columns must list names of the schema's columns")
+            raise SchemaError("[[learned]] columns must list names of the schema's columns")
         return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Schema:
 
     columns: tuple[Column, ...]
     constraints: tuple[Constraint, ...] = ()
-    learned: Learned | None = None
+    learned: tuple[Learned, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses an empty schema, names that repeat, and constraints that cannot be kept."""
@@ -113,7 +113,10 @@ class Schema:
             raise SchemaError("columns must be written as [[column]], with double brackets")
         columns = tuple(Column.from_dict(entry, number) for number, entry in enumerate(entries, 1))
         names = tuple(column.name for column in columns)
-        learned = Learned.from_dict(data.get("learned"), names)
+        origins = data.get("learned", [])
+        if not isinstance(origins, list):
+            raise SchemaError("origins must be written as [[learned]], with double brackets")
+        learned = tuple(Learned.from_dict(entry, names) for entry in origins)
         return cls(columns, constraints_from(data.get("constraint", [])), learned)
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,8 +124,8 @@ class Schema:
         plain: dict[str, Any] = {"column": [column.to_dict() for column in self.columns]}
         if self.constraints:
             plain["constraint"] = [constraint.to_dict() for constraint in self.constraints]
-        if self.learned is not None:
-            plain["learned"] = self.learned.to_dict()
+        if self.learned:
+            plain["learned"] = [origin.to_dict() for origin in self.learned]
         return plain
 
     def digest(self) -> str:

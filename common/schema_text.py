@@ -23,8 +23,8 @@ def schema_text(
     """
     plain = schema.to_dict()
     lines = [_comment(line) for line in head]
-    if "learned" in plain:
-        lines += ["", "[learned]", *_pairs(plain["learned"])]
+    for origin in plain.get("learned", []):
+        lines += ["", "[[learned]]", *_pairs(origin)]
     for column in plain["column"]:
         lines += ["", *(_comment(line) for line in (notes or {}).get(column["name"], ()))]
         lines += ["[[column]]", *_pairs(column)]

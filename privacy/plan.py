@@ -23,6 +23,7 @@ from typing import Any
 from dp_accounting import dp_event
 
 from fedloom.common.digest import canonical_json, digest
+from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.schema import Schema
@@ -187,9 +188,19 @@ class Plan:
         """The public schema."""
         return Schema.from_dict(self.body["schema"])
 
+    @property
+    def learns_schema(self) -> bool:
+        """Whether the plan completes its schema, and makes no generator."""
+        return bool(self.body["model"]["kind"] == "schema")
+
+    @cached_property
+    def discovery(self) -> Discovery:
+        """How records of an open schema become codes; in a plan that `learns_schema`."""
+        return Discovery(self.schema)
+
     @cached_property
     def encoding(self) -> Encoding:
-        """How records become codes."""
+        """How records become codes; in any other plan."""
         return Encoding(self.schema, self.target)
 
     @cached_property

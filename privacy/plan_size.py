@@ -30,6 +30,7 @@ _COPIES_OF_SUMS = 8
 # Measured on two cores for tables of about 15 columns: benchmarks/README.md.
 _SECONDS_TO_START = 8.0
 _SECONDS_OF_MIXTURE_A_CELL = 4e-5
+_SECONDS_OF_DISCOVERY_A_CELL = 2e-7
 _SECONDS_OF_STEP = {"opacus": 0.02, "functional": 0.02, "fused": 0.008}
 
 
@@ -89,6 +90,8 @@ def expected_seconds(plan: Plan) -> float:
     """Returns a rough time for the whole plan in one process on two cores."""
     training = plan.training
     seconds = _SECONDS_TO_START
+    if plan.learns_schema:
+        return seconds + _SECONDS_OF_DISCOVERY_A_CELL * plan.discovery.length * len(plan.sites)
     if training is None:
         return seconds + _SECONDS_OF_MIXTURE_A_CELL * plan.encoding.width * 600
     steps = int(training["num_rounds"]) * int(training["local_steps"]) * len(plan.sites)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models.size import num_parameters
@@ -24,6 +25,7 @@ from fedloom.privacy.plan import PLAN_FORMAT, Plan, price_of
 from fedloom.privacy.plan_rounds import overlapping
 from fedloom.privacy.plan_size import check_size, most_cells
 from fedloom.privacy.resolve_sections import (
+    discovery_section,
     evaluation_section,
     model_section,
     statistics_section,
@@ -67,6 +69,9 @@ def _resolve(study: Study, schema: Schema, version: str) -> Plan:
 
 def _phases(study: Study, schema: Schema) -> list[Phase]:
     """Returns the phases that have a noise of their own, with their shares of the budget."""
+    if study.model["kind"] == "schema":
+        attempts = 1 + discovery_section(study)["spare_rounds"]
+        return [_gaussians(study, LOOK, 1.0, attempts)]
     encoding = Encoding(schema, study.target)
     evaluation = evaluation_section(study)
     statistics = statistics_section(study, encoding, evaluation)
@@ -128,14 +133,21 @@ def assemble(study: Study, schema: Schema, *, version: str, noise: Mapping[str, 
     """
     if study.schema_digest != schema.digest():
         raise StudyError("the study was made for another schema; load both again")
-    encoding = Encoding(schema, study.target)
     model = model_section(study)
-    evaluation = evaluation_section(study)
-    statistics = statistics_section(study, encoding, evaluation)
     training, coordination = training_section(study)
-    check_size(encoding, model, statistics, training)
+    evaluation = None
+    if model["kind"] == "schema":
+        statistics = discovery_section(study)
+    else:
+        encoding = Encoding(schema, study.target)
+        evaluation = evaluation_section(study)
+        statistics = statistics_section(study, encoding, evaluation)
+        check_size(encoding, model, statistics, training)
     try:
-        statistics["rounds"] = _statistics_rounds(study, encoding, statistics, noise)
+        if model["kind"] == "schema":
+            statistics["rounds"] = [_round(study, Discovery(schema), noise[LOOK])]
+        else:
+            statistics["rounds"] = _statistics_rounds(study, encoding, statistics, noise)
         if training is not None:
             training["noise_multiplier"] = noise["training"]
             if training["query"] == "gradient":
@@ -183,14 +195,7 @@ def assemble(study: Study, schema: Schema, *, version: str, noise: Mapping[str, 
 def _statistics_rounds(
     study: Study, encoding: Encoding, statistics: dict[str, Any], noise: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    look = OneWay(encoding)
-    rounds = [
-        {
-            "kind": look.kind,
-            **_counts(study, look.l2_norm, noise[LOOK]),
-            "length": look.length,
-        }
-    ]
+    rounds = [_round(study, OneWay(encoding), noise[LOOK])]
     if statistics["kind"] == "pairwise":
         pairs = Pairwise(encoding)
         rounds.append(
@@ -201,6 +206,12 @@ def _statistics_rounds(
             }
         )
     return rounds
+
+
+def _round(study: Study, measured: OneWay | Discovery, noise_multiplier: float) -> dict[str, Any]:
+    """Returns a round whose layout follows from the schema alone."""
+    counts = _counts(study, measured.l2_norm, noise_multiplier)
+    return {"kind": measured.kind, **counts, "length": measured.length}
 
 
 def _counts(study: Study, record_norm: float, noise_multiplier: float) -> dict[str, float]:

@@ -15,7 +15,13 @@ from fedloom.common.models.defaults import model_defaults, training_defaults
 from fedloom.common.study import Study
 from fedloom.common.study_sections import default_exchange
 
-__all__ = ["evaluation_section", "model_section", "statistics_section", "training_section"]
+__all__ = [
+    "discovery_section",
+    "evaluation_section",
+    "model_section",
+    "statistics_section",
+    "training_section",
+]
 
 _TIMEOUT_S = 3600.0
 # Of the budget, for the statistics before training; docs/decisions/ tells on which tables.
@@ -120,6 +126,25 @@ def statistics_section(
     return merged
 
 
+def discovery_section(study: Study) -> dict[str, Any]:
+    """Returns the statistics phase of a study of kind "schema": one sum, the whole budget.
+
+    Raises:
+      StudyError: a setting is unknown or out of range, or says what such a study does not have.
+    """
+    if study.target is not None or study.release or study.evaluation:
+        raise StudyError(
+            'a study of kind "schema" learns open columns and nothing else; drop target, '
+            "[evaluation] and [release], which belong to the study on the completed schema"
+        )
+    defaults = {"kind": "discovery", "share": 1.0, "spare_rounds": 0}
+    merged = _merge(defaults, study.statistics, "[statistics]")
+    if merged["kind"] != "discovery" or merged["share"] != 1.0:
+        raise StudyError('kind = "schema" has one sum; drop [statistics] kind and share')
+    _check_ranges({"spare_rounds": merged["spare_rounds"]}, "[statistics]")
+    return merged
+
+
 def _merge(defaults: dict[str, Any], given: dict[str, Any], where: str) -> dict[str, Any]:
     unknown = sorted(set(given) - set(defaults))
     if unknown:
@@ -174,11 +199,12 @@ def training_section(study: Study) -> tuple[dict[str, Any] | None, dict[str, Any
     if coordination["timeout_s"] <= 0:
         raise StudyError("[training] timeout_s must be above 0")
     _check_ranges(coordination, "[training]")
-    if kind == "mixture":
+    if kind in ("mixture", "schema"):
         given.pop("exchange", None)
         if given:
             raise StudyError(
-                f'a "mixture" has no training rounds; drop [training] {", ".join(sorted(given))}'
+                f'kind = "{kind}" has no training rounds; drop [training] '
+                f"{', '.join(sorted(given))}"
             )
         return None, coordination
     exchange = given.pop("exchange", default_exchange(study.trust))

@@ -32,6 +32,7 @@ from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.asking import Sites
 from fedloom.server.checkpoints import Checkpoint, Checkpoints
 from fedloom.server.evaluation import evaluation_request, evaluation_result
+from fedloom.server.learned_schema import LearnedSchema
 from fedloom.server.learners import Learner, State, build_learner
 from fedloom.server.link import Link
 from fedloom.server.metrics import Reporter
@@ -92,7 +93,6 @@ class _Run:
         self._name = str(folder.state()["run"])
         self._sites = Sites(folder, link, on_event)
         self._checkpoints = Checkpoints(folder.checkpoints)
-        self._learner: Learner = build_learner(self._plan)
         self._on_event = on_event
         self._sums = Sums(folder, self._sites, on_event)
 
@@ -102,7 +102,9 @@ class _Run:
         names, rounds = self._sites.names, self._plan.rounds
         self._folder.update_state(state="running")
         self._on_event({"event": "start", "sites": names, "rounds": len(rounds)})
-        if not self._folder.generator_path.exists():
+        if self._plan.learns_schema:
+            self._learn_schema()
+        elif not self._folder.generator_path.exists():
             self._describe()
             self._folder.save_generator(self._learner.publish(self._train()))
         self._evaluate()
@@ -110,6 +112,25 @@ class _Run:
         self._checkpoints.clear()
         self._folder.mark_done()
         self._on_event({"event": "done"})
+
+    @cached_property
+    def _learner(self) -> Learner:
+        return build_learner(self._plan)
+
+    def _learn_schema(self) -> None:
+        """Asks for the one sum of a study of kind "schema", and completes the schema."""
+        if LearnedSchema.exists(self._folder.path):
+            return
+        self._describe()
+        asked, plan = self._plan.rounds[0], self._plan
+        opened = self._sums.ask(asked, {}, plan.discovery.length)
+        self._folder.keep_roster(asked.round, opened.roster)
+        self._folder.keep_metrics_until(0)
+        reporter = Reporter(self._folder, plan, self._on_event)
+        reporter.round(asked, list(opened.roster), None, {})
+        reporter.close()
+        learned = LearnedSchema.learn(plan, opened.values, _planned_std(asked) * opened.spread)
+        learned.save(self._folder.path)
 
     def _train(self) -> State:
         """Carries out all rounds up to the generator that are not in a checkpoint yet."""

@@ -18,6 +18,7 @@ _MODELS: dict[str, dict[str, Any]] = {
     "mixture": {"kind": "mixture", "components": 600},
     "vae": {"kind": "vae", "hidden": 64, "latent": 8, "beta": 1.0},
     "gan": {"kind": "gan", "hidden": 64, "latent": 8, "critic_hidden": 64},
+    "schema": {"kind": "schema"},
 }
 _GENERATOR = {
     "generator_steps": 100,

@@ -1,4 +1,4 @@
-"""`fedloom schema`: holds a table against a public schema, for the steward's eyes alone."""
+"""`fedloom schema`: holds a table against a schema, and has a study complete an open one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import click
+
+from fedloom.cli.pairs import name_value_pairs
+from fedloom.cli.progress import RunProgress
 
 __all__ = ["schema"]
 
@@ -51,3 +54,82 @@ def check(
         if report.fits:
             click.echo("The table fits the schema.")
     context.exit(0 if report.fits else 2)
+
+
+@schema.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--site", "sites", multiple=True, metavar="NAME=DATA", help="Records of a site.")
+@click.option("--home", "homes", multiple=True, metavar="NAME=DIR", help="A home that lives on.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--limit", type=float, help="Lifetime epsilon of the homes made here.")
+@click.option(
+    "--clamp", is_flag=True, help="Accept values that are no numbers; they are set aside."
+)
+@click.option("--insecure-seed", type=int, hidden=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+def learn(
+    study: Path,
+    sites: tuple[str, ...],
+    homes: tuple[str, ...],
+    out: Path,
+    resume: bool,
+    limit: float | None,
+    clamp: bool,
+    insecure_seed: int | None,
+    as_json: bool,
+) -> None:
+    """Have STUDY, of the kind "schema", complete its schema, with all sites on this machine.
+
+    The completed schema is OUT/schema.toml. What it cost is in the sites' ledgers; a later study in
+    the same homes adds to it.
+    """
+    from fedloom.cli.learned_output import learned_summary, print_learned
+    from fedloom.common.errors import StudyError
+    from fedloom.common.study import load_study
+    from fedloom.simulation import prepare, run_prepared
+
+    agreed, description = load_study(study)
+    if agreed.model["kind"] != "schema":
+        raise StudyError(
+            f"{study}: [model] kind is {agreed.model['kind']!r}; a schema is learned by a study of "
+            'its own with kind = "schema" and a budget of its own'
+        )
+    with RunProgress(quiet=as_json) as progress:
+        folder = prepare(
+            agreed,
+            description,
+            name_value_pairs(sites, "--site"),
+            out=out,
+            homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
+            where=study,
+            limit=limit,
+            resume=resume,
+            clamp=clamp,
+            insecure_seed=insecure_seed,
+        )
+        progress.plan(folder.plan())
+        run_prepared(folder, insecure_seed=insecure_seed, on_event=progress)
+    plan = folder.plan()
+    summary = learned_summary(folder.path)
+    price = {"epsilon": plan.body["price"]["epsilon"], "delta": plan.delta}
+    if as_json:
+        click.echo(
+            json.dumps({"run": str(out), "plan": plan.digest(), **price, **summary}, indent=2)
+        )
+        return
+    print_learned(summary)
+    click.echo(
+        f"epsilon {price['epsilon']:.4g} at delta {plan.delta:g} for one {plan.privacy['unit']}, "
+        f"charged to the ledgers of {len(plan.sites)} sites"
+    )
+    if summary["schema"] is None:
+        click.echo(
+            "Nothing stands out of the noise: take a larger epsilon, leave fewer columns open, or "
+            "fill in public numbers and categories."
+        )
+        return
+    left_out = [entry["column"] for entry in summary["columns"] if not entry["complete"]]
+    if left_out:
+        click.echo(f"Left out of the schema, as nothing was found: {', '.join(left_out)}")
+    click.echo(f"the completed schema, to look through: {summary['schema']}")

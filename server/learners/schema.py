@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from fedloom.common.cells import category_key
 from fedloom.common.column import Column
 from fedloom.common.discovery import MISSING, NUMBER_NORM, UNFIT, Discovery, OpenColumn
-from fedloom.common.errors import SchemaError
 from fedloom.common.schema import Schema
 from fedloom.common.spelling import NORM
 from fedloom.server.learners.bounds import read_bounds, threshold
@@ -83,7 +82,7 @@ def detectable(open_column: OpenColumn, noise_std: float) -> dict[int, int]:
 
 def complete_schema(
     discovery: Discovery, vector: Array, noise_std: float
-) -> tuple[Schema, tuple[Finding, ...]]:
+) -> tuple[Schema | None, tuple[Finding, ...]]:
     """Fills in the open columns.
 
     Args:
@@ -92,10 +91,8 @@ def complete_schema(
       noise_std: Standard deviation of the noise in each cell of it.
 
     Returns:
-      The schema without open columns, and what was found about each open one.
-
-    Raises:
-      SchemaError: nothing at all stands out of the noise, and no other column is left.
+      The schema without open columns, None where no column is left, and what was found about
+      each open one.
     """
     completed: dict[str, Column | None] = {}
     findings = []
@@ -108,11 +105,9 @@ def complete_schema(
     columns = [completed.get(column.name, column) for column in discovery.schema.columns]
     kept = [column for column in columns if column is not None]
     if not kept:
-        raise SchemaError(
-            "nothing stands out of the noise in any column: too few records for this epsilon; "
-            "ask for a larger one, for fewer columns, or fill in public numbers and categories"
-        )
-    return Schema(tuple(kept), discovery.schema.constraints), tuple(findings)
+        return None, tuple(findings)
+    schema = discovery.schema
+    return Schema(tuple(kept), schema.constraints, schema.learned), tuple(findings)
 
 
 def _number(
