@@ -18,7 +18,7 @@ The shipped example, with three of its columns and the model that takes a second
 >>> schema = Schema(tuple(whole.column(name) for name in ("age", "sex", "visited")))
 >>> study = parse_study(tomllib.loads((example / "study-mixture.toml").read_text()), schema)
 >>> folder = Path(tempfile.mkdtemp())
->>> tables = {site.name: example / f"{site.name}.csv" for site in study.sites}
+>>> tables = {site.name: example / f"{site.name}.csv.gz" for site in study.sites}
 >>> run = fedloom.simulate(study, tables, schema=schema, out=folder / "run")
 >>> run.epsilon <= 3.0
 True

@@ -6,14 +6,16 @@ The source is `datasets/randhie/src/randhie.csv` of the statsmodels package (45 
 file of the same name one folder above, which is cut down to ten). Without an argument the
 script looks for an installed statsmodels.
 
-Year 1 alone is taken, so that every person has one row. Nothing identifies a person in the
-tables: the numbers of persons, families and plans are left out.
+All years are taken: a row is a year of a person, and `person` tells whose. The tables are
+compressed in a form that is the same on every machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib.util
+import io
 from pathlib import Path
 
 import numpy as np
@@ -37,53 +39,59 @@ def find_source() -> Path:
     return Path(package.origin).parent / "datasets" / "randhie" / "src" / "randhie.csv"
 
 
-def make_table(people: pd.DataFrame) -> pd.DataFrame:
-    """Turns the experiment's columns into those of `schema.toml`."""
-    limitation = people["physlm"].map({0.0: "no", 1.0: "yes"})  # imputed fractions: missing
+def make_table(years: pd.DataFrame) -> pd.DataFrame:
+    """Turns the experiment's columns into those of `schema.toml`, and the person's number."""
+    limitation = years["physlm"].map({0.0: "no", 1.0: "yes"})  # imputed fractions: missing
     health = np.select(
-        [people["hlthg"] == 1, people["hlthf"] == 1, people["hlthp"] == 1],
+        [years["hlthg"] == 1, years["hlthf"] == 1, years["hlthp"] == 1],
         ["good", "fair", "poor"],
         default="excellent",
     )
     return pd.DataFrame(
         {
-            "age": np.floor(people["xage"]).astype(int),
-            "sex": np.where(people["female"] == 1, "female", "male"),
-            "income": people["income"].round().astype(int),
-            "education": people["educdec"].round().astype(int),
-            "coinsurance": people["coins"].astype(int),
-            "visits": people["mdvis"].astype(int),
-            "outpatient": people["outpdol"].round(1),
-            "drugs": people["drugdol"].round(1),
-            "psychotherapy": people["mentdol"].round(1),
-            "inpatient": people["inpdol"].round(1),
-            "admissions": people["totadm"].astype(int),
-            "chronic_disease": people["disea"].round(1),
-            "mental_health": people["mhi"].round(1),
-            "general_health": people["ghindx"].round(1),
+            "person": years["zper"].astype(int),
+            "year": years["year"].astype(int),
+            "age": np.floor(years["xage"]).astype(int),
+            "sex": np.where(years["female"] == 1, "female", "male"),
+            "income": years["income"].round().astype(int),
+            "education": years["educdec"].round().astype("Int64"),
+            "coinsurance": years["coins"].astype(int),
+            "visits": years["mdvis"].astype(int),
+            "outpatient": years["outpdol"].round(1),
+            "drugs": years["drugdol"].round(1),
+            "psychotherapy": years["mentdol"].round(1),
+            "inpatient": years["inpdol"].round(1),
+            "admissions": years["totadm"].astype(int),
+            "chronic_disease": years["disea"].round(1),
+            "mental_health": years["mhi"].round(1),
+            "general_health": years["ghindx"].round(1),
             "limitation": limitation,
             "self_rated": health,
-            "visited": np.where(people["mdvis"] > 0, "yes", "no"),
+            "visited": np.where(years["mdvis"] > 0, "yes", "no"),
         }
     )
 
 
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Writes a gzipped CSV file; the same table gives the same bytes with the same zlib."""
+    text = io.StringIO()
+    table.to_csv(text, index=False, lineterminator="\n")
+    path.write_bytes(gzip.compress(text.getvalue().encode(), compresslevel=9, mtime=0))
+
+
 def main() -> None:
-    """Writes one CSV file a site."""
+    """Writes one file a site."""
     parser = argparse.ArgumentParser(description="Make the RAND example's six tables.")
     parser.add_argument("source", nargs="?", type=Path, help="statsmodels' src/randhie.csv")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to fill")
     arguments = parser.parse_args()
-    people = pd.read_csv(arguments.source or find_source())
-    people = people[people["year"] == 1].sort_values("zper")
-    assert not people["zper"].duplicated().any()
+    years = pd.read_csv(arguments.source or find_source()).sort_values(["zper", "year"])
+    assert not years.duplicated(["zper", "year"]).any()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for code, site in SITES.items():
-        table = make_table(people[people["site"] == code])
-        # Sorted by content, so that the order tells nothing of families.
-        table = table.sort_values(list(table.columns))
-        table.to_csv(arguments.out / f"{site}.csv", index=False, lineterminator="\n")
-        print(f"{site}: {len(table)} people")
+        table = make_table(years[years["site"] == code])
+        write(table, arguments.out / f"{site}.csv.gz")
+        print(f"{site}: {table['person'].nunique()} people, {len(table)} years")
 
 
 if __name__ == "__main__":

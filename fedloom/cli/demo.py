@@ -24,8 +24,9 @@ _DEFAULT_OUT = "fedloom-demo"
 def demo(deploy: bool, out: Path | None, as_json: bool) -> None:
     """Six real sites publish one synthetic table together.
 
-    The RAND Health Insurance Experiment: one row a person, six sites, public domain. The sites
-    train one generator under differential privacy and the result is a signed release.
+    The RAND Health Insurance Experiment: 5,912 people with a row for each of up to five years, at
+    six sites, in the public domain. The sites train one generator, which protects each person with
+    all rows, by sums that only open together; the result is a signed release.
     """
     from fedloom.common.resources import resource_path
     from fedloom.common.study import load_study
@@ -36,7 +37,7 @@ def demo(deploy: bool, out: Path | None, as_json: bool) -> None:
     example = resource_path(_EXAMPLE)
     target = _fresh(out)
     agreed, schema = load_study(example / "study.toml")
-    tables = {entry.name: example / f"{entry.name}.csv" for entry in agreed.sites}
+    tables = {entry.name: example / f"{entry.name}.csv.gz" for entry in agreed.sites}
     if not as_json:
         click.echo(f"study {agreed.name!r}: {len(tables)} sites, model {agreed.model['kind']}")
     with RunProgress(quiet=as_json) as progress:
@@ -63,7 +64,7 @@ def demo(deploy: bool, out: Path | None, as_json: bool) -> None:
         return
     click.echo(
         f"done in {result['seconds']:.0f} s, epsilon {price['epsilon']:.4g} at delta "
-        f"{price['delta']:g} for one person at one site\n"
+        f"{price['delta']:g} for one person, all years together\n"
         f"release:  {release}\n"
         f"report:   {release / 'report.html'}  (open it in a browser)\n"
         f"check it: fedloom release verify {release}\n"

@@ -94,7 +94,7 @@ def test_metrics_and_tensorboard_tell_post_processing(parts, tmp_path):
 def test_the_examples_run_on_real_tables(tmp_path, study):
     example = ROOT / "examples" / "rand"
     agreed, _ = load_study(example / study)
-    pairs = [f"--site={site.name}={example / site.name}.csv" for site in agreed.sites]
+    pairs = [f"--site={site.name}={example / site.name}.csv.gz" for site in agreed.sites]
     done = cli("simulate", example / study, *pairs, "--out", tmp_path / "run", "--json")
     assert done.code == 0, done.err
     assert done.json["epsilon"] <= 3.0

@@ -108,7 +108,7 @@ def test_wheel_lies_below_one_folder(wheel):
         "fedloom/server/app.py",
         "fedloom/examples/rand/study.toml",
         "fedloom/examples/rand/schema.toml",
-        "fedloom/examples/rand/seattle.csv",
+        "fedloom/examples/rand/seattle.csv.gz",
         "fedloom/deploy/bundle/pyproject.toml",
     }
     assert wanted - set(names) == set()
@@ -153,7 +153,7 @@ def test_wheel_without_torch_serves_auditors_and_consumers(wheel, environment, i
             "schema",
             "check",
             str(example.parent / "schema.toml"),
-            str(example.parent / "dayton.csv"),
+            str(example.parent / "dayton.csv.gz"),
         ],
     ):
         done = run(python, *words, cwd=tmp_path)
