@@ -108,7 +108,8 @@ class Sums:
             if tries < _TRIES and set(roster) <= self._sites.ready:
                 continue  # what was answered is stored at the sites, and free
             self._give_up(asked, attempt, sorted(answers), why)
-            there = self._sites.ready - set(silent)
+            # Who fell silent is set aside until the next look: a second time would cost a spare.
+            there = self._sites.ready = self._sites.ready - set(silent)
             self._sites.need(there, f"round {asked.round}", why)
             attempt, roster, tries = attempt + 1, sorted(there), 0
             self._note(asked, attempt, roster)
