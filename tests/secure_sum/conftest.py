@@ -1,11 +1,13 @@
-"""Sites with exchange keys, and one masked sum over them."""
+"""Sites with exchange keys and one masked sum over them; homes that approved a study."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedloom.privacy.keys import public_key_hex
+from fedloom.privacy.plan import Plan
 from fedloom.privacy.secure_sum import masked_share
+from tests.federation import approve_at, make_home
+from tests.secure_sum.consortium import SITES, Consortium, frame, resolve
 
 DIGEST = "ab" * 32
 Shares = dict[str, np.ndarray]
@@ -67,3 +72,24 @@ def sites() -> Callable[[int], Sites]:
     """The first so many of ten sites."""
     made = [Sites(count) for count in range(11)]
     return lambda count: made[count]
+
+
+@pytest.fixture(scope="session")
+def approved(tmp_path_factory) -> tuple[Path, Plan]:
+    """Homes that have approved the plan and were asked nothing yet; not to be changed."""
+    folder = tmp_path_factory.mktemp("approved")
+    homes = {name: make_home(folder / name, name) for name in SITES}
+    plan = resolve(folder / "study", homes)
+    for name, home in homes.items():
+        approve_at(home, plan, frame(name))
+    return folder, plan
+
+
+@pytest.fixture
+def consortium(approved, tmp_path) -> Iterator[Consortium]:
+    """The vaults of copies of those homes."""
+    folder, plan = approved
+    shutil.copytree(folder, tmp_path / "sites")
+    made = Consortium(tmp_path / "sites", plan)
+    yield made
+    made.close()
