@@ -22,7 +22,13 @@ from fedloom.privacy.plan_size import warnings
 __all__ = ["RunProgress"]
 
 _BAR = 24
-_PHASES = {"statistic": "statistics", "train": "training", "gradient": "training"}
+_PHASES = {
+    "statistic": "statistics",
+    "train": "training",
+    "gradient": "training",
+    "evaluate": "evaluation",
+}
+_MOST_NAMED = 6
 
 
 class RunProgress:
@@ -107,6 +113,13 @@ class RunProgress:
                 self._print_line(event)
         elif kind == "dropped":
             self._say(f"site {escape(event['site'])}: no usable answer: {escape(event['reason'])}")
+        elif kind == "void":
+            self._say(
+                f"round {event['round']}: attempt {event['attempt']} is void "
+                f"({escape(event['reason'])}); asked again of the rest, from a spare round"
+            )
+        elif kind == "groups":
+            self._say(_joined(event["columns"]))
         elif kind == "done":
             self._progress.update(self._task, completed=self._rounds, description="done")
         if self._live is not None:
@@ -154,3 +167,17 @@ def _answered(answered: bool, *, begun: bool) -> str:
     if not begun:
         return "[dim]not asked yet[/dim]"
     return "[green]answered[/green]" if answered else "[red]no answer[/red]"
+
+
+def _joined(columns: dict[str, list[int]]) -> str:
+    """Says which columns' values are joined where pairs are counted."""
+    coarser = {name: sizes for name, sizes in columns.items() if sizes[1] < sizes[0]}
+    if not coarser:
+        return "pairs are counted on all values"
+    named = sorted(coarser, key=lambda name: coarser[name][1] / coarser[name][0])[:_MOST_NAMED]
+    texts = [f"{escape(name)} {coarser[name][0]} to {coarser[name][1]}" for name in named]
+    more = f" and {len(coarser) - len(named)} more" if len(coarser) > len(named) else ""
+    return (
+        f"pairs are counted on joined values, chosen from the first noisy counts: "
+        f"{', '.join(texts)}{more}"
+    )

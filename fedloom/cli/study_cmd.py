@@ -37,8 +37,13 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     if resolved:
         click.echo(json.dumps(plan.body, indent=2, sort_keys=True))
         return
-    without_key = [site.name for site in plan.sites if site.key is None]
-    training = plan.training
+    masked = plan.colluding is not None
+    without_key = [
+        site.name
+        for site in plan.sites
+        if site.key is None or (masked and site.exchange_key is None)
+    ]
+    training, evaluation = plan.training, plan.evaluation
     summary: dict[str, Any] = {
         "study": plan.name,
         "study_digest": plan.study_digest,
@@ -48,8 +53,15 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         "sites_without_key": without_key,
         "answers_per_site": len(plan.rounds),
         "model": plan.model["kind"],
-        "noise_multiplier_statistics": plan.statistics["noise_multiplier"],
+        "unit": plan.privacy["unit"],
+        "trust": plan.privacy["trust"],
+        "noise_multipliers_statistics": [
+            settings["noise_multiplier"] for settings in plan.statistics["rounds"]
+        ],
         "noise_multiplier_training": None if training is None else training["noise_multiplier"],
+        "noise_multiplier_evaluation": (
+            None if evaluation is None else evaluation["noise_multiplier"]
+        ),
         "epsilon": plan.body["price"]["epsilon"],
         "epsilon_rdp": plan.body["price"]["epsilon_rdp"],
         "delta": plan.delta,
@@ -67,12 +79,14 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         ("study", f"{plan.name} ({plan.model['kind']}), {len(plan.sites)} sites: {names}"),
         ("study digest", plan.study_digest),
         ("plan digest", f"{plan.digest()}  (what stewards sign)"),
+        ("unit", _unit(plan)),
+        ("trust", _trust(plan)),
         ("answers", f"{len(plan.rounds)} from each site: {_rounds(plan)}"),
         ("noise", _noise(plan)),
         (
             "price",
             f"epsilon {summary['epsilon']:.4g} of {plan.epsilon:g} at delta {plan.delta:g} by PLD "
-            f"({summary['epsilon_rdp']:.4g} by RDP), for one record at one site, towards everybody",
+            f"({summary['epsilon_rdp']:.4g} by RDP), for one {plan.privacy['unit']}",
         ),
         ("time", f"about {summary['expected_seconds']:.0f} s in one process on two cores"),
     ]
@@ -88,21 +102,51 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         click.echo(f"Warning: {warning}")
 
 
+def _unit(plan: Any) -> str:
+    privacy = plan.privacy
+    if privacy["unit"] == "record":
+        text = "one record"
+    else:
+        text = (
+            f"one person, all rows of one {privacy['id']!r}; {privacy['rows_per_person']} rows at "
+            "most are used, noise on counts grows with that number"
+        )
+    if privacy["overlap"] > 1:
+        text += f"; at {privacy['overlap']} sites at most"
+    return text
+
+
+def _trust(plan: Any) -> str:
+    if plan.colluding is None:
+        return "local: each site's answers alone are private, against the coordinator too"
+    return (
+        f"secure-sum: the coordinator sees sums over {plan.coordination['min_sites']} sites or "
+        f"more; {plan.colluding} of them may tell it all they know"
+    )
+
+
 def _rounds(plan: Any) -> str:
     training = plan.training
-    first = f"1 of {plan.statistics['kind']} counts"
-    if training is None:
-        return first
-    what = "weights" if training["query"] == "train" else "gradient sums"
-    return f"{first}, {training['num_rounds']} of {what} ({training['local_steps']} steps each)"
+    parts = [f"1 of {settings['kind']} counts" for settings in plan.statistics["rounds"]]
+    if training is not None:
+        what = "weights" if training["query"] == "train" else "gradient sums"
+        spare = f" and {training['spare_rounds']} spare" if training["spare_rounds"] else ""
+        steps = f" ({training['local_steps']} steps each)" if training["query"] == "train" else ""
+        parts.append(f"{training['num_rounds']}{spare} of {what}{steps}")
+    if plan.evaluation is not None:
+        parts.append(f"1 of scores on the {plan.evaluation['hold_back']:.0%} held back")
+    return ", ".join(parts)
 
 
 def _noise(plan: Any) -> str:
-    text = f"multiplier {plan.statistics['noise_multiplier']:g} on the counts"
+    counts = [f"{settings['noise_multiplier']:g}" for settings in plan.statistics["rounds"]]
+    text = f"multiplier {', '.join(counts)} on the counts"
     training = plan.training
     if training is not None:
         text += (
             f", {training['noise_multiplier']:g} on gradients clipped at "
             f"{training['max_grad_norm']:g}, sampling rate {training['sample_rate']:g}"
         )
+    if plan.evaluation is not None:
+        text += f", {plan.evaluation['noise_multiplier']:g} on the scores"
     return text
