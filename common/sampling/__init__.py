@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from fedloom.common.sampling.draw import Sampler, sample, sample_chunks, sample_codes
+from fedloom.common.sampling.imputing import Imputation, impute
 from fedloom.common.sampling.tally import Tally
 
-__all__ = ["Sampler", "Tally", "sample", "sample_chunks", "sample_codes"]
+__all__ = [
+    "Imputation",
+    "Sampler",
+    "Tally",
+    "impute",
+    "sample",
+    "sample_chunks",
+    "sample_codes",
+]

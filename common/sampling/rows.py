@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from fedloom.common.constraints import Comparable, breaks
 from fedloom.common.decoding import draw_values, has_no_value, typed_column
 from fedloom.common.encoding import Encoding
 from fedloom.common.sampling.allowed import Allowed
+from fedloom.common.schema_constraint import Constraint
 
 __all__ = ["Rows"]
 
@@ -80,11 +81,12 @@ class Rows:
             return np.where(codes == block.size - 1, len(column.values), codes), missing
         return values, missing
 
-    def broken(self) -> npt.NDArray[np.bool_]:
-        """Tells which records (N,) break a constraint of the schema."""
+    def broken(self, constraints: Iterable[Constraint] | None = None) -> npt.NDArray[np.bool_]:
+        """Tells which records (N,) break one of the constraints, by default of all the schema's."""
         found = np.zeros(len(self), dtype=bool)
-        for constraint in self.encoding.schema.constraints:
-            found |= breaks(constraint, self.encoding.schema, self.column)
+        schema = self.encoding.schema
+        for constraint in schema.constraints if constraints is None else constraints:
+            found |= breaks(constraint, schema, self.column)
         return found
 
     def frame(self) -> pd.DataFrame:

@@ -47,6 +47,7 @@ COMMANDS = {
     "budget": Entry("fedloom.cli.budget_cmd:budget", "Show what a site has spent and has left."),
     "ledger": Entry("fedloom.cli.ledger_cmd:ledger", "Verify a site's ledger."),
     "sample": Entry("fedloom.cli.sample_cmd:sample", "Draw records from a run or a release."),
+    "impute": Entry("fedloom.cli.impute_cmd:impute", "Fill a table's missing values; free."),
     "release": Entry("fedloom.cli.release_cmd:release", "Build or verify a signed release."),
 }
 
