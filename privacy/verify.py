@@ -8,7 +8,6 @@ the texts for people are written again from plan, ledgers and manifest, and comp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,18 +24,18 @@ from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.release.account import SiteAccount, account_of
+from fedloom.privacy.release.attempts import check_rosters
+from fedloom.privacy.release.comparison import BELOW, compare, must_equal
 from fedloom.privacy.release.data import PARQUET, problems_of_data
 from fedloom.privacy.release.derived import derived_files, title_of
+from fedloom.privacy.release.evaluated import check_evaluation
 from fedloom.privacy.release.manifest import changed_files, read_manifest
 from fedloom.privacy.release.reading import read_json
 from fedloom.privacy.release.statement import STATEMENT_FORMAT, claim_text, make_statement
 
 __all__ = ["Check", "Verification", "check_release", "verify_release"]
 
-_BELOW = 1e-6
-_ABOVE = 1e-3
 _CREATED = "%Y-%m-%dT%H:%M:%SZ"
-_SHOWN = 80
 T = TypeVar("T")
 
 
@@ -169,12 +168,14 @@ class _Inspection:
                     self._run(f"ledger {site}", partial(self._ledger, manifest, plan, site))
                 self._run("ledgers", partial(self._ledgers, manifest))
                 self._run("runs", partial(self._note_accounts, plan))
+                self._run("sums", lambda: (None, check_rosters(plan, self._accounts)))
                 self._run("price", partial(self._price, plan))
                 holds = statement is not None and self._run(
                     "epsilon", partial(self._epsilon, plan, statement)
                 )
                 if statement is not None and holds and rows is not None:
                     self._run("texts", partial(self._texts, manifest, plan, statement, rows))
+                self._run("evaluation", lambda: (None, check_evaluation(self._folder, plan)))
             self._run("generator", self._generator)
             detail = "report.html is as signed; its figures are not checked"
             self._checks.append(Check(name="report", ok=None, detail=detail))
@@ -267,8 +268,9 @@ class _Inspection:
             raise ReleaseError(f"the ledger of {site} ends at another head than the manifest says")
         self._accounts[site] = account
         return None, (
-            f"{account.seq} entries to its head, signed; {account.commits} of "
-            f"{len(plan.rounds)} rounds answered"
+            f"{account.seq} entries to its head, signed; {account.rounds} of "
+            f"{len(plan.rounds)} rounds answered, {len(account.answered)} attempts charged, "
+            "within what was reserved"
         )
 
     def _ledgers(self, manifest: Mapping[str, Any]) -> tuple[None, str]:
@@ -284,8 +286,8 @@ class _Inspection:
 
     def _price(self, plan: Plan) -> tuple[None, str]:
         computed, stated = plan.price(), plan.body["price"]
-        _must_equal(stated["epsilon"], computed.epsilon, "the plan's epsilon")
-        _must_equal(stated["epsilon_rdp"], computed.epsilon_rdp, "the plan's epsilon by RDP")
+        must_equal(stated["epsilon"], computed.epsilon, "the plan's epsilon")
+        must_equal(stated["epsilon_rdp"], computed.epsilon_rdp, "the plan's epsilon by RDP")
         if stated["delta"] != plan.delta:
             raise ReleaseError("the plan is priced at another delta than its own")
         return None, f"the plan costs epsilon {computed.epsilon:.6g} at delta {plan.delta:g}"
@@ -297,12 +299,12 @@ class _Inspection:
         stated = dict(statement)
         claim = stated.pop("claim", None)
         del computed["claim"]
-        _compare(stated, computed, "")
-        unit, void = plan.body["privacy"]["unit"], bool(computed["randomness"]["insecure_sites"])
-        if claim != claim_text(stated["epsilon"], stated["delta"], unit, void=void):
+        compare(stated, computed, "dp_statement.json")
+        void = bool(computed["randomness"]["insecure_sites"])
+        if claim != claim_text(plan.privacy, stated["epsilon"], stated["delta"], void=void):
             raise ReleaseError("the statement's claim does not say what its numbers say")
         spent = max(account.epsilon(plan.delta) for account in self._accounts.values())
-        if statement["epsilon"] < spent * (1 - _BELOW):
+        if statement["epsilon"] < spent * (1 - BELOW):
             raise ReleaseError(
                 f"the statement says epsilon {statement['epsilon']:.6g}, the ledgers' events "
                 f"cost {spent:.6g}"
@@ -359,33 +361,6 @@ class _Inspection:
     def _note(self, note: str, sites: list[str]) -> None:
         if sites:
             self._notes.append(f"{note} ({', '.join(sites)})")
-
-
-def _compare(stated: Any, computed: Any, where: str) -> None:
-    """Raises unless two plain values agree: numbers almost, everything else exactly."""
-    if isinstance(computed, dict) and isinstance(stated, dict):
-        if set(stated) != set(computed):
-            raise ReleaseError(f"dp_statement.json{where} has other keys than it should")
-        for key in computed:
-            _compare(stated[key], computed[key], f"{where}.{key}")
-    elif isinstance(computed, list) and isinstance(stated, list) and len(stated) == len(computed):
-        for number, (one, other) in enumerate(zip(stated, computed, strict=True)):
-            _compare(one, other, f"{where}[{number}]")
-    elif isinstance(computed, float):
-        _must_equal(stated, computed, f"dp_statement.json{where}")
-    elif type(stated) is not type(computed) or stated != computed:
-        raise ReleaseError(
-            f"dp_statement.json{where} is {repr(stated)[:_SHOWN]}, it should be {computed!r}"
-        )
-
-
-def _must_equal(stated: Any, computed: float, what: str) -> None:
-    if isinstance(stated, bool) or not isinstance(stated, int | float):
-        raise ReleaseError(f"{what} is no number")
-    low = computed - _BELOW * max(abs(computed), 1e-9)
-    high = computed + _ABOVE * max(abs(computed), 1e-9)
-    if not math.isfinite(stated) or not low <= stated <= high:
-        raise ReleaseError(f"{what} is {stated:.6g}, computed again it is {computed:.6g}")
 
 
 def _number(statement: Mapping[str, Any] | None, key: str) -> float | None:

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.errors import LedgerError
-from fedloom.privacy.accounting import DpEvent, Step, epsilon_pld, steps_of
+from fedloom.privacy.accounting import (
+    DpEvent,
+    Step,
+    epsilon_pld,
+    event_from_json,
+    steps_of,
+)
 from fedloom.privacy.ledger import RunSummary, verify_extract
+from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.plan import Plan
 
-__all__ = ["SiteAccount", "account_of"]
+__all__ = ["Answered", "SiteAccount", "account_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One attempt at a round that a site answered, and was charged for.
+
+    Attributes:
+      round: of the plan.
+      attempt: from 1; only a secure sum asks a round again.
+      request_digest: of the whole request, roster included.
+      event: what it cost.
+    """
+
+    round: int
+    attempt: int
+    request_digest: str
+    event: DpEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +47,7 @@ class SiteAccount:
       key: public key that signed every entry; the plan names it for this site.
       seq: number of the last entry of the extract.
       head: hash of that entry.
-      events: what each answered round of the run cost.
+      answered: the attempts of the run that the site answered, in order; some may be void.
       all_events: the same over all runs of the plan, among which this one may have been chosen.
       runs: how many runs of the plan answered anything.
       epsilon_limit: what the site allows over the life of its records.
@@ -38,7 +61,7 @@ class SiteAccount:
     key: str
     seq: int
     head: str
-    events: tuple[DpEvent, ...]
+    answered: tuple[Answered, ...]
     all_events: tuple[DpEvent, ...]
     runs: int
     epsilon_limit: float
@@ -48,13 +71,13 @@ class SiteAccount:
     insecure: bool
 
     @property
-    def commits(self) -> int:
-        """How many rounds the site answered."""
-        return len(self.events)
+    def rounds(self) -> int:
+        """How many rounds the site answered, in one attempt or in several."""
+        return len({answer.round for answer in self.answered})
 
     def epsilon(self, delta: float) -> float:
         """Returns the loss of what the site answered in this run, by PLD."""
-        return epsilon_pld(self.events, delta)
+        return epsilon_pld([answer.event for answer in self.answered], delta)
 
     def epsilon_of_all_runs(self, delta: float) -> float:
         """Returns the loss of what the site answered in all runs of the plan, by PLD."""
@@ -66,8 +89,9 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
 
     Checked are the chain and each signature, by the key that the plan names for the site; that no
     entry about the plan is hidden; that the run was reserved for exactly this plan, at the plan's
-    event, and is finished; and that no round beyond the plan's was answered, and none at another
-    price.
+    event, and is finished; that no round beyond the plan's was answered, and none at another price;
+    and that all attempts together, void ones included, fit what was reserved. Without a secure sum
+    no round has more than one.
 
     Args:
       extract: `public_key` and `entries`, as a run folder and a release hold them.
@@ -97,14 +121,15 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     if summary.site != site:
         raise LedgerError(f"the ledger extract of {site} is that of {summary.site}")
     this = summary.run(plan.digest(), run)
-    _check_rounds(this, plan, site)
+    answered = _answered(entries, run)
+    _check_rounds(this, answered, plan, site)
     all_runs = [other for other in summary.runs if other.plan == this.plan and other.committed]
     return SiteAccount(
         site=site,
         key=key,
         seq=summary.head[0],
         head=summary.head[1],
-        events=this.committed,
+        answered=tuple(answered),
         all_events=tuple(event for other in all_runs for event in other.committed),
         runs=len(all_runs),
         epsilon_limit=float(summary.epsilon_limit),
@@ -115,17 +140,47 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     )
 
 
-def _check_rounds(run: RunSummary, plan: Plan, site: str) -> None:
+def _answered(entries: Sequence[Mapping[str, Any]], run: str) -> list[Answered]:
+    """Reads a run's answered attempts from a checked extract, in order of round and attempt."""
+    opened: dict[tuple[int, int], DpEvent] = {}
+    found = {}
+    for value in entries:
+        entry = Entry.from_dict(dict(value))
+        body = None if entry.body is None else entry.read()
+        if body is None or body.kind not in ("open", "commit") or body.data["run"] != run:
+            continue
+        attempt = body.data["round"], body.data["attempt"]
+        if body.kind == "open":
+            opened[attempt] = event_from_json(body.data["event"])
+        else:
+            found[attempt] = Answered(
+                round=attempt[0],
+                attempt=attempt[1],
+                request_digest=str(body.data["request_digest"]),
+                event=opened[attempt],
+            )
+    return [found[attempt] for attempt in sorted(found)]
+
+
+def _check_rounds(run: RunSummary, answered: Sequence[Answered], plan: Plan, site: str) -> None:
     if not run.finished:
         raise LedgerError(
             f"the ledger extract of {site} ends before its run does; ask the site for a whole one"
         )
-    if steps_of([run.reserved]) != steps_of([plan.event()]):
+    reserved = steps_of([run.reserved])
+    if reserved != steps_of([plan.event()]):
         raise LedgerError(f"{site} reserved another price than that of this plan")
-    planned = Counter(_form(asked.event) for asked in plan.rounds)
-    answered = Counter(_form(event) for event in run.committed)
-    if not answered <= planned:
-        raise LedgerError(f"{site} answered rounds that the plan does not have, or at other prices")
+    planned = {asked.round: _form(asked.event) for asked in plan.rounds}
+    for answer in answered:
+        if planned.get(answer.round) != _form(answer.event):
+            raise LedgerError(
+                f"{site} answered rounds that the plan does not have, or at other prices"
+            )
+    if plan.colluding is None and len({answer.round for answer in answered}) != len(answered):
+        raise LedgerError(f"{site} answered a round twice, which only a secure sum may")
+    spent = steps_of([answer.event for answer in answered])
+    if any(count > reserved[step] for step, count in spent.items()):
+        raise LedgerError(f"{site} answered more attempts than the plan reserves")
 
 
 def _form(event: DpEvent) -> tuple[tuple[Step, int], ...]:

@@ -88,7 +88,7 @@ def _fill(
     folder: Path, run: FinishedRun, accounts: Mapping[str, SiteAccount], seed: int | None
 ) -> None:
     plan, key = run.plan, load_private_key(run.path / "coordinator.key")
-    rows = plan.body["release"].get("rows") or default_rows(run.statistics.total())
+    rows = plan.body["release"].get("rows") or default_rows(_records(run))
     title = title_of(plan)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     statement = make_statement(plan, accounts)
@@ -103,6 +103,8 @@ def _fill(
         (folder / "ledger" / f"{name}.json").write_bytes(canonical_json(extract))
     plan.save(folder / "plan.json")
     (folder / "dp_statement.json").write_text(json_text(statement), encoding="utf-8")
+    if run.evaluation is not None:
+        (folder / "evaluation.json").write_text(json_text(run.evaluation), encoding="utf-8")
     derived = derived_files(
         plan, statement, rows=len(frame), created=created, public_key=public_key_hex(key)
     )
@@ -116,6 +118,7 @@ def _fill(
         frame=frame,
         statistics=run.statistics,
         metrics=run.metrics,
+        evaluation=None if run.evaluation is None else run.evaluation["figures"],
         limits=limits_of_training(plan, run.statistics.total()),
     )
     (folder / "report.html").write_text(report, encoding="utf-8")
@@ -142,6 +145,13 @@ def _fill(
         },
     }
     write_manifest(folder, body, key)
+
+
+def _records(run: FinishedRun) -> float:
+    """Returns the noisy number of records, the held-back ones included."""
+    evaluation = run.plan.evaluation
+    chance = 0.0 if evaluation is None else float(evaluation["hold_back"])
+    return run.statistics.total() / (1.0 - chance)
 
 
 def _versions() -> dict[str, str]:

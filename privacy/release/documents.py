@@ -78,7 +78,6 @@ class Facts:
 def readme_text(facts: Facts) -> str:
     """Says what lies where, how to verify it, and how to draw more rows."""
     statement = facts.statement
-    several = statement["towards"]["public"]["overlapping"]
     package = "fedloom" if facts.model == "mixture" else '"fedloom[train]"'
     condition = ""
     if facts.encoding.target is not None:
@@ -93,10 +92,8 @@ def readme_text(facts: Facts) -> str:
         width=98,
     )
     price = textwrap.fill(
-        f"{statement['claim']} in `dp_statement.json`: epsilon {statement['epsilon']:.4g} at "
-        f"delta {statement['delta']:g} for somebody in one site's table, "
-        f"{several['epsilon']:.4g} for somebody with a record at each of "
-        f"{several['sites_per_person']} sites.",
+        f"{statement['claim']} in `dp_statement.json`. {_parties(statement)} "
+        f"{plain_text(statement['unit_of_privacy']['meaning'])}",
         width=98,
     )
     return f"""# {facts.heading}
@@ -143,7 +140,7 @@ records, at the sites.
 | `generator/` | the generator: `config.json`, `model.safetensors`; loading it runs no code |
 | `dp_statement.json` | the privacy statement, in the terms of NIST SP 800-226 |
 | `plan.json`, `schema.json` | the plan that the sites signed, and the public schema |
-| `ledger/` | each site's signed ledger extract |
+{_evaluation_row(statement)}| `ledger/` | each site's signed ledger extract |
 | `DATASHEET.md`, `LICENSE` | where the data come from, and terms of use |
 | `manifest.json`, `manifest.sig` | every file's hash, signed |
 
@@ -168,15 +165,15 @@ After Gebru et al., "Datasheets for Datasets" (2021). What only the publisher ca
 
 ## Composition
 - **What do the instances represent?** Synthetic rows; none is a person. A row imitates one
-  {statement["unit_of_privacy"]["unit"]} of the sites' tables.
+  row of the sites' tables, cut to the columns of the schema.
 - **How many are there?** {facts.rows:,}. By default this is the noisy number of real records,
-  rounded to two digits; the true number is private.
+  held-back ones allowed for, rounded to two digits; the true number is private.
 - **Is it a sample?** It is drawn from a generator; any number of rows can be drawn.
 - **What does each instance consist of?** {len(facts.encoding.blocks)} columns; see `codebook.md`.
 - **Is there a label?** {plain_text(target) if target is not None else "No."}
 - **Is information missing?** Missing values are synthesised where the schema allows them.
 - **Are relationships between instances explicit?** No; rows are independent draws.
-- **Recommended splits?** None. Test models on real records at the sites.
+- **Recommended splits?** None. Test models on real records at the sites.{_held_back(statement)}
 - **Errors, noise, redundancies?** Noise from differential privacy and errors of the generator;
   `report.html` compares the data with the noisy marginals and states expected errors.
 - **Self-contained?** Yes.
@@ -232,6 +229,35 @@ def licence_text(licence: str | None) -> str:
     return text + (
         "\nThe licence is the publisher's, for the data and the generator in this folder. It says\n"
         "nothing about privacy; see dp_statement.json for that.\n"
+    )
+
+
+def _held_back(statement: Mapping[str, Any]) -> str:
+    chance = statement["held_back"]["chance"]
+    if not chance:
+        return ""
+    return (
+        f" Each unit\n  was held back with a chance of {chance:g}; `evaluation.json` says how the "
+        "data do on those."
+    )
+
+
+def _evaluation_row(statement: Mapping[str, Any]) -> str:
+    if not statement["held_back"]["chance"]:
+        return ""
+    return "| `evaluation.json` | how the data do on held-back records, with error bars |\n"
+
+
+def _parties(statement: Mapping[str, Any]) -> str:
+    """Says what epsilon is towards whom, shortly."""
+    towards = {party: entry["epsilon"] for party, entry in statement["towards"].items()}
+    delta = f"at delta {statement['delta']:g}"
+    if len(set(towards.values())) == 1:
+        return f"Epsilon is {statement['epsilon']:.4g} {delta}, the same towards everybody."
+    return (
+        f"Epsilon {delta} is {towards['coordinator']:.4g} towards the coordinator and those that "
+        f"may side with it, {towards['fellow_site']:.4g} towards another site on its own, "
+        f"{towards['public']:.4g} towards whoever holds this folder."
     )
 
 

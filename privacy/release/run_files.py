@@ -27,6 +27,7 @@ class FinishedRun:
       generator: the generator.
       extracts: each site's signed ledger extract.
       metrics: post-processing, one mapping a round.
+      evaluation: what the histograms of held-back units say; None in a plan without them.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class FinishedRun:
     generator: Artifact
     extracts: dict[str, dict[str, Any]]
     metrics: list[dict[str, Any]]
+    evaluation: dict[str, Any] | None
 
     @property
     def name(self) -> str:
@@ -77,6 +79,7 @@ class FinishedRun:
             generator=Artifact.load(path / "generator"),
             extracts=extracts,
             metrics=_metrics(path / "metrics.jsonl"),
+            evaluation=_evaluation(path, plan),
         )
 
 
@@ -88,6 +91,15 @@ def _json(path: Path, message: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(message)
     return value
+
+
+def _evaluation(path: Path, plan: Plan) -> dict[str, Any] | None:
+    if plan.evaluation is None:
+        return None
+    return _json(
+        path / "evaluation.json",
+        f"{path} holds no evaluation.json, which its plan asks for; resume the run",
+    )
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:

@@ -10,52 +10,73 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.account import SiteAccount
+from fedloom.privacy.release.attempts import attempts_of
+from fedloom.privacy.release.mechanisms import mechanisms_of
+from fedloom.privacy.release.parties import at_every_site, towards
 
 __all__ = ["STATEMENT_FORMAT", "claim_text", "make_statement"]
 
 # Verification holds every word of a statement against this file, so another wording is another
 # format.
-STATEMENT_FORMAT = "fedloom-dp-statement/1"
+STATEMENT_FORMAT = "fedloom-dp-statement/2"
 
-_UNITS = {
-    "record": (
-        "One record, that is one row of one site's table. A person with several rows, at one "
-        "site or at several, is covered for each row; see `towards` for one row at every site."
-    ),
-}
 _ASSUMPTIONS = (
     "Each site runs fedloom unmodified, and its vault alone reads the records.",
     "Noise, batches and random states of a site stay secret, and its operating system's entropy "
     "is good.",
-    "Bounds, categories and grids of the schema were written from public knowledge, not from "
-    "the records.",
+    "Bounds, categories and grids of the schema were written from public knowledge, or bought by "
+    "an earlier study whose price is in the sites' ledgers; none was read off the records.",
     "The records of a site did not change under the study (the vault works on a snapshot).",
     "A site's ledger is the only home over its people; a second home over the same people adds "
     "loss.",
+    "Nobody's records are at more sites than `overlap` says.",
+)
+_ASSUMPTIONS_OF_PERSONS = (
+    "A site's id column tells its persons apart: all rows of one person have one id.",
+)
+_ASSUMPTIONS_OF_SUMS = (
+    "At most {colluding} of the sites tell{s} the coordinator what the site knows; every other "
+    "site adds its share of the noise as fedloom does.",
+    "The exchange keys in the plan are the sites' own, and X25519, HKDF-SHA256 and AES-256 hide "
+    "what they should: towards whoever breaks them a site's part is nearly bare.",
 )
 _NOT_COVERED = (
     "Facts about the whole population that the data teach, also about people outside it.",
     "Groups: for k units together the guarantee weakens, epsilon k-fold under pure composition.",
     "Timing: how long a site takes to answer may depend on its records.",
-    "Floating point: noise is drawn and added in floating-point arithmetic, which leaves traces "
-    "that the mathematics of the mechanisms does not know.",
+    "Floating point: noise is drawn in double precision before it is rounded to the public grid, "
+    "and gradients are clipped in single precision; the mathematics of the mechanisms knows "
+    "neither.",
     "Other side channels: memory, power, and what a person with access to a site's machines sees.",
     "Records, or statistics on them, that a site published by other means.",
     "The schema, the study and the names of the sites, which are public.",
     "A declared number of records, where a site gave one: it is public.",
+    "Which sites took part in which round, and when.",
     "Choices made outside fedloom after looking at records, such as trying several studies and "
     "keeping one whose ledger is not the one used here.",
 )
 
 
-def claim_text(epsilon: float, delta: float, unit: str, *, void: bool) -> str:
-    """Writes the one claim in a sentence; `void` where a site's noise came from a known seed."""
+def claim_text(privacy: Mapping[str, Any], epsilon: float, delta: float, *, void: bool) -> str:
+    """Writes the one claim in a sentence.
+
+    Args:
+      privacy: the plan's unit and trust.
+      epsilon: towards the strongest party of the statement.
+      delta: of the claim.
+      void: whether a site's noise came from a known seed.
+    """
+    place = "at each site"
+    if privacy["trust"] == "secure-sum":
+        sites = privacy["colluding"]
+        place = "towards the coordinator" + (
+            f" and any {sites} site{'s' if sites > 1 else ''}" if sites else ""
+        )
     return (
-        f"({epsilon:.4g}, {delta:g})-differential privacy for the unit '{unit}' at "
-        "each site, under the assumptions listed"
+        f"({epsilon:.4g}, {delta:g})-differential privacy for the unit '{privacy['unit']}' "
+        f"{place}, under the assumptions listed"
         + ("; VOID: noise from a known seed" if void else "")
     )
 
@@ -68,34 +89,16 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
       accounts: what each site's ledger extract shows.
 
     Returns:
-      JSON-able values; `towards` holds the loss towards the public and the coordinator.
+      JSON-able values; `towards` holds the loss towards coordinator, fellow sites and public.
     """
-    price, delta = plan.price(), plan.delta
-    sites = len(plan.sites)
-    overlapping = epsilon_pld([plan.event()] * sites, delta) if sites > 1 else price.epsilon
-    towards = {
-        "disjoint": {
-            "meaning": "each person is in one site's table: the largest over the sites",
-            "sites_per_person": 1,
-            "epsilon": price.epsilon,
-            "delta": delta,
-        },
-        "overlapping": {
-            "meaning": f"a person may have a record at each of the {sites} sites: composed",
-            "sites_per_person": sites,
-            "epsilon": overlapping,
-            "delta": delta,
-        },
-    }
-    privacy = plan.body["privacy"]
-    unit = str(privacy["unit"])
+    price, delta, privacy = plan.price(), plan.delta, plan.privacy
     insecure = sorted(name for name, account in accounts.items() if account.insecure)
     rehearsal = sorted(name for name, account in accounts.items() if account.rehearsal)
     return {
         "format": STATEMENT_FORMAT,
-        "claim": claim_text(price.epsilon, delta, unit, void=bool(insecure)),
+        "claim": claim_text(privacy, price.epsilon, delta, void=bool(insecure)),
         "plan": plan.digest(),
-        "unit_of_privacy": {"unit": unit, "meaning": _UNITS.get(unit, unit), "records": 1},
+        "unit_of_privacy": _unit(plan),
         "neighbouring": {
             "relation": str(privacy["neighbouring"]),
             "meaning": "tables differ by adding or removing one unit; their number is private",
@@ -104,10 +107,16 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         "epsilon": price.epsilon,
         "delta": delta,
         "delta_note": "delta should lie well below one over the number of people",
-        "towards": {"public": towards, "coordinator": towards},
+        "towards": towards(plan),
+        "overlap": {
+            "sites_per_unit": int(privacy["overlap"]),
+            "meaning": "every epsilon here holds for a unit with rows at no more sites than that",
+            "sites": len(plan.sites),
+            "epsilon_at_every_site": at_every_site(plan),
+        },
         "sites": {name: _site(plan, account) for name, account in sorted(accounts.items())},
         "sites_without_ledger": sorted({site.name for site in plan.sites} - set(accounts)),
-        "mechanisms": _mechanisms(plan),
+        "mechanisms": mechanisms_of(plan),
         "accountant": {
             "name": "privacy loss distributions (PLD), dp-accounting",
             "interval": price.interval,
@@ -115,60 +124,151 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "cross_check": {"name": "Renyi DP (RDP), dp-accounting", "epsilon": price.epsilon_rdp},
         },
         "preprocessing": {
-            "bounds_and_categories": "public schema, written beforehand; nothing fitted on data",
+            "bounds_and_categories": "fixed in the schema before this plan; nothing fitted on data "
+            "in it",
             "schema_digest": str(plan.body["schema_digest"]),
             "values_outside": "numbers are clamped to the bounds, other values become `other`",
             "epsilon": 0.0,
         },
         "composition": {
-            "within_a_site": "all rounds of the plan, composed; later rounds may depend on "
+            "within_the_plan": "all rounds of the plan, composed; later rounds may depend on "
             "earlier answers",
-            "across_sites": "largest over sites if people are disjoint, composed otherwise",
+            "across_sites": "a unit's answers at up to `overlap` sites are composed in every event",
             "over_time": "each site's ledger composes all its studies and refuses what would "
             "exceed its limit; see `lifetime` of each site",
         },
-        "trust_model": {
-            "mode": str(privacy["trust"]),
-            "meaning": "each site adds its full noise before anything leaves it: each answer "
-            "alone is private towards everybody, the coordinator included",
-            "who_adds_noise": "the site",
-        },
+        "trust_model": _trust(plan),
         "randomness": {
             "generator": "AES-CTR keyed from the operating system's entropy",
             "insecure_sites": insecure,
-            "floating_point": "not hardened; see not_covered",
+            "grid": "every sum is made of integers in units of a public power of two, "
+            "`lattice_unit`; counts are exact in it, and what rounding adds to the sensitivity of "
+            "a sum of real numbers is in its noise",
+            "floating_point": "not hardened beyond that; see not_covered",
         },
         "hyperparameter_tuning": {
             "on_private_data": False,
             "meaning": "every setting is in the plan before the first record is read; any "
             "choice among checkpoints uses the noisy statistics, which are paid for",
         },
-        "failure_and_retry": {
-            "meaning": "the plan is reserved before the first record is read; an answer is "
-            "charged when it is stored, sent or not; the same request gets the same stored answer",
-            "spare_rounds": 0,
-        },
+        "held_back": _held_back(plan),
+        "failure_and_retry": _retries(plan, accounts),
         "post_processing": "training of the generator at the server, sampling and this report "
         "use noised answers alone and cost nothing; sampling more costs nothing either",
         "rehearsal": {
             "sites": rehearsal,
             "meaning": "rehearsal: covers this run alone" if rehearsal else "none",
         },
-        "assumptions": list(_ASSUMPTIONS),
+        "assumptions": _assumptions(plan),
         "not_covered": list(_NOT_COVERED),
     }
+
+
+def _unit(plan: Plan) -> dict[str, Any]:
+    privacy = plan.privacy
+    places = "one site" if privacy["overlap"] == 1 else f"up to {privacy['overlap']} sites"
+    if privacy["unit"] == "record":
+        meaning = (
+            f"One record: one row at each of {places}. A person with several rows at a site is "
+            "covered for each row alone."
+        )
+    else:
+        rows = privacy["rows_per_person"]
+        meaning = (
+            f"One person: all rows with one value of the column '{privacy['id']}', at {places}. "
+            + (
+                "One row of each person"
+                if rows == 1
+                else f"At most {rows} rows of each person and site"
+            )
+            + " are used, chosen by a secret keyed draw; a person's rows count together, and are "
+            "clipped together."
+        )
+    return {
+        "unit": str(privacy["unit"]),
+        "meaning": meaning,
+        "id": privacy["id"],
+        "rows_per_person": int(privacy["rows_per_person"]),
+        "sites_per_unit": int(privacy["overlap"]),
+    }
+
+
+def _trust(plan: Plan) -> dict[str, Any]:
+    colluding = plan.colluding
+    if colluding is None:
+        return {
+            "mode": "local",
+            "meaning": "each site adds its full noise before anything leaves it: each answer "
+            "alone is private towards everybody, the coordinator included",
+            "who_adds_noise": "the site",
+        }
+    return {
+        "mode": "secure-sum",
+        "meaning": "each site adds a share of the noise and masks its answer; the coordinator "
+        "sees only the sum over the sites that it asked, and no site's own number",
+        "who_adds_noise": "every site of a sum, a share each",
+        "colluding": colluding,
+        "least_roster": int(plan.coordination["min_sites"]),
+        "noise": "planned for the sites that do not collude: each adds variance std^2 / (roster "
+        "- colluding), so the sum of all holds more than the study's epsilon counts on",
+        "masks": "X25519 between each two sites by the exchange keys in the plan, HKDF-SHA256 "
+        "over the request, AES-256 in counter mode; modulo 2^64",
+        "rounding": "shares are rounded one by one; what that adds to delta is below 10^-1000 "
+        "(docs/secure-sum.md)",
+    }
+
+
+def _held_back(plan: Plan) -> dict[str, Any]:
+    if plan.evaluation is None:
+        return {"chance": 0.0, "meaning": "every unit may be in every query"}
+    return {
+        "chance": float(plan.evaluation["hold_back"]),
+        "meaning": "each unit is held back or not by its own secret coin, tossed once at approval; "
+        "held-back units are in no query but `evaluate`, and all others in none of that",
+    }
+
+
+def _retries(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str, Any]:
+    training = plan.training
+    return {
+        "meaning": "the plan is reserved before the first record is read; an answer is "
+        "charged when it is stored, sent or not; the same request gets the same stored answer. A "
+        "secure sum to which a site stays silent is void, its answers are charged, and it is asked "
+        "again from the spare rounds, which are in the price",
+        "spare_rounds": {
+            "statistics": int(plan.statistics["spare_rounds"]),
+            "training": 0 if training is None else int(training["spare_rounds"]),
+        },
+        "void_attempts": [
+            {"round": one.round, "attempt": one.attempt, "charged_at": list(one.sites)}
+            for one in attempts_of(accounts)
+            if one.void
+        ],
+    }
+
+
+def _assumptions(plan: Plan) -> list[str]:
+    lines = list(_ASSUMPTIONS)
+    if plan.privacy["unit"] == "person":
+        lines += _ASSUMPTIONS_OF_PERSONS
+    if plan.colluding is not None:
+        s = "s" if plan.colluding == 1 else ""
+        lines += [line.format(colluding=plan.colluding, s=s) for line in _ASSUMPTIONS_OF_SUMS]
+    return lines
 
 
 def _site(plan: Plan, account: SiteAccount) -> dict[str, Any]:
     price = plan.price()
     return {
         "key": account.key,
+        "exchange_key": plan.site(account.site).exchange_key,
         "epsilon": price.epsilon,
         "delta": plan.delta,
         "epsilon_rdp": price.epsilon_rdp,
         "epsilon_of_commits": account.epsilon(plan.delta),
         "rounds_planned": len(plan.rounds),
-        "rounds_answered": account.commits,
+        "rounds_answered": account.rounds,
+        "attempts_charged": len(account.answered),
         "runs_of_this_plan": account.runs,
         "epsilon_of_all_runs": account.epsilon_of_all_runs(plan.delta),
         "lifetime": {
@@ -182,39 +282,3 @@ def _site(plan: Plan, account: SiteAccount) -> dict[str, Any]:
         "rehearsal": account.rehearsal,
         "insecure_noise": account.insecure,
     }
-
-
-def _mechanisms(plan: Plan) -> list[dict[str, Any]]:
-    statistics, training = plan.statistics, plan.training
-    noise = float(statistics["noise_multiplier"])
-    mechanisms: list[dict[str, Any]] = [
-        {
-            "query": "statistic",
-            "mechanism": "Gaussian",
-            "where": "at each site",
-            "releases": f"a noisy sum of {statistics['kind']} counts",
-            "l2_sensitivity": float(statistics["l2_norm"]),
-            "noise_multiplier": noise,
-            "noise_std": noise * float(statistics["l2_norm"]),
-            "rounds": sum(query.query == "statistic" for query in plan.rounds),
-        }
-    ]
-    if training is not None:
-        mechanisms.append(
-            {
-                "query": str(training["query"]),
-                "mechanism": "Poisson-subsampled Gaussian (DP-SGD)",
-                "where": "at each site",
-                "releases": "weights after local steps"
-                if training["query"] == "train"
-                else "a noisy sum of clipped gradients",
-                "sampler": "Poisson",
-                "sample_rate": float(training["sample_rate"]),
-                "noise_multiplier": float(training["noise_multiplier"]),
-                "max_grad_norm": float(training["max_grad_norm"]),
-                "rounds": int(training["num_rounds"]),
-                "steps_per_round": int(training["local_steps"]),
-                "steps": int(training["num_rounds"]) * int(training["local_steps"]),
-            }
-        )
-    return mechanisms

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fedloom.common.encoding import Block, Encoding
-from fedloom.common.statistics import NoisyStatistics, Pairwise
+from fedloom.common.statistics import NoisyStatistics
 
 __all__ = ["Dependence", "Marginal", "compare_dependence", "compare_marginals"]
 
@@ -33,7 +33,7 @@ class Marginal:
       ordered: how many codes are bins of one axis.
       synthetic: share of each code in the synthetic rows.
       noisy: share of each code in the noisy sums; noise may make some negative.
-      error: standard deviation of each noisy share.
+      errors: standard deviation of each noisy share.
       distance: total variation between the two.
       expected: mean of that distance if only noise and the number of rows made it.
     """
@@ -43,7 +43,7 @@ class Marginal:
     ordered: int
     synthetic: tuple[float, ...]
     noisy: tuple[float, ...]
-    error: float
+    errors: tuple[float, ...]
     distance: float
     expected: float
 
@@ -78,14 +78,17 @@ def compare_marginals(frame: pd.DataFrame, statistics: NoisyStatistics) -> list[
     marginals = []
     features = {block.name: position for position, block in enumerate(encoding.features)}
     one_way = [statistics.one_way(label) for label in range(encoding.num_classes)]
+    cell_std = statistics.one_way_std() * math.sqrt(encoding.num_classes)
     for block in encoding.blocks:
         counted = np.bincount(codes[:, block.index], minlength=block.size)
         if block.name in features:
             position = features[block.name]
+            start = encoding.features[position].start
             noisy = np.sum([parts[position] for parts in one_way], axis=0)
-            std = _one_way_std(statistics, position) * math.sqrt(encoding.num_classes)
+            std = cell_std[start : start + block.size]
         else:
-            noisy, std = statistics.class_counts(), statistics.count_std()
+            noisy = statistics.class_counts()
+            std = np.full(block.size, statistics.count_std())
         marginals.append(_marginal(block, counted, noisy / total, std / total))
     return sorted(marginals, key=lambda marginal: -marginal.distance)
 
@@ -102,30 +105,33 @@ def compare_dependence(frame: pd.DataFrame, statistics: NoisyStatistics) -> Depe
     """
     encoding = statistics.encoding
     codes = encoding.encode(frame).codes
-    grouped, maps = _grouped(codes, encoding)
+    groupings = [_grouping(block, codes, statistics) for block in encoding.blocks]
     names = encoding.schema.names
     synthetic: list[list[float | None]] = [[None] * len(names) for _ in names]
     noisy: list[list[float | None]] = [[None] * len(names) for _ in names]
     rows = len(frame)
-    sizes = [int(column.max()) + 1 if rows else 1 for column in maps]
+    sizes = [grouping.size for grouping in groupings]
+    columns = [_labels(grouping, codes, encoding) for grouping in groupings]
     for a in range(len(names)):
         synthetic[a][a] = noisy[a][a] = 1.0
         for b in range(a):
             cells = np.bincount(
-                grouped[a] * sizes[b] + grouped[b], minlength=sizes[a] * sizes[b]
+                columns[a] * sizes[b] + columns[b], minlength=sizes[a] * sizes[b]
             ).reshape(sizes[a], sizes[b])
             shares = cells / max(rows, 1)
             margins = (shares.sum(axis=1), shares.sum(axis=0))
             value = _cramers_v(shares, margins, 1.0 / max(rows, 1), None)
             synthetic[a][b] = synthetic[b][a] = value
-    measured, total = "none", statistics.total()
-    one_way = _noisy_margins(statistics, maps, sizes)
-    for a, b, table, variance in _noisy_tables(statistics):
-        joined, merged = _join(table, maps[a], maps[b], sizes[a], sizes[b])
+    total = statistics.total()
+    one_way = _noisy_margins(statistics, groupings)
+    tables = _label_tables(statistics, groupings)
+    if statistics.has_pairs:
+        tables += _pair_tables(statistics, groupings)
+    for a, b, joined, variance in tables:
         margins = (one_way[a], one_way[b])
-        value = _cramers_v(joined / total, margins, 0.0, variance * merged / total**2)
+        value = _cramers_v(joined / total, margins, 0.0, variance / total**2)
         noisy[a][b] = noisy[b][a] = value
-        measured = "pairs" if statistics.kind == "pairwise" else "label"
+    measured = "none" if not tables else "pairs" if statistics.has_pairs else "label"
     return Dependence(
         names=names,
         synthetic=tuple(tuple(row) for row in synthetic),
@@ -134,7 +140,7 @@ def compare_dependence(frame: pd.DataFrame, statistics: NoisyStatistics) -> Depe
     )
 
 
-def _marginal(block: Block, counted: Array, noisy: Array, std: float) -> Marginal:
+def _marginal(block: Block, counted: Array, noisy: Array, std: Array) -> Marginal:
     rows = max(int(counted.sum()), 1)
     shares = counted / rows
     per_cell = np.sqrt(std**2 + shares * (1 - shares) / rows)
@@ -144,94 +150,146 @@ def _marginal(block: Block, counted: Array, noisy: Array, std: float) -> Margina
         ordered=block.num_bins if block.ordered else 0,
         synthetic=tuple(float(share) for share in shares),
         noisy=tuple(float(share) for share in noisy),
-        error=std,
+        errors=tuple(float(error) for error in std),
         distance=min(float(np.abs(shares - noisy).sum() / 2), 1.0),
         expected=min(float(per_cell.sum() / math.sqrt(2 * math.pi)), 1.0),
     )
 
 
-def _one_way_std(statistics: NoisyStatistics, position: int) -> float:
-    """Returns the standard deviation of a block's count within one class."""
-    if not isinstance(statistics.statistic, Pairwise):
-        return statistics.noise_std
-    blocks = statistics.encoding.features
-    weight = 1.0 + sum(1.0 / block.size for i, block in enumerate(blocks) if i != position)
-    return statistics.noise_std / math.sqrt(weight)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grouping:
+    """How the cells of a column are joined for its dependence on others.
+
+    Attributes:
+      index: position of the column in the schema.
+      of_cells: group of each cell of the column, or of each class if it is the label.
+      of_counted: group of each group that the noisy pairs were counted on.
+      size: number of groups.
+      label: whether the column is the label.
+    """
+
+    index: int
+    of_cells: Array
+    of_counted: Array
+    size: int
+    label: bool
 
 
-def _grouped(codes: Array, encoding: Encoding) -> tuple[list[Array], list[Array]]:
-    """Returns each column's group numbers, and the map from code to group."""
-    grouped, maps = [], []
-    for block in encoding.blocks:
-        if block.name == encoding.target:
-            grouped.append(encoding.classes(codes).astype(np.int64))
-            maps.append(np.arange(encoding.num_classes))
-            continue
-        bins = block.num_bins
-        mapping = np.arange(block.size)
-        if block.ordered:
-            share = np.bincount(codes[:, block.index], minlength=block.size)[:bins].astype(float)
-            before = np.cumsum(share) - share / 2
-            cuts = np.minimum(before / max(share.sum(), 1.0) * _GROUPS, _GROUPS - 1).astype(int)
-            mapping[:bins] = np.unique(cuts, return_inverse=True)[1]
-            mapping[bins:] = mapping[bins - 1] + 1 + np.arange(block.size - bins)
-        grouped.append(mapping[codes[:, block.index]].astype(np.int64))
-        maps.append(mapping)
-    return grouped, maps
-
-
-def _noisy_tables(statistics: NoisyStatistics) -> list[tuple[int, int, Array, float]]:
-    """Returns (column, column, counts, variance of a count) of each measured pair."""
+def _grouping(block: Block, codes: Array, statistics: NoisyStatistics) -> _Grouping:
+    """Joins bins into at most eight groups of equal synthetic share, and never splits a group."""
     encoding = statistics.encoding
-    measured = statistics.statistic
+    if block.name == encoding.target:
+        classes = np.arange(encoding.num_classes)
+        return _Grouping(
+            index=block.index, of_cells=classes, of_counted=classes, size=len(classes), label=True
+        )
+    counted = _counted_groups(block, statistics)
+    joined = np.arange(counted.max() + 1)
+    if block.ordered:
+        rows = np.bincount(codes[:, block.index], minlength=block.size).astype(float)
+        share = np.bincount(counted, weights=rows, minlength=len(joined))
+        # Groups with bins, from left to right; what holds no bin stays apart.
+        bins = counted[: block.num_bins]
+        binned = np.array(sorted(set(bins.tolist()), key=lambda g: int(np.argmax(bins == g))))
+        before = np.cumsum(share[binned]) - share[binned] / 2
+        cuts = np.minimum(before / max(share[binned].sum(), 1.0) * _GROUPS, _GROUPS - 1)
+        joined[binned] = np.unique(cuts.astype(int), return_inverse=True)[1]
+        apart = np.setdiff1d(np.arange(len(joined)), binned)
+        joined[apart] = joined[binned].max() + 1 + np.arange(len(apart))
+    return _Grouping(
+        index=block.index,
+        of_cells=joined[counted],
+        of_counted=joined,
+        size=int(joined.max()) + 1,
+        label=False,
+    )
+
+
+def _counted_groups(block: Block, statistics: NoisyStatistics) -> Array:
+    if statistics.groups is None:
+        return np.arange(block.size)
+    start = next(f.start for f in statistics.encoding.features if f.name == block.name)
+    return statistics.groups[start : start + block.size].astype(np.int64)
+
+
+def _labels(grouping: _Grouping, codes: Array, encoding: Encoding) -> Array:
+    """Returns the group of each synthetic row."""
+    if grouping.label:
+        return encoding.classes(codes).astype(np.int64)
+    groups: Array = grouping.of_cells[codes[:, grouping.index]].astype(np.int64)
+    return groups
+
+
+_Table = tuple[int, int, Array, Array]
+
+
+def _pair_tables(statistics: NoisyStatistics, groupings: list[_Grouping]) -> list[_Table]:
+    """Returns (column, column, counts by group, their variances) of each measured pair."""
+    encoding = statistics.encoding
     features = encoding.features
+    sums: dict[tuple[int, int], Array] = {}
+    for label in range(encoding.num_classes):
+        for pair, table in statistics.tables(label):
+            sums[pair] = sums[pair] + table if pair in sums else table
+    variance = float(statistics.pair_std or 0.0) ** 2 * encoding.num_classes
     found = []
-    if isinstance(measured, Pairwise):
-        sums: dict[tuple[int, int], Array] = {}
-        for label in range(encoding.num_classes):
-            for pair, table in measured.tables(statistics.vector, label):
-                sums[pair] = sums[pair] + table if pair in sums else table
-        variance = statistics.noise_std**2 * encoding.num_classes
-        for (a, b), table in sums.items():
-            names = {features[a].name, features[b].name}
-            if encoding.target not in names:
-                found.append((features[a].index, features[b].index, table, variance))
-    if encoding.target is not None and encoding.num_classes > 1:
-        label_index = encoding.schema.names.index(encoding.target)
-        per_class = [statistics.one_way(label) for label in range(encoding.num_classes)]
-        for position, block in enumerate(features):
-            if block.name != encoding.target:
-                table = np.stack([parts[position] for parts in per_class])
-                variance = _one_way_std(statistics, position) ** 2
-                found.append((label_index, block.index, table, variance))
+    for (a, b), table in sums.items():
+        if encoding.target in (features[a].name, features[b].name):
+            continue
+        rows, columns = groupings[features[a].index], groupings[features[b].index]
+        maps = (rows.of_counted, columns.of_counted)
+        shape = (rows.size, columns.size)
+        variances = _joined(np.full(table.shape, variance), *maps, shape)
+        found.append((rows.index, columns.index, _joined(table, *maps, shape), variances))
     return found
 
 
-def _noisy_margins(statistics: NoisyStatistics, maps: list[Array], sizes: list[int]) -> list[Array]:
+def _label_tables(statistics: NoisyStatistics, groupings: list[_Grouping]) -> list[_Table]:
+    """Returns the same for each column with the label: its counts within each class."""
+    encoding = statistics.encoding
+    if encoding.target is None or encoding.num_classes < 2:
+        return []
+    label = next(grouping for grouping in groupings if grouping.label)
+    one_way = [statistics.one_way(each) for each in range(encoding.num_classes)]
+    variance = statistics.one_way_std() ** 2
+    found = []
+    for position, block in enumerate(encoding.features):
+        if block.name == encoding.target:
+            continue
+        column = groupings[block.index]
+        table = np.stack([parts[position] for parts in one_way])
+        cells = np.broadcast_to(variance[block.start : block.start + block.size], table.shape)
+        maps, shape = (label.of_cells, column.of_cells), (label.size, column.size)
+        found.append(
+            (label.index, column.index, _joined(table, *maps, shape), _joined(cells, *maps, shape))
+        )
+    return found
+
+
+def _noisy_margins(statistics: NoisyStatistics, groupings: list[_Grouping]) -> list[Array]:
     """Returns each column's shares by group; they hold far less noise than sums over a table."""
     encoding = statistics.encoding
-    features = {block.name: position for position, block in enumerate(encoding.features)}
+    features = {block.index: position for position, block in enumerate(encoding.features)}
     one_way = [statistics.one_way(label) for label in range(encoding.num_classes)]
     margins = []
-    for block, mapping, size in zip(encoding.blocks, maps, sizes, strict=True):
-        if block.name == encoding.target:
+    for grouping in groupings:
+        if grouping.label:
             counts = statistics.class_counts()
         else:
-            counts = np.sum([parts[features[block.name]] for parts in one_way], axis=0)
-        grouped = np.zeros(size)
-        np.add.at(grouped, mapping, counts)
+            counts = np.sum([parts[features[grouping.index]] for parts in one_way], axis=0)
+        grouped = np.zeros(grouping.size)
+        np.add.at(grouped, grouping.of_cells, counts)
         grouped = np.maximum(grouped, 0.0)
         margins.append(grouped / max(float(grouped.sum()), 1e-12))
     return margins
 
 
-def _join(table: Array, rows: Array, columns: Array, r: int, c: int) -> tuple[Array, Array]:
-    """Returns the table summed over groups, and how many cells went into each."""
-    joined, merged = np.zeros((r, c)), np.zeros((r, c))
-    flat = (rows[:, None] * c + columns[None, :]).reshape(-1)
-    np.add.at(joined.reshape(-1), flat, table.reshape(-1))
-    np.add.at(merged.reshape(-1), flat, 1.0)
-    return joined, merged
+def _joined(table: Array, rows: Array, columns: Array, shape: tuple[int, int]) -> Array:
+    """Returns a table's sums over groups of rows and columns."""
+    joined = np.zeros(shape)
+    flat = (rows[:, None] * shape[1] + columns[None, :]).reshape(-1)
+    np.add.at(joined.reshape(-1), flat, np.asarray(table, dtype=np.float64).reshape(-1))
+    return joined
 
 
 def _cramers_v(

@@ -26,6 +26,7 @@ from fedloom.privacy.report.compare import (
     compare_marginals,
 )
 from fedloom.privacy.report.curves import curves_of
+from fedloom.privacy.report.held_back import held_back_view
 from fedloom.privacy.report.svg import budget_bars, curve_chart, heat_map, marginal_chart
 
 __all__ = ["SHOWN_MARGINALS", "render_report"]
@@ -44,6 +45,7 @@ def render_report(
     frame: pd.DataFrame,
     statistics: NoisyStatistics,
     metrics: Sequence[Mapping[str, Any]],
+    evaluation: Mapping[str, Any] | None = None,
     limits: Sequence[str] = (),
 ) -> str:
     """Returns the report as HTML.
@@ -56,6 +58,7 @@ def render_report(
       frame: the synthetic rows.
       statistics: the noisy sums over sites.
       metrics: the run's post-processing, one mapping a round.
+      evaluation: figures on held-back units; None if no unit was held back.
       limits: what these data cannot tell, one sentence each.
     """
     css = (_FOLDER / "report.css").read_text(encoding="utf-8")
@@ -87,7 +90,15 @@ def render_report(
         epsilon_rdp=statement["accountant"]["cross_check"]["epsilon"],
         belief=100.0 / (1.0 + math.exp(-statement["epsilon"])),
         unit=statement["unit_of_privacy"]["unit"],
-        cases=_cases(statement),
+        unit_meaning=statement["unit_of_privacy"]["meaning"],
+        secure=statement["trust_model"]["mode"] == "secure-sum",
+        colluding=statement["trust_model"].get("colluding", 0),
+        public_epsilon=statement["towards"]["public"]["epsilon"],
+        parties=_parties(statement),
+        overlap=statement["overlap"],
+        held_back=None if evaluation is None else held_back_view(evaluation),
+        hold_back=statement["held_back"]["chance"],
+        void_attempts=_void_attempts(statement),
         budget=Markup(budget_bars(_budget_rows(sites))),
         total=f"{statistics.total():,.0f}",
         total_std=f"{statistics.count_std() * math.sqrt(statistics.encoding.num_classes):,.1f}",
@@ -139,14 +150,27 @@ def _warnings(statement: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def _cases(statement: Mapping[str, Any]) -> list[dict[str, Any]]:
-    public = statement["towards"]["public"]
-    several = public["overlapping"]
-    cases = [{"words": "records at one site only", "epsilon": public["disjoint"]["epsilon"]}]
-    if several["sites_per_person"] > 1:
-        words = f"a record at each of the {several['sites_per_person']} sites"
-        cases.append({"words": words, "epsilon": several["epsilon"]})
-    return cases
+_PARTIES = {
+    "coordinator": "The coordinator",
+    "fellow_site": "A fellow site",
+    "public": "The public",
+}
+
+
+def _parties(statement: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Whom epsilon is towards, with what each of them is."""
+    return [
+        {"name": name, "meaning": entry["meaning"], "epsilon": entry["epsilon"]}
+        for party, name in _PARTIES.items()
+        for entry in [statement["towards"][party]]
+    ]
+
+
+def _void_attempts(statement: Mapping[str, Any]) -> list[str]:
+    return [
+        f"round {one['round']}, attempt {one['attempt']}: charged at {', '.join(one['charged_at'])}"
+        for one in statement["failure_and_retry"]["void_attempts"]
+    ]
 
 
 def _budget_rows(
@@ -166,7 +190,7 @@ def _chart(marginal: Marginal) -> dict[str, Any]:
                 labels=marginal.labels,
                 synthetic=marginal.synthetic,
                 noisy=marginal.noisy,
-                error=marginal.error,
+                errors=marginal.errors,
                 ordered=marginal.ordered,
             )
         ),
@@ -186,7 +210,7 @@ def _row(marginal: Marginal) -> dict[str, str]:
         "name": marginal.name,
         "distance": f"{marginal.distance:.3f}",
         "expected": f"{marginal.expected:.3f}",
-        "error": f"{100 * marginal.error:.2g}%",
+        "error": f"{100 * sum(marginal.errors) / len(marginal.errors):.2g}%",
         "reading": reading,
     }
 

@@ -26,7 +26,7 @@ def marginal_chart(
     labels: Sequence[str],
     synthetic: Sequence[float],
     noisy: Sequence[float],
-    error: float,
+    errors: Sequence[float],
     ordered: int,
 ) -> str:
     """Draws one column's shares: synthetic as bars, the noisy marginal as marks with a band.
@@ -36,11 +36,11 @@ def marginal_chart(
       labels: one a code; for an ordered column the bins come first.
       synthetic: share of each code in the synthetic data.
       noisy: share of each code in the noisy marginal; noise may make some negative.
-      error: standard deviation of each noisy share.
+      errors: standard deviation of each noisy share.
       ordered: how many of the first codes are bins of one axis; 0 for categories.
 
     >>> marginal_chart(title="a", labels=["0", "1"], synthetic=[0.5, 0.5], noisy=[0.4, 0.6],
-    ...                error=0.1, ordered=0).startswith("<svg")
+    ...                errors=[0.1, 0.1], ordered=0).startswith("<svg")
     True
     """
     width, height, left, right, top, bottom = 360.0, 182.0, 38.0, 6.0, 8.0, 54.0
@@ -50,7 +50,13 @@ def marginal_chart(
     slot = (plot_w - apart * _APART_WIDTH) / (ordered or count)
     spans = [(left + slot * code, slot) for code in range(ordered or count)]
     spans += [(width - right - (apart - k) * _APART_WIDTH, _APART_WIDTH) for k in range(apart)]
-    peak = max([*synthetic, *(min(share + 2 * error, 1.0) for share in noisy), 1e-9])
+    peak = max(
+        [
+            *synthetic,
+            *(min(share + 2 * e, 1.0) for share, e in zip(noisy, errors, strict=True)),
+            1e-9,
+        ]
+    )
     ticks = _ticks(0.0, min(peak * 1.04, 1.0), 3)
     upper = max(peak * 1.04, ticks[-1])
 
@@ -68,6 +74,7 @@ def marginal_chart(
         upper_edge, lower_edge, line = [], [], []
         for code in range(ordered):
             x0, x1, share = spans[code][0], spans[code][0] + slot, noisy[code]
+            error = errors[code]
             upper_edge += [(x0, y_of(share + 2 * error)), (x1, y_of(share + 2 * error))]
             lower_edge += [(x0, y_of(share - 2 * error)), (x1, y_of(share - 2 * error))]
             line += [(x0, y_of(share)), (x1, y_of(share))]
@@ -76,6 +83,7 @@ def marginal_chart(
     marks, dots = [], []
     for code in range(ordered, count):
         x = spans[code][0] + spans[code][1] / 2
+        error = errors[code]
         high, low = y_of(noisy[code] + 2 * error), y_of(noisy[code] - 2 * error)
         marks.append(f"M{_n(x)} {_n(high)}V{_n(low)}")
         dots.append(f"M{_n(x - 3)} {_n(y_of(noisy[code]))}h6")

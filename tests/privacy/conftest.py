@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,15 +20,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import fedloom
 from fedloom.common.artifact import Artifact
 from fedloom.common.schema import Schema
-from fedloom.common.statistics import NoisyStatistics, statistic
+from fedloom.common.scores import Evaluation
+from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
 from fedloom.common.study import parse_study
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
 from fedloom.privacy.resolve import assemble
+from fedloom.server.evaluation import evaluation_request, evaluation_result
 
 SITES = ("north", "south")
+MORE_SITES = ("east", "north", "south", "west")
 RUN = "00ff00ff00ff00ff"
 COLUMNS: list[dict[str, Any]] = [
     {"name": "age", "kind": "integer", "min": 0, "max": 90, "bins": 10},
@@ -53,20 +58,46 @@ def make_plan(
     training: dict[str, Any] | None = None,
     release: dict[str, Any] | None = None,
     columns: list[dict[str, Any]] | None = None,
+    privacy: dict[str, Any] | None = None,
+    statistics: dict[str, Any] | None = None,
+    evaluation: dict[str, Any] | None = None,
 ) -> Plan:
     """Fills in and prices a plan like any other, at noise that needs no search."""
     schema = Schema.from_dict({"column": columns or COLUMNS})
-    given = dict(training or {})
-    noise = (2.0, given.pop("noise_multiplier", None))
+    given = {"exchange": "weights", **(training or {})} if kind != "mixture" else {}
+    noise = {
+        "look": 8.0,
+        "pairs": 2.5,
+        "training": given.pop("noise_multiplier", 2.0),
+        "evaluation": 12.0,
+    }
+    agreed = {"epsilon": 3.0, "delta": 1e-5, "trust": "local", **(privacy or {})}
+    min_sites = 1 if agreed["trust"] == "local" else max(3, agreed["colluding"] + 2)
     raw: dict[str, Any] = {
         "study": {"name": "toy", "schema": "schema.toml", "target": "visited"},
-        "privacy": {"epsilon": 3.0, "delta": 1e-5},
+        "privacy": agreed,
         "model": {"kind": kind},
-        "training": {**given, "min_sites": 1},
+        "statistics": statistics or {},
+        "training": {**given, "min_sites": min_sites},
+        "evaluation": evaluation or {},
         "release": release or {},
-        "site": [{"name": name, "key": key} for name, key in keys.items()],
+        "site": [
+            {"name": name, "key": key, "exchange-key": hashlib.sha256(key.encode()).hexdigest()}
+            for name, key in keys.items()
+        ],
     }
     return assemble(parse_study(raw, schema), schema, version=fedloom.__version__, noise=noise)
+
+
+def make_secure_plan(keys: dict[str, str], **options: Any) -> Plan:
+    """A plan of a mixture by a secure sum, with spare rounds and units held back."""
+    privacy = {"epsilon": 6.0, "trust": "secure-sum", "colluding": 1, **options.pop("privacy", {})}
+    settings = {
+        "statistics": {"spare_rounds": 1},
+        "evaluation": {"share": 0.1, "hold_back": 0.2},
+        **options,
+    }
+    return make_plan(keys, privacy=privacy, **settings)
 
 
 def make_extract(
@@ -79,10 +110,12 @@ def make_extract(
     runs: tuple[str, ...] = (RUN,),
     rehearsal: bool = True,
     insecure: bool = False,
+    attempts: Mapping[int, Mapping[int, str]] | None = None,
 ) -> dict[str, Any]:
     """Returns the signed extract of a site that answered the first `rounds` rounds of each run.
 
-    The ledger stays in `home`, if one is given.
+    The ledger stays in `home`, if one is given. `attempts` says, for a round, which attempts the
+    site answered, each with its request's digest; by default the first alone.
     """
     if home is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -95,12 +128,13 @@ def make_extract(
                 runs=runs,
                 rehearsal=rehearsal,
                 insecure=insecure,
+                attempts=attempts,
             )
     with Ledger.create(
         home,
         private_key=key,
         site=site,
-        epsilon_limit=6.0,
+        epsilon_limit=40.0,
         delta_limit=1e-5,
         rehearsal=rehearsal,
         insecure_noise=insecure,
@@ -119,11 +153,12 @@ def make_extract(
         for run in runs:
             ledger.reserve(plan=digest, run=run, event=plan.event())
             for asked in plan.rounds[:rounds]:
-                attempt = {"plan": digest, "run": run, "round": asked.round, "attempt": 1}
-                ledger.open_attempt(
-                    **attempt, query=asked.query, request_digest="b" * 64, event=asked.event
-                )
-                ledger.commit(**attempt, answer=b"noise")
+                for number, request in (attempts or {}).get(asked.round, {1: "b" * 64}).items():
+                    attempt = {"plan": digest, "run": run, "round": asked.round, "attempt": number}
+                    ledger.open_attempt(
+                        **attempt, query=asked.query, request_digest=request, event=asked.event
+                    )
+                    ledger.commit(**attempt, answer=b"noise")
             ledger.finish(digest, run)
         entries = ledger.extract(digest, runs[-1])
     return {"public_key": public_key_hex(key), "entries": entries}
@@ -145,20 +180,65 @@ def make_rows(num_rows: int, *, insecure_seed: int) -> pd.DataFrame:
     )
 
 
+def sum_spread(plan: Plan) -> float:
+    """Standard deviation of the noise in a sum over all sites, in units of the plan's."""
+    sites = len(plan.sites)
+    return math.sqrt(sites if plan.colluding is None else sites / (sites - plan.colluding))
+
+
 def make_statistics(plan: Plan, frame: pd.DataFrame, *, insecure_seed: int) -> NoisyStatistics:
     """Returns the noisy sums that the plan's sites would give for a table."""
     encoding = plan.encoding
     codes = encoding.encode(frame).codes
-    measured = statistic(plan.statistics["kind"], encoding)
-    exact = measured.sum(encoding.feature_codes(codes), encoding.classes(codes))
-    std = plan.statistics["noise_multiplier"] * measured.l2_norm * len(plan.sites) ** 0.5
+    groups = np.concatenate([np.arange(block.size) // 2 for block in encoding.features])
     rng = np.random.default_rng(insecure_seed)
+    noisy, stds = [], []
+    for settings in plan.statistics["rounds"]:
+        pairs = settings["kind"] == "pairwise"
+        measured = Pairwise(encoding, groups.astype(np.int32)) if pairs else OneWay(encoding)
+        std = settings["noise_multiplier"] * settings["l2_norm"] * sum_spread(plan)
+        exact = measured.sum(encoding.feature_codes(codes), encoding.classes(codes))
+        noisy.append(exact + rng.normal(0.0, std, measured.length))
+        stds.append(std)
+    paired = len(noisy) > 1
     return NoisyStatistics(
         encoding=encoding,
-        kind=measured.kind,
-        vector=exact + rng.normal(0.0, std, measured.length),
-        noise_std=std,
-        site_totals={site.name: len(frame) / len(plan.sites) for site in plan.sites},
+        look=noisy[0],
+        look_std=stds[0],
+        groups=groups.astype(np.int32) if paired else None,
+        pairs=noisy[1] if paired else None,
+        pair_std=stds[1] if paired else None,
+        site_totals={},
+    )
+
+
+def make_evaluation(
+    plan: Plan, generator: Artifact, frame: pd.DataFrame, *, insecure_seed: int
+) -> dict[str, Any]:
+    """Returns what a coordinator keeps of an evaluation on a held-back table."""
+    encoding = plan.encoding
+    measured = Evaluation(encoding)
+    arrays = evaluation_request(generator, encoding, seed=3)
+    codes = encoding.encode(frame).codes
+    sums = measured.sums(encoding.feature_codes(codes), encoding.classes(codes), arrays)
+    assert plan.evaluation is not None
+    stds = [
+        h["noise_multiplier"] * h["l2_norm"] * sum_spread(plan)
+        for h in plan.evaluation["histograms"]
+    ]
+    rng = np.random.default_rng(insecure_seed)
+    noise = [
+        rng.normal(0.0, std, len(sums[h.name]))
+        for std, h in zip(stds, measured.histograms, strict=True)
+    ]
+    return evaluation_result(
+        generator,
+        encoding,
+        arrays,
+        measured.join(sums) + np.concatenate(noise),
+        stds,
+        hold_back=plan.evaluation["hold_back"],
+        seed=3,
     )
 
 
@@ -191,7 +271,12 @@ def write_run(
     plan.save(folder / "plan.json")
     statistics = make_statistics(plan, make_rows(2000, insecure_seed=1), insecure_seed=2)
     statistics.save(folder / "statistics")
-    make_generator(statistics).save(folder / "generator")
+    generator = make_generator(statistics)
+    generator.save(folder / "generator")
+    if plan.evaluation is not None:
+        held_back = make_rows(500, insecure_seed=4)
+        record = make_evaluation(plan, generator, held_back, insecure_seed=5)
+        (folder / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
     (folder / "extracts").mkdir()
     for name, key in keys.items():
         text = json.dumps(extract(key, plan, name))
@@ -246,10 +331,13 @@ def fake() -> SimpleNamespace:
         RUN=RUN,
         VAE_TRAINING=VAE_TRAINING,
         COLUMNS=COLUMNS,
+        MORE_SITES=MORE_SITES,
         make_plan=make_plan,
+        make_secure_plan=make_secure_plan,
         make_extract=make_extract,
         make_rows=make_rows,
         make_statistics=make_statistics,
+        make_evaluation=make_evaluation,
         write_run=write_run,
     )
 

@@ -17,11 +17,16 @@ SHOWN = r"Synthetic data &lt;!-- \# (0.01, 1e-09)-DP"
 LINK = "[epsilon](https://example.org) `0.01` **now** | <b>&amp;"
 STATEMENT = {
     "sites": ["north", "south_west"],
-    "towards": {"public": {"overlapping": {"epsilon": 4.0, "sites_per_person": 2}}},
+    "towards": {
+        "coordinator": {"epsilon": 2.0},
+        "fellow_site": {"epsilon": 2.0},
+        "public": {"epsilon": 1.5},
+    },
     "claim": "(2, 1e-05)-DP",
     "epsilon": 2.0,
     "delta": 1e-5,
-    "unit_of_privacy": {"unit": "record"},
+    "unit_of_privacy": {"unit": "person", "meaning": f"One person: all rows with one {LINK}."},
+    "held_back": {"chance": 0.1},
     "rehearsal": {"sites": []},
 }
 
@@ -50,6 +55,16 @@ def test_a_title_opens_no_comment_heading_or_link():
     for text in (readme_text(facts()), datasheet_text(facts(target="a # [b](c) <d>"))):
         assert "<!--" not in text and "<b>" not in text and "<d>" not in text
         assert not re.search(r"(?<!\\)\](?=\()", text)
+
+
+def test_the_readme_says_what_epsilon_is_towards_whom():
+    text = " ".join(readme_text(facts()).split())
+    assert "2 towards the coordinator" in text and "1.5 towards whoever holds this folder" in text
+    assert "`evaluation.json`" in text
+    alike = {party: {"epsilon": 2.0} for party in STATEMENT["towards"]}
+    plain = {**STATEMENT, "towards": alike, "held_back": {"chance": 0.0}}
+    text = " ".join(readme_text(facts(statement=plain)).split())
+    assert "the same towards everybody" in text and "evaluation.json" not in text
 
 
 def test_the_command_to_draw_rows_quotes_what_a_shell_would_run():

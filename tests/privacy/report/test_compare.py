@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
-from fedloom.common.statistics import NoisyStatistics, statistic
+from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
 from fedloom.privacy.report.compare import compare_dependence, compare_marginals
 
 SCHEMA = Schema.from_dict(
@@ -35,19 +37,26 @@ def noisy(
 ) -> NoisyStatistics:
     encoding = Encoding(SCHEMA, target)
     codes = encoding.encode(frame).codes
-    measured = statistic(kind, encoding)
-    exact = measured.sum(encoding.feature_codes(codes), encoding.classes(codes))
-    noise = np.random.default_rng(seed).normal(0.0, std, measured.length)
-    return NoisyStatistics(
-        encoding=encoding, kind=kind, vector=exact + noise, noise_std=std, site_totals={}
-    )
+    counted = encoding.feature_codes(codes), encoding.classes(codes)
+    rng = np.random.default_rng(seed)
+    look = OneWay(encoding)
+    noisy_look = look.sum(*counted) + rng.normal(0.0, std, look.length)
+    statistics = NoisyStatistics(encoding=encoding, look=noisy_look, look_std=std)
+    if kind == "oneway":
+        return statistics
+    # The wide column is counted on pairs of neighbouring cells, the others cell by cell.
+    groups = [np.arange(block.size) // (2 if block.size > 20 else 1) for block in encoding.features]
+    joined = np.concatenate(groups).astype(np.int32)
+    pairs = Pairwise(encoding, joined)
+    noisy_pairs = pairs.sum(*counted) + rng.normal(0.0, std, pairs.length)
+    return dataclasses.replace(statistics, groups=joined, pairs=noisy_pairs, pair_std=std)
 
 
 @pytest.mark.parametrize("kind", ["oneway", "pairwise"])
 def test_without_noise_a_table_has_distance_zero_to_itself(kind):
     frame = table(500, insecure_seed=1)
-    for marginal in compare_marginals(frame, noisy(frame, kind, 0.0)):
-        assert marginal.distance == pytest.approx(0.0, abs=1e-9)
+    for marginal in compare_marginals(frame, noisy(frame, kind, 1e-9)):
+        assert marginal.distance == pytest.approx(0.0, abs=1e-8)
         assert sum(marginal.synthetic) == pytest.approx(1.0)
 
 
@@ -62,16 +71,13 @@ def test_expected_distance_is_what_noise_gives(kind, factor, believed):
     ratios = []
     for seed in range(30):
         statistics = noisy(frame, kind, 20.0 * factor, seed=seed)
-        told = NoisyStatistics(
-            encoding=statistics.encoding,
-            kind=kind,
-            vector=statistics.vector,
-            noise_std=20.0,
-            site_totals={},
+        told = dataclasses.replace(
+            statistics, look_std=20.0, pair_std=None if kind == "oneway" else 20.0
         )
         found = {m.name: m for m in compare_marginals(frame, told)}["a"]
         rows_alone = np.sqrt(np.array(found.synthetic) * (1 - np.array(found.synthetic)) / 4000)
-        noise_alone = found.error / np.sqrt(found.error**2 + rows_alone**2)
+        errors = np.array(found.errors)
+        noise_alone = errors / np.sqrt(errors**2 + rows_alone**2)
         ratios.append(found.distance / (found.expected * noise_alone.mean()))
     assert bool(abs(np.mean(ratios) - 1) < 0.15) is believed
 
@@ -79,7 +85,7 @@ def test_expected_distance_is_what_noise_gives(kind, factor, believed):
 def test_largest_distance_comes_first():
     frame = table(500, insecure_seed=1)
     moved = frame.assign(b="x")
-    found = compare_marginals(moved, noisy(frame, "oneway", 0.0))
+    found = compare_marginals(moved, noisy(frame, "oneway", 1e-9))
     assert [m.distance for m in found] == sorted((m.distance for m in found), reverse=True)
     assert found[0].name == "b"
 

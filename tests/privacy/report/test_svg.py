@@ -17,7 +17,7 @@ def test_marginal_chart_draws_each_code_once_and_escapes_labels():
         labels=[HOSTILE, "b"],
         synthetic=[0.25, 0.75],
         noisy=[0.3, 0.7],
-        error=0.01,
+        errors=[0.01, 0.02],
         ordered=0,
     )
     bars = ET.fromstring(text).find("path[@class='syn']")
@@ -30,7 +30,12 @@ def test_ordered_chart_stays_small_and_well_formed(count):
     labels = [f"{k} to {k + 1}" for k in range(count)] + ["0", "(missing)", "(other)"]
     shares = [1 / len(labels)] * len(labels)
     text = marginal_chart(
-        title="t", labels=labels, synthetic=shares, noisy=shares, error=0.01, ordered=count
+        title="t",
+        labels=labels,
+        synthetic=shares,
+        noisy=shares,
+        errors=[0.01] * len(labels),
+        ordered=count,
     )
     ET.fromstring(text)
     assert len(text) < 3000 + 130 * count
@@ -38,7 +43,12 @@ def test_ordered_chart_stays_small_and_well_formed(count):
 
 def test_heights_are_proportional_to_shares():
     text = marginal_chart(
-        title="t", labels=["a", "b"], synthetic=[0.2, 0.4], noisy=[0.2, 0.4], error=0.0, ordered=0
+        title="t",
+        labels=["a", "b"],
+        synthetic=[0.2, 0.4],
+        noisy=[0.2, 0.4],
+        errors=[0.0, 0.0],
+        ordered=0,
     )
     path = ET.fromstring(text).find("path[@class='syn']").get("d")
     tops = [float(part.split("h")[0].split(" ")[1]) for part in path.split("M")[1:]]

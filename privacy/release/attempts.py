@@ -1,0 +1,100 @@
+"""Which attempts at which rounds counted, and which were void: read from the sites' ledgers.
+
+In local trust a round is asked once and every answer counts by itself. A secure sum opens only
+with the answers of its whole roster; an attempt that lacked one is void, charged where it was
+answered, and the round is asked again. The coordinator goes on as soon as a sum opens, so of a
+round's attempts the last is the one that opened. Its request, whose digest covers the roster, is
+the same at every site that answered it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedloom.common.errors import LedgerError
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.account import SiteAccount
+
+__all__ = ["Attempt", "attempts_of", "check_rosters"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt at a round.
+
+    Attributes:
+      round: of the plan.
+      attempt: from 1.
+      sites: that answered it and were charged, sorted.
+      requests: how many different requests they answered under this number.
+      void: whether a later attempt took its place.
+    """
+
+    round: int
+    attempt: int
+    sites: tuple[str, ...]
+    requests: int
+    void: bool
+
+
+def attempts_of(accounts: Mapping[str, SiteAccount]) -> list[Attempt]:
+    """Returns every attempt that some site answered, in order."""
+    found: defaultdict[tuple[int, int], dict[str, str]] = defaultdict(dict)
+    for name, account in accounts.items():
+        for answer in account.answered:
+            found[answer.round, answer.attempt][name] = answer.request_digest
+    last: dict[int, int] = {}
+    for number, attempt in found:
+        last[number] = max(attempt, last.get(number, 0))
+    return [
+        Attempt(
+            round=number,
+            attempt=attempt,
+            sites=tuple(sorted(sites)),
+            requests=len(set(sites.values())),
+            void=attempt < last[number],
+        )
+        for (number, attempt), sites in sorted(found.items())
+    ]
+
+
+def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
+    """Checks that every sum of a plan was that of a roster which its noise is made for.
+
+    Returns:
+      What was found, for people.
+
+    Raises:
+      LedgerError: with a secure sum, a site lacks an exchange key of its own, or a round was
+        answered by fewer sites than the plan's least roster, under different requests or not
+        at all.
+    """
+    if plan.colluding is None:
+        return "each site's answers are private by themselves; no roster is needed"
+    keys = {site.exchange_key for site in plan.sites}
+    if None in keys or len(keys) != len(plan.sites):
+        raise LedgerError("the plan lacks a site's exchange key, or two sites have the same")
+    attempts = attempts_of(accounts)
+    opened = {attempt.round: attempt for attempt in attempts if not attempt.void}
+    least = max(int(plan.coordination["min_sites"]), plan.colluding + 2)
+    for asked in plan.rounds:
+        attempt = opened.get(asked.round)
+        if attempt is None:
+            raise LedgerError(f"no ledger shows an answer to round {asked.round}")
+        if attempt.requests != 1:
+            raise LedgerError(
+                f"the sites answered different requests under round {asked.round}, attempt "
+                f"{attempt.attempt}; their sum cannot have opened"
+            )
+        if len(attempt.sites) < least:
+            raise LedgerError(
+                f"round {asked.round} was answered by {len(attempt.sites)} sites, the plan needs "
+                f"{least}"
+            )
+    void = sum(attempt.void for attempt in attempts)
+    return (
+        f"each of {len(plan.rounds)} rounds has one request that at least {least} sites answered; "
+        f"void attempts that were charged: {void}"
+    )

@@ -1,0 +1,102 @@
+"""Whom a release's epsilon is towards: the coordinator, a fellow site, the public.
+
+In local trust every answer holds its site's whole noise, so what a unit loses is the same towards
+everybody. In a secure sum the noise is shared out. The study's epsilon, which ledgers charge, is
+the one towards a coordinator to whom t sites tell all they know: towards them the other r - t
+sites of a roster of r hold noise of variance s^2 between them, s^2 / (r - t) each. Whoever knows
+fewer shares faces more noise: a fellow site on its own knows one, the public none. Towards both
+the least noise over all rosters that the plan allows is stated; with t of one and more that is
+the noise of a roster of all sites.
+
+Source: the events are the plan's, at other noise multipliers; priced by their privacy loss
+distribution.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+from fedloom.privacy.accounting import DpEvent, epsilon_pld, gaussian, steps_of, subsampled
+from fedloom.privacy.events import repeat
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.plan_rounds import plan_event
+
+__all__ = ["at_every_site", "noise_factors", "quieter", "towards"]
+
+
+def noise_factors(plan: Plan) -> dict[str, float]:
+    """Returns, for each party, how much more noise it faces than the study's epsilon counts on."""
+    colluding = plan.colluding
+    if colluding is None:
+        return {"coordinator": 1.0, "fellow_site": 1.0, "public": 1.0}
+    rosters = (int(plan.coordination["min_sites"]), len(plan.sites))
+
+    def least(known: int) -> float:
+        """The ratio grows or falls with the roster, so one of its ends is the least."""
+        return math.sqrt(min((roster - known) / (roster - colluding) for roster in rosters))
+
+    return {"coordinator": 1.0, "fellow_site": least(1), "public": least(0)}
+
+
+def quieter(event: DpEvent, factor: float) -> list[DpEvent]:
+    """Returns the steps of an event with every noise multiplier times `factor`.
+
+    >>> [str(part.noise_multiplier) for part in quieter(gaussian(2.0), 1.5)]
+    ['3.0']
+    """
+    events: list[DpEvent] = []
+    for step, count in steps_of([event]).items():
+        noise = step.noise_multiplier * factor
+        if step.sample_rate < 1.0:
+            events.append(subsampled(step.sample_rate, noise, count))
+        else:
+            events.append(gaussian(noise) if count == 1 else repeat(gaussian(noise), count))
+    return events
+
+
+def towards(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Returns meaning, noise and epsilon towards each party, as the statement holds them."""
+    factors, colluding, delta = noise_factors(plan), plan.colluding, plan.delta
+    study = plan.price().epsilon
+    words = _MEANING_LOCAL if colluding is None else _meaning(colluding)
+    return {
+        party: {
+            "meaning": words[party],
+            "epsilon": study
+            if factor == 1.0
+            else epsilon_pld(quieter(plan.event(), factor), delta),
+            "delta": delta,
+            "noise": factor,
+        }
+        for party, factor in factors.items()
+    }
+
+
+def at_every_site(plan: Plan) -> float:
+    """Returns what a unit with rows at every site loses towards the coordinator."""
+    sites = len(plan.sites)
+    if plan.privacy["overlap"] == sites:
+        return plan.price().epsilon
+    body = copy.deepcopy(plan.body)
+    body["privacy"]["overlap"] = sites
+    return epsilon_pld([plan_event(body)], plan.delta)
+
+
+_MEANING_LOCAL = {
+    "coordinator": "the coordinator, also if it sides with any number of sites",
+    "fellow_site": "another site of the study, on its own or together with others",
+    "public": "whoever holds this release, and whatever else the sites sent",
+}
+
+
+def _meaning(colluding: int) -> dict[str, str]:
+    sites = f"{colluding} site" + ("" if colluding == 1 else "s")
+    return {
+        "coordinator": "the coordinator, also if "
+        + (f"{sites} of its choice tell it all they know" if colluding else "nobody helps it"),
+        "fellow_site": "another site of the study on its own, which knows its own share of the "
+        "noise; with the coordinator at its side it is among those above",
+        "public": "whoever holds this release and has no part in the study",
+    }
