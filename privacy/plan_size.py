@@ -7,6 +7,7 @@ rough and on the high side; a plan above the limit is refused, so that no site f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from fedloom.common.encoding import Encoding
@@ -112,7 +113,7 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
         training,
         num_parameters=num_parameters(plan.model, plan.encoding),
         records=records,
-        num_sites=len(plan.sites),
+        num_sites=_noises(plan),
     )
     if noise < DROWNED:
         return []
@@ -127,49 +128,66 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
 def warnings(plan: Plan) -> list[str]:
     """Says, before anything is spent, where noise would drown what training tells.
 
-    Each site is looked at alone and all sites together, because sums and averages over sites
-    cancel noise. Where a site declares no size, the size is named from which on its training
-    would tell something: its number of records is private.
+    All sites are looked at together and, in local trust, each site alone too, because sums and
+    averages over sites cancel noise. Where a site declares no size, the size is named from which
+    on training would tell something: the number of records is private.
     """
     training = plan.training
     if training is None:
         return []
     parameters = num_parameters(plan.model, plan.encoding)
 
-    def noise(records: float, num_sites: int = 1) -> float:
+    def noise(records: float, noises: int) -> float:
         return effective_noise(
-            training, num_parameters=parameters, records=records, num_sites=num_sites
+            training, num_parameters=parameters, records=records, num_sites=noises
         )
 
+    num_sites, noises = len(plan.sites), _noises(plan)
+    declared = [site.records for site in plan.sites if site.records is not None]
     lines = []
-    for site in plan.sites:
-        if site.records is not None and noise(site.records) >= DROWNED:
+    for site in plan.sites if plan.colluding is None else ():
+        if site.records is not None and noise(site.records, 1) >= DROWNED:
             lines.append(
                 f"site {site.name!r} with {site.records:,} records: noise would drown what its "
-                f"training tells, effective noise {noise(site.records):.2f}, useful below "
+                f"training tells, effective noise {noise(site.records, 1):.2f}, useful below "
                 f"{DROWNED:g}"
             )
-    num_sites = len(plan.sites)
-    declared = [site.records for site in plan.sites if site.records is not None]
     if len(declared) < num_sites:
-        alone = math.ceil(noise(1.0) / DROWNED)
-        together = math.ceil(noise(1.0, num_sites) / DROWNED)
-        lines.append(
-            f"a site that declares no size tells something by training from about {alone:,} "
-            f"records on, all {num_sites} sites together from about {together:,} records in all "
-            f"(effective noise {DROWNED:g}); below that the generator stays near the noisy "
-            "marginals"
-        )
-    elif noise(sum(declared), num_sites) >= DROWNED:
+        lines.append(_threshold(plan, noise))
+    elif noise(sum(declared), noises) >= DROWNED:
         lines.append(
             f"all {num_sites} sites together, {sum(declared):,} records: effective noise "
-            f"{noise(sum(declared), num_sites):.2f}, useful below {DROWNED:g}; the generator "
+            f"{noise(sum(declared), noises):.2f}, useful below {DROWNED:g}; the generator "
             "would stay near the noisy marginals: raise epsilon, take fewer parameters or more "
             'records, or choose kind = "mixture"'
         )
     elif lines:
         lines.append(
             f"all {num_sites} sites together, {sum(declared):,} records: effective noise "
-            f"{noise(sum(declared), num_sites):.2f}, which is useful"
+            f"{noise(sum(declared), noises):.2f}, which is useful"
         )
     return lines
+
+
+def _noises(plan: Plan) -> int:
+    """How many independent noises add up: one a site, or one in a secure sum."""
+    return len(plan.sites) if plan.colluding is None else 1
+
+
+def _threshold(plan: Plan, noise: Callable[[float, int], float]) -> str:
+    """Names the sizes from which training tells something."""
+    num_sites = len(plan.sites)
+    together = math.ceil(noise(1.0, _noises(plan)) / DROWNED)
+    if plan.colluding is not None:
+        return (
+            f"training tells something from about {together:,} records on, over all {num_sites} "
+            f"sites together (effective noise {DROWNED:g}); below that the generator stays near "
+            "the noisy marginals"
+        )
+    alone = math.ceil(noise(1.0, 1) / DROWNED)
+    return (
+        f"a site that declares no size tells something by training from about {alone:,} "
+        f"records on, all {num_sites} sites together from about {together:,} records in all "
+        f"(effective noise {DROWNED:g}); below that the generator stays near the noisy "
+        "marginals"
+    )
