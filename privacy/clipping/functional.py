@@ -1,8 +1,8 @@
 """Clipped sums by `torch.func`: any module, a gradient per row in memory.
 
 Each row's gradient is taken of a batch that holds this row alone, so a loss that mixes rows
-cannot be written by mistake; a person's is the sum over its rows. Memory is B times the parameters: bound it by
-`max_physical_batch`.
+cannot be written by mistake; a person's is the sum over its rows. Memory is B times the
+parameters: bound it by `max_physical_batch`.
 """
 
 from __future__ import annotations

@@ -161,7 +161,6 @@ def noised_tensors(
     together = torch.cat([value.detach().reshape(-1) for value in exact.values()])
     noised = together.cpu().numpy()
     noised += normals
-    parts = torch.from_numpy(snap(noised, std)).to(together).split(
-        [value.numel() for value in exact.values()]
-    )
+    sizes = [value.numel() for value in exact.values()]
+    parts = torch.split(torch.from_numpy(snap(noised, std)).to(together), sizes)
     return {name: part.view_as(exact[name]) for name, part in zip(exact, parts, strict=True)}

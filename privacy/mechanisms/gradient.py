@@ -115,7 +115,7 @@ def noisy_gradient(
         device=next(iter(parameters.values())).device,
         persons=persons,
     )
-    with done_aside(lambda: noise_share(length, std, num_shares, unit, noise)) as share:
+    with done_aside(lambda: noise_share(length, std, num_shares, unit, noise), length) as share:
         sums = clipped_gradient_sum(
             module,
             model.loss,

@@ -124,7 +124,7 @@ def private_training(
 
     @contextmanager
     def fresh_noise() -> Iterator[AddNoise]:
-        with done_aside(lambda: noise.normal(length, std)) as normals:
+        with done_aside(lambda: noise.normal(length, std), length) as normals:
             yield lambda sums: noised_tensors(sums, normals(), std)
 
     steps = {"opacus": _opacus_steps, "fused": _fused_steps}.get(engine)

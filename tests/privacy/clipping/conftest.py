@@ -90,6 +90,14 @@ def case(request: pytest.FixtureRequest) -> Case:
     return Case(module.double(), loss)
 
 
+@pytest.fixture(params=["vae", "gan"], scope="module")
+def persons_case(request: pytest.FixtureRequest) -> Case:
+    """As `case`, once for all examples of a property."""
+    torch.manual_seed(20261122)
+    module, loss = (Vae(), vae_loss) if request.param == "vae" else (Critic(), paired_loss)
+    return Case(module.double(), loss)
+
+
 @pytest.fixture
 def gan() -> Case:
     torch.manual_seed(20261122)

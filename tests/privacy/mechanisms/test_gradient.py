@@ -45,6 +45,24 @@ def test_engines_give_the_same_answer(model, records, public, engine):
     assert np.abs(fused - other).max() <= 1
 
 
+def test_rows_of_a_person_are_clipped_as_one(regression, records, public):
+    persons = np.repeat(np.arange(20), 3)
+    settings = {"sample_rate": 1.0, "noise_multiplier": 0.0, "max_grad_norm": 1e-3}
+    everybody, others = (
+        gradient(
+            regression,
+            tuple(part[rows] for part in records),
+            public,
+            persons=persons[rows],
+            **settings,
+        )
+        for rows in (slice(None), slice(3, None))
+    )
+    assert 0.5e-3 < float(np.linalg.norm((everybody - others) * UNIT)) <= 1e-3
+    with pytest.raises(ValueError, match="engine='fused'"):
+        gradient(regression, records, public, persons=persons, engine="opacus", **settings)
+
+
 @pytest.mark.parametrize("num_shares", [1, 9])
 def test_noise_is_one_share_of_the_inflated_clip(regression, records, public, num_shares):
     """Variance of a million coordinates without a gradient; off by 1% once in 10^11 seeds."""
@@ -60,9 +78,7 @@ def test_noise_is_one_share_of_the_inflated_clip(regression, records, public, nu
             return 0.0 * module.bias * batch["x"].squeeze(1)
 
     unit = 2.0**-16
-    got = gradient(
-        Silent(), records, public, engine="functional", unit=unit, num_shares=num_shares
-    )
+    got = gradient(Silent(), records, public, engine="functional", unit=unit, num_shares=num_shares)
     std = inflated(0.5, unit, 10**6, whole=False) / num_shares**0.5
     assert float(np.std(got * unit)) == pytest.approx(std, rel=0.01)
 

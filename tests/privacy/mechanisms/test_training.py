@@ -8,6 +8,7 @@ import torch
 from opacus import PrivacyEngine
 from torch import nn
 
+from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.single import tightened
 from fedloom.privacy.mechanisms.training import TRAINING_ENGINES, private_training
 from fedloom.privacy.noise import NoiseSource
@@ -82,6 +83,26 @@ def test_a_record_without_a_finite_gradient_changes_nothing(regression, records,
         **settings,
     )
     assert_close(poisoned, clean)
+
+
+def test_training_clips_persons_with_the_fused_engine_alone(regression, records, public):
+    """One step of plain descent at rate 1 without noise is the sum over persons."""
+    persons = np.repeat(np.arange(20), 3)
+    settings = {"sample_rate": 1.0, "noise_multiplier": 0.0, "max_grad_norm": 1e-3}
+    settings |= {"local_steps": 1, "optimizer": "sgd", "learning_rate": 1.0, "normaliser": 1.0}
+    weights = train(regression, records, public, engine="fused", persons=persons, **settings)
+    expected = clipped_gradient_sum(
+        regression.private_module(),
+        regression.loss,
+        regression.make_batch(*records, public, None),
+        max_grad_norm=tightened(1e-3),
+        persons=torch.from_numpy(persons),
+    )
+    for name, start in regression.private_module().named_parameters():
+        moved = start.detach().numpy() - weights[name]
+        np.testing.assert_allclose(moved, expected[name].numpy(), rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="engine='fused'"):
+        train(regression, records, public, engine="opacus", persons=persons)
 
 
 @pytest.mark.parametrize("engine", TRAINING_ENGINES)
