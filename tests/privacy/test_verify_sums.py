@@ -16,7 +16,6 @@ from fedloom.privacy.release import build_release
 from fedloom.privacy.release.manifest import read_manifest
 from tests.tampering import edit, failed, sign_again
 
-
 # What a ledger tells about its site: prices, limits, how many rounds and entries.
 ABOUT_PRICES = (
     "epsilon",
