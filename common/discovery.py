@@ -215,8 +215,8 @@ def _packed(raw: pd.Series) -> npt.NDArray[np.int32]:
 
 def _distinct(codes: Codes) -> tuple[Codes, npt.NDArray[np.int64]]:
     whole = np.ascontiguousarray(codes).view(np.dtype((np.void, codes.shape[1] * 4))).reshape(-1)
-    rows, first, counts = np.unique(whole, return_index=True, return_counts=True)
-    return codes[first].reshape(len(rows), -1), counts
+    _, first, counts = np.unique(whole, return_index=True, return_counts=True)
+    return codes[first], counts
 
 
 def _cells_of_text(open_column: OpenColumn, row: Codes) -> Iterator[tuple[Any, Any]]:

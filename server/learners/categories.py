@@ -28,6 +28,8 @@ Array = NDArray[np.float64]
 
 # Mean and deviation of the largest of eight magnitudes of standard normals; simulated.
 _PEAK_MEAN, _PEAK_STD = 1.7833, 0.5268
+# Mean square of the other seven.
+_REST = (SYMBOL_CELLS - _PEAK_MEAN**2 - _PEAK_STD**2) / (SYMBOL_CELLS - 1)
 _STANDS_OUT = 3.1
 _READINGS = 512
 _ALTERNATIVES = 32
@@ -73,10 +75,17 @@ def read_categories(open_column: OpenColumn, cells: Array, noise_std: float) -> 
 
 
 def _stands_out(rows: Array, std: float) -> NDArray[np.bool_]:
-    """Tells of (..., m, 8) cells whether their peaks are more than noise, once in 1,000 wrongly."""
+    """Tells of (..., m, 8) cells whether their peaks are more than noise, once in 1,000 wrongly.
+
+    A crowd of rare texts looks like louder noise, so noise is what the cells beside the peaks say
+    where that is more than what the plan says.
+    """
     symbols = rows.shape[-2]
     limit = _PEAK_MEAN * symbols + _STANDS_OUT * _PEAK_STD * math.sqrt(symbols)
-    result: NDArray[np.bool_] = np.abs(rows).max(axis=-1).sum(axis=-1) > limit * std
+    peaks = np.abs(rows).max(axis=-1)
+    energy = np.square(rows).sum(axis=(-1, -2)) - np.square(peaks).sum(axis=-1)
+    level = np.sqrt(energy / (symbols * (SYMBOL_CELLS - 1) * _REST))
+    result: NDArray[np.bool_] = peaks.sum(axis=-1) > limit * np.maximum(level, std)
     return result
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedloom.common.cells import read_categories, read_numbers
+from fedloom.common.cells import read_categories, read_numbers, read_texts
 from fedloom.common.schema import Column
 
 BINARY = Column("c", "category", values=("0", "1"))
@@ -185,3 +185,13 @@ def test_typed_times_read_with_and_without_zone() -> None:
     assert read_numbers(TIME, pd.Series([5, 6])).unreadable.all()
     far = pd.Series(np.array(["300000-01-01", "2020-01-02"], dtype="datetime64[s]"))
     assert read_numbers(TIME, far).values[1] == 1577923200.0
+
+
+def test_texts_of_unknown_categories_are_read_alone() -> None:
+    raw = pd.Series([1, 1.0, True, " north ", None, "", Decimal("1.50"), "1.0"], dtype=object)
+    texts, missing = read_texts(raw)
+    assert texts.tolist() == ["1", "1", "1", "north", "", "", "1.5", "1.0"]
+    assert missing.tolist() == [False] * 4 + [True] + [False] * 3
+    for position in range(len(raw)):
+        alone, _ = read_texts(raw.iloc[position : position + 1])
+        assert alone.tolist() == [texts[position]]

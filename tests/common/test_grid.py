@@ -101,3 +101,21 @@ def test_draws_are_uniform_within_a_bin(stretch: float, accepted: bool) -> None:
     assert counts[3] == counts[7] == 0
     p_value = scipy.stats.chisquare(np.delete(counts, [3, 7])).pvalue
     assert bool(p_value > 1e-3) is accepted
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=30, unique=True), st.data())
+def test_edges_are_the_grid(inner: list[int], data: st.DataObject) -> None:
+    edges = tuple(float(edge) for edge in sorted(inner))
+    specials = tuple(data.draw(st.lists(st.integers(0, 1000), max_size=3, unique=True)))
+    whole = integer_grid(0, 1000, bins=None, scale="auto", specials=specials, edges=edges)
+    alone = [value for value in specials if value in {0, *edges} and value + 1 in {*edges, 1001}]
+    assert whole.size == len(edges) + 1 - len(alone)
+    assert set(whole.starts) | {float(value) for value in alone} == {0.0, *edges}
+    real = real_grid(0, 1001, bins=None, scale="auto", specials=specials, edges=edges)
+    assert real.starts.tolist() == [0.0, *edges] and real.stops[-1] == 1001
+    for grid in (whole, real):
+        codes = np.repeat(np.arange(grid.size), 3)
+        drawn = grid.draw(codes, np.random.default_rng(0))
+        assert (grid.locate(drawn) == codes).all()
+        assert not np.isin(drawn, specials).any()
