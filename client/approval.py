@@ -220,6 +220,8 @@ def check_policy(policy: Policy, plan: Plan) -> None:
         model=plan.model["kind"],
         num_sites=len(plan.sites),
         columns=plan.schema.names,
+        unit=str(plan.privacy["unit"]),
+        trust=str(plan.privacy["trust"]),
         min_noise_multiplier=min(noise),
     )
 

@@ -13,6 +13,8 @@
     models = ["vae", "mixture"]  # optional: models that may be trained
     min_sites = 3                # optional: smallest number of sites of a study
     columns = ["age", "sex"]     # optional: the only columns that may be used
+    unit = "person"              # optional: the only unit of privacy
+    trust = "local"              # optional: the only trust mode
 
 The ledger holds the two limits from its first entry; the file can only make them stricter.
 """
@@ -101,4 +103,6 @@ delta = {delta!r}
 # models = ["vae", "mixture"]   # models that may be trained; all by default
 # min_sites = 3                 # smallest number of sites of a study
 # columns = ["age", "sex"]      # the only columns that may be used
+# unit = "person"               # the only unit of privacy; say so if people have several rows
+# trust = "local"               # the only trust mode; "local" relies on no other site
 """

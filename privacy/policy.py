@@ -17,7 +17,9 @@ from fedloom.common.errors import ConfigError, PolicyError
 __all__ = ["Policy"]
 
 _REQUIRED = ("epsilon", "delta")
-_OPTIONAL = ("models", "min_sites", "columns", "min_noise_multiplier")
+_OPTIONAL = ("models", "min_sites", "columns", "min_noise_multiplier", "unit", "trust")
+_UNITS = ("record", "person")
+_TRUSTS = ("local", "secure-sum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,10 @@ class Policy:
       models: the kinds of model that may be trained.
       min_sites: the smallest number of sites in a study.
       columns: the columns that may be used.
-      min_noise_multiplier: the least noise of any single query, in units of its sensitivity.
+      min_noise_multiplier: the least noise of any single query, in units of its sensitivity; with
+        a secure sum, of the sum.
+      unit: the one unit of privacy. An institution whose people have several rows says "person".
+      trust: the one trust mode. "local" relies on nobody else, "secure-sum" on other sites' noise.
     """
 
     epsilon: float
@@ -39,6 +44,8 @@ class Policy:
     min_sites: int = 1
     columns: tuple[str, ...] | None = None
     min_noise_multiplier: float | None = None
+    unit: str | None = None
+    trust: str | None = None
 
     def __post_init__(self) -> None:
         """Checks that every bound can be met by something."""
@@ -53,6 +60,11 @@ class Policy:
             raise ConfigError(
                 f"[policy] min_noise_multiplier: expected a number above 0, got {least!r}"
             )
+        for name, value, known in (("unit", self.unit, _UNITS), ("trust", self.trust, _TRUSTS)):
+            if value is not None and value not in known:
+                raise ConfigError(
+                    f"[policy] {name}: expected one of {', '.join(known)}, got {value!r}"
+                )
         for name, values in (("models", self.models), ("columns", self.columns)):
             if values is not None and (not values or not all(_is_name(v) for v in values)):
                 raise ConfigError(f"[policy] {name}: expected a list of names, got {values!r}")
@@ -92,6 +104,8 @@ class Policy:
         model: str,
         num_sites: int,
         columns: Sequence[str],
+        unit: str,
+        trust: str,
         min_noise_multiplier: float | None = None,
     ) -> None:
         """Checks the facts of a plan.
@@ -102,6 +116,8 @@ class Policy:
           model: its kind of model.
           num_sites: how many sites take part.
           columns: every column that it reads, the target included.
+          unit: its unit of privacy.
+          trust: its trust mode.
           min_noise_multiplier: the least noise multiplier of any of its queries.
 
         Raises:
@@ -119,6 +135,12 @@ class Policy:
         extra = [] if self.columns is None else [c for c in columns if c not in self.columns]
         if extra:
             broken.append(f"the columns {', '.join(extra)} are not among those allowed")
+        for name, asked, wanted in (
+            ("unit of privacy", unit, self.unit),
+            ("trust mode", trust, self.trust),
+        ):
+            if wanted is not None and asked != wanted:
+                broken.append(f"the {name} is {asked!r}, the policy wants {wanted!r}")
         least = self.min_noise_multiplier
         if least is not None and (min_noise_multiplier is None or min_noise_multiplier < least):
             noise = "unknown" if min_noise_multiplier is None else f"{min_noise_multiplier:g}"

@@ -16,6 +16,8 @@ TABLE: dict[str, Any] = {
     "min_sites": 3,
     "columns": ["age", "sex", "visited"],
     "min_noise_multiplier": 0.5,
+    "unit": "person",
+    "trust": "secure-sum",
 }
 FACTS: dict[str, Any] = {
     "epsilon": 3.0,
@@ -23,6 +25,8 @@ FACTS: dict[str, Any] = {
     "model": "vae",
     "num_sites": 3,
     "columns": ["age", "visited"],
+    "unit": "person",
+    "trust": "secure-sum",
     "min_noise_multiplier": 0.5,
 }
 
@@ -41,6 +45,8 @@ def test_a_plan_within_the_policy_passes() -> None:
         ({"model": "gan"}, "the model is 'gan', the policy allows vae, mixture"),
         ({"num_sites": 2}, "2 sites take part, the policy wants 3"),
         ({"columns": ["age", "income", "zip"]}, "the columns income, zip are not among"),
+        ({"unit": "record"}, "the unit of privacy is 'record', the policy wants 'person'"),
+        ({"trust": "local"}, "the trust mode is 'local', the policy wants 'secure-sum'"),
         ({"min_noise_multiplier": 0.4}, "the least noise multiplier is 0.4, the policy wants 0.5"),
         ({"min_noise_multiplier": None}, "the least noise multiplier is unknown"),
     ],
@@ -60,9 +66,11 @@ def test_all_broken_rules_are_named_at_once() -> None:
             model="gan",
             num_sites=1,
             columns=["zip"],
+            unit="record",
+            trust="local",
             min_noise_multiplier=0.1,
         )
-    assert str(caught.value).count(";") == 5
+    assert str(caught.value).count(";") == 7
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,8 @@ def test_all_broken_rules_are_named_at_once() -> None:
         {"min_sites": 0},
         {"min_sites": 2.0},
         {"min_noise_multiplier": 0},
+        {"unit": "patient"},
+        {"trust": "mutual"},
     ],
 )
 def test_unusable_tables_are_refused(changed: dict[str, Any]) -> None:
