@@ -148,7 +148,7 @@ def test_each_histogram_has_its_own_noise_of_the_planned_size(frozen, factor, be
         part = draws[:, start : start + histogram["length"]] * histogram["lattice_unit"]
         start += histogram["length"]
         std = histogram["noise_multiplier"] * histogram["l2_norm"]
-        p_value = scipy.stats.chi2.sf((part**2).sum() / std**2, part.size)
+        p_value = float(scipy.stats.chi2.sf((part**2).sum() / std**2, part.size))
         assert (1e-3 < p_value < 1 - 1e-3) is believed
     assert len({draw.tobytes() for draw in draws}) == len(draws)
 
