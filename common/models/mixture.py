@@ -22,7 +22,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
 
-__all__ = ["Mixture", "within_classes"]
+__all__ = ["Mixture", "end_to_end", "within_classes"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -106,17 +106,20 @@ class Mixture:
 
     def draw(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draws codes (N, m) int32 of the features and classes (N,) of as many records."""
-        counts = rng.multinomial(rows, self.weights)
-        ordered = np.repeat(np.arange(len(counts)), counts)
+        components, codes = self.draw_sorted(rows, rng)
         order = rng.permutation(rows)
+        return codes[order], self.classes[components[order]]
+
+    def draw_sorted(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draws components (N,), in their order, and codes (N, m) int32 from each."""
+        counts = rng.multinomial(rows, self.weights)
+        components = np.repeat(np.arange(len(counts)), counts)
         codes = np.empty((rows, len(self.encoding.features)), dtype=np.int32)
         for position, (block, keys) in enumerate(zip(self._blocks, self._keys, strict=True)):
-            draws = ordered + rng.random(rows) * _BELOW_ONE
+            draws = components + rng.random(rows) * _BELOW_ONE
             found = np.searchsorted(keys, draws, side="right")
-            codes[order, position] = found - ordered * block.size
-        classes = np.empty(rows, dtype=np.int64)
-        classes[order] = self.classes[ordered]
-        return codes, classes
+            codes[:, position] = found - components * block.size
+        return components, codes
 
     def mixture(self) -> Mixture:
         """Returns itself; neural generators return a sketch."""
@@ -145,7 +148,7 @@ class Mixture:
     @cached_property
     def _keys(self) -> list[Array]:
         return [
-            _cumulative(self.cells[:, block.start : block.start + block.size])
+            end_to_end(self.cells[:, block.start : block.start + block.size])
             for block in self._blocks
         ]
 
@@ -176,10 +179,11 @@ def within_classes(encoding: Encoding, classes: Array, cells: Array) -> Array:
     return cells
 
 
-def _cumulative(probabilities: Array) -> Array:
-    """Distribution functions of all components end to end, each raised by its number.
+def end_to_end(probabilities: Array) -> Array:
+    """Returns the distribution functions of rows (N, size) one after the other, (N * size,).
 
-    The sequence never falls, so one binary search finds component and code together.
+    Each is raised by its number. The sequence never falls, so one binary search finds row and code
+    together.
     """
     sums = np.cumsum(probabilities, axis=1, dtype=np.float64)
     total = np.where(sums[:, -1:] > 0, sums[:, -1:], 1.0)

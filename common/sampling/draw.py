@@ -21,6 +21,7 @@ import pandas as pd
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.sampling.combined import Combined
 from fedloom.common.sampling.conditions import conditions_of
 from fedloom.common.sampling.enforce import Enforcer
 from fedloom.common.sampling.rows import Rows
@@ -54,6 +55,7 @@ class Sampler:
         self._allowed = conditions_of(where, self.encoding)
         shares = {name: allowed.shares for name, allowed in self._allowed.items()}
         self._source = source_of(artifact, self.encoding, shares)
+        self._combined = Combined.of(self._source, self._allowed)
         self._enforcer = Enforcer(self.encoding, self._source, self._allowed, self._drawn)
 
     def rows(self, count: int, rng: np.random.Generator) -> tuple[Rows, Tally]:
@@ -61,9 +63,14 @@ class Sampler:
         return self._enforcer.kept(count, rng)
 
     def _drawn(self, count: int, rng: np.random.Generator) -> Rows:
-        feature_codes, classes = self._source.draw(count, rng)
+        if self._combined is not None:
+            feature_codes, classes, numbers = self._combined.draw(count, rng)
+        else:
+            (feature_codes, classes), numbers = self._source.draw(count, rng), {}
         codes = self.encoding.column_codes(feature_codes, classes, rng)
-        return Rows.drawn(self.encoding, codes, self._allowed, rng)
+        rows = Rows.drawn(self.encoding, codes, self._allowed, rng)
+        rows.set_numbers(numbers)
+        return rows
 
 
 def sample(

@@ -22,6 +22,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.grid import Grid
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.sampling.allowed import Allowed
+from fedloom.common.sampling.combined import cells_of_numbers
 from fedloom.common.sampling.conditions import any_value
 from fedloom.common.sampling.rows import Rows
 from fedloom.common.sampling.sources import Source
@@ -122,7 +123,7 @@ class Repair:
                     assert lower is not None
                     floor = np.maximum(floor, np.nextafter(lower, np.inf) if strict else lower)
             wrong = ((values < floor) | (values > tops[name])) & ~fixed[:, self._index[name]]
-            wrong &= floor <= tops[name]
+            wrong &= (floor <= tops[name]) & (tops[name] > -np.inf)
             places = np.flatnonzero(wrong)
             if len(places):
                 self._draw_between(name, rows, places, floor[places], tops[name][places], rng)
@@ -155,7 +156,7 @@ class Repair:
             # Between two reals without room for a part there is the upper one itself.
             stuck = (sums[:, -1] <= 0) | (drawn < low[part]) | (drawn > high[part])
             values[places[part]] = np.where(stuck, high[part], drawn)
-        rows.codes[places, index] = _cells(grid, values[places])
+        rows.codes[places, index] = cells_of_numbers(self._encoding, index, values[places])
 
     def _mend_combination(
         self, constraint: Constraint, rows: Rows, fixed: Mask, rng: np.random.Generator
@@ -167,7 +168,10 @@ class Repair:
             return
         table = np.array(combination_table(constraint, self._encoding.schema))
         indices = [self._index[name] for name in constraint.columns]
-        cells = np.stack([self._cells_of(i, table[:, j]) for j, i in enumerate(indices)], axis=1)
+        cells = np.stack(
+            [cells_of_numbers(self._encoding, i, table[:, j]) for j, i in enumerate(indices)],
+            axis=1,
+        )
         possible, logs = self._weigh(constraint, table, cells)
         if not possible.any():
             return
@@ -204,13 +208,6 @@ class Repair:
             logs += np.log(self._chances(name)[own, cells[None, :, j]] + _TINY)
         return possible, logs
 
-    def _cells_of(self, index: int, numbers: Array) -> Array:
-        """Returns the cells of a column for numbers to compare (R,)."""
-        grid, block = self._encoding.grids[index], self._encoding.blocks[index]
-        if grid is not None:
-            return _cells(grid, numbers.astype(float))
-        return np.where(numbers >= block.num_bins, block.size - 1, numbers)
-
 
 def _overlap(allowed: Allowed, lows: Array, highs: Array, grid: Grid) -> Array:
     """Returns which share (N, parts) of each part lies between the ends given."""
@@ -221,11 +218,3 @@ def _overlap(allowed: Allowed, lows: Array, highs: Array, grid: Grid) -> Array:
     within = (highs >= lows).astype(float)
     ratio = np.maximum(highs - lows, 0) / np.where(widths > 0, widths, 1.0)
     return np.asarray(np.where(widths > 0, ratio, within))
-
-
-def _cells(grid: Grid, values: Array) -> Array:
-    """Returns the cell of each number (N,): that of a special value, or its bin."""
-    cells = grid.locate(np.clip(values, grid.starts[0], grid.stops[-1])).astype(np.int64)
-    for position, special in enumerate(grid.specials):
-        cells[values == special] = grid.size + position
-    return cells

@@ -59,6 +59,13 @@ class Rows:
         """Returns the number of records."""
         return len(self.codes)
 
+    def set_numbers(self, numbers: Mapping[str, Array]) -> None:
+        """Overwrites drawn numbers (N,) of some columns wherever the given ones are no NaN."""
+        for name, given in numbers.items():
+            values = self.values[self.encoding.schema.names.index(name)]
+            if values is not None:
+                np.copyto(values, given, where=~np.isnan(given))
+
     def put(self, places: Array, other: Rows, chosen: Array) -> None:
         """Overwrites the records at `places` by the chosen ones of `other`."""
         self.codes[places] = other.codes[chosen]
