@@ -236,6 +236,11 @@ class RunFolder:
         Raises:
           ConfigError: the run is not done.
         """
+        if self.plan().learns_schema:
+            raise ConfigError(
+                f"{self.path}: the run completed a schema, {self.path / 'schema.toml'}, and draws "
+                "no records; run a study of another kind on that schema"
+            )
         if not self.generator_path.exists():
             raise ConfigError(
                 f"{self.path}: the run has no generator yet; finish it with "

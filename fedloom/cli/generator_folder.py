@@ -26,6 +26,12 @@ def load_generator(source: Path) -> tuple[Artifact, Plan]:
 
     if not (source / "plan.json").is_file():
         raise ConfigError(f"{source} is neither a run nor a release: it holds no plan.json")
+    plan = Plan.load(source / "plan.json")
+    if plan.learns_schema:
+        raise ConfigError(
+            f"{source}: the run completed a schema, {source / 'schema.toml'}, and draws no "
+            "records; run a study of another kind on that schema"
+        )
     if not (source / "generator").is_dir():
         raise ConfigError(f"{source} holds no generator; finish the run with --resume first")
-    return Artifact.load(source / "generator"), Plan.load(source / "plan.json")
+    return Artifact.load(source / "generator"), plan

@@ -111,25 +111,15 @@ def learn(
         progress.plan(folder.plan())
         run_prepared(folder, insecure_seed=insecure_seed, on_event=progress)
     plan = folder.plan()
-    summary = learned_summary(folder.path)
-    price = {"epsilon": plan.body["price"]["epsilon"], "delta": plan.delta}
+    summary = {
+        "run": str(out),
+        "plan": plan.digest(),
+        "epsilon": plan.body["price"]["epsilon"],
+        "delta": plan.delta,
+        "sites": [site.name for site in plan.sites],
+        **learned_summary(folder.path),
+    }
     if as_json:
-        click.echo(
-            json.dumps({"run": str(out), "plan": plan.digest(), **price, **summary}, indent=2)
-        )
-        return
-    print_learned(summary)
-    click.echo(
-        f"epsilon {price['epsilon']:.4g} at delta {plan.delta:g} for one {plan.privacy['unit']}, "
-        f"charged to the ledgers of {len(plan.sites)} sites"
-    )
-    if summary["schema"] is None:
-        click.echo(
-            "Nothing stands out of the noise: take a larger epsilon, leave fewer columns open, or "
-            "fill in public numbers and categories."
-        )
-        return
-    left_out = [entry["column"] for entry in summary["columns"] if not entry["complete"]]
-    if left_out:
-        click.echo(f"Left out of the schema, as nothing was found: {', '.join(left_out)}")
-    click.echo(f"the completed schema, to look through: {summary['schema']}")
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        print_learned(summary)

@@ -46,6 +46,7 @@ def simulate(
     Each site has its own home, ledger and vault, as in a deployment. Homes made here are
     rehearsals: they are approved without asking, and say so.
     """
+    from fedloom.cli.learned_output import learned_summary, print_learned
     from fedloom.common.study import load_study
     from fedloom.privacy.plan_size import warnings
     from fedloom.simulation import prepare, run_prepared
@@ -81,8 +82,13 @@ def simulate(
         "warnings": warnings(plan),
         "seconds": round(time.monotonic() - started, 1),
     }
+    if plan.learns_schema:
+        result |= learned_summary(folder.path)
     if as_json:
         click.echo(json.dumps(result, indent=2))
+        return
+    if plan.learns_schema:
+        print_learned(result)
         return
     click.echo(
         f"done in {result['seconds']:.0f} s: epsilon {price['epsilon']:.4g} at delta "

@@ -26,6 +26,7 @@ def study() -> None:
 def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     """Resolve STUDY and show digest, plan, noise, price and expected time."""
     import fedloom
+    from fedloom.cli.learned_output import expected
     from fedloom.common.study import load_study
     from fedloom.privacy.plan_size import expected_seconds, warnings
     from fedloom.privacy.resolve import resolve_plan
@@ -90,6 +91,8 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         ),
         ("time", f"about {summary['expected_seconds']:.0f} s in one process on two cores"),
     ]
+    if plan.learns_schema:
+        rows.insert(-1, ("finds", expected(plan)))
     for name, value in rows:
         table.add_row(name, value)
     Console().print(table)

@@ -32,7 +32,7 @@ def codebook_text(encoding: Encoding) -> str:
     lines = [
         "# Codebook",
         "",
-        "Written from the study's public schema; nothing here was learned from records.",
+        _origin(encoding),
         "Missing values are empty cells in `data/synthetic.csv` and nulls in "
         "`data/synthetic.parquet`. A number within a bin of the grid is spread evenly over the "
         "bin: finer detail carries no information.",
@@ -57,6 +57,18 @@ def codebook_text(encoding: Encoding) -> str:
                 lines.append(f"- values that stand apart and are exact: {exact}")
         lines += [f"- missing values: {'yes' if entry['missing'] else 'none'}", ""]
     return "\n".join(lines)
+
+
+def _origin(encoding: Encoding) -> str:
+    learned = encoding.schema.learned
+    if not learned:
+        return "Written from the study's public schema; nothing here was learned from records."
+    names = ", ".join(code_span(name) for origin in learned for name in origin.columns)
+    prices = " and ".join(f"{origin.epsilon:.4g} at delta {origin.delta:g}" for origin in learned)
+    return (
+        f"Written from the study's schema. Bounds or categories of {names} were learned from "
+        f"records by an earlier study, for epsilon {prices} beside this study's own."
+    )
 
 
 def _entry(column: Column, block: Block) -> dict[str, Any]:

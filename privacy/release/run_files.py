@@ -63,6 +63,11 @@ class FinishedRun:
             raise VerificationError(
                 f"{path / 'plan.json'} is not the plan that the run was started with; restore it"
             )
+        if plan.learns_schema:
+            raise ConfigError(
+                f"{path}: the run completed a schema, {path / 'schema.toml'}, and made no records "
+                "to release; run a study of another kind on that schema"
+            )
         names = {site.name for site in plan.sites}
         extracts = {
             file.stem: _json(file, f"{file} cannot be read; resume the run to fetch it again")

@@ -128,7 +128,9 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "in it",
             "schema_digest": str(plan.body["schema_digest"]),
             "values_outside": "numbers are clamped to the bounds, other values become `other`",
-            "epsilon": 0.0,
+            # By earlier studies; each site's ledger composes them with this one.
+            "learned": [origin.to_dict() for origin in plan.schema.learned],
+            "epsilon": float(sum(origin.epsilon for origin in plan.schema.learned)),
         },
         "composition": {
             "within_the_plan": "all rounds of the plan, composed; later rounds may depend on "
@@ -168,9 +170,10 @@ def _unit(plan: Plan) -> dict[str, Any]:
     privacy = plan.privacy
     places = "one site" if privacy["overlap"] == 1 else f"up to {privacy['overlap']} sites"
     if privacy["unit"] == "record":
+        where = "of one site's table" if privacy["overlap"] == 1 else f"at each of {places}"
         meaning = (
-            f"One record: one row at each of {places}. A person with several rows at a site is "
-            "covered for each row alone."
+            f"One record: one row {where}. A person with more rows than that is covered for each "
+            "row alone."
         )
     else:
         rows = privacy["rows_per_person"]
