@@ -52,7 +52,8 @@ TORCH_FREE = (
     "common/learned.py",
     "common/encoding.py", "common/study.py", "common/statistics.py", "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
-    "privacy/keys.py", "privacy/ledger*", "privacy/manifest.py", "privacy/verify*",
+    "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/statistic.py",
+    "privacy/ledger*", "privacy/manifest.py", "privacy/verify*",
     "privacy/release/*", "privacy/report/*", "client/sources/*", "client/data_check.py",
     "client/home.py", "client/approval.py", "client/site_config.py",
 )  # fmt: skip

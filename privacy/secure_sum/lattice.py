@@ -120,7 +120,9 @@ def from_lattice(total: NDArray[np.int64] | NDArray[np.uint64], unit: float) -> 
     check_unit(unit)
     if total.dtype not in (np.dtype(np.int64), np.dtype(np.uint64)):
         raise ConfigError(f"a sum on the grid has 64-bit integers, got {total.dtype}")
-    return np.ascontiguousarray(total).view(np.int64) * unit
+    values = np.ascontiguousarray(total).view(np.int64).astype(np.float64)
+    values *= unit
+    return values
 
 
 def check_unit(unit: float, *, whole: bool = False) -> None:
