@@ -29,6 +29,12 @@ def init(folder: Path, name: str, *, rows: int = 100, epsilon: float = 8.0) -> P
     return home
 
 
+def pair(home: Path) -> tuple[str, str]:
+    """A site's signing key and exchange key."""
+    keys = public_keys(home)
+    return keys["key"], keys["exchange-key"]
+
+
 def public_keys(home: Path) -> dict[str, str]:
     """What `keygen` prints, read as the lines of a study."""
     return tomllib.loads(cli("site", "keygen", "--home", home).out)
@@ -41,7 +47,7 @@ def homes(tmp_path) -> dict[str, Path]:
 
 @pytest.fixture
 def federation(tmp_path, homes) -> Federation:
-    keys = {name: public_keys(home)["key"] for name, home in homes.items()}
+    keys = {name: pair(home) for name, home in homes.items()}
     return make(tmp_path / "study", "weights", keys=keys)
 
 
@@ -127,7 +133,7 @@ def test_plan_says_when_the_budget_has_no_room(tmp_path, federation, homes):
     poor = init(tmp_path / "poor", "north", epsilon=1.0)
     text = (poor / "site.toml").read_text()
     (poor / "site.toml").write_text(text.replace("epsilon = 1.0", "epsilon = 9.0"))
-    keys = {"north": public_keys(poor)["key"]}
+    keys = {"north": pair(poor)}
     alone = make(tmp_path / "alone", "weights", sites=("north",), keys=keys)
     done = cli("site", "plan", alone.study, "--home", poor)
     assert done.code == 0 and "IT DOES NOT FIT" in done.out
