@@ -93,10 +93,12 @@ _MEANING_LOCAL = {
 
 def _meaning(colluding: int) -> dict[str, str]:
     sites = f"{colluding} site" + ("" if colluding == 1 else "s")
+    friends = f"if {sites} of its choice tell{'s' if colluding == 1 else ''} it everything"
     return {
-        "coordinator": "the coordinator, also if "
-        + (f"{sites} of its choice tell it all they know" if colluding else "nobody helps it"),
+        "coordinator": f"the coordinator, also {friends}"
+        if colluding
+        else "the coordinator, as long as no site sides with it",
         "fellow_site": "another site of the study on its own, which knows its own share of the "
-        "noise; with the coordinator at its side it is among those above",
+        "noise; if it tells the coordinator, it is one of those above",
         "public": "whoever holds this release and has no part in the study",
     }

@@ -31,7 +31,6 @@ _ASSUMPTIONS = (
     "The records of a site did not change under the study (the vault works on a snapshot).",
     "A site's ledger is the only home over its people; a second home over the same people adds "
     "loss.",
-    "Nobody's records are at more sites than `overlap` says.",
 )
 _ASSUMPTIONS_OF_PERSONS = (
     "A site's id column tells its persons apart: all rows of one person have one id.",
@@ -251,7 +250,13 @@ def _retries(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str, Any]:
 
 
 def _assumptions(plan: Plan) -> list[str]:
-    lines = list(_ASSUMPTIONS)
+    places = plan.privacy["overlap"]
+    lines = [
+        *_ASSUMPTIONS,
+        f"No unit has rows at more than {places} of the sites."
+        if places < len(plan.sites)
+        else "Units may have rows at every site.",
+    ]
     if plan.privacy["unit"] == "person":
         lines += _ASSUMPTIONS_OF_PERSONS
     if plan.colluding is not None:

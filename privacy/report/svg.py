@@ -14,6 +14,7 @@ from html import escape
 __all__ = ["budget_bars", "curve_chart", "heat_map", "marginal_chart"]
 
 _SHORT_LABEL = 15
+_SLANTED_LABEL = 13
 _LONG_LABEL = 32
 _MAX_LABELS = 10
 _APART_WIDTH = 15.0
@@ -119,10 +120,15 @@ def _code_labels(
     ]
     parts += [
         f'<text class="tick" text-anchor="end" transform="translate({_n(x + 3)} {_n(base + 9)}) '
-        f'rotate(-38)">{escape(_short(text))}</text>'
+        f'rotate(-38)">{escape(_short(text, _room(x)))}</text>'
         for x, text in slanted
     ]
     return parts
+
+
+def _room(x: float) -> int:
+    """How many characters of a slanted label end at `x` without leaving the chart."""
+    return max(3, min(_SLANTED_LABEL, int((x + 3) / (math.cos(math.radians(38)) * 5.8))))
 
 
 def heat_map(

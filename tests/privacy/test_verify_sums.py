@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,19 +13,8 @@ from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
 from fedloom.privacy.release.manifest import read_manifest
+from tests.site_numbers import numbers_by_site, numbers_of_sites
 from tests.tampering import edit, failed, sign_again
-
-# What a ledger tells about its site: prices, limits, how many rounds and entries.
-ABOUT_PRICES = (
-    "epsilon",
-    "delta",
-    "rounds_",
-    "attempts_charged",
-    "runs_of_this_plan",
-    "ledger_head",
-    "ledgers",
-    "entries_left_out",
-)
 
 
 @pytest.fixture(scope="module")
@@ -159,37 +147,7 @@ def test_rosters_that_cannot_have_opened_are_seen(secure, capsys, fake, attempts
 
 def test_nothing_in_run_and_release_is_about_one_site_s_records(secure):
     """Names of sites stand beside keys, ledgers and prices, never beside a count or a marginal."""
-    places = {
-        ".".join((path.name, *where))
-        for folder in (secure.run, secure.release)
-        for path in sorted(folder.rglob("*.json*"))
-        if path.parent.name not in ("ledger", "extracts")
-        for value in values_of(path)
-        for where in numbers_of_sites(value, secure.keys)
-    }
-    assert {place for place in places if not any(word in place for word in ABOUT_PRICES)} == set()
-
-
-def values_of(path: Path) -> list[Any]:
-    text = path.read_text("utf-8")
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines()]
-    return [json.loads(text)]
-
-
-def numbers_of_sites(value: Any, names: Any, where: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Returns the places of all numbers below a key that is a site's name."""
-    found = []
-    if isinstance(value, dict):
-        for key, part in value.items():
-            found += numbers_of_sites(part, names, (*where, key))
-    elif isinstance(value, list):
-        for part in value:
-            found += numbers_of_sites(part, names, where)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if set(where) & set(names):
-            found.append(where)
-    return found
+    assert numbers_by_site([secure.run, secure.release], secure.keys) == set()
 
 
 def test_a_number_of_one_site_would_be_found():

@@ -72,7 +72,7 @@ def test_report_says_the_price_the_warning_and_the_expected_error(render):
     page = render()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "standard errors" in text and "too small on synthetic data" in text
-    assert "The coordinator" in text and "With rows at every site the loss" in text
+    assert "The coordinator" in text and "Somebody who is in the table of every site" in text
     assert "expected error of a noisy share" in text
     assert "Rehearsal: the budget covers this run alone" in text
     assert "anonym" not in page.lower() and "complian" not in page.lower()
