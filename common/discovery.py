@@ -2,7 +2,8 @@
 
 Each open column has cells of its own, after two that every column has: missing, and unfit (a number
 that cannot be read; a text that is empty, not printable or longer than 48 bytes). A number adds
-`NUMBER_NORM` to the cell of `fedloom.common.number_axis` that holds it, a category spells its text
+`CELL_WEIGHT` to the cell of `fedloom.common.number_axis` that holds it and `GROUP_WEIGHT` to that
+cell's group, which is `NUMBER_NORM` in L2 norm; a category spells its text
 (`fedloom.common.spelling`). So one record changes an open column's cells by a vector of L2 norm at
 most `NUMBER_NORM` or `NORM`, whatever it holds, and the whole sum by at most `l2_norm`, the root of
 the sum of their squares: the sensitivity under adding or removing one record. Both depend on the
@@ -30,9 +31,18 @@ from fedloom.common.number_axis import NumberAxis, number_axis
 from fedloom.common.schema import Schema
 from fedloom.common.spelling import MAX_BYTES, NORM, SYMBOL_CELLS, Table, spell, tables
 
-__all__ = ["MISSING", "NUMBER_NORM", "UNFIT", "Discovery", "OpenColumn"]
+__all__ = [
+    "CELL_WEIGHT",
+    "GROUP_WEIGHT",
+    "MISSING",
+    "NUMBER_NORM",
+    "UNFIT",
+    "Discovery",
+    "OpenColumn",
+]
 
 # Texts need about three times the signal of a histogram's cell: see docs/decisions/0010.
+CELL_WEIGHT, GROUP_WEIGHT = 24, 18
 NUMBER_NORM = 30
 MISSING, UNFIT = 0, 1
 _BESIDES = 2
@@ -52,7 +62,7 @@ class OpenColumn:
       first_code: Position of its first code; a number has one code, a text 13: its number of bytes
         (or minus one for missing, minus two for unfit) and the bytes themselves, four in a code.
       norm: L2 norm of what one record adds, at most.
-      axis: Of a number or time, whose cells begin at `start + 2`.
+      axis: Of a number or time, whose cells begin at `start + 2`; its groups follow them.
       tables: Of a category.
     """
 
@@ -139,8 +149,7 @@ class Discovery:
         for open_column in self.columns:
             part = total[open_column.start : open_column.start + open_column.size]
             if open_column.axis is not None:
-                cells = codes[:, open_column.first_code]
-                part += NUMBER_NORM * np.bincount(cells, minlength=open_column.size)
+                part += _counts(open_column.axis, codes[:, open_column.first_code])
                 continue
             last = open_column.first_code + open_column.num_codes
             rows, counts = _distinct(codes[:, open_column.first_code : last])
@@ -171,7 +180,7 @@ def _columns(schema: Schema, buckets: int) -> Iterator[OpenColumn]:
         category = column.kind == "category"
         made = tables(buckets, _BESIDES) if category else ()
         axis = None if category else number_axis(column.kind)
-        cells = sum(table.size for table in made) if axis is None else axis.size
+        cells = sum(table.size for table in made) if axis is None else axis.size + axis.num_groups
         open_column = OpenColumn(
             column=column,
             start=start,
@@ -193,6 +202,14 @@ def _number_cells(open_column: OpenColumn, raw: pd.Series) -> npt.NDArray[Any]:
     codes[cells.unreadable] = UNFIT
     codes[cells.missing] = MISSING
     return codes
+
+
+def _counts(axis: NumberAxis, codes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    counts = np.bincount(codes, minlength=_BESIDES + axis.size).astype(np.int64)
+    besides, cells = counts[:_BESIDES], counts[_BESIDES:]
+    groups = np.zeros(axis.num_groups, dtype=np.int64)
+    np.add.at(groups, axis.groups, cells)
+    return np.concatenate([NUMBER_NORM * besides, CELL_WEIGHT * cells, GROUP_WEIGHT * groups])
 
 
 def _packed(raw: pd.Series) -> npt.NDArray[np.int32]:

@@ -5,6 +5,9 @@ of two to the next, is cut into 64 cells of equal width, mirrored for negative n
 tells a number to within 1.6%. Integers reach to 2^53 and stand alone below 128; reals reach from
 2^-30 (about 1e-9; smaller ones count as zero) to 2^50 (about 1e15). Datetimes are counted by
 calendar month, from 1800 to 2199. Whatever lies beyond an end is counted in the last cell there.
+
+Cells come in groups, which are counted apart, so that the noise of a sum over many cells need not
+add up: an octave on its side of zero, zero itself, or a calendar year.
 """
 
 from __future__ import annotations
@@ -35,16 +38,23 @@ class NumberAxis:
       highs: Largest value of each cell; of reals the border to the next, on which a positive value
         belongs to the next cell and a negative one to this.
       zero: Position of the cell of zero, or None where zero is a value like others.
+      groups: Group of each cell, (cells,), from 0, rising by 0 or 1 from cell to cell.
     """
 
     lows: Floats
     highs: Floats
     zero: int | None
+    groups: npt.NDArray[np.int32]
 
     @property
     def size(self) -> int:
         """The number of cells."""
         return len(self.lows)
+
+    @property
+    def num_groups(self) -> int:
+        """The number of groups."""
+        return int(self.groups[-1]) + 1
 
     def locate(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Returns the cell of each finite value."""
@@ -69,7 +79,8 @@ def number_axis(kind: str) -> NumberAxis:
     if kind == "datetime":
         months = np.arange(_FIRST_MONTH, _LAST_MONTH + 2)
         days = months.astype("datetime64[D]").astype(np.int64).astype(np.float64)
-        return NumberAxis(days[:-1], days[1:] - 1, None)
+        years = np.arange(len(days) - 1, dtype=np.int32) // 12
+        return NumberAxis(days[:-1], days[1:] - 1, None, years)
     if kind == "integer":
         first = int(np.log2(2 * CELLS_PER_OCTAVE))
         few = np.arange(1.0, 2.0**first)
@@ -81,7 +92,10 @@ def number_axis(kind: str) -> NumberAxis:
     ends = np.append(magnitudes[1:], 2.0 * 2.0 ** np.floor(np.log2(magnitudes[-1]))) - width
     lows = np.concatenate([-ends[::-1], [0.0], magnitudes])
     highs = np.concatenate([-magnitudes[::-1], [0.0], ends])
-    return NumberAxis(lows, highs, len(magnitudes))
+    octaves = np.floor(np.log2(magnitudes)).astype(np.int32)
+    octaves -= octaves[0] - 1
+    steps = np.concatenate([-octaves[::-1], [0], octaves])
+    return NumberAxis(lows, highs, len(magnitudes), (steps - steps[0]).astype(np.int32))
 
 
 def _octaves(first: int, last: int) -> Floats:

@@ -1,13 +1,14 @@
 """Reads bounds and quantile bins of an open column from the noisy histogram on its public axis.
 
-A stretch of 1, 2, 4, ... neighbouring cells, up to an octave, holds records for sure if its noisy
-sum lies above z times its own noise, with z such that of all stretches of a column one crosses it
-by noise alone less than once in 1,000 columns (`FALSE_ALARM`, a union bound). Counts are kept where
-they stand out in the shortest stretches that do, and dropped elsewhere. From the ends of what is
-kept the bounds move outward over stretches of up to 512 cells that stand out, by a lower z, as they
-are few (again once in 1,000 columns). Of a stretch only the part that stands out most is taken, so
-dense ends are told to one cell and sparse tails about to where they thin out. What lies outside
-will be clamped. Negative numbers are looked at apart, so no stretch reaches over zero.
+The cells of a group are first made to agree with the group's own count (least squares). A stretch
+of 1, 2, 4, ... cells of a group holds records for sure if its noisy sum lies above z times its own
+noise, with z such that of all stretches of a column one crosses it by noise alone less than once in
+1,000 columns (`FALSE_ALARM`, a union bound). Counts are kept where they stand out in the shortest
+stretches that do, and dropped elsewhere. From the ends of what is kept the bounds move outward over
+what is left of a group, and over whole groups, that stand out, by a lower z, as these are few
+(again once in 1,000 columns). Of a stretch only the part that stands out most is taken, so dense
+ends are told to one cell and sparse tails about to where they thin out. What lies outside will be
+clamped. No stretch reaches over zero.
 
 A column whose values would be too many to keep each gets bins: half of their number follows the
 noisy counts (quantiles), half the axis (constant ratios), so that neither the crowd nor the tail
@@ -18,6 +19,7 @@ All of it is post-processing of noised sums.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -27,15 +29,15 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from fedloom.common.column import Bound, Column
+from fedloom.common.discovery import CELL_WEIGHT, GROUP_WEIGHT
 from fedloom.common.grid import DEFAULT_BINS, KEEP_ALL
-from fedloom.common.number_axis import CELLS_PER_OCTAVE, NumberAxis
+from fedloom.common.number_axis import CELLS_PER_OCTAVE, NumberAxis, number_axis
 
-__all__ = ["FALSE_ALARM", "Bounds", "read_bounds", "threshold"]
+__all__ = ["FALSE_ALARM", "Bounds", "read_bounds", "records_needed", "threshold"]
 
 Array = NDArray[np.float64]
 
 FALSE_ALARM = 1e-3
-_LONGEST = 512
 # A least value below this part of the greatest is told as zero: it saves clamping, costs one bin.
 _NEARLY_ZERO = 1 / 16
 # Below this part of the greatest, bins follow the counts alone: there is no end of octaves.
@@ -44,9 +46,10 @@ _SPIKE_SHARE = 0.05
 _SPIKE_OVER_NEIGHBOURS = 4.0
 _DAYS_TO_1970 = np.datetime64("1970-01-01", "D")
 _SIGNIFICANT_STEPS = 20
-_WIDTHS = [2**power for power in range(int(math.log2(_LONGEST)) + 1)]
-# Beyond the ends few stretches are looked at: five moves of ten widths at most, or about that.
-_BEYOND = float(norm.isf(FALSE_ALARM / (4 * 5 * len(_WIDTHS))))
+# Beyond the ends few stretches are looked at: five moves of five, on both ends of both sides.
+_BEYOND = float(norm.isf(FALSE_ALARM / (4 * 5 * 5)))
+_GROUPS_BEYOND = (0, 1, 2, 4, 8)
+_CLEAR = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ class Bounds:
       edges: First values of the bins but the first; none where the default grid serves.
       special: A spike at zero, or none.
       records: Noisy number of records within.
+      alone: One cell is all that stands out, and the other bound was made up beside it.
     """
 
     minimum: Bound
@@ -66,30 +70,80 @@ class Bounds:
     edges: tuple[Bound, ...]
     special: tuple[Bound, ...]
     records: float
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """The noisy counts of a column, cells made to agree with their groups.
+
+    Attributes:
+      counts: Records in each cell, (cells,).
+      cell_std: Standard deviation of a cell's own noise, before its group was looked at.
+      group_vars: Variance of each group's sum, (groups,).
+    """
+
+    counts: Array
+    cell_std: float
+    group_vars: Array
+
+    @classmethod
+    def make(cls, axis: NumberAxis, vector: Array, noise_std: float) -> Histogram:
+        """Reads the cells and groups of a column from the noisy sum.
+
+        Args:
+          axis: The column's public axis.
+          vector: Its cells and groups, (axis.size + axis.num_groups,).
+          noise_std: Standard deviation of the noise in each.
+        """
+        cells, groups = vector[: axis.size] / CELL_WEIGHT, vector[axis.size :] / GROUP_WEIGHT
+        cell_std, group_std = noise_std / CELL_WEIGHT, noise_std / GROUP_WEIGHT
+        sizes = np.bincount(axis.groups).astype(np.float64)
+        sums = np.bincount(axis.groups, weights=cells)
+        own = sizes * cell_std**2
+        variances = 1.0 / (1.0 / own + 1.0 / group_std**2)
+        excess = variances * (sums / own + groups / group_std**2) - sums
+        return cls(
+            counts=cells + (excess / sizes)[axis.groups],
+            cell_std=cell_std,
+            group_vars=variances,
+        )
+
+    def stretch_std(self, width: float, size: float, group_var: float) -> float:
+        """Returns the standard deviation of the sum over `width` cells of a group of `size`."""
+        part = width / size
+        return math.sqrt(self.cell_std**2 * width * (1.0 - part) + part**2 * group_var)
 
 
 def threshold(axis: NumberAxis) -> float:
     """Returns z: how many standard deviations of its own noise a stretch of cells must exceed."""
-    return float(norm.isf(FALSE_ALARM / (axis.size * len(_WIDTHS))))
+    return float(norm.isf(FALSE_ALARM / (2 * axis.size)))
 
 
-def read_bounds(column: Column, axis: NumberAxis, counts: Array, std: float) -> Bounds | None:
+def records_needed(axis: NumberAxis, noise_std: float) -> int:
+    """Returns how many records within a cell, or within a group beyond others, are surely seen."""
+    single = threshold(axis) * noise_std / CELL_WEIGHT
+    return math.ceil(max(single, _BEYOND * noise_std / GROUP_WEIGHT))
+
+
+def read_bounds(column: Column, vector: Array, noise_std: float) -> Bounds | None:
     """Returns bounds, bins and a spike at zero; None where nothing stands out of the noise.
 
     Args:
       column: An open integer, real or datetime column.
-      axis: Its public axis.
-      counts: Noisy numbers of records in the axis's cells, (cells,).
-      std: Standard deviation of the noise in each.
+      vector: Its cells and groups in the noisy sum, as `fedloom.common.discovery` lays them out.
+      noise_std: Standard deviation of the noise in each of them.
     """
-    limit = threshold(axis) * std
+    axis = number_axis(column.kind)
+    histogram = Histogram.make(axis, vector, noise_std)
+    counts, limit = histogram.counts, threshold(axis) * noise_std / CELL_WEIGHT
     spike = _has_spike(axis, counts, limit)
     beside = counts.copy()
     if spike:
         beside[axis.zero] = 0.0
-    held = _held(axis, beside, std, limit)
+    held = _held(axis, dataclasses.replace(histogram, counts=beside))
     if held is None and spike:
-        spike, held = False, _held(axis, counts, std, limit)
+        spike, held = False, _held(axis, histogram)
     if held is None:
         return None
     first, last, density = held
@@ -98,7 +152,9 @@ def read_bounds(column: Column, axis: NumberAxis, counts: Array, std: float) -> 
         return _times(axis, first, last, records)
     if spike and not first <= int(axis.zero or 0) <= last:
         records += float(counts[axis.zero])
-    low, high = _rounded(float(axis.lows[first]), float(axis.highs[last]))
+    low, high = float(axis.lows[first]), float(axis.highs[last])
+    alone = low == high
+    low, high = _rounded(low, high)
     if spike:  # what is too rare between zero and the rest keeps its place
         low, high = min(low, 0.0), max(high, 0.0)
     whole = column.kind == "integer"
@@ -111,38 +167,43 @@ def read_bounds(column: Column, axis: NumberAxis, counts: Array, std: float) -> 
         edges=tuple(cast(edge) for edge in edges),
         special=(cast(0),) if spike and not keep_all else (),
         records=records,
+        alone=alone,
     )
 
 
-def _held(
-    axis: NumberAxis, counts: Array, std: float, limit: float
-) -> tuple[int, int, Array] | None:
+def _held(axis: NumberAxis, histogram: Histogram) -> tuple[int, int, Array] | None:
     """Returns the first and last cell that hold records, and `_density`; None where none does."""
+    density = _density(axis, histogram)
     zero = axis.zero or 0
-    sides = [(counts[zero:], zero, 1)] + [(counts[:zero][::-1], zero - 1, -1)] * (zero > 0)
-    density, ends = np.zeros(len(counts)), []
-    for side, origin, step in sides:
-        found = _density(side, limit)
-        cells = np.flatnonzero(found)
+    sides = [np.arange(zero, axis.size)] + [np.arange(zero - 1, -1, -1)] * (zero > 0)
+    ends = []
+    for side in sides:
+        cells = np.flatnonzero(density[side])
         if len(cells):
-            near = len(side) - 1 - _end(side[::-1], len(side) - 1 - int(cells[0]), _BEYOND * std)
-            far = _end(side, int(cells[-1]), _BEYOND * std)
-            ends += [origin + step * near, origin + step * far]
-            density[origin + step * np.arange(len(side))] = found
+            back = side[::-1]
+            near = _end(axis, histogram, back, len(side) - 1 - int(cells[0]))
+            ends += [int(back[near]), int(side[_end(axis, histogram, side, int(cells[-1]))])]
     return (min(ends), max(ends), density) if ends else None
 
 
-def _density(counts: Array, limit: float) -> Array:
+def _density(axis: NumberAxis, histogram: Histogram) -> Array:
     """Returns records a cell, evenly within the shortest stretches that stand out, else zero."""
-    padded = np.pad(counts, (0, -len(counts) % CELLS_PER_OCTAVE))
-    density = np.zeros(len(padded))
-    for width in _WIDTHS[: _WIDTHS.index(CELLS_PER_OCTAVE) + 1]:
-        sums = padded.reshape(-1, width).sum(axis=1)
-        free = ~density.reshape(-1, width).any(axis=1)
-        for position in np.flatnonzero(free & (sums > limit * math.sqrt(width))):
-            part = slice(position * width, (position + 1) * width)
-            density[part] = _core(padded[part])
-    return density[: len(counts)]
+    density, z = np.zeros(axis.size), threshold(axis)
+    sizes = np.bincount(axis.groups)
+    for size in np.unique(sizes):
+        cells = np.flatnonzero(sizes[axis.groups] == size)
+        counts, group_vars = histogram.counts[cells], histogram.group_vars[axis.groups[cells]]
+        found, width = np.zeros(len(cells)), 1
+        while width <= size:
+            sums = counts.reshape(-1, width).sum(axis=1)
+            free = ~found.reshape(-1, width).any(axis=1)
+            std = histogram.stretch_std(width, float(size), float(group_vars[0]))
+            for position in np.flatnonzero(free & (sums > z * std)):
+                part = slice(position * width, (position + 1) * width)
+                found[part] = _core(counts[part])
+            width = 2 * width if size % (2 * width) == 0 or width == size else int(size)
+        density[cells] = found
+    return density
 
 
 def _core(counts: Array) -> Array:
@@ -159,15 +220,45 @@ def _core(counts: Array) -> Array:
     return core
 
 
-def _end(counts: Array, last: int, limit: float) -> int:
-    """Moves an end outward over stretches that stand out, the shortest first; returns it."""
-    while True:
-        sums = np.cumsum(counts[last + 1 : last + 1 + _LONGEST])
-        scores = sums / np.sqrt(np.arange(1, len(sums) + 1))
-        wide = [width for width in _WIDTHS if width <= len(sums) and scores[width - 1] > limit]
-        if not wide:
+def _end(axis: NumberAxis, histogram: Histogram, side: NDArray[np.int_], last: int) -> int:
+    """Moves an end outward over stretches that stand out, the shortest first; returns it.
+
+    Args:
+      axis: The column's axis.
+      histogram: Its noisy counts.
+      side: Cells in the order in which they are passed, zero at one end.
+      last: Position in `side` of the last cell that is known to hold records.
+    """
+    groups, counts = axis.groups[side], histogram.counts[side]
+    stops = np.append(np.flatnonzero(np.diff(groups)) + 1, len(side))
+    while last + 1 < len(side):
+        begun = int(np.searchsorted(stops, last, side="right"))
+        for more in _GROUPS_BEYOND:
+            stop = int(stops[min(begun + more, len(stops) - 1)])
+            beyond = counts[last + 1 : stop]
+            if len(beyond) and beyond.sum() > _BEYOND * _std_of(
+                axis, histogram, side[last + 1 : stop]
+            ):
+                scores = np.cumsum(beyond) / np.sqrt(np.arange(1, len(beyond) + 1))
+                best = int(scores.argmax())
+                clear = more <= 1 and scores[best] > _CLEAR * histogram.cell_std
+                last = last + 1 + best if clear else stop - 1
+                break
+        else:
             return last
-        last += int(scores[: wide[0]].argmax()) + 1
+    return last
+
+
+def _std_of(axis: NumberAxis, histogram: Histogram, cells: NDArray[np.int_]) -> float:
+    """Returns the standard deviation of a sum over cells of any groups."""
+    sizes = np.bincount(axis.groups)
+    groups, widths = np.unique(axis.groups[cells], return_counts=True)
+    variance = sum(
+        histogram.stretch_std(float(width), float(sizes[group]), float(histogram.group_vars[group]))
+        ** 2
+        for group, width in zip(groups, widths, strict=True)
+    )
+    return math.sqrt(variance)
 
 
 def _has_spike(axis: NumberAxis, counts: Array, limit: float) -> bool:

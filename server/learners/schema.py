@@ -20,8 +20,7 @@ from fedloom.common.column import Column
 from fedloom.common.discovery import MISSING, NUMBER_NORM, UNFIT, Discovery, OpenColumn
 from fedloom.common.schema import Schema
 from fedloom.common.spelling import NORM
-from fedloom.server.learners.bounds import read_bounds, threshold
-from fedloom.server.learners.categories import read_categories, records_needed
+from fedloom.server.learners import bounds, categories
 
 __all__ = ["Finding", "complete_schema", "detectable"]
 
@@ -43,7 +42,7 @@ class Finding:
       complete: Whether the schema holds it now.
       share: Part of the study's squared sensitivity that the column took.
       needed: From how many records on something is found: a category by the most bytes of its
-        text, a number in one cell of the axis under the key 0.
+        text, a number within a factor of two of others under the key 0.
       values: Records of each category found.
       records: Within the bounds, or of all categories found.
       missing: Missing values.
@@ -76,8 +75,8 @@ def detectable(open_column: OpenColumn, noise_std: float) -> dict[int, int]:
       noise_std: Standard deviation of the noise in each cell of the sum.
     """
     if open_column.axis is None:
-        return records_needed(open_column, noise_std)
-    return {0: int(np.ceil(threshold(open_column.axis) * noise_std / NUMBER_NORM))}
+        return categories.records_needed(open_column, noise_std)
+    return {0: bounds.records_needed(open_column.axis, noise_std)}
 
 
 def complete_schema(
@@ -113,28 +112,28 @@ def complete_schema(
 def _number(
     open_column: OpenColumn, cells: Array, noise_std: float, l2_norm: float
 ) -> tuple[Column | None, Finding]:
-    column, axis = open_column.column, open_column.axis
-    assert axis is not None
-    counts, std = cells / NUMBER_NORM, noise_std / NUMBER_NORM
+    column = open_column.column
+    counts, std = cells[:2] / NUMBER_NORM, noise_std / NUMBER_NORM
     nullable = column.nullable or float(counts[MISSING]) > _MISSING_Z * std
-    bounds = read_bounds(column, axis, counts[2:], std)
-    if bounds is None:
+    read = bounds.read_bounds(column, cells[2:], noise_std)
+    if read is None:
         made, found = None, "nothing stands out of the noise: give min and max, or drop the column"
     else:
         made = dataclasses.replace(
             column,
             open=False,
-            minimum=bounds.minimum,
-            maximum=bounds.maximum,
-            edges=bounds.edges,
+            minimum=read.minimum,
+            maximum=read.maximum,
+            edges=read.edges,
             scale="auto",
-            special=bounds.special,
+            special=read.special,
             nullable=nullable,
         )
-        found = f"{bounds.minimum} to {bounds.maximum}"
-        if bounds.edges:
-            found += f" in {len(bounds.edges) + 1} bins"
-        if bounds.special:
+        found = f"{read.minimum} to {read.maximum}"
+        found += ", where one value alone stands out" if read.alone else ""
+        if read.edges:
+            found += f" in {len(read.edges) + 1} bins"
+        if read.special:
             found += ", zero stands apart"
         found += ", with missing values" if nullable else ""
     return made, Finding(
@@ -145,7 +144,7 @@ def _number(
         share=NUMBER_NORM**2 / l2_norm**2,
         needed=detectable(open_column, noise_std),
         values={},
-        records=0.0 if bounds is None else bounds.records,
+        records=0.0 if read is None else read.records,
         missing=float(counts[MISSING]),
         unfit=float(counts[UNFIT]),
     )
@@ -158,7 +157,7 @@ def _category(
     counts, std = cells[:2] / NORM, noise_std / NORM
     nullable = column.nullable or float(counts[MISSING]) > _MISSING_Z * std
     other = column.other or _OTHER
-    read = read_categories(open_column, cells, noise_std)
+    read = categories.read_categories(open_column, cells, noise_std)
     values = {text: read[text] for text in sorted(read, key=_order) if text != other}
     if values:
         made = dataclasses.replace(

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedloom.common.discovery import MISSING, NUMBER_NORM, UNFIT, Discovery
+from fedloom.common.discovery import (
+    CELL_WEIGHT,
+    GROUP_WEIGHT,
+    MISSING,
+    NUMBER_NORM,
+    UNFIT,
+    Discovery,
+)
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.schema import Column, Schema
 from fedloom.common.spelling import NORM, SYMBOL_CELLS, spell
@@ -79,13 +86,15 @@ def test_sum_holds_what_the_definition_says() -> None:
     total = summed(discovery, table)
     fee, visits, town, seen = discovery.columns
     expected = np.zeros(discovery.length, dtype=np.int64)
-    assert fee.axis is not None and visits.axis is not None and seen.axis is not None
-    expected[fee.start + 2 + fee.axis.locate(np.array([12.5]))[0]] = 2 * NUMBER_NORM
-    expected[fee.start + UNFIT] = NUMBER_NORM
-    expected[visits.start + 2 + visits.axis.locate(np.array([3.0]))[0]] = 2 * NUMBER_NORM
-    expected[visits.start + MISSING] = NUMBER_NORM
     days = float(np.datetime64("2020-06-01", "D").astype(int))
-    expected[seen.start + 2 + seen.axis.locate(np.array([days]))[0]] = NUMBER_NORM
+    for column, value, records in ((fee, 12.5, 2), (visits, 3.0, 2), (seen, days, 1)):
+        assert column.axis is not None
+        cell = int(column.axis.locate(np.array([value]))[0])
+        group = column.axis.size + int(column.axis.groups[cell])
+        expected[column.start + 2 + cell] = CELL_WEIGHT * records
+        expected[column.start + 2 + group] = GROUP_WEIGHT * records
+    expected[fee.start + UNFIT] = NUMBER_NORM
+    expected[visits.start + MISSING] = NUMBER_NORM
     expected[seen.start + UNFIT] = expected[seen.start + MISSING] = NUMBER_NORM
     expected[town.start + MISSING] = NORM
     where = town.tables[1]

@@ -60,3 +60,18 @@ def test_axis_is_mirrored() -> None:
     for kind in ("integer", "real"):
         axis = number_axis(kind)
         assert np.array_equal(axis.lows, -axis.highs[::-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_groups_are_stretches_and_none_reaches_over_zero(kind: str) -> None:
+    axis = number_axis(kind)
+    assert axis.groups[0] == 0 and set(np.diff(axis.groups)) == {0, 1}
+    sizes = np.bincount(axis.groups)
+    if axis.zero is None:
+        assert set(sizes) == {12}
+        return
+    assert sizes[axis.groups[axis.zero]] == 1
+    beside = axis.lows[axis.zero + 1 :]
+    octaves = np.floor(np.log2(beside))
+    assert np.array_equal(np.diff(octaves), np.diff(axis.groups[axis.zero + 1 :]))
+    assert np.array_equal(sizes, sizes[::-1])

@@ -6,11 +6,14 @@ import datetime as dt
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedloom.common.column import Column
+from fedloom.common.discovery import NUMBER_NORM, Discovery
 from fedloom.common.encoding import column_grid
 from fedloom.common.number_axis import number_axis
+from fedloom.common.schema import Schema
 from fedloom.server.learners.bounds import FALSE_ALARM, Bounds, read_bounds, threshold
 
 STD = 8.0
@@ -19,11 +22,13 @@ STD = 8.0
 def found(
     kind: str, values: Any, *, std: float = STD, seed: int = 20260101, noise: float | None = None
 ) -> Bounds | None:
-    axis = number_axis(kind)
-    cells = axis.locate(np.asarray(values, dtype=np.float64))
-    counts = np.bincount(cells, minlength=axis.size).astype(np.float64)
-    counts += np.random.default_rng(seed).normal(0, std if noise is None else noise, axis.size)
-    return read_bounds(Column("x", kind, open=True), axis, counts, std)
+    discovery = Discovery(Schema((Column("x", kind, open=True),)))
+    if kind == "datetime":
+        values = np.datetime64("1970-01-01", "D") + np.asarray(values, dtype=int)
+    total = discovery.sum(discovery.encode(pd.DataFrame({"x": values})).codes)[2:]
+    told, added = NUMBER_NORM * std, NUMBER_NORM * (std if noise is None else noise)
+    noisy = total + np.random.default_rng(seed).normal(0, added, len(total))
+    return read_bounds(Column("x", kind, open=True), noisy, told)
 
 
 @pytest.mark.parametrize(("louder", "accepted"), [(1.0, True), (1.5, False)])
