@@ -7,7 +7,7 @@ the records hold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from fedloom.common.cells import (
     read_categories,
     read_numbers,
 )
+from fedloom.common.constraints import violations
 from fedloom.common.schema import Column, Schema
 
-__all__ = ["ColumnReport", "Report", "check"]
+__all__ = ["ColumnReport", "PersonsReport", "Report", "check"]
 
 _MAX_EXAMPLES = 5
 _MAX_LENGTH = 40
+_CAPS = (1, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,28 @@ class ColumnReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonsReport:
+    """How rows spread over persons. Private: for the steward alone.
+
+    Attributes:
+      persons: How many ids there are.
+      most: The most rows of one person.
+      kept: By `rows_per_person`, the share of rows that such a cap leaves.
+    """
+
+    persons: int
+    most: int
+    kept: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a table holds, against its schema. Private: for the steward alone."""
 
     records: int
     columns: tuple[ColumnReport, ...]
     problems: tuple[str, ...]
+    persons: PersonsReport | None = None
 
     @property
     def fits(self) -> bool:
@@ -69,6 +87,7 @@ class Report:
             "fits": self.fits,
             "records": self.records,
             "problems": list(self.problems),
+            "persons": None if self.persons is None else asdict(self.persons),
             "columns": [
                 {
                     "name": column.name,
@@ -98,6 +117,7 @@ def check(
     """
     problems = []
     columns = []
+    persons = None
     if private_frame.empty:
         problems.append(f"{where}: the table has no records; give a table with at least one")
     for column in schema.columns:
@@ -111,10 +131,24 @@ def check(
     if id_column is not None and id_column not in private_frame.columns:
         columns.append(_absent(id_column, "add it: it says whose row each is"))
     elif id_column is not None:
-        columns.append(_check_ids(id_column, private_frame[id_column]))
+        ids = person_ids(private_frame[id_column])
+        columns.append(_check_ids(id_column, ids))
+        persons = _persons(ids)
     for report in columns:
         problems += [f"{where}: column '{report.name}': {text}" for text in report.problems]
-    return Report(records=len(private_frame), columns=tuple(columns), problems=tuple(problems))
+    if set(schema.names) <= set(private_frame.columns):
+        problems += [
+            f"{where}: {count} records break {constraint}; correct the records, or take the "
+            "constraint out of the schema"
+            for constraint, count in violations(private_frame, schema).items()
+            if count
+        ]
+    return Report(
+        records=len(private_frame),
+        columns=tuple(columns),
+        problems=tuple(problems),
+        persons=persons,
+    )
 
 
 def _absent(name: str, remedy: str) -> ColumnReport:
@@ -122,12 +156,19 @@ def _absent(name: str, remedy: str) -> ColumnReport:
     return ColumnReport(name=name, missing=0, clamped=0, unknown=0, problems=(text,))
 
 
-def _check_ids(name: str, raw: pd.Series) -> ColumnReport:
+def _persons(ids: npt.NDArray[np.object_]) -> PersonsReport:
+    rows = np.unique(pd.factorize(ids)[0], return_counts=True)
+    counts = rows[1][rows[0] >= 0]
+    total = max(int(counts.sum()), 1)
+    kept = {cap: float(np.minimum(counts, cap).sum()) / total for cap in _CAPS}
+    return PersonsReport(persons=len(counts), most=int(counts.max(initial=0)), kept=kept)
+
+
+def _check_ids(name: str, ids: npt.NDArray[np.object_]) -> ColumnReport:
     """Looks for rows that are nobody's, and for one person under two ids.
 
     Either would void the guarantee: it is for all rows of one id.
     """
-    ids = person_ids(raw)
     missing = int(pd.isna(ids).sum())
     problems = []
     if missing:

@@ -22,10 +22,16 @@ def schema() -> None:
 @click.argument("schema_file", metavar="SCHEMA", type=click.Path(path_type=Path))
 @click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
 @click.option("--missing", multiple=True, help="A text that stands for a missing value; repeat.")
+@click.option("--id", "id_column", metavar="COLUMN", help="The column that tells persons apart.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_context
 def check(
-    context: click.Context, schema_file: Path, data: Path, missing: tuple[str, ...], as_json: bool
+    context: click.Context,
+    schema_file: Path,
+    data: Path,
+    missing: tuple[str, ...],
+    id_column: str | None,
+    as_json: bool,
 ) -> None:
     """Tells whether the table DATA (CSV or Parquet) fits SCHEMA: exit code 0, otherwise 2.
 
@@ -37,7 +43,8 @@ def check(
 
     description = Schema.load(schema_file)
     source = SourceConfig(path=data, missing=missing or DEFAULT_MISSING)
-    report = check_table(load_table(source, description), description, where=str(data))
+    table = load_table(source, description, id_column=id_column)
+    report = check_table(table, description, where=str(data), id_column=id_column)
     if as_json:
         click.echo(json.dumps(report.to_dict() | {"schema_digest": description.digest()}, indent=2))
     else:
@@ -48,6 +55,12 @@ def check(
             click.echo(
                 f"{column.name:{width}}  {column.missing:7d}  {column.clamped:7d}  "
                 f"{column.unknown:7d}"
+            )
+        if report.persons is not None:
+            kept = ", ".join(f"{cap}: {share:.0%}" for cap, share in report.persons.kept.items())
+            click.echo(
+                f"{report.persons.persons} persons, at most {report.persons.most} rows of one; "
+                f"rows that rows_per_person leaves: {kept}"
             )
         for problem in report.problems:
             click.echo(f"Error: {problem}", err=True)

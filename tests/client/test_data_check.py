@@ -61,6 +61,10 @@ def test_ids_of_persons_are_told_apart() -> None:
     table = pd.DataFrame([GOOD | {"patient": number} for number in ("p7", " p7", "p8")])
     report = check(table, SCHEMA, id_column="patient")
     assert report.fits and report.columns[-1].name == "patient"
+    assert report.persons is not None
+    assert (report.persons.persons, report.persons.most) == (2, 2)
+    assert report.persons.kept[1] == pytest.approx(2 / 3) and report.persons.kept[2] == 1.0
+    assert report.to_dict()["persons"]["persons"] == 2
     absent = check(frame(), SCHEMA, id_column="patient")
     assert absent.problems == (
         "the table: column 'patient': the table lacks it; add it: it says whose row each is",
@@ -75,6 +79,15 @@ def test_rows_without_an_id_and_ids_that_may_be_one_are_named() -> None:
         "2 ids differ from another only in how they are written, such as '7' and '7.0'"
         in (problems[1])
     )
+
+
+def test_records_that_break_a_constraint_are_counted() -> None:
+    columns = [{"name": n, "kind": "integer", "min": 0, "max": 9} for n in ("came", "left")]
+    order = {"kind": "order", "columns": ["came", "left"]}
+    schema = Schema.from_dict({"column": columns, "constraint": [order]})
+    assert check(pd.DataFrame({"came": ["1", "2"], "left": ["1", "3"]}), schema).fits
+    problems = check(pd.DataFrame({"came": ["1", "4"], "left": ["1", "3"]}), schema).problems
+    assert problems[0].startswith("the table: 1 records break came <= left; correct the records")
 
 
 def test_what_an_open_column_holds_is_not_held_against_it() -> None:
@@ -115,3 +128,16 @@ def test_command_says_what_it_found_and_exits_by_it(tmp_path: Path) -> None:
     answer = json.loads(run.output)
     assert answer["fits"] is False and len(answer["problems"]) == 2
     assert answer["columns"][0] == {"name": "age", "missing": 0, "clamped": 1, "unknown": 0}
+
+
+def test_the_command_tells_the_steward_what_a_cap_leaves(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        '[[column]]\nname = "age"\nkind = "integer"\nmin = 0\nmax = 9\n'
+    )
+    (tmp_path / "t.csv").write_text("patient,age\na,1\na,2\na,3\nb,4\n")
+    words = ["check", str(tmp_path / "s.toml"), str(tmp_path / "t.csv"), "--id", "patient"]
+    run = CliRunner().invoke(schema_command, words)
+    assert run.exit_code == 0
+    assert "2 persons, at most 3 rows of one; rows that rows_per_person leaves: 1: 50%, 2: 75%" in (
+        run.output
+    )
