@@ -170,8 +170,8 @@ def _without_contradictions(rows: Rows, bad: Array, gaps: Mask) -> Mask:
     schema = rows.encoding.schema
     for constraint in schema.constraints:
         broken = bad[rows.take(bad).broken([constraint])]
-        members = [schema.names.index(name) for name in constraint.columns]
-        filled[np.ix_(broken, members)] = False
+        for name in constraint.columns:
+            filled[broken, schema.names.index(name)] = False
     return filled
 
 

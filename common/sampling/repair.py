@@ -111,6 +111,7 @@ class Repair:
                     top = np.nextafter(tops[above], -np.inf) if strict else tops[above]
                     limit = np.minimum(limit, top)
             own = rows.values[self._index[name]]
+            assert own is not None
             held = fixed[:, self._index[name]]
             tops[name] = np.where(held, own, self._allowed[name].largest(limit))
         for name in names:
@@ -183,7 +184,8 @@ class Repair:
             present = np.stack([values[part] for values, _ in columns], axis=1)
             differs = present[:, None, :] != table[None, :, :]
             distance = differs.sum(axis=2).astype(float)
-            distance[(differs & fixed[np.ix_(part, indices)][:, None, :]).any(axis=2)] = np.inf
+            held = fixed[part][:, indices]
+            distance[(differs & held[:, None, :]).any(axis=2)] = np.inf
             nearest = distance.min(axis=1)
             near = distance == nearest[:, None]
             scores = np.where(near, logs[classes[part]], -np.inf)
