@@ -140,7 +140,10 @@ def _fit(encoding: Encoding, codes: Array, answers: Array) -> Array:
 
 
 def _edges(scores: Array, answers: Array) -> Array:
-    """Bins that hold equally much of both answers' rows, each answer weighing one half."""
+    """Bins that hold equally much of both answers' rows, each answer weighing one half.
+
+    The edge nearest to 0, where a scorer is undecided, is moved there: accuracy is read off it.
+    """
     parts = [scores[answers == answer] for answer in (0, 1)]
     parts = [part for part in parts if len(part)] or [np.zeros(1)]
     values = np.concatenate(parts)
@@ -148,7 +151,9 @@ def _edges(scores: Array, answers: Array) -> Array:
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order]) / weights.sum()
     positions = np.searchsorted(reached, np.arange(1, BINS) / BINS)
-    return values[order][np.minimum(positions, len(values) - 1)].astype(np.float32)
+    edges = values[order][np.minimum(positions, len(values) - 1)].astype(np.float32)
+    edges[np.argmin(np.abs(edges))] = 0.0
+    return np.sort(edges)
 
 
 def _groups(encoding: Encoding, codes: Array) -> Array:

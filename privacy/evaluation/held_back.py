@@ -21,7 +21,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.scores import BINS, Evaluation
 
-__all__ = ["EVALUATION_FORMAT", "area", "evaluation_record", "figures_of"]
+__all__ = ["EVALUATION_FORMAT", "accuracy", "area", "evaluation_record", "figures_of"]
 
 EVALUATION_FORMAT = "fedloom-evaluation/1"
 _HIDDEN = 0.1
@@ -77,7 +77,8 @@ def figures_of(record: Mapping[str, Any], encoding: Encoding) -> dict[str, Any]:
     Returns:
       `records`: estimated number of held-back records, and the standard deviation of its noise.
       `questions`: for each, the area under the ROC curve of a scorer that was trained on synthetic
-      rows, on held-back records and on fresh synthetic rows, and how well its bins are calibrated.
+      rows, on held-back records and on fresh synthetic rows, its accuracy where scores above 0
+      mean yes, and how well its bins are calibrated.
       `columns`: for each, total variation between synthetic rows and held-back records, and its
       mean and standard deviation if noise and sample sizes alone made it.
 
@@ -93,7 +94,11 @@ def figures_of(record: Mapping[str, Any], encoding: Encoding) -> dict[str, Any]:
         stds = {name: float(std) for name, std in record["noise_std"].items()}
         groups = np.asarray(record["groups"], dtype=np.int64)
         questions = np.asarray(record["questions"], dtype=np.int64)
-        if groups.shape != (encoding.width,) or len(questions) != measured.num_questions:
+        questions = questions.reshape(-1, encoding.num_classes)
+        edges = np.asarray(record["edges"], dtype=np.float64).reshape(-1, BINS - 1)
+        if groups.shape != (encoding.width,) or not (
+            len(questions) == len(edges) == measured.num_questions
+        ):
             raise ConfigError("an evaluation does not fit its schema")
         if set(stds) != set(held_back) or not all(0 < s < math.inf for s in stds.values()):
             raise ConfigError("an evaluation states no noise for a histogram")
@@ -111,6 +116,7 @@ def figures_of(record: Mapping[str, Any], encoding: Encoding) -> dict[str, Any]:
                 "against": _names(encoding, answers == 0),
                 "held_back": area(held_back["scores"][number], stds["scores"]),
                 "synthetic": area(synthetic["scores"][number].astype(np.float64), 0.0),
+                "accuracy": accuracy(held_back["scores"][number], edges[number], stds["scores"]),
                 "calibration": _calibration(
                     held_back["scores"][number], synthetic["scores"][number], stds["scores"]
                 ),
@@ -153,6 +159,32 @@ def area(counts: Array, noise_std: float) -> dict[str, Any]:
     )
     std = min(math.sqrt(variance), 0.5)
     return {"auc": min(max(value, 0.0), 1.0), "std": std, "hidden": std > _HIDDEN}
+
+
+def accuracy(counts: Array, edges: Array, noise_std: float) -> dict[str, Any]:
+    """Estimates how often the scorer is right if a score of 0 and above means yes.
+
+    Args:
+      counts: (2, bins) noisy counts of the answers no and yes, the lowest scores first.
+      edges: (bins - 1,) inner edges of the bins; one of them is 0.
+      noise_std: standard deviation of the noise in each cell; 0 for exact counts.
+
+    Returns:
+      `share` in [0, 1], its `std` by the delta method, and `hidden` as of `area`.
+
+    >>> accuracy(np.array([[5.0, 1.0], [0.0, 4.0]]), np.array([0.0]), 0.0)["share"]
+    0.9
+    """
+    above = np.concatenate([[False], edges >= 0.0])
+    right = np.stack([~above, above])
+    total = float(counts.sum())
+    if total <= _LEAST * noise_std * math.sqrt(counts.size):
+        return {"share": 0.5, "std": 0.5, "hidden": True}
+    value = float(counts[right].sum()) / total
+    slopes = (right - value) / total
+    variance = float((slopes**2 * (np.maximum(counts, 0) + noise_std**2)).sum())
+    std = min(math.sqrt(variance), 0.5)
+    return {"share": min(max(value, 0.0), 1.0), "std": std, "hidden": std > _HIDDEN}
 
 
 def _pairs(bins: int) -> float:

@@ -44,6 +44,7 @@ def _question(question: Mapping[str, Any]) -> dict[str, str]:
         "words": _words(question),
         "held_back": "hidden by the noise" if held_back["hidden"] else _area(held_back),
         "synthetic": _area(synthetic),
+        "accuracy": _accuracy(question["accuracy"]),
         "reading": _reading(held_back, synthetic),
     }
 
@@ -58,6 +59,12 @@ def _words(question: Mapping[str, Any]) -> str:
 
 def _area(area: Mapping[str, Any]) -> str:
     return f"{area['auc']:.3f} ± {2 * area['std']:.3f}"
+
+
+def _accuracy(accuracy: Mapping[str, Any]) -> str:
+    if accuracy["hidden"]:
+        return "hidden by the noise"
+    return f"{100 * accuracy['share']:.1f}% ± {200 * accuracy['std']:.1f}"
 
 
 def _reading(held_back: Mapping[str, Any], synthetic: Mapping[str, Any]) -> str:

@@ -12,7 +12,12 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.schema import Schema
 from fedloom.common.scores import BINS, Evaluation
-from fedloom.privacy.evaluation.held_back import area, evaluation_record, figures_of
+from fedloom.privacy.evaluation.held_back import (
+    accuracy,
+    area,
+    evaluation_record,
+    figures_of,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SCHEMA = Schema.from_dict(
@@ -60,6 +65,23 @@ def test_two_standard_deviations_cover_the_truth(noise_std: float) -> None:
 
 def test_error_bars_that_forget_the_noise_are_caught() -> None:
     assert coverage(60.0, 0.0) < 0.7
+
+
+@pytest.mark.parametrize("stated, believed", [(60.0, True), (0.0, False)])
+def test_error_bars_of_the_accuracy(stated: float, believed: bool) -> None:
+    """As for the area: at least 92% of 400 within two standard deviations; the twin forgets."""
+    rng = np.random.default_rng(20_260_102)
+    edges = np.linspace(-2.6, 2.6, BINS - 1)
+    edges[5] = 0.0
+    exact = binned(rng, 2_000_000, 2_000_000, 1.2)
+    weights = np.array([[3500.0], [1500.0]]) / exact.sum(axis=1, keepdims=True)
+    true = accuracy(exact * weights, edges, 0.0)["share"]
+    hits = 0
+    for _ in range(400):
+        noisy = binned(rng, 1500, 3500, 1.2) + rng.normal(0.0, 60.0, (2, BINS))
+        found = accuracy(noisy, edges, stated)
+        hits += abs(found["share"] - true) <= 2 * found["std"]
+    assert (hits / 400 >= 0.92) is believed
 
 
 def test_noise_that_swamps_the_records_is_said_to_hide_them() -> None:
@@ -131,6 +153,8 @@ def test_figures_follow_from_the_record_alone() -> None:
         ("groups", [0]),
         ("groups", [-1] * 14),
         ("questions", []),
+        ("edges", [[0.0]]),
+        ("questions", [[0, 1]]),
         ("questions", None),
     ],
 )
