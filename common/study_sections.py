@@ -12,6 +12,7 @@ from fedloom.common.schema import Schema
 
 __all__ = [
     "EXCHANGES",
+    "LEAST_SECURE_SITES",
     "Privacy",
     "SiteEntry",
     "default_exchange",

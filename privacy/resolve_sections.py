@@ -13,7 +13,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models.defaults import model_defaults, training_defaults
 from fedloom.common.study import Study
-from fedloom.common.study_sections import default_exchange
+from fedloom.common.study_sections import LEAST_SECURE_SITES, default_exchange
 
 __all__ = [
     "discovery_section",
@@ -185,7 +185,8 @@ def training_section(study: Study) -> tuple[dict[str, Any] | None, dict[str, Any
     given = dict(study.training)
     num_sites = len(study.sites)
     # Of a roster, the coordinator's friends set aside, two honest sites must remain.
-    fewest = study.colluding + 2 if study.trust == "secure-sum" else 1
+    masked = study.trust == "secure-sum"
+    fewest = max(LEAST_SECURE_SITES, study.colluding + 2) if masked else 1
     coordination = _merge(
         {"min_sites": max(fewest, math.ceil(2 * num_sites / 3)), "timeout_s": _TIMEOUT_S},
         {key: given.pop(key) for key in ("min_sites", "timeout_s") if key in given},
