@@ -26,7 +26,8 @@ def build_learner(plan: Plan) -> Learner:
         return MixtureLearner(plan.model, plan.encoding)
     if plan.training is None:
         raise StudyError(f'model kind "{kind}" needs training rounds, the plan has none')
-    num_sites = len(plan.sites)
+    # The noises of sites add up only where each of them brings its own in full.
+    num_sites = len(plan.sites) if plan.privacy["trust"] == "local" else 1
     if kind == "vae":
         from fedloom.server.learners.vae import VaeLearner
 

@@ -7,6 +7,9 @@ takes its steps after every `critic_steps` rounds. Published is the generator's 
 Each turn of the generator takes in what the critic told, so the next turn begins with a fresh,
 undecided critic, which learns what is left. A critic that went on would tell the same again
 until it has unlearned it, which it cannot do fast under noise, and the generator would overshoot.
+
+Where the statistics phase has measured pairs, the generator is fitted to them before the first
+round, and every turn ends with a few steps back towards them.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from fedloom.server.learners.calibration import matched_table
 from fedloom.server.learners.generator_fit import fit_generator
 from fedloom.server.learners.marginals import class_prior, log_marginals
 from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
+from fedloom.server.learners.statistics_start import kept_at_pairs, pair_arrays, started
 
 __all__ = ["GanLearner"]
 
@@ -57,15 +61,17 @@ class GanLearner:
         self._num_sites = num_sites
 
     def start(self, statistics: NoisyStatistics, seed: int) -> State:
-        """Returns the product of the noisy marginals as generator, and an undecided critic."""
+        """Returns a generator that shows what the statistics tell, and an undecided critic."""
         noise = effective_noise(
             self._training,
             num_parameters=count_parameters(self._model),
             records=statistics.total(),
             num_sites=self._num_sites,
         )
-        net = self._model.generator_net(seed)
+        net, pairs = self._model.generator_net(seed), pair_arrays(statistics)
+        started(net, pairs, self._model.blocks, seed)
         arrays: Arrays = {
+            **pairs,
             MARGINALS: log_marginals(statistics).astype(np.float32),
             "class_prior": class_prior(statistics),
             **with_prefix(read_weights(self._model.private_module(seed)), _WEIGHTS),
@@ -142,6 +148,8 @@ class GanLearner:
             trust=float(meta["trust"]),
             seed=seed,
         )
+        table = torch.from_numpy(np.array(arrays[GENERATOR + "table"]))
+        kept_at_pairs(net, table, arrays, model.blocks, seed)
         phase = int(meta["generator_phases"]) + 1
         average = moving_average(
             section(arrays, _AVERAGE),

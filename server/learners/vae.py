@@ -1,4 +1,10 @@
-"""The coordinator's side of the VAE: rounds of weights or of gradients, then the decoder."""
+"""The coordinator's side of the VAE: rounds of weights or of gradients, then the decoder.
+
+Where the statistics phase has measured pairs, the decoder is fitted to them before the first
+round, the encoder learns to read what the decoder writes, and after every round of gradients the
+decoder takes a few steps back towards the pairs. Rounds then refine a generator that is good
+already, and what they taught is published as far as their effective noise lets one trust it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.models.base import count_parameters, load_weights, read_weights
+from fedloom.common.models.decoder import DecoderNet
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
 from fedloom.common.models.vae import TABLE, TabularVae
 from fedloom.common.statistics import NoisyStatistics
@@ -19,11 +27,16 @@ from fedloom.server.learners.base import State, section, with_prefix
 from fedloom.server.learners.calibration import matched_table
 from fedloom.server.learners.marginals import class_prior, log_marginals
 from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
+from fedloom.server.learners.recognition import teach_encoder
+from fedloom.server.learners.statistics_start import PAIRS, kept_at_pairs, pair_arrays, started
 
 __all__ = ["VaeLearner"]
 
-_WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "moments/"
+_WEIGHTS, _AVERAGE, _MOMENTS, _START = "weights/", "average/", "moments/", "start/"
+_MARGINALS = "log_marginals"
 _DECODER = "decoder."
+
+Arrays = dict[str, NDArray[Any]]
 
 
 class VaeLearner:
@@ -44,19 +57,25 @@ class VaeLearner:
         self._num_sites = num_sites
 
     def start(self, statistics: NoisyStatistics, seed: int) -> State:
-        """Returns the product of the noisy marginals, with an untrained network beside it."""
+        """Returns what the statistics tell: noisy marginals, and pairs where they were measured."""
         noise = effective_noise(
             self._training,
             num_parameters=count_parameters(self._model),
             records=statistics.total(),
             num_sites=self._num_sites,
         )
-        weights = read_weights(self._model.private_module(seed))
-        arrays: dict[str, NDArray[Any]] = {
-            TABLE: log_marginals(statistics).astype(np.float32),
-            "class_prior": class_prior(statistics),
-            **with_prefix(weights, _WEIGHTS),
-        }
+        marginals, prior = log_marginals(statistics).astype(np.float32), class_prior(statistics)
+        arrays: Arrays = {_MARGINALS: marginals, TABLE: marginals, "class_prior": prior}
+        arrays |= pair_arrays(statistics)
+        module = self._model.private_module(seed)
+        if statistics.has_pairs:
+            started(module.decoder, arrays, self._model.blocks, seed)
+            table = self._table(module.decoder, marginals)
+            teach_encoder(self._model, module, table, prior, seed=seed)
+            arrays[TABLE] = table.numpy()
+            arrays |= with_prefix(read_weights(module.decoder), _START)
+        weights = read_weights(module)
+        arrays |= with_prefix(weights, _WEIGHTS)
         if self._training["exchange"] == "gradients":
             arrays |= with_prefix(weights, _AVERAGE)
         return State(arrays=arrays, meta={"step": 0, "trust": trust_in_training(noise)})
@@ -76,7 +95,8 @@ class VaeLearner:
         """Takes averaged weights as they are, or one step of Adam along a gradient sum."""
         step = int(state.meta["step"]) + 1
         meta = {**state.meta, "step": step}
-        kept = {name: state.arrays[name] for name in (TABLE, "class_prior")}
+        moving = (_WEIGHTS, _AVERAGE, _MOMENTS)
+        kept = {name: state.arrays[name] for name in state.arrays if not name.startswith(moving)}
         if self._training["exchange"] == "weights":
             averaged = {name: value.astype(np.float32) for name, value in aggregate.items()}
             return State(arrays={**kept, **with_prefix(averaged, _WEIGHTS)}, meta=meta)
@@ -89,6 +109,7 @@ class VaeLearner:
             ),
             step=step,
         )
+        weights |= self._kept_at_pairs(weights, kept, seed)
         average = moving_average(
             section(state.arrays, _AVERAGE),
             weights,
@@ -108,19 +129,34 @@ class VaeLearner:
     def publish(self, state: State) -> Artifact:
         """Returns the decoder, its marginals matched to the noisy ones.
 
-        The network is shrunk by the trust that the training's effective noise allows, so that a
-        drowned training leaves the product of marginals that it began with.
+        What training has changed is shrunk by the trust that its effective noise allows, so that
+        a drowned training leaves the generator that the statistics gave.
         """
         gradients = self._training["exchange"] == "gradients"
         weights = section(state.arrays, (_AVERAGE if gradients else _WEIGHTS) + _DECODER)
-        for name in ("outer.weight", "outer.bias"):
-            weights[name] = weights[name] * np.float32(state.meta["trust"])
+        trust, start = np.float32(state.meta["trust"]), section(state.arrays, _START)
+        for name in start or ("outer.weight", "outer.bias"):
+            first = start.get(name, np.float32(0.0))
+            weights[name] = first + trust * (weights[name] - first)
         net = self._model.private_module().decoder
         load_weights(net, weights)
-        marginals = torch.from_numpy(np.array(state.arrays[TABLE]))
-        arrays: dict[str, NDArray[Any]] = {
-            "table": matched_table(net, marginals, self._model.blocks).numpy(),
+        arrays: Arrays = {
+            "table": self._table(net, state.arrays[_MARGINALS]).numpy(),
             "class_prior": state.arrays["class_prior"],
             **with_prefix(read_weights(net), "net."),
         }
         return Artifact(kind="vae", config=dict(self._config), arrays=arrays)
+
+    def _table(self, net: DecoderNet, log_marginals: NDArray[np.float32]) -> Tensor:
+        """Returns the table with which a decoder has the noisy marginals."""
+        return matched_table(net, torch.from_numpy(np.array(log_marginals)), self._model.blocks)
+
+    def _kept_at_pairs(self, weights: Arrays, arrays: Arrays, seed: int) -> Arrays:
+        """Returns the decoder's weights after a few steps towards the pairs; none without them."""
+        if PAIRS + "targets" not in arrays:
+            return {}
+        net = self._model.private_module().decoder
+        load_weights(net, section(weights, _DECODER))
+        table = torch.from_numpy(np.array(arrays[TABLE]))
+        kept_at_pairs(net, table, arrays, self._model.blocks, seed)
+        return with_prefix(read_weights(net), _DECODER)

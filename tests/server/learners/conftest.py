@@ -14,19 +14,22 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.models import build_model
 from fedloom.common.models.defaults import model_defaults, training_defaults
 from fedloom.common.schema import Column, Schema
-from fedloom.common.statistics import NoisyStatistics, OneWay
+from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_of_one
 from fedloom.privacy.mechanisms.gradient import noisy_gradient
 from fedloom.privacy.mechanisms.training import private_training
 from fedloom.privacy.noise import NoiseSource
+from fedloom.privacy.secure_sum.lattice import from_lattice
+from fedloom.server.aggregation import unflatten
 from fedloom.server.learners import Learner, State
 from fedloom.server.learners.gan import GanLearner
 from fedloom.server.learners.vae import VaeLearner
 
 ROWS = 6000
+_UNIT = 2.0**-20
 _LEARNERS: dict[str, Callable[..., Learner]] = {"vae": VaeLearner, "gan": GanLearner}
 
 
-@dataclass
+@dataclass(eq=False)
 class Toy:
     """Two equal columns of four categories, one independent column, and a label."""
 
@@ -34,11 +37,27 @@ class Toy:
     codes: NDArray[np.int32]
     classes: NDArray[np.int64]
 
-    def statistics(self, noise_std: float = 0.0, seed: int = 0) -> NoisyStatistics:
-        measured = OneWay(self.encoding)
-        exact = measured.sum(self.codes, self.classes).astype(np.float64)
-        noise = np.random.default_rng(seed).normal(0, noise_std, exact.shape)
-        return NoisyStatistics(encoding=self.encoding, look=exact + noise, look_std=noise_std)
+    def statistics(
+        self, noise_std: float = 0.0, seed: int = 0, *, pairs: bool = False
+    ) -> NoisyStatistics:
+        rng = np.random.default_rng(seed)
+
+        def noisy(measured: OneWay | Pairwise) -> NDArray[np.float64]:
+            exact = measured.sum(self.codes, self.classes).astype(np.float64)
+            return exact + rng.normal(0, noise_std, exact.shape)
+
+        look = noisy(OneWay(self.encoding))
+        if not pairs:
+            return NoisyStatistics(encoding=self.encoding, look=look, look_std=noise_std)
+        groups = groups_of_one(self.encoding)
+        return NoisyStatistics(
+            encoding=self.encoding,
+            look=look,
+            look_std=noise_std,
+            groups=groups,
+            pairs=noisy(Pairwise(self.encoding, groups)),
+            pair_std=noise_std,
+        )
 
     def settings(self, kind: str, exchange: str, **changes: Any) -> tuple[dict, dict]:
         model = {**model_defaults(kind), "hidden": 16, "latent": 4}
@@ -83,7 +102,10 @@ class Toy:
                 **shared,
             )
         else:
-            answer = noisy_gradient(module, model, self.codes, self.classes, public, **shared)
+            total = noisy_gradient(
+                module, model, self.codes, self.classes, public, unit=_UNIT, **shared
+            )
+            answer = unflatten(from_lattice(total, _UNIT), learner.answer_shapes())
         assert {name: value.shape for name, value in answer.items()} == learner.answer_shapes()
         return learner.absorb(state, answer, 100.0, seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
@@ -152,3 +153,60 @@ def test_samples_are_a_function_of_the_seed(toy, kind):
     assert (first != other).any()
     assert first.dtype == np.int32
     assert SAMPLERS[kind](artifact, toy.encoding, classes[:0], 1).shape == (0, 3)
+
+
+@functools.cache
+def started_from_pairs(toy, kind, exchange):
+    """A learner's state after both rounds of statistics; nobody writes into it."""
+    return toy.learner(kind, exchange).start(toy.statistics(5.0, pairs=True), 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_are_learned_before_the_first_round(toy, kind):
+    """Twin: the same start without pairs knows nothing of them (0.4 and more)."""
+    artifact = toy.learner(kind, "gradients").publish(started_from_pairs(toy, kind, "gradients"))
+    codes, classes = sample_of(toy, kind, artifact)
+    assert toy.pair_distance(codes, classes) < 0.2
+    assert worst_marginal(toy, codes, classes) < 0.08
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_from_pairs_goes_through_a_checkpoint(toy, kind):
+    changes = {"num_rounds": 2}
+    if kind == "gan":
+        changes |= {"generator_steps": 2, "critic_steps": 1}
+    learner = toy.learner(kind, "gradients", **changes)
+    straight = resumed = started_from_pairs(toy, kind, "gradients")
+    for seed in (11, 12):
+        straight = toy.round(kind, "gradients", straight, seed, **changes)
+        resumed = toy.round(kind, "gradients", through_a_checkpoint(resumed), seed, **changes)
+    fresh = toy.learner(kind, "gradients", **changes)
+    assert bytes_of(learner.publish(straight).arrays) == bytes_of(fresh.publish(resumed).arrays)
+
+
+def test_drowned_training_leaves_what_the_pairs_gave(toy):
+    """Twin: with trust in spite of the noise, what the pairs gave is gone."""
+    learner, start = toy.learner("vae", "gradients"), started_from_pairs(toy, "vae", "gradients")
+    rng = np.random.default_rng(1)
+    ruined = {
+        name: value + rng.normal(0, 1, value.shape).astype(np.float32)
+        if name.startswith("average/")
+        else value
+        for name, value in start.arrays.items()
+    }
+    distances = []
+    for trust in (0.01, 1.0):
+        state = State(arrays=ruined, meta={**start.meta, "trust": trust})
+        distances.append(toy.pair_distance(*sample_of(toy, "vae", learner.publish(state))))
+    assert distances[0] < 0.2
+    assert distances[1] > distances[0] + 0.1
+
+
+def test_rounds_of_noise_do_not_destroy_the_pairs(toy):
+    """Steps towards the pairs after every round hold the decoder itself, not its average alone."""
+    changes = {"num_rounds": 6, "noise_multiplier": 500.0}
+    learner, state = toy.learner("vae", "gradients"), started_from_pairs(toy, "vae", "gradients")
+    for seed in range(6):
+        state = toy.round("vae", "gradients", state, seed, **changes)
+    blind = State(arrays=state.arrays, meta={**state.meta, "trust": 1.0})
+    assert toy.pair_distance(*sample_of(toy, "vae", learner.publish(blind))) < 0.25
