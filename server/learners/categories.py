@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +93,6 @@ def _read_bucket(
 ) -> dict[str, float]:
     texts: list[str] = []
     words: list[Array] = []
-    counts = np.zeros(0)
     rest = rows
     while len(texts) < _MOST_TEXTS and bool(_stands_out(rest, std)):
         text = _read(rest, bucket, column, table)
@@ -103,7 +101,12 @@ def _read_bucket(
         texts.append(text)
         words.append(_word(text, column, table))
         counts = _counts(rows, words)
+        if len(words) == 1:
+            # Of two texts that share symbols the first would be counted too high by a mean, and
+            # its excess would hide the second; not so by a low quartile.
+            counts = np.quantile((rows * words[0]).sum(axis=1), [0.25])
         rest = rows - np.tensordot(counts, np.array(words), axes=1)
+    counts = _counts(rows, words)
     return {text: float(count) for text, count in zip(texts, counts, strict=True) if count > 0}
 
 
@@ -149,14 +152,9 @@ def _word(text: str, column: str, table: Table) -> Array:
 
 
 def _counts(rows: Array, words: list[Array]) -> Array:
-    """Returns the records of each text: the first alone by a low quartile, then least squares.
-
-    Of two texts that share symbols the first would be counted too high by a mean, and its excess
-    would hide the second.
-    """
-    if len(words) == 1:
-        alone: Any = np.quantile((rows * words[0]).sum(axis=1), 0.25)
-        return np.array([alone])
+    """Returns the records of each text, by least squares."""
+    if not words:
+        return np.zeros(0)
     flat = np.array(words).reshape(len(words), -1)
-    solution: Array = np.linalg.lstsq(flat.T, rows.reshape(-1), rcond=None)[0]
-    return solution
+    solution = np.linalg.lstsq(flat.T, rows.reshape(-1), rcond=None)[0]
+    return np.asarray(solution, dtype=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -60,12 +61,14 @@ def test_noise_alone_says_nothing() -> None:
 
 
 def test_counts_are_told_with_the_noise_that_is_stated() -> None:
-    """Forty counts of 500 with standard deviation std / norm: all within 4.5 deviations."""
+    """Forty counts of 500: all within 4.5 standard deviations; the seed is fixed."""
     std, table = 60.0, OPEN.tables[1]
     texts = texts_of(table, 40, np.random.default_rng(3))
     found = read_categories(OPEN, noisy(dict.fromkeys(texts, 500), std), std)
     errors = np.array([found[text] for text in texts]) - 500
-    assert np.abs(errors).max() < 4.5 * std / table.weight
+    expected = std / (table.weight * math.sqrt(table.symbols))
+    assert np.abs(errors).max() < 4.5 * expected
+    assert 0.7 * expected < errors.std() < 1.4 * expected
 
 
 def test_texts_that_share_a_bucket_are_both_found() -> None:
