@@ -24,8 +24,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +41,7 @@ class UnsupportedModuleError(Exception):
     """An error for a module or loss that has no closed form here; another engine has to do it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorded:
+class _Recorded(NamedTuple):
     layer: nn.Module
     activation: Tensor
     version: int
@@ -74,28 +72,26 @@ def fused_sum(
     used = _used_calls(losses, recorded, parameters.values(), rows)
     calls = _with_output_gradients(losses, used)
 
+    people = part.people
+    measured = [forms[layer].measured(layer, of_layer, people) for layer, of_layer in calls.items()]
     squared = torch.zeros(rows, dtype=torch.float64, device=losses.device)
-    spreads = []
-    for layer, of_layer in calls.items():
-        of_units, spread = forms[layer].squared_norms(layer, of_layer, part.people)
-        squared += of_units
-        if spread is not None:
-            spreads.append(spread)
+    for one in measured:
+        squared += one.squared
     factors, kept = clip_factors(squared, max_grad_norm)
-    kept[part.used if part.people is None else part.people.count :] = False
-    factors = torch.where(kept, factors, 0.0)
+    kept[part.used if people is None else people.count :] = False
+    factors[~kept] = 0.0
+    spreads = [one.spread for one in measured if one.spread is not None]
     if losses.dtype != torch.float32:
         spreads = []
     ready = split_factors(factors, part, spreads, max_grad_norm)
-    # A finite norm has finite terms, which a factor of 0 leaves out; 0 times NaN is NaN.
-    finite = bool(squared.isfinite().all())
+    if not bool(squared.isfinite().all()):
+        # A factor of 0 leaves out what is finite, as all terms of a finite norm are.
+        measured = [
+            forms[layer].measured(layer, [_cleaned(call, ready.rows > 0.0) for call in of], people)
+            for layer, of in calls.items()
+        ]
     names = {id(p): name for name, p in parameters.items()}
-    sums = {}
-    for layer, of_layer in calls.items():
-        clean = of_layer if finite else [_cleaned(call, ready.rows > 0.0) for call in of_layer]
-        for parameter, value in forms[layer].sums(layer, clean, ready, part.people):
-            sums[names[id(parameter)]] = value
-    return sums
+    return {names[id(p)]: value for one in measured for p, value in one.sums(ready)}
 
 
 def _cleaned(call: LayerCall, counts: Tensor) -> LayerCall:
@@ -135,7 +131,8 @@ def _recording(layers: Iterable[nn.Module]) -> Iterator[list[_Recorded]]:
         # The edge, not the tensor: an in-place activation would replace the tensor's gradient.
         a = inputs[0]
         source = get_gradient_edge(a).node if a.requires_grad else None
-        recorded.append(_Recorded(layer, a.detach(), a._version, source, get_gradient_edge(output)))
+        edge = get_gradient_edge(output)
+        recorded.append(_Recorded(layer, a.detach(), a._version, source, edge))
 
     handles = [layer.register_forward_hook(record, prepend=True) for layer in layers]
     try:

@@ -28,10 +28,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fedloom.privacy.clipping.single import Factors, Spread, block_sums
+from fedloom.privacy.clipping.single import Factors, Spread, block_products, block_sums
 from fedloom.privacy.clipping.units import People
 
-__all__ = ["CLOSED_FORMS", "ClosedForm", "LayerCall"]
+__all__ = ["CLOSED_FORMS", "ClosedForm", "LayerCall", "Measured"]
 
 # Of what cancelling calls have before they cancel; see the module's docstring.
 _MARGIN = 2.0**-18
@@ -45,6 +45,20 @@ class LayerCall:
     b: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of a layer's gradients, unit by unit.
+
+    `squared` is the squared norm of each unit's, float64; `spread` bounds what sums in float32 do,
+    None where none are made. `sums` yields each trainable parameter with the sum of its gradients
+    times factors, float64; rows with factor 0 must have finite a and b.
+    """
+
+    squared: Tensor
+    spread: Spread | None
+    sums: Callable[[Factors], Iterator[tuple[Tensor, Tensor]]]
+
+
 class ClosedForm(Protocol):
     """What the fused engine asks of a kind of layer."""
 
@@ -54,23 +68,10 @@ class ClosedForm(Protocol):
         """Tells whether this very layer is of the plain form that the formulas assume."""
         ...
 
-    def squared_norms(
+    def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> tuple[Tensor, Spread | None]:
-        """Returns the squared gradient norm of each unit, float64, and what bounds rounding."""
-        ...
-
-    def sums(
-        self,
-        layer: nn.Module,
-        calls: Sequence[LayerCall],
-        factors: Factors,
-        people: People | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields each trainable parameter with the sum of its gradients times factors, float64.
-
-        Rows with factor 0 must have finite a and b.
-        """
+    ) -> Measured:
+        """Measures all units' gradients of a layer; without `people` every row is a unit."""
         ...
 
 
@@ -80,15 +81,13 @@ class _Linear:
     def covers(self, layer: nn.Module) -> bool:
         return set(layer._parameters) == {"weight", "bias"}
 
-    def squared_norms(
+    def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> tuple[Tensor, Spread | None]:
+    ) -> Measured:
         assert isinstance(layer, nn.Linear)
-        with_bias = layer.bias is not None and layer.bias.requires_grad
-        if len(calls) == 1 and people is None and layer.weight.requires_grad:
-            a, b = _square(calls[0].a), _square(calls[0].b)
-            product = a * b
-            return (product + b if with_bias else product), Spread(product, a)
+        bias = layer.bias if layer.bias is not None and layer.bias.requires_grad else None
+        if layer.weight.requires_grad and len(calls) == 1 and people is None:
+            return self._called_once(layer.weight, bias, calls[0])
         total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
         spread = None
         if layer.weight.requires_grad:
@@ -96,22 +95,35 @@ class _Linear:
             total += squared
             largest = torch.stack([_square(call.a) for call in calls]).amax(0)
             spread = Spread(apart.square(), largest)
-        if with_bias:
-            total += _square(_per_unit([call.b for call in calls], people))
-        return total, spread
+        of_bias = None if bias is None else _per_unit([call.b for call in calls], people)
+        if of_bias is not None:
+            total += _square(of_bias)
 
-    def sums(
-        self,
-        layer: nn.Module,
-        calls: Sequence[LayerCall],
-        factors: Factors,
-        people: People | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        assert isinstance(layer, nn.Linear)
-        if layer.weight.requires_grad:
-            yield layer.weight, _sum_of_products(calls, factors)
-        if layer.bias is not None and layer.bias.requires_grad:
-            yield layer.bias, factors.units @ _per_unit([call.b for call in calls], people)
+        def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
+            if layer.weight.requires_grad:
+                yield layer.weight, _sum_of_products(calls, factors)
+            if bias is not None and of_bias is not None:
+                yield bias, factors.units @ of_bias
+
+        return Measured(total, spread, sums)
+
+    def _called_once(self, weight: Tensor, bias: Tensor | None, call: LayerCall) -> Measured:
+        # A bias is a weight whose input is 1.
+        a, b = _square(call.a), _square(call.b)
+        squared = a * b if bias is None else (a + 1.0) * b
+
+        def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
+            if factors.double is None and factors.single is not None:
+                scaled = factors.single.unsqueeze(1) * call.b
+                yield weight, block_products(scaled, call.a)
+                if bias is not None:
+                    yield bias, block_sums(scaled)
+                return
+            yield weight, _sum_of_products([call], factors)
+            if bias is not None:
+                yield bias, factors.units @ call.b.double()
+
+        return Measured(squared, Spread(squared, a), sums)
 
 
 class _Embedding:
@@ -123,23 +135,17 @@ class _Embedding:
         plain = plain and not layer.scale_grad_by_freq and not layer.sparse
         return plain and set(layer._parameters) == {"weight"}
 
-    def squared_norms(
+    def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> tuple[Tensor, Spread | None]:
-        return _square_of_products(calls, _equal, people)[0], None
+    ) -> Measured:
+        def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
+            assert isinstance(layer, nn.Embedding)
+            weight = torch.zeros_like(layer.weight, dtype=torch.float64)
+            for call in calls:
+                weight.index_add_(0, call.a, factors.rows.unsqueeze(1) * call.b)
+            yield layer.weight, weight.detach()
 
-    def sums(
-        self,
-        layer: nn.Module,
-        calls: Sequence[LayerCall],
-        factors: Factors,
-        people: People | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        assert isinstance(layer, nn.Embedding)
-        weight = torch.zeros_like(layer.weight, dtype=torch.float64)
-        for call in calls:
-            weight.index_add_(0, call.a, factors.rows.unsqueeze(1) * call.b)
-        yield layer.weight, weight.detach()
+        return Measured(_square_of_products(calls, _equal, people)[0], None, sums)
 
 
 class _LayerNorm:
@@ -149,36 +155,28 @@ class _LayerNorm:
         assert isinstance(layer, nn.LayerNorm)
         return len(layer.normalized_shape) == 1 and set(layer._parameters) == {"weight", "bias"}
 
-    def squared_norms(
+    def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> tuple[Tensor, Spread | None]:
-        total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
-        for _, gradients in self._gradients(layer, calls, people):
-            total += _square(gradients)
-        return total, None
-
-    def sums(
-        self,
-        layer: nn.Module,
-        calls: Sequence[LayerCall],
-        factors: Factors,
-        people: People | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        for parameter, gradients in self._gradients(layer, calls, people):
-            yield parameter, factors.units @ gradients
-
-    def _gradients(
-        self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Measured:
         assert isinstance(layer, nn.LayerNorm)
+        gradients = []
         if layer.weight.requires_grad:
             shape = list(layer.normalized_shape)
             parts = [
                 nn.functional.layer_norm(c.a, shape, eps=layer.eps).double() * c.b for c in calls
             ]
-            yield layer.weight, _per_unit(parts, people)
+            gradients.append((layer.weight, _per_unit(parts, people)))
         if layer.bias is not None and layer.bias.requires_grad:
-            yield layer.bias, _per_unit([call.b for call in calls], people)
+            gradients.append((layer.bias, _per_unit([call.b for call in calls], people)))
+        total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
+        for _, of_units in gradients:
+            total += _square(of_units)
+
+        def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
+            for parameter, of_units in gradients:
+                yield parameter, factors.units @ of_units
+
+        return Measured(total, None, sums)
 
 
 def _square(rows: Tensor) -> Tensor:
@@ -230,7 +228,7 @@ def _sum_of_products(calls: Sequence[LayerCall], factors: Factors) -> Tensor:
     total = None
     for call in calls:
         if factors.single is not None:
-            part = block_sums(factors.single.unsqueeze(1) * call.b, call.a)
+            part = block_products(factors.single.unsqueeze(1) * call.b, call.a)
             total = part if total is None else total.add_(part)
         if factors.double is not None:
             scaled = (factors.double.unsqueeze(1) * call.b).t()

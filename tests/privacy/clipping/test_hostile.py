@@ -80,11 +80,10 @@ def test_sums_of_pairs_round_with_the_clipped_size_only_in_double(monkeypatch, d
     form, worst = CLOSED_FORMS[nn.Linear], 0.0
     for trial in range(200):
         calls = nearly_cancelling_calls(trial)
-        squared, _ = form.squared_norms(layer, calls, None)
-        factors, _ = clip_factors(squared, 1e-6)
+        measured = form.measured(layer, calls, None)
+        factors, _ = clip_factors(measured.squared, 1e-6)
         if double:
-            ready = Factors(factors, factors, None, factors)
-            ((_, value),) = form.sums(layer, calls, ready, None)
+            ((_, value),) = measured.sums(Factors(factors, factors, None, factors))
         else:
             value = sum((factors.float() * call.b).t() @ call.a for call in calls)
         worst = max(worst, float(value.double().norm()) / 1e-6)
