@@ -88,7 +88,9 @@ class Run:
 
         Args:
           rows: number of records.
-          where: a condition on the label column, such as `{"visited": "yes"}`.
+          where: conditions by column that every record meets: a value, a pair `(lo, hi)` for a
+            range, None for missing, or a list of these, such as
+            `{"visited": "yes", "age": (40, 60)}`.
           seed: makes the draw repeatable; None draws afresh.
 
         Returns:

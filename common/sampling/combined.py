@@ -101,13 +101,12 @@ class Combined:
         for constraint in constraints:
             chances, members = _chances(source, constraint, allowed)
             weights = weights * chances.sum(axis=1)
+            if weights.sum() <= 0:
+                raise ConfigError(
+                    "the conditions contradict the schema's constraints: the "
+                    f"{constraint.name} list none that meets them; widen the conditions"
+                )
             joints.append(_Joint(members, end_to_end(chances), chances.shape[1]))
-        if weights.sum() <= 0:
-            names = ", ".join(f"'{constraint.name}'" for constraint in constraints)
-            raise ConfigError(
-                f"the conditions contradict the schema's constraints: {names} list no combination "
-                "that meets them; widen the conditions"
-            )
         return cls(replace(source, weights=weights / weights.sum()), joints)
 
     def draw(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array, dict[str, Array]]:

@@ -33,14 +33,17 @@ class Tally:
     def __str__(self) -> str:
         """Returns one line for people.
 
-        >>> str(Tally(rows=1000, drawn=1250, rejected=250, repaired=1))
-        'constraints: 20% of drawn rows broke one and were drawn again, 0.1% of rows were repaired'
+        >>> print(Tally(rows=1000, drawn=1250, rejected=250, repaired=1))
+        constraints: kept in every row; 20% of the rows drawn broke one, 0.1% are repaired
+        >>> print(Tally(rows=10, drawn=10))
+        constraints: kept in every row; none of the rows drawn broke one
         """
-        rejected = _percent(self.rejected, self.drawn)
-        repaired = _percent(self.repaired, self.rows)
+        kept = "constraints: kept in every row; "
+        if not self.rejected:
+            return kept + "none of the rows drawn broke one"
+        repaired = f"{_percent(self.repaired, self.rows)} of the rows are repaired"
         return (
-            f"constraints: {rejected} of drawn rows broke one and were drawn again, "
-            f"{repaired} of rows were repaired"
+            kept + f"{_percent(self.rejected, self.drawn)} of the rows drawn broke one, {repaired}"
         )
 
 

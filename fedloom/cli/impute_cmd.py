@@ -70,7 +70,10 @@ def impute(
     found = fill(
         artifact, plan.schema, plan.target, private_frame, columns=column or None, seed=seed
     )
-    filled = _filled_text(table, found) if suffix in _TEXT else _filled_parquet(table, found)
+    if suffix in _TEXT:
+        filled = _filled_text(table, found, len(private_frame))
+    else:
+        filled = _filled_parquet(table, found)
     partial = partial_file(out)
     try:
         partial.touch(mode=0o600)
@@ -102,8 +105,13 @@ def _tell(found: Imputation, rows: int, out: Path) -> None:
     )
 
 
-def _filled_text(table: Path, found: Imputation) -> bytes:
+def _filled_text(table: Path, found: Imputation, rows: int) -> bytes:
     cells = CsvCells(table)
+    if cells.num_rows != rows:
+        raise ConfigError(
+            f"{table}: {rows} records were read, but {cells.num_rows} lines hold some; quote cells "
+            "that hold line ends"
+        )
     texts: dict[int, dict[int, str]] = defaultdict(dict)
     for name, values in found.values.items():
         place = cells.names.index(name)
