@@ -1,9 +1,10 @@
 """Settings of models and training that a study may leave out: public numbers only.
 
 Few large steps beat many small ones under noise: at epsilon 3 the noise left after all steps
-grows from 1.5 (sample_rate 0.2) to 2.2 (0.05) in units of C / N. Adam does not depend on the
-scale of gradients, so one learning rate serves sites of any size, and every site has the same
-sampling rate, so that no batch size tells a site's number of records.
+grows from 1.5 (sample_rate 0.2) to 2.2 (0.05) in units of C / N. Beyond that their number hardly
+matters (docs/decisions/0007-neural-models-from-statistics.md). Adam does not depend on the scale
+of gradients, so one learning rate serves sites of any size, and every site has the same sampling
+rate, so that no batch size tells a site's number of records.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _EXCHANGES: dict[str, dict[str, Any]] = {
         "max_physical_batch": 64,
     },
     "gradients": {
-        "num_rounds": 100,
+        "num_rounds": 60,
         "local_steps": 1,
         "sample_rate": 0.2,
         "engine": "fused",
