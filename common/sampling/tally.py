@@ -41,10 +41,8 @@ class Tally:
         kept = "constraints: kept in every row; "
         if not self.rejected:
             return kept + "none of the rows drawn broke one"
-        repaired = f"{_percent(self.repaired, self.rows)} of the rows are repaired"
-        return (
-            kept + f"{_percent(self.rejected, self.drawn)} of the rows drawn broke one, {repaired}"
-        )
+        broken = f"{_percent(self.rejected, self.drawn)} of the rows drawn broke one"
+        return f"{kept}{broken}, {_percent(self.repaired, self.rows)} are repaired"
 
 
 def _percent(part: int, whole: int) -> str:
