@@ -77,6 +77,9 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
             f"  once: {_COUNTED[settings['kind']]}, noise multiplier "
             f"{settings['noise_multiplier']:g} for one {unit}"
         )
+    if plan.learns_schema:
+        names = ", ".join(column.name for column in plan.schema.open_columns)
+        lines.append(f"  It completes the schema: {names}. No records are made by this study.")
     if training is not None:
         what = "noised model weights" if training["query"] == "train" else "a noised gradient sum"
         lines.append(

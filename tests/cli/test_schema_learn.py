@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedloom.client.home import Home
 from fedloom.common.schema import Schema
 from fedloom.privacy.ledger import read_ledger
 from fedloom.server.learned_schema import LearnedSchema
@@ -136,3 +137,30 @@ def test_the_run_folder_tells_nothing_of_single_sites(tmp_path: Path) -> None:
     for path in (tmp_path / "run").rglob("*"):
         if path.is_file() and "sites" not in path.parts:
             assert b"Rare " not in path.read_bytes()
+
+
+def test_stewards_read_what_is_learned_and_approve_by_hand(tmp_path: Path) -> None:
+    """Two stewards' own homes, whose policies allow the study; one that does not refuses."""
+    make(tmp_path, SITES[:2])
+    homes, keys = {}, ""
+    for site in SITES[:2]:
+        homes[site] = tmp_path / f"home-{site}"
+        words = ("--name", site, "--epsilon", "5", "--delta", "1e-5")
+        data = ("--data", tmp_path / f"{site}.csv")
+        assert cli("site", "init", "--home", homes[site], *words, *data).code == 0
+        home = Home.open(homes[site])
+        keys += f'[[site]]\nname = "{site}"\nkey = "{home.public_key()}"\n'
+        keys += f'exchange-key = "{home.exchange_public_key()}"\n'
+    text = (tmp_path / "learn.toml").read_text()
+    (tmp_path / "learn.toml").write_text(text[: text.index("[[site]]")] + keys)
+    plan = tmp_path / "plan.json"
+    assert cli("study", "check", tmp_path / "learn.toml", "--out", plan).code == 0
+    shown = cli("site", "plan", plan, "--home", homes["east"])
+    assert "completes the schema: fee, town" in shown.out
+    for site in SITES[:2]:
+        approved = cli("site", "approve", plan, "--home", homes[site], "--yes")
+        assert approved.code == 0, approved.err
+    options = [word for s in SITES[:2] for word in ("--home", f"{s}={homes[s]}")]
+    done = learn(tmp_path, options, "--json")
+    assert done.code == 0, done.err
+    assert Schema.load(done.json["schema"]).column("town").values == ("Dayton", "Seattle")
