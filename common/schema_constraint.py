@@ -233,8 +233,11 @@ def _check_combinations(constraint: Constraint, members: list[Column]) -> Constr
                 f"column '{column.name}' is of kind '{column.kind}'; combinations are of "
                 "categories and integers",
             )
-        if column.kind == "category" and column.open:
-            raise _error(constraint, f"'{column.name}' is open: list its values first")
+        if column.open:
+            what = "values" if column.kind == "category" else "bounds"
+            raise _error(
+                constraint, f"'{column.name}' is open; combinations need its {what} beforehand"
+            )
     rows = {
         tuple(
             _canonical(constraint, column, value)

@@ -126,6 +126,7 @@ def allowed_numbers(
       ranges: On the column's axis; they may overlap and reach beyond the bounds.
       cells: Cells without a number that are allowed, such as the missing one.
     """
+    ranges = list(ranges)
     parts: list[tuple[float, float, int, float]] = []
     narrowest = float((grid.stops - grid.starts).min()) if not grid.discrete else 0.0
     for low, high in _merged(grid, ranges):
@@ -143,9 +144,8 @@ def allowed_numbers(
                 a, b = max(low, start), min(high, stop)
                 if a < b:
                     parts.append((a, b, cell, (b - a) / (stop - start)))
-    kept = list(ranges)
     for position, special in enumerate(grid.specials):
-        if any(low <= special <= high for low, high in kept):
+        if any(low <= special <= high for low, high in ranges):
             parts.append((float(special), float(special), grid.size + position, 1.0))
     shares = np.zeros(block.size)
     shares[list(cells)] = 1.0

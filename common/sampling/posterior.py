@@ -82,16 +82,18 @@ class Posterior:
         return codes
 
     def _table(self, label: int) -> tuple[Array, Array, list[Array]]:
-        """Returns the components of a class (-1: all that can be drawn) and their logarithms.
+        """Returns the components of a class and their logarithms.
 
+        Of -1, and of a class that the generator never draws, these are all that can be drawn.
         Per feature there is one row for each cell, a row of zeros for a cell that is left out of
         account, and one with the probability that the cell may fill a gap.
         """
         if label in self._tables:
             return self._tables[label]
         mixture = self._mixture
-        if label >= 0:
-            components = np.flatnonzero(mixture.classes == label)
+        own = (mixture.classes == label) & (mixture.weights > 0)
+        if own.any():
+            components = np.flatnonzero(own)
         elif self._label is not None:
             share = self._fillable[str(self._encoding.target)]
             components = np.flatnonzero(share[mixture.classes] * mixture.weights > 0)

@@ -114,3 +114,15 @@ def test_an_order_that_no_record_can_keep_is_refused():
     assert Schema.from_dict({"column": columns, "constraint": [order("a", "b")]})
     with pytest.raises(SchemaError, match="'b' cannot be that large"):
         Schema.from_dict({"column": columns, "constraint": [order("a", "b", strict=True)]})
+
+
+def test_open_columns_may_be_ordered_but_not_combined():
+    columns = [
+        {"name": "a", "kind": "integer", "bounds": "private"},
+        {"name": "b", "kind": "integer", "min": 0, "max": 5},
+    ]
+    schema = Schema.from_dict({"column": columns, "constraint": [order("a", "b")]})
+    assert schema.constraints[0].name == "a <= b"
+    listed = {"kind": "fixed-combinations", "columns": ["a", "b"], "rows": [[1, 2]]}
+    with pytest.raises(SchemaError, match="'a' is open; combinations need its bounds"):
+        Schema.from_dict({"column": columns, "constraint": [listed]})

@@ -152,3 +152,12 @@ def test_a_table_without_gaps_or_records_is_left_as_it_is(table):
     whole = table.dropna()
     assert impute(mixture(), SCHEMA, "t", whole).apply(whole).equals(whole)
     assert not impute(mixture(), SCHEMA, "t", table.iloc[:0]).values
+
+
+def test_a_label_that_the_generator_never_draws_says_nothing(table):
+    artifact = mixture()
+    artifact.arrays["class_prior"] = np.array([1.0, 0.0, 0.0, 0.0])
+    artifact.arrays["probabilities"][1] = 0.0
+    only = table[table["t"] == "1"]
+    filled = impute(artifact, SCHEMA, "t", only, seed=1).apply(only)
+    assert len(only) and not filled.isna().any().any() and set(filled["t"]) == {"1"}
