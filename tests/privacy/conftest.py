@@ -111,11 +111,13 @@ def make_extract(
     rehearsal: bool = True,
     insecure: bool = False,
     attempts: Mapping[int, Mapping[int, str]] | None = None,
+    unit: tuple[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """Returns the signed extract of a site that answered the first `rounds` rounds of each run.
 
     The ledger stays in `home`, if one is given. `attempts` says, for a round, which attempts the
-    site answered, each with its request's digest; by default the first alone.
+    site answered, each with its request's digest; by default the first alone. `unit` is what the
+    site approved the plan for, if that is another unit than the plan's.
     """
     if home is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -129,6 +131,7 @@ def make_extract(
                 rehearsal=rehearsal,
                 insecure=insecure,
                 attempts=attempts,
+                unit=unit,
             )
     with Ledger.create(
         home,
@@ -145,8 +148,8 @@ def make_extract(
             plan=digest,
             name=plan.name,
             event=plan.event(),
-            unit=plan.body["privacy"]["unit"],
-            id=plan.body["privacy"]["id"],
+            unit=unit[0] if unit else plan.privacy["unit"],
+            id=unit[1] if unit else plan.privacy["id"],
             snapshot_commitment="a" * 64,
             summary={},
         )

@@ -230,6 +230,12 @@ def test_several_runs_of_a_plan_are_composed(fake, site_keys, plan):
     assert account.epsilon_of_all_runs(1e-5) > account.epsilon(1e-5)
 
 
+def test_an_approval_for_another_unit_is_refused(fake, site_keys, plan):
+    extract = fake.make_extract(site_keys["north"], plan, "north", unit=("person", "number"))
+    with pytest.raises(LedgerError, match="another unit"):
+        account_of(extract, plan, fake.RUN, "north")
+
+
 def test_an_extract_of_another_site_plan_or_key_is_refused(fake, site_keys, plan):
     keys = {name: public_key_hex(key) for name, key in site_keys.items()}
     extract = fake.make_extract(site_keys["north"], plan, "north")
