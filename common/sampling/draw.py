@@ -34,6 +34,8 @@ __all__ = ["UNIT_ROWS", "Sampler", "sample", "sample_chunks", "sample_codes"]
 Array = npt.NDArray[Any]
 
 UNIT_ROWS = 1 << 16
+# Each holds its own unit; more would cost memory, and writing is the narrower place by then.
+_MOST_THREADS = 8
 
 
 class Sampler:
@@ -120,8 +122,8 @@ def sample_chunks(
       num_rows: How many records.
       where: Conditions by column.
       seed: Makes the draw repeatable.
-      threads: How many units are drawn at a time; None takes all cores. Records do not depend on
-        it, memory does.
+      threads: How many units are drawn at a time; None takes all cores, up to 8. Records do not
+        depend on it, memory does.
       tally: Is told what the constraints have cost.
     """
     if num_rows < 0:
@@ -137,7 +139,7 @@ def sample_chunks(
 
     starts = range(0, max(num_rows, 1), UNIT_ROWS)
     work = [(number, min(UNIT_ROWS, num_rows - start)) for number, start in enumerate(starts)]
-    for frame, cost in _in_order(unit, work, threads or _cores()):
+    for frame, cost in _in_order(unit, work, threads or min(_cores(), _MOST_THREADS)):
         if tally is not None:
             tally.add(cost)
         yield frame

@@ -33,7 +33,7 @@ _HELP_WHERE = (
 )
 @click.option("--where", multiple=True, metavar="COLUMN=CONDITION", help=_HELP_WHERE)
 @click.option("--seed", type=int, help="Makes the draw repeatable.")
-@click.option("--threads", type=click.IntRange(min=1), help="By default one a core.")
+@click.option("--threads", type=click.IntRange(min=1), help="By default one a core, up to 8.")
 def sample(
     source: Path,
     rows: int,
