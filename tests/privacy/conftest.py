@@ -341,6 +341,7 @@ def fake() -> SimpleNamespace:
         make_rows=make_rows,
         make_statistics=make_statistics,
         make_evaluation=make_evaluation,
+        make_generator=make_generator,
         write_run=write_run,
     )
 

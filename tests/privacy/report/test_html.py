@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedloom.privacy.keys import public_key_hex
+from fedloom.privacy.keys import generate_key, public_key_hex
 from fedloom.privacy.release.account import account_of
 from fedloom.privacy.release.statement import make_statement
 from fedloom.privacy.report.html import SHOWN_MARGINALS, render_report
@@ -104,6 +104,50 @@ def test_page_has_no_way_out_but_plain_text(render):
         and "@import" not in page
         and "http" not in page.replace("http-equiv", "")
     )
+
+
+@pytest.fixture
+def secure_page(fake: Any, tmp_path: Path) -> str:
+    """The report of persons in a secure sum with a void attempt and units held back."""
+    keys = {name: generate_key(tmp_path / f"{name}.pem") for name in fake.MORE_SITES}
+    person = {"unit": "person", "id": "<number>", "rows_per_person": 4, "epsilon": 20.0}
+    plan = fake.make_secure_plan(
+        {name: public_key_hex(key) for name, key in keys.items()}, privacy=person
+    )
+    twice = {2: {1: "a" * 64, 2: "b" * 64}}
+    accounts = {
+        name: account_of(fake.make_extract(key, plan, name, attempts=twice), plan, fake.RUN, name)
+        for name, key in keys.items()
+    }
+    frame = fake.make_rows(1500, insecure_seed=7)
+    statistics = fake.make_statistics(plan, frame, insecure_seed=8)
+    generator = fake.make_generator(statistics)
+    record = fake.make_evaluation(plan, generator, frame, insecure_seed=9)
+    return render_report(
+        title="Toy",
+        created="2026-01-01T00:00:00Z",
+        model="mixture",
+        statement=make_statement(plan, accounts),
+        frame=frame,
+        statistics=statistics,
+        metrics=[],
+        evaluation=record["figures"],
+    )
+
+
+def test_a_secure_sum_s_report_says_whom_epsilon_is_towards(secure_page):
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", secure_page))
+    for words in (
+        "towards the coordinator and 1 site at its side",
+        "whoever holds this release and has no part in the study",
+        "no number of any one site",
+        "&lt;number&gt;",
+        "At most 4 rows of each person",
+        "On held-back persons",
+        "round 2, attempt 1: charged at east, north, south, west",
+        "1 + 1 spare",
+    ):
+        assert words in text, words
 
 
 @pytest.mark.browser
