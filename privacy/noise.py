@@ -178,7 +178,7 @@ def _fractions(words: NDArray[np.uint64]) -> NDArray[np.float64]:
 
 
 def snap(values: NDArray[np.float64], std: float) -> NDArray[np.float64]:
-    """Rounds noised values to a public grid: about `std` / 1000, a power of two.
+    """Rounds noised values to a public grid, in place: about `std` / 1000, a power of two.
 
     Post-processing, so free of charge; it takes away the low-order bits that floating-point noise
     does not cover. The grid depends on `std` alone. A `std` of 0 leaves `values` as they are.
@@ -189,7 +189,7 @@ def snap(values: NDArray[np.float64], std: float) -> NDArray[np.float64]:
     if std == 0.0:
         return values
     grid = 2.0 ** (math.floor(math.log2(std)) - _GRID_BITS)
-    snapped = values / grid
-    np.rint(snapped, out=snapped)
-    snapped *= grid
-    return snapped
+    values /= grid
+    np.rint(values, out=values)
+    values *= grid
+    return values
