@@ -238,38 +238,39 @@ def _check_combinations(constraint: Constraint, members: list[Column]) -> Constr
             raise _error(
                 constraint, f"'{column.name}' is open; combinations need its {what} beforehand"
             )
+    known = [{value: i for i, value in enumerate(_categories(column))} for column in members]
     rows = {
         tuple(
-            _canonical(constraint, column, value)
-            for column, value in zip(members, row, strict=True)
+            _canonical(constraint, column, places, value)
+            for column, places, value in zip(members, known, row, strict=True)
         )
         for row in constraint.rows
     }
-    ranks = [{value: i for i, value in enumerate(_categories(column))} for column in members]
 
     def rank(row: tuple[str | int, ...]) -> tuple[int, ...]:
         return tuple(
-            value if isinstance(value, int) else of[value]
-            for value, of in zip(row, ranks, strict=True)
+            value if isinstance(value, int) else places[value]
+            for value, places in zip(row, known, strict=True)
         )
 
     return replace(constraint, rows=tuple(sorted(rows, key=rank)))
 
 
-def _canonical(constraint: Constraint, column: Column, value: object) -> str | int:
+def _canonical(
+    constraint: Constraint, column: Column, known: Mapping[str, int], value: object
+) -> str | int:
     if column.kind == "category":
         text = str(value)
-        if text in _categories(column):
+        if text in known:
             return text
-        known = ", ".join(_categories(column)[:10])
-        raise _error(constraint, f"'{column.name}' has no value {text!r}; it has {known}")
+        listed = ", ".join(list(known)[:10])
+        raise _error(constraint, f"'{column.name}' has no value {text!r}; it has {listed}")
     try:
         number = int(str(value))
     except ValueError:
         raise _error(constraint, f"'{column.name}' needs whole numbers, got {value!r}") from None
     low, high = column.minimum, column.maximum
-    bounded = low is not None and high is not None
-    if number not in column.special and bounded and not low <= number <= high:  # type: ignore
+    if number not in column.special and not low <= number <= high:  # type: ignore[operator]
         raise _error(
             constraint, f"'{column.name}' = {number} lies outside {low} to {high}, its bounds"
         )
