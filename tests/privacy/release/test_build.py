@@ -8,12 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import fedloom
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, VerificationError
 from fedloom.common.sampling import sample
-from fedloom.common.schema import Schema
+from fedloom.common.schema import Column, Schema
+from fedloom.common.study import parse_study
 from fedloom.privacy.release import build_release
 from fedloom.privacy.release.build import default_rows
+from fedloom.privacy.resolve import resolve_plan
 from fedloom.privacy.verify import verify_release
 
 EXPECTED = {
@@ -82,6 +85,24 @@ def test_a_run_that_is_not_done_gives_no_release(finished_run, tmp_path):
     with pytest.raises(ConfigError, match="not done"):
         build_release(finished_run, tmp_path / "release")
     assert not (tmp_path / "release").exists()
+
+
+def test_a_run_that_completed_a_schema_has_nothing_to_release(finished_run, tmp_path):
+    schema = Schema(
+        (Column("sex", "category", values=("0", "1")), Column("fee", "real", open=True))
+    )
+    raw = {
+        "study": {"name": "toy", "schema": "schema.toml"},
+        "privacy": {"epsilon": 0.5, "delta": 1e-6},
+        "model": {"kind": "schema"},
+        "site": [{"name": "north"}, {"name": "south"}],
+    }
+    plan = resolve_plan(parse_study(raw, schema), schema, version=fedloom.__version__)
+    plan.save(finished_run / "plan.json")
+    state = json.loads((finished_run / "run.json").read_text("utf-8"))
+    (finished_run / "run.json").write_text(json.dumps({**state, "plan": plan.digest()}), "utf-8")
+    with pytest.raises(ConfigError, match="completed a schema"):
+        build_release(finished_run, tmp_path / "release")
 
 
 def test_an_existing_folder_is_left_alone(finished_run, tmp_path):
