@@ -1,4 +1,4 @@
-"""Does this machine compute every row of a physical batch alike?
+"""Does this machine compute as the clip needs it: every row alike, and float32 as float32?
 
 The clip bounds a unit's influence only if the unit's gradient does not depend on its place among
 the others. Matrix kernels may round rows differently (by their place modulo the kernel's width),
@@ -7,6 +7,9 @@ rows and models pad their layers, which removed every case found; but kernels di
 machines, so a vault looks for itself before it answers. The look uses no record: all rows are
 copies of one made-up row, weights are random, and everything that a contribution is made of
 must come out the same in every row, bit for bit.
+
+Some machines can be set to multiply float32 matrices in less precision. Sums in single precision
+would then round beyond their bound (`fedloom.privacy.clipping.single`), so that is looked at too.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedloom.common.models.base import PrivateModel
+from fedloom.privacy.clipping.single import BLOCK, block_products
+from fedloom.privacy.clipping.units import physical_rows_with_people
 from fedloom.privacy.mechanisms.batches import one_thread
 from fedloom.privacy.physical_rows import physical_rows
 
@@ -36,7 +41,10 @@ def rows_alike(
     max_physical_batch: int | None,
     device: str = "cpu",
 ) -> bool:
-    """Returns whether inputs, outputs and output gradients of all layers are alike in all rows.
+    """Returns whether all rows are computed alike, and products of matrices round as float32.
+
+    Inputs, outputs and output gradients of all layers are compared, for a batch of as many rows
+    as training has, with records or with persons as units.
 
     Args:
       model: the plan's model.
@@ -44,8 +52,21 @@ def rows_alike(
       max_physical_batch: the plan's; the batch has the rows that training would have.
       device: where training would compute; other devices have other kernels.
     """
-    rows = physical_rows(max_physical_batch)
-    return all(_one_draw(model, num_features, rows, seed, device) for seed in range(_DRAWS))
+    sizes = {physical_rows(max_physical_batch), physical_rows_with_people(max_physical_batch)}
+    return _rounds_as_float32() and all(
+        _one_draw(model, num_features, rows, seed, device)
+        for rows in sorted(sizes)
+        for seed in range(_DRAWS)
+    )
+
+
+def _rounds_as_float32() -> bool:
+    """Holds products of blocks against their bound, entry by entry, at terms of one sign."""
+    rng = torch.Generator().manual_seed(0)
+    b, a = torch.rand(BLOCK, 48, generator=rng), torch.rand(BLOCK, 80, generator=rng)
+    exact = b.double().t() @ a.double()
+    error = (block_products(b, a) - exact).abs()
+    return bool((error <= 1.01 * BLOCK * 2.0**-24 * exact).all())
 
 
 def _one_draw(model: PrivateModel, num_features: int, rows: int, seed: int, device: str) -> bool:

@@ -42,6 +42,7 @@ __all__ = [
     "check_module",
     "clip_factors",
     "clipped_sum",
+    "physical_rows_with_people",
     "split_batch",
     "trainable",
 ]
@@ -141,7 +142,7 @@ def split_batch(
     if persons is None:
         ends = list(range(rows, size, rows)) + [size]
     else:
-        rows = max(rows, _ROWS_WITH_PEOPLE)
+        rows = physical_rows_with_people(max_physical_batch)
         ends = _ends_between_persons(persons, rows)
     start = 0
     for end in ends:
@@ -171,6 +172,15 @@ def _people(persons: Tensor, rows: int) -> People:
     count = int(owners[used - 1]) + 1 if used else 0
     owners[used:] = torch.arange(count, count + rows - used, device=persons.device)
     return People(owners, count, int(torch.bincount(owners, minlength=1).max()))
+
+
+def physical_rows_with_people(max_physical_batch: int | None) -> int:
+    """Returns the rows of a part that may hold persons: room for at least one.
+
+    >>> physical_rows_with_people(None), physical_rows_with_people(1)
+    (256, 128)
+    """
+    return max(physical_rows(max_physical_batch), _ROWS_WITH_PEOPLE)
 
 
 def _filled(value: Tensor, rows: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import fedloom.privacy.clipping.alike as alike
 from fedloom.common.encoding import Encoding
 from fedloom.common.models import build_model
 from fedloom.common.models.defaults import model_defaults
@@ -39,4 +40,14 @@ def test_a_model_that_looks_at_the_place_of_a_row_is_caught():
         return honest(module, batch) * (1 + 1e-6 * torch.arange(len(batch["base"])))
 
     model.loss = place
+    assert not rows_alike(model, num_features=features, max_physical_batch=64)
+
+
+def test_a_machine_that_multiplies_in_less_precision_is_caught(monkeypatch):
+    model, features = made("vae", 3)
+
+    def coarse(b, a):
+        return (b.bfloat16().t() @ a.bfloat16()).double()
+
+    monkeypatch.setattr(alike, "block_products", coarse)
     assert not rows_alike(model, num_features=features, max_physical_batch=64)
