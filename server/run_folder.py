@@ -7,6 +7,7 @@
     statistics/          the noisy sum over sites
     evaluation.json      scores on held-back records, if the plan asks for them
     generator/           the generator, once the run is done
+    schema.toml          or the completed schema, of a study of kind "schema", and findings.json
     extracts/            each site's signed ledger extract
     coordinator.key      the key that signs releases, mode 0600
     checkpoints/         mode 0700, deleted when the run is done
