@@ -8,7 +8,6 @@ where the caller consumes them chunk by chunk.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.sampling.combined import Combined
 from fedloom.common.sampling.conditions import conditions_of
+from fedloom.common.sampling.cores import default_threads
 from fedloom.common.sampling.enforce import Enforcer
 from fedloom.common.sampling.rows import Rows
 from fedloom.common.sampling.sources import source_of
@@ -34,8 +34,6 @@ __all__ = ["UNIT_ROWS", "Sampler", "sample", "sample_chunks", "sample_codes"]
 Array = npt.NDArray[Any]
 
 UNIT_ROWS = 1 << 16
-# Each holds its own unit; more would cost memory, and writing is the narrower place by then.
-_MOST_THREADS = 8
 
 
 class Sampler:
@@ -139,7 +137,7 @@ def sample_chunks(
 
     starts = range(0, max(num_rows, 1), UNIT_ROWS)
     work = [(number, min(UNIT_ROWS, num_rows - start)) for number, start in enumerate(starts)]
-    for frame, cost in _in_order(unit, work, threads or min(_cores(), _MOST_THREADS)):
+    for frame, cost in _in_order(unit, work, threads or default_threads()):
         if tally is not None:
             tally.add(cost)
         yield frame
@@ -175,10 +173,3 @@ def _in_order(
         finally:
             for future in begun:
                 future.cancel()
-
-
-def _cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

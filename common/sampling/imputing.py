@@ -15,6 +15,7 @@ Source: multiple imputation by draws from a joint model, Rubin 1987.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
+from fedloom.common.sampling.cores import default_threads
 from fedloom.common.sampling.posterior import Posterior
 from fedloom.common.sampling.repair import Repair
 from fedloom.common.sampling.rows import Rows
@@ -183,17 +185,24 @@ def _draw(
     chosen: Array,
     rng: np.random.Generator,
 ) -> None:
-    """Draws the gaps of the chosen records, in place."""
+    """Draws the gaps of the chosen records, in place.
+
+    Chunks have a source of randomness each, so threads change nothing but the time.
+    """
     encoding = rows.encoding
     order = chosen[np.argsort(encoding.classes(rows.codes[chosen]), kind="stable")]
-    for start in range(0, len(order), _CHUNK_ROWS):
-        part = order[start : start + _CHUNK_ROWS]
-        codes = posterior.draw(rows.codes[part], known[part], gaps[part], rng)
+    parts = [order[start : start + _CHUNK_ROWS] for start in range(0, len(order), _CHUNK_ROWS)]
+
+    def fill(part: Array, own: np.random.Generator) -> None:
+        codes = posterior.draw(rows.codes[part], known[part], gaps[part], own)
         rows.codes[part] = codes
         for index, grid in enumerate(encoding.grids):
             values, open_ = rows.values[index], gaps[part, index]
             if grid is not None and values is not None and open_.any():
-                values[part[open_]] = draw_values(grid, codes[open_, index], rng)
+                values[part[open_]] = draw_values(grid, codes[open_, index], own)
+
+    with ThreadPoolExecutor(default_threads()) as pool:
+        list(pool.map(fill, parts, rng.spawn(len(parts))))
 
 
 def _fillable(encoding: Encoding) -> Mapping[str, Array]:
