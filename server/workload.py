@@ -24,7 +24,9 @@ Array = NDArray[Any]
 
 _FEWEST_GROUPS = 4
 # Records that an average cell of a table should hold, in standard deviations of its noise.
-_SIGNAL = 1.0
+_SIGNAL = 0.5
+# Finer groups than these cost time and memory, and tell little that their neighbours do not.
+_MOST_GROUPS = 64
 _SHRINK = 0.9
 
 
@@ -42,7 +44,7 @@ def choose_groups(
     encoding = statistics.encoding
     shares = class_prior(statistics) @ np.exp(log_marginals(statistics))
     wanted = math.sqrt(statistics.total() / max(_SIGNAL * pair_std, 1e-9))
-    wanted = max(wanted, _FEWEST_GROUPS)
+    wanted = min(max(wanted, _FEWEST_GROUPS), _MOST_GROUPS)
     while True:
         parts = [
             _groups(block, shares[block.start : block.start + block.size], wanted)
@@ -57,6 +59,8 @@ def choose_groups(
 
 def _groups(block: Block, shares: Array, wanted: float) -> NDArray[np.int32]:
     """Returns the groups of one block, each with a share of about 1 / wanted or more."""
+    if wanted <= 1.0:
+        return np.zeros(block.size, dtype=np.int32)
     least = 1.0 / wanted
     bins = block.num_bins if block.ordered else 0
     groups = np.zeros(block.size, dtype=np.int32)

@@ -1,34 +1,29 @@
 """Marginals of every class from noisy one-way counts, as logarithms that a decoder starts from.
 
-Noise is larger than many cells, so a class is described by what all classes share plus what
-stands out from it. On ordered bins both are read in a Haar basis: coefficients below the noise's
-universal threshold sigma sqrt(2 log n) are dropped, which smooths fine grids where counts are
-few and keeps spikes where they are certain. Then counts are projected to the simplex, and every
-cell gets a floor far below the noise, so that no category is lost.
-
-Source: Donoho & Johnstone 1994 (hard thresholding); all of it is post-processing.
+A column is first described by all classes together; each class is then taken to resemble that
+description as far as its own counts do not say otherwise. Cells without an order are read by
+`smoothing.flat` and `smoothing.near`, bins of an axis by `smoothing.tree`. Cells that may not be
+synthesised get nothing but the floor that keeps every logarithm finite. All of it is
+post-processing.
 """
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.encoding import Block
 from fedloom.common.statistics import NoisyStatistics
+from fedloom.server.learners.smoothing import flat, near, tree
 
-__all__ = ["class_prior", "log_marginals", "simplex"]
+__all__ = ["class_prior", "log_marginals"]
 
 Array = NDArray[np.float64]
 
-# Probability that a block gives away to cells of which nothing was seen: this share of the
-# noise's own standard deviation in records, and never more than the cap.
-_FLOOR_IN_NOISE = 0.1
-_FLOOR_CAP = 0.02
-_SMALLEST_FLOOR = 1e-6
+# Share of a block that every cell keeps at least, divided by the block's size.
+_FLOOR = 1e-6
 
 
 def class_prior(statistics: NoisyStatistics) -> Array:
@@ -43,71 +38,81 @@ def class_prior(statistics: NoisyStatistics) -> Array:
 
 def log_marginals(statistics: NoisyStatistics) -> Array:
     """Returns log-probabilities of all cells within each class, (C, D)."""
-    encoding, stds = statistics.encoding, statistics.one_way_std()
+    encoding = statistics.encoding
+    prior = class_prior(statistics)
+    used = np.flatnonzero(prior > 0)
     sizes = np.maximum(statistics.class_counts(), 1.0)
-    noisy = [statistics.one_way(label) for label in range(len(sizes))]
+    noisy = [np.concatenate(statistics.one_way(label)) for label in range(len(sizes))]
     result = np.zeros((len(sizes), encoding.width))
-    for position, block in enumerate(encoding.features):
-        bins = block.num_bins if block.ordered else 0
-        std = float(stds[block.start : block.start + block.size].mean())
-        pooled = np.sum([counts[position] for counts in noisy], axis=0)
-        pooled = _standing_out(pooled, std * math.sqrt(len(sizes)), bins, keep_single=True)
-        shared = simplex(pooled, float(sizes.sum())) / sizes.sum()
+    for block in encoding.features:
+        span = slice(block.start, block.start + block.size)
+        covariance = _covariance(statistics, block)
+        pooled = np.sum([noisy[label][span] for label in used], axis=0)
+        total = float(sizes[used].sum())
+        shared = _pooled(block, pooled, covariance * len(used), total) / total
         for label, size in enumerate(sizes):
-            own = noisy[label][position] - size * shared
-            own = _standing_out(own - own.mean(), std, bins, keep_single=False)
-            share = simplex(size * shared + own, float(size)) / size
-            floor = min(max(_FLOOR_IN_NOISE * std / size, _SMALLEST_FLOOR), _FLOOR_CAP)
-            share = (share + floor / block.size) / (1.0 + floor)
-            result[label, block.start : block.start + block.size] = np.log(share)
+            own = _own(block, noisy[label][span], covariance, shared * size) / size
+            share = np.where(block.sampleable, own, 0.0)
+            share = share / share.sum() * (1.0 - _FLOOR) + _FLOOR / block.size
+            result[label, span] = np.log(share)
     return result
 
 
-def simplex(values: Array, total: float) -> Array:
-    """Returns the nearest non-negative vector that sums to `total` > 0.
-
-    >>> simplex(np.array([3.0, 1.0, -2.0]), 2.0).tolist()
-    [2.0, 0.0, 0.0]
-    """
-    falling = np.sort(values)[::-1]
-    excess = np.cumsum(falling) - total
-    positive = np.flatnonzero(falling * np.arange(1, len(values) + 1) > excess)[-1]
-    projected: Array = np.maximum(values - excess[positive] / (positive + 1), 0.0)
-    return projected
-
-
-def _standing_out(values: Array, std: float, bins: int, *, keep_single: bool) -> Array:
-    """Drops what may be noise: Haar coefficients of the bins, and single cells beside them."""
-    threshold = std * math.sqrt(2.0 * math.log(max(len(values), 2)))
-    result = values.astype(np.float64)
-    if bins > 1:
-        basis = _haar(bins)
-        coefficients = basis @ values[:bins]
-        coefficients[1:] *= np.abs(coefficients[1:]) > threshold
-        result[:bins] = basis.T @ coefficients
-    if not keep_single:
-        # Few cells, each a category of its own: shrunk together (James & Stein 1961).
-        rest = result[bins:]
-        energy = float(np.square(rest).sum())
-        if energy > 0.0:
-            result[bins:] = rest * max(0.0, 1.0 - max(len(rest) - 2, 1) * std**2 / energy)
-    return result
+def _covariance(statistics: NoisyStatistics, block: Block) -> Array:
+    """Returns the covariance (size, size) of a block's cells: within groups the look's alone."""
+    span = slice(block.start, block.start + block.size)
+    groups = np.zeros(block.size, dtype=np.int64)
+    if statistics.groups is not None:
+        groups = statistics.groups[span]
+    members = np.bincount(groups).astype(np.float64)
+    look = statistics.look_std**2
+    group = statistics.one_way_std()[span] ** 2 - look * (1.0 - 1.0 / members[groups])
+    same = groups[:, None] == groups[None, :]
+    covariance: Array = look * (np.eye(block.size) - same / members[groups])
+    if statistics.groups is not None:
+        covariance += np.where(same, group, 0.0)
+    return covariance
 
 
-@lru_cache(maxsize=256)
-def _haar(size: int) -> NDArray[Any]:
-    """Returns an orthonormal (size, size) Haar basis for any size; the first row is constant."""
-    rows = [np.full(size, size**-0.5)]
-    spans = [(0, size)]
-    while spans:
-        start, stop = spans.pop(0)
-        if stop - start < 2:
-            continue
-        middle = (start + stop) // 2
-        left, right = middle - start, stop - middle
-        row = np.zeros(size)
-        row[start:middle] = math.sqrt(right / (left * (left + right)))
-        row[middle:stop] = -math.sqrt(left / (right * (left + right)))
-        rows.append(row)
-        spans += [(start, middle), (middle, stop)]
-    return np.array(rows)
+def _pooled(block: Block, counts: Array, covariance: Array, total: float) -> Array:
+    """Returns the counts of a block over all classes, zero where nothing may be synthesised."""
+    cells, bins = _cells(block)
+    heads, variances = _heads(counts, covariance, cells, bins)
+    found = np.zeros(block.size)
+    heads = flat(heads, variances, total)
+    found[cells] = heads[: len(cells)]
+    if bins:
+        found[:bins] = tree(
+            counts[:bins], covariance[:bins, :bins], np.ones(bins), float(heads[-1])
+        )
+    return found
+
+
+def _own(block: Block, counts: Array, covariance: Array, expected: Array) -> Array:
+    """Returns a class's counts of a block, where they stand out from the expected ones."""
+    cells, bins = _cells(block)
+    heads, variances = _heads(counts, covariance, cells, bins)
+    found = np.zeros(block.size)
+    heads = near(heads, variances, _heads(expected, covariance, cells, bins)[0])
+    found[cells] = heads[: len(cells)]
+    if bins:
+        shape = expected[:bins] + 1e-6 * max(float(expected[:bins].sum()), 1e-6) / bins
+        found[:bins] = tree(counts[:bins], covariance[:bins, :bins], shape, float(heads[-1]))
+    return found
+
+
+def _cells(block: Block) -> tuple[NDArray[Any], int]:
+    """Returns the cells without an order that may be synthesised, and the number of bins."""
+    bins = block.num_bins if block.ordered else 0
+    return bins + np.flatnonzero(np.asarray(block.sampleable)[bins:]), bins
+
+
+def _heads(counts: Array, covariance: Array, cells: NDArray[Any], bins: int) -> tuple[Array, Array]:
+    """Returns counts and variances of the single cells, and of all bins together, if any."""
+    variances = np.diag(covariance)[cells]
+    if not bins:
+        return counts[cells], variances
+    return (
+        np.append(counts[cells], counts[:bins].sum()),
+        np.append(variances, covariance[:bins, :bins].sum()),
+    )

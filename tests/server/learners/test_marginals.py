@@ -8,7 +8,7 @@ import pytest
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Column, Schema
 from fedloom.common.statistics import NoisyStatistics, OneWay
-from fedloom.server.learners.marginals import class_prior, log_marginals, simplex
+from fedloom.server.learners.marginals import class_prior, log_marginals
 from fedloom.server.learners.optimisers import adam, moving_average
 
 
@@ -62,16 +62,6 @@ def test_classes_that_may_not_be_synthesised_have_no_prior(toy):
     prior = class_prior(toy.statistics(500.0))
     assert prior.sum() == pytest.approx(1.0)
     assert (prior[~np.array(toy.encoding.class_sampleable)] == 0).all()
-
-
-def test_simplex_projection_is_the_nearest_point():
-    rng = np.random.default_rng(1)
-    values = rng.normal(0, 2, 7)
-    nearest = simplex(values, 3.0)
-    assert nearest.sum() == pytest.approx(3.0)
-    for _ in range(200):
-        other = 3.0 * rng.dirichlet(np.ones(7))
-        assert np.square(values - nearest).sum() <= np.square(values - other).sum() + 1e-9
 
 
 def test_adam_takes_the_steps_of_torch_whatever_the_scale():

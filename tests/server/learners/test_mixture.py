@@ -1,12 +1,14 @@
+import dataclasses
+
 import numpy as np
 import pytest
-import torch
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.sampling import sample_codes
 from fedloom.common.schema import Column, Schema
 from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_of_one
-from fedloom.server.learners import mixture
+from fedloom.server.learners import mixture, mixture_fit
+from fedloom.server.learners.marginals import log_marginals
 from fedloom.server.learners.mixture import MixtureLearner
 
 ROWS = 20_000
@@ -53,7 +55,7 @@ def pair_distance(artifact, encoding, exact):
     return float(np.mean(distances))
 
 
-def learn(encoding, statistics, *, components=100, seed=1):
+def learn(encoding, statistics, *, components=60, seed=1):
     learner = MixtureLearner({"components": components}, encoding)
     return learner, learner.start(statistics, seed)
 
@@ -66,20 +68,22 @@ def test_pairs_are_matched_up_to_the_noise(encoding, std, worst):
 
 
 def test_components_that_are_not_fitted_are_caught(encoding, monkeypatch):
-    monkeypatch.setattr(mixture, "_steps", lambda signal_to_noise: 0)
+    monkeypatch.setattr(mixture_fit, "MAX_STEPS", 1)
     statistics, exact = counts_of(encoding, std=0.5)
     learner, state = learn(encoding, statistics)
     assert pair_distance(learner.publish(state), encoding, exact) > 0.3
 
 
-def test_the_same_seed_gives_the_same_state(encoding):
+def test_the_same_seed_gives_the_same_state(encoding, monkeypatch):
+    monkeypatch.setattr(mixture_fit, "MAX_STEPS", 20)
     statistics, _ = counts_of(encoding, std=20.0)
     states = [learn(encoding, statistics, seed=seed)[1] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(*(state.arrays["probabilities"] for state in states[:2]))
     assert (states[0].arrays["probabilities"] != states[2].arrays["probabilities"]).any()
 
 
-def test_classes_that_may_not_be_synthesised_get_no_prior(encoding):
+def test_classes_that_may_not_be_synthesised_get_no_prior(encoding, monkeypatch):
+    monkeypatch.setattr(mixture_fit, "MAX_STEPS", 20)
     statistics, _ = counts_of(encoding, std=20.0)
     learner, state = learn(encoding, statistics)
     prior = learner.publish(state).arrays["class_prior"]
@@ -105,35 +109,17 @@ def test_a_class_without_noise_or_records_does_not_break_the_fit(encoding):
     assert state.arrays["class_prior"][0] == pytest.approx(1.0)
 
 
-def test_the_gradient_is_that_of_the_squared_error():
-    """Against autograd in float64, on blocks of different sizes with cells joined to groups."""
-    sizes, components = [3, 4, 2], 5
-    width, rng = sum(sizes), torch.Generator().manual_seed(20260101)
-    starts = np.cumsum([0, *sizes])
-    spans = [slice(starts[i], starts[i + 1]) for i in range(len(sizes))]
-    groups, block_of_group = torch.tensor([0, 0, 1, 2, 3, 3, 3, 4, 5]), [0, 0, 1, 1, 2, 2]
-    joins = torch.nn.functional.one_hot(groups).double()
-    members = torch.zeros(width, len(sizes), dtype=torch.float64)
-    for position, span in enumerate(spans):
-        members[span, position] = 1.0
-    across = torch.tensor([[float(a != b) for b in block_of_group] for a in block_of_group])
-    across = across.double()
-    pairs = torch.rand(6, 6, generator=rng, dtype=torch.float64)
-    pairs = (pairs + pairs.T) * across
-    one_way = torch.rand(width, generator=rng, dtype=torch.float64)
-    logits = torch.randn(components, width, generator=rng, dtype=torch.float64)
-    logits.requires_grad_()
-    p = torch.cat([torch.softmax(logits[:, span], dim=1) for span in spans], dim=1)
-    misfit = ((p @ joins).T @ (p @ joins) / components - pairs) * across
-    loss = misfit.square().sum() / 4 + (p.mean(dim=0) - one_way).square().sum() / 2
-    (expected,) = torch.autograd.grad(loss, logits)
-    with torch.no_grad():
-        p = mixture._softmax(logits, members)
-        found = mixture._gradient(p, pairs, groups, across, one_way, members)
-    torch.testing.assert_close(found / components, expected, rtol=1e-9, atol=1e-12)
+def test_a_look_alone_gives_the_product_of_its_marginals(encoding):
+    statistics, _ = counts_of(encoding, std=20.0)
+    alone = dataclasses.replace(statistics, groups=None, pairs=None, pair_std=None)
+    _, state = learn(encoding, alone)
+    assert state.arrays["probabilities"].shape == (4, 1, encoding.width)
+    np.testing.assert_allclose(
+        state.arrays["probabilities"][0, 0], np.exp(log_marginals(alone))[0], atol=1e-5
+    )
 
 
 def test_a_wide_table_gets_fewer_components():
-    columns = tuple(Column(f"c{i}", "integer", minimum=0, maximum=99) for i in range(40))
-    learner = MixtureLearner({"components": 600}, Encoding(Schema(columns), None))
-    assert mixture._MIN_COMPONENTS <= learner._affordable(np.ones(1)) < 600
+    assert mixture._affordable(2, 200, 500) > 600
+    assert mixture._MIN_COMPONENTS <= mixture._affordable(3, 1000, 2000) < 600
+    assert mixture._affordable(12, 5000, 9000) == mixture._MIN_COMPONENTS

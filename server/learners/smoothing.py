@@ -1,0 +1,158 @@
+"""Non-negative shares from noisy counts, by empirical Bayes: posterior means, never cut noise.
+
+Cutting negative counts spreads the noise of a wide column over cells that hold nothing. Here each
+cell, or each split of an axis, gets the mean of its posterior under a prior that is itself read
+from the noisy counts of the same column: a mixture over scales, its weights found by a few steps
+of EM from even ones, so that little is read into few counts.
+
+- `flat`: cells without an order. A cell's count comes from a mixture of narrow normals on a grid
+  of shares (non-parametric maximum likelihood: Kiefer & Wolfowitz 1956, as in Jiang & Zhang 2009).
+- `near`: cells of which a distribution is known that they should resemble, such as a class's and
+  that of all classes. A cell's ratio to it is normal around one, of one of several widths.
+- `tree`: bins of an axis, split in two over and over. The share that a part takes of its
+  parent is normal around the one expected, of one of several widths for each level, so that smooth
+  axes come out smooth and spikes that are certain stay.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["flat", "near", "tree"]
+
+Array = NDArray[np.float64]
+
+_EM_STEPS = 8
+# Weight of the even prior, in cells, that EM starts from and never forgets.
+_PSEUDO = 1.0
+_GRID = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 60)])
+# Each share of the grid stands for those around it: half its distance to the next, relative to it.
+_SPACING = 0.08
+_WIDTHS = np.array([0.0, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6])
+# Where trees split; the mean of three shows no edges of any one of them.
+_CUTS = (0.4, 0.5, 0.6)
+_TINY = 1e-12
+
+
+def flat(counts: Array, variances: Array, total: float) -> Array:
+    """Returns the posterior means of counts that sum to `total`.
+
+    Args:
+      counts: (k,) noisy counts.
+      variances: (k,) of their noise.
+      total: their known sum, above 0.
+    """
+    if len(counts) == 1:
+        return np.array([total])
+    atoms, widths = _GRID * total, _SPACING * _GRID * total
+    noise = np.maximum(variances, (1e-6 * total) ** 2)[:, None]
+    marginal = noise + widths**2
+    fit = -0.5 * ((counts[:, None] - atoms) ** 2 / marginal + np.log(marginal))
+    posterior = _mixture(fit)
+    means = (atoms * noise + counts[:, None] * widths**2) / marginal
+    mean = (posterior * means).sum(axis=1)
+    second = (posterior * (means**2 + noise * widths**2 / marginal)).sum(axis=1)
+    spread = np.sqrt(np.maximum(second - mean**2, 0.0))
+    mean = np.maximum(mean, 0.0)
+    return _summing(mean, spread, total)
+
+
+def near(counts: Array, variances: Array, expected: Array) -> Array:
+    """Returns the posterior means of counts that should resemble `expected`, with the same sum."""
+    total = float(expected.sum())
+    # A cell of which all classes together tell nothing may still hold what noise could hide.
+    hidden = np.minimum(0.5 * np.sqrt(np.maximum(variances, 0.0)), 0.05 * total)
+    scale = np.sqrt((expected + hidden) * total)
+    prior = (_WIDTHS * scale[:, None]) ** 2
+    marginal = prior + np.maximum(variances, _TINY)[:, None]
+    change = counts - expected
+    fit = -0.5 * (change[:, None] ** 2 / marginal + np.log(marginal))
+    posterior = _mixture(fit)
+    mean = expected + change * (posterior * prior / marginal).sum(axis=1)
+    return _summing(np.maximum(mean, 0.0), expected, total)
+
+
+def tree(counts: Array, covariance: Array, expected: Array, total: float) -> Array:
+    """Returns smooth counts of bins on an axis that sum to `total`.
+
+    Args:
+      counts: (n,) noisy counts, from left to right.
+      covariance: (n, n) of their noise.
+      expected: (n,) positive: the shape that bins are expected to have where noise prevails.
+      total: their known sum.
+    """
+    found = [_one_tree(counts, covariance, expected, total, cut) for cut in _CUTS]
+    return np.mean(found, axis=0)
+
+
+def _one_tree(counts: Array, covariance: Array, expected: Array, total: float, cut: float) -> Array:
+    """Splits every span at the share `cut` of its length."""
+    masses: dict[tuple[int, int], float] = {(0, len(counts)): total}
+    for level in _levels(len(counts), cut):
+        contrasts = np.zeros((len(level), len(counts)))
+        halves = np.zeros(len(level))
+        for row, (start, middle, stop) in enumerate(level):
+            halves[row] = expected[start:middle].sum() / expected[start:stop].sum()
+            contrasts[row, start:middle] = 1.0 - halves[row]
+            contrasts[row, middle:stop] = -halves[row]
+        parents = np.array([masses[start, stop] for start, _, stop in level])
+        noise = ((contrasts @ covariance) * contrasts).sum(axis=1)
+        scale = parents * np.sqrt(halves * (1.0 - halves))
+        prior = (_WIDTHS * scale[:, None]) ** 2
+        marginal = prior + np.maximum(noise, _TINY)[:, None]
+        change = contrasts @ counts
+        posterior = _mixture(-0.5 * (change[:, None] ** 2 / marginal + np.log(marginal)))
+        moved = change * (posterior * prior / marginal).sum(axis=1)
+        lefts = np.clip(halves * parents + moved, 0.0, parents)
+        for (start, middle, stop), parent, left in zip(level, parents, lefts, strict=True):
+            masses[start, middle], masses[middle, stop] = left, parent - left
+    return np.array([masses[cell, cell + 1] for cell in range(len(counts))])
+
+
+def _mixture(fit: Array) -> Array:
+    """Returns each row's posterior over the columns, whose weights EM finds from all rows."""
+    likelihood = np.exp(fit - fit.max(axis=1, keepdims=True))
+    weights = np.full(fit.shape[1], 1.0 / fit.shape[1])
+    for _ in range(_EM_STEPS):
+        posterior = likelihood * weights
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        weights = posterior.sum(axis=0) + _PSEUDO / fit.shape[1]
+        weights /= weights.sum()
+    posterior = likelihood * weights
+    result: Array = posterior / posterior.sum(axis=1, keepdims=True)
+    return result
+
+
+def _summing(values: Array, spread: Array, total: float) -> Array:
+    """Moves non-negative values to the given sum, those most that are least certain."""
+    missing = total - float(values.sum())
+    if missing > 0.0:
+        weights = spread if spread.sum() > 0 else np.ones(len(values))
+        return values + missing * weights / weights.sum()
+    for _ in range(50):
+        weights = spread * (values > 0)
+        if weights.sum() <= 0:
+            break
+        values = np.maximum(values + missing * weights / weights.sum(), 0.0)
+        missing = total - float(values.sum())
+        if missing > -1e-9 * total:
+            break
+    return values * (total / max(float(values.sum()), _TINY))
+
+
+@lru_cache(maxsize=1024)
+def _levels(size: int, cut: float) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """Returns, level by level, (start, middle, stop) of every span that is split in two."""
+    levels: list[Any] = []
+    spans = [(0, size)] if size > 1 else []
+    while spans:
+        level = [(a, min(max(a + round((b - a) * cut), a + 1), b - 1), b) for a, b in spans]
+        if level:
+            levels.append(tuple(level))
+        halves = [half for a, m, b in level for half in ((a, m), (m, b))]
+        spans = [(a, b) for a, b in halves if b - a > 1]
+    return tuple(levels)
