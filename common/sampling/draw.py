@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import pandas as pd
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.models.mixture import Mixture
 from fedloom.common.sampling.combined import Combined
 from fedloom.common.sampling.conditions import conditions_of
 from fedloom.common.sampling.cores import default_threads
@@ -55,18 +57,39 @@ class Sampler:
         self._allowed = conditions_of(where, self.encoding)
         shares = {name: allowed.shares for name, allowed in self._allowed.items()}
         self._source = source_of(artifact, self.encoding, shares)
-        self._combined = Combined.of(self._source, self._allowed)
-        self._enforcer = Enforcer(self.encoding, self._source, self._allowed, self._drawn)
+        self._exact = Combined.of(self._source, self._allowed)
+        self._enforcer = Enforcer(
+            self.encoding, self._source, self._allowed, self._drawn, self._sketched
+        )
 
     def rows(self, count: int, rng: np.random.Generator) -> tuple[Rows, Tally]:
         """Draws records that meet the conditions and keep the constraints."""
         return self._enforcer.kept(count, rng)
 
     def _drawn(self, count: int, rng: np.random.Generator) -> Rows:
-        if self._combined is not None:
-            feature_codes, classes, numbers = self._combined.draw(count, rng)
-        else:
-            (feature_codes, classes), numbers = self._source.draw(count, rng), {}
+        if self._exact is not None:
+            return self._finished(*self._exact.draw(count, rng), rng)
+        return self._finished(*self._source.draw(count, rng), {}, rng)
+
+    def _sketched(self, count: int, rng: np.random.Generator) -> Rows | None:
+        if self._sketch is None:
+            return None
+        return self._finished(*self._sketch.draw(count, rng), rng)
+
+    @cached_property
+    def _sketch(self) -> Combined | None:
+        """What stands for a neural generator given the fixed combinations; or None."""
+        if isinstance(self._source, Mixture):
+            return None
+        return Combined.of(self._source.mixture(), self._allowed)
+
+    def _finished(
+        self,
+        feature_codes: Array,
+        classes: Array,
+        numbers: Mapping[str, Array],
+        rng: np.random.Generator,
+    ) -> Rows:
         codes = self.encoding.column_codes(feature_codes, classes, rng)
         rows = Rows.drawn(self.encoding, codes, self._allowed, rng)
         rows.set_numbers(numbers)

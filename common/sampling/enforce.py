@@ -1,8 +1,10 @@
 """Keeps the schema's constraints in every record: by rejection, then by repair.
 
 A record that breaks a constraint is drawn again, which gives exactly the generator's distribution
-given the constraints. The number of draws is bounded; what is still broken then is repaired, so
-every record keeps every constraint and nothing waits for ever.
+given the constraints. The number of draws is bounded. What is still broken then comes, for `vae`
+and `gan` under fixed combinations, from a mixture of several thousand of their latents, which can
+draw combinations exactly; anything else is repaired. So every record keeps every constraint, and
+nothing waits for ever.
 """
 
 from __future__ import annotations
@@ -36,10 +38,14 @@ class Enforcer:
         source: Source,
         allowed: Mapping[str, Allowed],
         draw: Callable[[int, np.random.Generator], Rows],
+        sketch: Callable[[int, np.random.Generator], Rows | None],
     ) -> None:
-        """Takes what records are drawn from, what conditions allow, and how records are drawn."""
+        """Takes what records are drawn from, what conditions allow, and how records are drawn.
+
+        Records that rejection did not give come from `sketch`, unless it gives None.
+        """
         self._encoding = encoding
-        self._draw = draw
+        self._draw, self._sketch = draw, sketch
         self._repair = Repair(encoding, source, allowed)
 
     def kept(self, count: int, rng: np.random.Generator) -> tuple[Rows, Tally]:
@@ -63,6 +69,10 @@ class Enforcer:
             bad = bad[len(good) :]
             tally.drawn += len(again)
             tally.rejected += int(broken.sum())
+        sketched = self._sketch(len(bad), rng) if len(bad) else None
+        if sketched is not None:
+            rows.put(bad, sketched, np.arange(len(bad)))
+            bad = bad[sketched.broken()]
         if len(bad):
             tally.repaired = len(bad)
             mended = rows.take(bad)

@@ -156,7 +156,7 @@ def test_repair_changes_as_few_columns_as_can_be():
     stay."""
     sampler = Sampler(mixture(SCHEMA, None), SCHEMA, None)
     rng = np.random.default_rng(1)
-    sampler._combined = None
+    sampler._exact = None
     rows = sampler._drawn(2000, rng)
     before, broken = rows.frame(), rows.broken()
     sampler._enforcer._repair(rows, rng)
