@@ -134,8 +134,8 @@ def block_sums(b: Tensor) -> Tensor:
 
 
 def _added(blocks: Tensor) -> Tensor:
-    fours = [four.sum(0) for four in blocks.split(_BLOCKS_IN_SINGLE)]
-    total = fours[0].double()
+    fours = [four.sum(0) for four in torch.split(blocks, _BLOCKS_IN_SINGLE)]
+    total: Tensor = fours[0].double()
     for four in fours[1:]:
         total += four
     return total
