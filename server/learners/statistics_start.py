@@ -26,7 +26,7 @@ __all__ = ["PAIRS", "kept_at_pairs", "pair_arrays", "started"]
 
 PAIRS = "pairs/"
 
-_STEPS = 200
+_STEPS = 300
 _LEARNING_RATE = 0.02
 _STEPS_BETWEEN = 3
 _LEARNING_RATE_BETWEEN = 0.003
