@@ -60,8 +60,8 @@ def impute(
     suffix = table.suffix.lower()
     if suffix not in (*_TEXT, *_PARQUET) or out.suffix.lower() != suffix:
         raise ConfigError(
-            f"{table} to {out}: tables are .csv, .tsv or .parquet, and the filled one has the "
-            "ending of the given one"
+            f"{table} to {out}: tables are .csv, .tsv or .parquet (unpacked), and the filled one "
+            "has the ending of the given one"
         )
     artifact, plan = load_generator(source)
     private_frame = load_table(
