@@ -7,7 +7,9 @@ the public schema in `benchmarks/adult/`. Train and test files are put together 
 by a fixed public seed, into 39,074 records to fit and 9,768 to test. The fitted ones are dealt
 to the sites, evenly or (`--skew ALPHA`) by a Dirichlet distribution of each label over sites.
 Every row is a run of `fedloom.simulate`, with real vaults and ledgers, and as many synthetic
-records as were fitted. `alone` is the same study with the first site's records only.
+records as were fitted. `alone` is the same study with the first site's records only, in local
+trust. Without `--trust` and `--exchange` they are the study's defaults: a secure sum for three
+sites and more, local trust below.
 
 Split, dealing and noise are repeatable (`insecure_seed`); what follows the keys of the run's new
 homes, such as the start of a fit, is not, and moves the third digit.
@@ -31,6 +33,7 @@ import pandas as pd
 import fedloom
 from fedloom.common.schema import Schema
 from fedloom.common.study import SiteEntry, Study
+from fedloom.common.study_sections import default_trust
 from fedloom.privacy.evaluation.marginals import absent_categories, marginals
 from fedloom.privacy.evaluation.utility import utility
 
@@ -93,10 +96,14 @@ def run(
     rows: int,
     seed: int,
     engine: str | None = None,
+    look_share: float | None = None,
 ) -> dict[str, Any]:
-    """Simulates one study and measures a sample of its generator."""
-    training = {} if model == "mixture" else {"exchange": exchange}
-    if training and engine is not None:
+    """Simulates one study and measures a sample of its generator.
+
+    An empty `trust` or `exchange` leaves the choice to the study.
+    """
+    training = {"exchange": exchange} if exchange else {}
+    if model != "mixture" and engine is not None:
         training["engine"] = engine
     names = [f"site-{number + 1}" for number in range(len(tables))]
     study = Study(
@@ -108,6 +115,7 @@ def run(
         trust=trust,
         model={"kind": model},
         training=training,
+        statistics={} if look_share is None else {"look_share": look_share},
         sites=tuple(SiteEntry(name=name) for name in names),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +152,7 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     settings = [
         (model, exchange, trust, sites, epsilon, seed)
         for model in options.model
-        for exchange in (["-"] if model == "mixture" else options.exchange)
+        for exchange in ([""] if model == "mixture" else options.exchange)
         for trust in options.trust
         for sites in options.sites
         for epsilon in options.epsilon
@@ -153,14 +161,15 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for model, exchange, trust, sites, epsilon, seed in settings:
         tables = deal(fitted, sites, options.skew, seed)
         shares = [("", tables)]
-        if sites > 1 and not options.no_alone:
+        if sites > 1 and not options.no_alone and trust != "secure-sum":
             shares.append((", alone", tables[:1]))
         for suffix, dealt in shares:
-            how = model if exchange == "-" else f"{model} by {exchange}"
+            how = f"{model} by {exchange}" if exchange else model
             if options.engine is not None:
                 how += f" ({options.engine})"
             yield {
-                "what": f"{how}, {trust}, {sites} sites, epsilon {epsilon:g}{suffix}",
+                "what": f"{how}, {trust or default_trust(len(dealt))}, {sites} sites, "
+                f"epsilon {epsilon:g}{suffix}",
                 "seed": seed,
                 **run(
                     dealt,
@@ -173,6 +182,7 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     rows=len(fitted),
                     seed=seed,
                     engine=options.engine,
+                    look_share=options.look_share,
                 ),
             }
 
@@ -197,9 +207,10 @@ def main() -> None:
     """Runs the benchmark and prints a Markdown table, or one JSON object a result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", nargs="+", default=["mixture"])
-    parser.add_argument("--exchange", nargs="+", default=["weights"])
+    parser.add_argument("--exchange", nargs="+", default=[""], help="by default the study's own")
     parser.add_argument("--engine", help="clipping engine of the sites; by default the study's own")
-    parser.add_argument("--trust", nargs="+", default=["local"])
+    parser.add_argument("--trust", nargs="+", default=[""], help="by default the study's own")
+    parser.add_argument("--look-share", type=float, help="part of the budget for the first look")
     parser.add_argument("--sites", nargs="+", type=int, default=[1, 10])
     parser.add_argument("--epsilon", nargs="+", type=float, default=[1.0])
     parser.add_argument("--seeds", type=int, default=3)
