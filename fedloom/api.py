@@ -106,6 +106,26 @@ class Run:
             self._folder.generator(), plan.schema, plan.target, rows, where=where, seed=seed
         )
 
+    def impute(self, table: pd.DataFrame, *, seed: int | None = None) -> pd.DataFrame:
+        """Fills the missing values of a table, each drawn given what its own record holds.
+
+        The result is as private as the table; nothing is charged, for the generator is public
+        and the table stays where it is.
+
+        Args:
+          table: with the schema's columns; further ones pass through.
+          seed: makes the draw repeatable; None draws afresh.
+
+        Raises:
+          ConfigError: the run has no generator yet.
+          DataError: the table lacks a column.
+        """
+        from fedloom.common.sampling import impute
+
+        plan = self.plan
+        filled = impute(self._folder.generator(), plan.schema, plan.target, table, seed=seed)
+        return filled.apply(table)
+
     def release(self, out: str | Path) -> Path:
         """Builds the signed release of this run in the folder `out` and returns its path.
 
