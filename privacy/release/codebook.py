@@ -24,6 +24,7 @@ def codebook(encoding: Encoding) -> dict[str, Any]:
         "format": CODEBOOK_FORMAT,
         "target": encoding.target,
         "columns": [_entry(encoding.schema.column(block.name), block) for block in encoding.blocks],
+        "constraints": [rule.to_dict() for rule in encoding.schema.constraints],
     }
 
 
@@ -56,6 +57,10 @@ def codebook_text(encoding: Encoding) -> str:
                 exact = ", ".join(code_span(value) for value in entry["special"])
                 lines.append(f"- values that stand apart and are exact: {exact}")
         lines += [f"- missing values: {'yes' if entry['missing'] else 'none'}", ""]
+    if encoding.schema.constraints:
+        lines += ["## What holds in every row", ""]
+        lines += [f"- {plain_text(rule.name)}" for rule in encoding.schema.constraints]
+        lines += ["", "A constraint holds where one of its columns is missing.", ""]
     return "\n".join(lines)
 
 

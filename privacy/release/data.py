@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedloom.common.constraints import violations
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError, ReleaseError
 
@@ -47,7 +48,7 @@ def problems_of_data(folder: Path, encoding: Encoding) -> list[str]:
 
     Returns:
       One line a problem: unreadable files, other columns, values outside bounds or categories,
-      missing values where the schema has none, CSV and Parquet that differ.
+      missing values where the schema has none, broken constraints, CSV and Parquet that differ.
     """
     try:
         typed = pd.read_parquet(folder / PARQUET)
@@ -72,6 +73,11 @@ def problems_of_data(folder: Path, encoding: Encoding) -> list[str]:
                 problems.append(f"{where} {count} values that the schema does not know")
             if encoded.missing[column.name] and not column.nullable and column.other is None:
                 problems.append(f"{where} {encoded.missing[column.name]} missing values")
+        problems += [
+            f"{name}: {count} rows break the constraint {rule}"
+            for rule, count in violations(frame, encoding.schema).items()
+            if count
+        ]
     if len(typed) != len(text):
         problems.append(f"{CSV} has {len(text)} rows, {PARQUET} has {len(typed)}")
     elif not (encoding.encode(typed).codes == encoding.encode(text).codes).all():
