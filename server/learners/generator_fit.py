@@ -22,6 +22,7 @@ from torch import Tensor
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows
 from fedloom.common.models.gan import Critic
+from fedloom.server.learners.devices import fitting
 
 __all__ = ["fit_generator"]
 
@@ -75,13 +76,15 @@ def fit_generator(
         deviation = blocks.deviation(records, log_marginals[labels])
         scores = trust * critic(deviation, class_rows(classes, num_classes))
     weights = _weights(scores, labels, num_classes)
-    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.9, 0.99))
-    for _ in range(steps):
-        chosen = torch.randint(_POOL, (_BATCH,), generator=rng).sort().values
-        loss = -_log_likelihood(net, table, blocks, records, labels, weights, chosen, rng)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    with fitting(net) as device:
+        pool = [value.to(device) for value in (table, records, labels, weights)]
+        optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.9, 0.99))
+        for _ in range(steps):
+            chosen = torch.randint(_POOL, (_BATCH,), generator=rng).sort().values.to(device)
+            loss = -_log_likelihood(net, blocks, *pool, chosen, rng)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
     return float(weights.sum() ** 2 / weights.square().sum() / _POOL)
 
 
@@ -99,8 +102,8 @@ def _weights(scores: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 def _log_likelihood(
     net: DecoderNet,
-    table: Tensor,
     blocks: Blocks,
+    table: Tensor,
     records: Tensor,
     labels: Tensor,
     weights: Tensor,
@@ -110,11 +113,11 @@ def _log_likelihood(
     """Returns the mean weighted log-likelihood of chosen records, up to a constant."""
     num_classes = len(table)
     latents = max(_FEWEST_LATENTS, _LATENTS // num_classes)
-    total = torch.zeros(())
+    total = torch.zeros((), device=table.device)
     for label in labels[chosen].unique().tolist():
         members = chosen[labels[chosen] == label]
-        latent = torch.randn(latents, net.latent, generator=rng)
-        classes = torch.eye(num_classes)[label].expand(latents, -1)
+        latent = torch.randn(latents, net.latent, generator=rng).to(table.device)
+        classes = torch.eye(num_classes, device=table.device)[label].expand(latents, -1)
         components = blocks.log_softmax(table[label] + net(latent, classes))
         likelihood = (records[members] @ components.T).logsumexp(1)
         total = total + (weights[members] * likelihood).sum()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fedloom.common.models.decoder import class_rows
 from fedloom.common.models.vae import TABLE, TabularVae, VaeModule
+from fedloom.server.learners.devices import fitting
 
 __all__ = ["teach_encoder"]
 
@@ -50,16 +51,19 @@ def teach_encoder(
     optimiser = torch.optim.Adam(encoder, lr=_LEARNING_RATE, betas=(0.9, 0.99))
     public = {TABLE: table.numpy()}
     mean = 0.0
-    for _ in range(steps):
-        classes = numpy_rng.choice(len(table), size=_BATCH, p=class_prior)
-        labels = torch.from_numpy(classes)
-        with torch.no_grad():
-            latent = torch.randn(_BATCH, model.latent, generator=rng)
-            logits = table[labels] + module.decoder(latent, class_rows(classes, len(table)))
-            codes = model.blocks.sample(logits, rng).numpy().astype(np.int32)
-        loss = model.loss(module, model.make_batch(codes, classes, public, rng)).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        mean = float(loss.detach())
+    with fitting(module) as device:
+        on_device = table.to(device)
+        for _ in range(steps):
+            classes = numpy_rng.choice(len(table), size=_BATCH, p=class_prior)
+            with torch.no_grad():
+                latent = torch.randn(_BATCH, model.latent, generator=rng).to(device)
+                network = module.decoder(latent, class_rows(classes, len(table)).to(device))
+                logits = on_device[torch.from_numpy(classes).to(device)] + network
+                codes = model.blocks.sample(logits.cpu(), rng).numpy().astype(np.int32)
+            batch = model.make_batch(codes, classes, public, rng)
+            losses = model.loss(module, {name: value.to(device) for name, value in batch.items()})
+            optimiser.zero_grad()
+            losses.mean().backward()
+            optimiser.step()
+            mean = float(losses.detach().mean())
     return mean
