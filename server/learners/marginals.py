@@ -9,6 +9,7 @@ post-processing.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 
 # Share of a block that every cell keeps at least, divided by the block's size.
 _FLOOR = 1e-6
+# Beyond that many cells of a column, smoothing takes the noise of the others away.
+_CELLS_THAT_COUNT = 8
 
 
 def class_prior(statistics: NoisyStatistics) -> Array:
@@ -47,15 +50,26 @@ def log_marginals(statistics: NoisyStatistics) -> Array:
     for block in encoding.features:
         span = slice(block.start, block.start + block.size)
         covariance = _covariance(statistics, block)
-        pooled = np.sum([noisy[label][span] for label in used], axis=0)
-        total = float(sizes[used].sum())
-        shared = _pooled(block, pooled, covariance * len(used), total) / total
+        weights = _weights(sizes[used], covariance)
+        pooled = np.sum(
+            [w * noisy[label][span] for w, label in zip(weights, used, strict=True)], axis=0
+        )
+        total = float((weights * sizes[used]).sum())
+        shared = _pooled(block, pooled, covariance * np.square(weights).sum(), total) / total
         for label, size in enumerate(sizes):
             own = _own(block, noisy[label][span], covariance, shared * size) / size
             share = np.where(block.sampleable, own, 0.0)
             share = share / share.sum() * (1.0 - _FLOOR) + _FLOOR / block.size
             result[label, span] = np.log(share)
     return result
+
+
+def _weights(sizes: Array, covariance: Array) -> Array:
+    """Returns how much each class counts for what all share: small ones add little but noise."""
+    cells = min(len(covariance), _CELLS_THAT_COUNT)
+    noise = cells * math.sqrt(float(np.diag(covariance).mean()))
+    weights: Array = sizes / (sizes + noise)
+    return weights
 
 
 def _covariance(statistics: NoisyStatistics, block: Block) -> Array:

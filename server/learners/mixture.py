@@ -26,8 +26,8 @@ __all__ = ["MixtureLearner"]
 Array = NDArray[Any]
 
 _MIN_COMPONENTS = 64
-# Floating-point operations of a whole fit: about a minute on two cores.
-_COMPUTE_BUDGET = 2.5e12
+# Floating-point operations of a whole fit: below a minute on two cores.
+_COMPUTE_BUDGET = 8e11
 # What a cell of a component costs in a step beside the products of matrices.
 _PER_CELL = 100.0
 

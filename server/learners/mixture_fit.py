@@ -94,6 +94,9 @@ class MixtureFit:
         """Places the target on the device and draws where the components start."""
         self._target, self._seed, self._device = target, seed, device
         self._classes = range(len(target.sizes))
+        # A class whose records together are fewer than one cell's noise tells nothing of its own.
+        telling = np.flatnonzero(target.sizes > target.pair_std)
+        self._telling = [int(c) for c in telling] or [int(np.argmax(target.sizes))]
         self._weights = [float(size / target.sizes.sum()) ** 2 for size in target.sizes]
         self._groups = torch.from_numpy(target.groups.astype(np.int64)).to(device)
         blocks = torch.from_numpy(target.blocks.astype(np.int64)).to(device)
@@ -157,7 +160,7 @@ class MixtureFit:
         """Moves the shared part, and the own parts of those classes that still move."""
         shared, own, moments = state
         together = torch.zeros_like(shared)
-        for c in self._classes:
+        for c in self._telling:
             gradient = self._gradient(self._probabilities(state, c), shares[c], c)
             together.add_(gradient, alpha=self._weights[c])
             if moving[c]:
@@ -181,12 +184,12 @@ class MixtureFit:
     def _losses(
         self, state: tuple[Tensor, list[Tensor], list[_Moments]], judge: list[Tensor]
     ) -> list[float]:
-        """Returns each class's squared error, in records, up to a constant."""
-        losses = []
-        for c in self._classes:
+        """Returns each class's squared error, up to a constant; 0 if it tells nothing."""
+        losses = [0.0] * len(self._classes)
+        for c in self._telling:
             frequencies = self._pairs(self._probabilities(state, c))[1]
             loss = (frequencies * (frequencies - 2.0 * judge[c])).sum(dtype=torch.float64)
-            losses.append(float(loss) * float(self._target.sizes[c]) ** 2)
+            losses[c] = float(loss) * float(self._target.sizes[c]) ** 2
         return losses
 
     def _probabilities(
