@@ -31,12 +31,13 @@ def person_ids(column: pd.Series) -> Ids:
     """Returns the id of each row as text, None where there is none; shape (N,).
 
     Numbers of any type have their exact value as text, text is taken without its outer white
-    space; "7" and "007" are two persons.
+    space; "7" and "007" are two persons. White space alone is no id, whatever texts the source
+    takes for a missing value: rows without an id are not one person's.
     """
     cells = plain_cells(column)
     missing = pd.isna(cells).to_numpy(dtype=bool)
     texts = [
-        None if absent else cell_text(cell).strip()
+        None if absent else cell_text(cell).strip() or None
         for cell, absent in zip(cells.to_numpy(dtype=object), missing, strict=True)
     ]
     return np.array(texts, dtype=object)

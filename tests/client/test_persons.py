@@ -114,5 +114,11 @@ def test_an_id_is_its_text_whatever_its_type(column):
     assert person_ids(column).tolist() == ["7", "7", None]
 
 
+def test_blank_text_is_nobodys_id():
+    """A source may take no text for a missing value; blank ids would be one person of many rows."""
+    column = pd.Series(["", " ", "\t\u00a0", "7", None], dtype=object)
+    assert person_ids(column).tolist() == [None, None, None, "7", None]
+
+
 def test_ids_that_are_written_differently_are_two_persons():
     assert person_ids(pd.Series(["7", "007"])).tolist() == ["7", "007"]
