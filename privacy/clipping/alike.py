@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedloom.common.models.base import PrivateModel
+from fedloom.common.models.draws import SeededDraws
 from fedloom.privacy.clipping.single import BLOCK, block_products
 from fedloom.privacy.clipping.units import physical_rows_with_people
 from fedloom.privacy.mechanisms.batches import one_thread
@@ -80,7 +81,7 @@ def _one_draw(model: PrivateModel, num_features: int, rows: int, seed: int, devi
         for name, shape in model.public_shapes.items()
     }
     codes = np.zeros((rows, num_features), dtype=np.int32)
-    made = model.make_batch(codes, np.zeros(rows, dtype=np.int64), public, rng)
+    made = model.make_batch(codes, np.zeros(rows, dtype=np.int64), public, SeededDraws(seed))
     batch = {name: value[:1].expand_as(value).clone().to(device) for name, value in made.items()}
     return all(bool((value == value[:1]).all()) for value in _seen(model, module.to(device), batch))
 

@@ -77,15 +77,14 @@ def fused_sum(
     squared = torch.zeros(rows, dtype=torch.float64, device=losses.device)
     for one in measured:
         squared += one.squared
-    factors, kept = clip_factors(squared, max_grad_norm)
-    kept[part.used if people is None else people.count :] = False
-    factors[~kept] = 0.0
+    factors, finite = clip_factors(squared, max_grad_norm)
+    factors[part.used if people is None else people.count :] = 0.0
     spreads = [one.spread for one in measured if one.spread is not None]
     if losses.dtype != torch.float32:
         spreads = []
     ready = split_factors(factors, part, spreads, max_grad_norm)
-    if not bool(squared.isfinite().all()):
-        # A factor of 0 leaves out what is finite, as all terms of a finite norm are.
+    if not bool(finite.all()):
+        # A factor of 0 leaves out what is finite; 0 times NaN is NaN.
         measured = [
             forms[layer].measured(layer, [_cleaned(call, ready.rows > 0.0) for call in of], people)
             for layer, of in calls.items()
@@ -106,7 +105,7 @@ def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:
     forms: dict[nn.Module, ClosedForm] = {}
     owners: Counter[int] = Counter()
     for layer in module.modules():
-        own = [p for p in layer.parameters(recurse=False) if p.requires_grad]
+        own = [p for p in layer._parameters.values() if p is not None and p.requires_grad]
         if not own:
             continue
         form = CLOSED_FORMS.get(type(layer))

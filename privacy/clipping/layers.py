@@ -94,7 +94,7 @@ class _Linear:
             squared, apart = _square_of_products(calls, _dot, people)
             total += squared
             largest = torch.stack([_square(call.a) for call in calls]).amax(0)
-            spread = Spread(apart.square(), largest)
+            spread = Spread(apart.square(), largest, once=False)
         of_bias = None if bias is None else _per_unit([call.b for call in calls], people)
         if of_bias is not None:
             total += _square(of_bias)
@@ -123,7 +123,7 @@ class _Linear:
             if bias is not None:
                 yield bias, factors.units @ call.b.double()
 
-        return Measured(squared, Spread(squared, a), sums)
+        return Measured(squared, Spread(squared, a, once=True), sums)
 
 
 class _Embedding:

@@ -70,11 +70,13 @@ def tightened(max_grad_norm: float) -> float:
 class Spread:
     """What bounds the rounding of a layer's products, row by row; float64.
 
-    `squared` is (sum over calls |a| |b|)^2, `largest` the greatest |a|^2.
+    `squared` is (sum over calls |a| |b|)^2, `largest` the greatest |a|^2. Of a layer called `once`
+    the first is what the layer adds to the squared norm, or less.
     """
 
     squared: Tensor
     largest: Tensor
+    once: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,9 @@ def split_factors(factors: Tensor, part: Part, spreads: list[Spread], clip: floa
         return Factors(factors, rows, None, rows)
     if not _may_be_single(factors, part, spreads):
         return Factors(factors, factors, None, factors)
+    if all(one.once and one.largest.numpy().max() <= _LARGEST_SQUARE for one in spreads):
+        # S is within the norm, so no block has more than 64 C.
+        return Factors(factors, factors, factors.float(), None)
     weights = factors.numpy()
     counts = weights > 0.0
     squared = np.sum([one.squared.numpy() for one in spreads], axis=0)

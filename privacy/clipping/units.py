@@ -185,8 +185,9 @@ def physical_rows_with_people(max_physical_batch: int | None) -> int:
 
 def _filled(value: Tensor, rows: int) -> Tensor:
     # Always a copy: memory of a view is aligned by where it starts, and kernels may look at that.
-    filled = value.new_zeros((rows, *value.shape[1:]))
+    filled = value.new_empty((rows, *value.shape[1:]))
     filled[: value.shape[0]] = value
+    filled[value.shape[0] :] = 0
     return filled
 
 
@@ -219,19 +220,21 @@ def check_losses(losses: Tensor, units: int) -> None:
 
 def check_module(module: nn.Module) -> None:
     """Refuses modules whose gradient or state mixes the units of a batch."""
+    learns = False
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             raise ValueError(
                 f"module {name!r} is a {type(part).__name__}, which mixes the records of a batch; "
                 "use LayerNorm or GroupNorm"
             )
-    buffers = [name for name, _ in module.named_buffers()]
-    if buffers:
-        raise ValueError(
-            f"a private module may hold no buffers, which could carry data; got {buffers}. "
-            "Pass constants in the batch, or keep them as plain attributes"
-        )
-    if not trainable(module):
+        if part._buffers:
+            raise ValueError(
+                "a private module may hold no buffers, which could carry data; got "
+                f"{list(part._buffers)} in {name!r}. Pass constants in the batch, or keep them as "
+                "plain attributes"
+            )
+        learns = learns or any(p is not None and p.requires_grad for p in part._parameters.values())
+    if not learns:
         raise ValueError("the module has no trainable parameter")
 
 
@@ -247,8 +250,9 @@ def clip_factors(squared_norms: Tensor, max_grad_norm: float) -> tuple[Tensor, T
     # Few numbers: numpy handles them in a fraction of torch's time.
     squared = squared_norms.detach().cpu().numpy().astype(np.float64)
     kept = squared <= (_LARGEST_NORM * max_grad_norm) ** 2
-    with np.errstate(all="ignore"):
-        factors = np.where(kept, np.minimum(max_grad_norm / np.sqrt(squared), 1.0), 0.0)
+    # The root of a square is exact, so that a norm within the clip has the factor 1.
+    clipped = np.maximum(np.where(kept, squared, np.inf), max_grad_norm * max_grad_norm)
+    factors = max_grad_norm / np.sqrt(clipped)
     device = squared_norms.device
     return torch.from_numpy(factors).to(device), torch.from_numpy(kept).to(device)
 

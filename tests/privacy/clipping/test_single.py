@@ -29,7 +29,7 @@ def part(rows, shuffled=True, people=None):
 
 def spread(values, largest=1.0):
     squared = torch.as_tensor(values, dtype=torch.float64).square()
-    return Spread(squared, torch.full_like(squared, largest**2))
+    return Spread(squared, torch.full_like(squared, largest**2), once=False)
 
 
 def split(factors, spreads, clip=1.0, **changes) -> Factors:
@@ -83,7 +83,7 @@ def test_one_bad_row_sends_its_block_to_double_precision(reason):
     factors = torch.ones(256, dtype=torch.float64)
     values, largest = torch.ones(256), torch.ones(256)
     (values if reason == "spread" else largest)[70] = 200.0 if reason == "spread" else 2.0**61
-    ready = split(factors, [Spread(values.double().square(), largest.double().square())])
+    ready = split(factors, [Spread(values.double().square(), largest.double().square(), False)])
     rows = torch.zeros(256, dtype=torch.bool)
     rows[64:128] = True
     assert torch.equal(ready.double > 0, rows) and torch.equal(ready.single > 0, ~rows)
@@ -94,7 +94,7 @@ def test_rows_that_do_not_count_send_nothing_to_double_precision():
     factors[5] = 0.0
     values = torch.ones(128, dtype=torch.float64)
     values[5] = float("nan")
-    ready = split(factors, [Spread(values, torch.where(factors > 0, 1.0, float("inf")))])
+    ready = split(factors, [Spread(values, torch.where(factors > 0, 1.0, float("inf")), False)])
     assert ready.double is None
 
 
