@@ -155,6 +155,7 @@ def approve(
     policy: Policy | None,
     where: str = "the table",
     clamp: bool = False,
+    ids_as_written: bool = False,
 ) -> None:
     """Freezes the records and signs the plan's digest into the ledger.
 
@@ -167,6 +168,8 @@ def approve(
       where: name of the records' source, for messages.
       clamp: accept records outside the schema: they are clamped or set aside, and rows without
         an id left out.
+      ids_as_written: the steward knows that ids which differ only in how they are written, such
+        as "7" and "07", are different people.
 
     Raises:
       RefusedError: the plan's unit of privacy is not the home's.
@@ -186,9 +189,16 @@ def approve(
     unit, column = str(plan.privacy["unit"]), id_column(plan)
     ledger.check_unit(unit, column)
     report = check(private_frame, plan.schema, where=where, id_column=column)
-    if report.problems and not clamp:
+    if report.id_problems and not ids_as_written:
         raise DataError(
-            "; ".join(report.problems) + "; or accept them as they are with --clamp, which clamps "
+            "; ".join(report.id_problems) + ". Who has two ids has no guarantee, so --clamp does "
+            "not cover this; if you know that they are different people, approve with "
+            "`fedloom site approve --ids-as-written`"
+        )
+    unfit = [problem for problem in report.problems if problem not in report.id_problems]
+    if unfit and not clamp:
+        raise DataError(
+            "; ".join(unfit) + "; or accept them as they are with --clamp, which clamps "
             "numbers to the bounds, sets unknown values aside and leaves out rows without an id"
         )
     commitment = freeze(home, plan, private_frame)

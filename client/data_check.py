@@ -69,11 +69,21 @@ class PersonsReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a table holds, against its schema. Private: for the steward alone."""
+    """What a table holds, against its schema. Private: for the steward alone.
+
+    Attributes:
+      records: How many rows there are.
+      columns: What each column holds.
+      problems: One message for each thing that does not fit.
+      id_problems: Those of them that put one person under several ids, which voids the guarantee
+        for that person; clamping is no answer to them.
+      persons: How rows spread over persons, if the unit of privacy is a person.
+    """
 
     records: int
     columns: tuple[ColumnReport, ...]
     problems: tuple[str, ...]
+    id_problems: tuple[str, ...] = ()
     persons: PersonsReport | None = None
 
     @property
@@ -117,6 +127,7 @@ def check(
     """
     problems = []
     columns = []
+    id_problems: list[str] = []
     persons = None
     if private_frame.empty:
         problems.append(f"{where}: the table has no records; give a table with at least one")
@@ -134,6 +145,7 @@ def check(
         ids = person_ids(private_frame[id_column])
         columns.append(_check_ids(id_column, ids))
         persons = _persons(ids)
+        id_problems = [f"{where}: column '{id_column}': {text}" for text in _alike(ids)]
     for report in columns:
         problems += [f"{where}: column '{report.name}': {text}" for text in report.problems]
     if set(schema.names) <= set(private_frame.columns):
@@ -143,10 +155,12 @@ def check(
             for constraint, count in violations(private_frame, schema).items()
             if count
         ]
+    problems += id_problems
     return Report(
         records=len(private_frame),
         columns=tuple(columns),
         problems=tuple(problems),
+        id_problems=tuple(id_problems),
         persons=persons,
     )
 
@@ -165,28 +179,27 @@ def _persons(ids: npt.NDArray[np.object_]) -> PersonsReport:
 
 
 def _check_ids(name: str, ids: npt.NDArray[np.object_]) -> ColumnReport:
-    """Looks for rows that are nobody's, and for one person under two ids.
-
-    Either would void the guarantee: it is for all rows of one id.
-    """
+    """Looks for rows that are nobody's, which are left out."""
     missing = int(pd.isna(ids).sum())
-    problems = []
-    if missing:
-        problems.append(
-            f"{missing} rows have no id, and could be anyone's; complete them, or leave them out"
-        )
+    text = f"{missing} rows have no id, and could be anyone's; complete them, or leave them out"
+    problems = (text,) if missing else ()
+    return ColumnReport(name=name, missing=missing, clamped=0, unknown=0, problems=problems)
+
+
+def _alike(ids: npt.NDArray[np.object_]) -> list[str]:
+    """Looks for one person under two ids: the guarantee is for all rows of one id."""
     written: dict[str, str] = {}
     alike = [
         f"{written[key]!r} and {text!r}"
         for text in dict.fromkeys(ids[pd.notna(ids)])
         if written.setdefault(key := category_key(text).casefold(), text) != text
     ]
-    if alike:
-        problems.append(
-            f"{len(alike)} ids differ from another only in how they are written, such as "
-            f"{alike[0]}, and count as two persons; write each person's id in one way"
-        )
-    return ColumnReport(name=name, missing=missing, clamped=0, unknown=0, problems=tuple(problems))
+    if not alike:
+        return []
+    return [
+        f"{len(alike)} ids differ from another only in how they are written, such as "
+        f"{alike[0]}, and count as two persons; write each person's id in one way"
+    ]
 
 
 def _check_category(column: Column, raw: pd.Series) -> ColumnReport:

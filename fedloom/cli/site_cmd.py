@@ -114,7 +114,12 @@ def plan(study: Path, home: Path) -> None:
 @_home_option
 @click.option("--yes", is_flag=True, help="sign without asking")
 @click.option("--clamp", is_flag=True, help="accept records outside the schema; they are clamped")
-def approve(study: Path, home: Path, yes: bool, clamp: bool) -> None:
+@click.option(
+    "--ids-as-written",
+    is_flag=True,
+    help='ids such as "7" and "07" are different people, you know; --clamp does not say so',
+)
+def approve(study: Path, home: Path, yes: bool, clamp: bool, ids_as_written: bool) -> None:
     """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger."""
     from fedloom.client import approval
     from fedloom.client.decisions import record_decisions
@@ -138,6 +143,7 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool) -> None:
             policy=config.policy,
             where=str(config.source.path or config.source.url),
             clamp=clamp,
+            ids_as_written=ids_as_written,
         )
     click.echo(f"approved {agreed.digest()}")
 

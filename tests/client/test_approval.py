@@ -96,6 +96,24 @@ def test_records_that_do_not_fit_are_refused_or_accepted_with_clamp(homes, plan)
     approve_at(homes["north"], plan, odd, clamp=True)
 
 
+def test_one_person_under_several_ids_is_no_matter_of_clamping(tmp_path, homes):
+    folder = tmp_path / "persons"
+    persons = 'unit = "person"\nid = "patient"\nrows_per_person = 2\n'
+    make_plan(folder, homes)
+    text = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(text.replace("[privacy]\n", "[privacy]\n" + persons))
+    plan = load_plan_or_study(folder / "study.toml")
+    frame = table(6).assign(patient=["7", "7.0", "07", "8", "9", None], age=93)
+    home = homes["north"]
+    refused(home, plan, DataError, "'7' and '7.0'.*--ids-as-written", frame=frame, clamp=True)
+    refused(home, plan, DataError, "--clamp", frame=frame, ids_as_written=True)
+    one_way = frame.assign(patient=["7", "7", "7", "8", "9", None])
+    approve_at(homes["south"], plan, one_way, clamp=True)
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        approve(home, ledger, plan, frame, policy=None, clamp=True, ids_as_written=True)
+    assert read_ledger(home.path).approval(plan.digest()) is not None
+
+
 def test_records_cannot_change_under_an_approved_plan(homes, plan):
     home = homes["north"]
     approve_at(home, plan, table(50))

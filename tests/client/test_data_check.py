@@ -73,7 +73,9 @@ def test_ids_of_persons_are_told_apart() -> None:
 
 def test_rows_without_an_id_and_ids_that_may_be_one_are_named() -> None:
     table = pd.DataFrame([GOOD | {"patient": number} for number in ("7", None, "7.0", "P8", "p8")])
-    problems = check(table, SCHEMA, id_column="patient").problems
+    report = check(table, SCHEMA, id_column="patient")
+    problems = report.problems
+    assert report.id_problems == problems[1:] and len(problems) == 2
     assert "1 rows have no id, and could be anyone's" in problems[0]
     assert (
         "2 ids differ from another only in how they are written, such as '7' and '7.0'"
