@@ -132,11 +132,9 @@ def read_texts(raw: pd.Series) -> tuple[npt.NDArray[Any], Mask]:
     """
     raw = plain_cells(raw)
     missing = _missing(raw)
-    texts = np.full(len(raw), "", dtype=object)
-    codes, uniques = pd.factorize(raw.to_numpy(dtype=object)[~missing])
-    known = np.array([cell_text(value).strip() for value in uniques], dtype=object)
-    if len(known):
-        texts[~missing] = known[codes]
+    # Cell by cell: equal objects may be written differently, so none may stand for another.
+    texts = np.array([cell_text(value).strip() for value in raw.to_numpy(object)], dtype=object)
+    texts[missing] = ""
     return texts, missing
 
 

@@ -195,3 +195,34 @@ def test_texts_of_unknown_categories_are_read_alone() -> None:
     for position in range(len(raw)):
         alone, _ = read_texts(raw.iloc[position : position + 1])
         assert alone.tolist() == [texts[position]]
+
+
+ZONED = pd.Timestamp("2020-01-01 12:00", tz="UTC")
+EQUAL = [
+    [ZONED, ZONED.tz_convert("Asia/Tokyo"), ZONED.to_pydatetime()],
+    [Decimal("1e-999999"), Decimal("10e-1000000"), Decimal("1e-999999")],
+    [10**5000, Decimal("1e5000"), 1],
+    [dt.datetime(2020, 1, 1, tzinfo=dt.UTC), ZONED.normalize(), 0.0, -0.0],
+]
+
+
+@pytest.mark.parametrize("values", [*EQUAL, *ODD], ids=range(len(EQUAL) + len(ODD)))
+def test_texts_of_equal_or_odd_cells_are_their_own(values: list[object]) -> None:
+    """Equal objects are not written alike; no record may change the text of another's."""
+    raw = pd.Series(range(len(values)), dtype=object)
+    for position, value in enumerate(values):
+        raw.iat[position] = value
+    for order in (raw, raw[::-1]):
+        texts, missing = read_texts(order)
+        for position in range(len(values)):
+            alone, gone = read_texts(order.iloc[position : position + 1])
+            assert alone.tolist() == [texts[position]]
+            assert gone.tolist() == [missing[position]]
+
+
+def test_cells_of_lists_have_texts() -> None:
+    texts, missing = read_texts(pd.Series([[1, 2], [3], None, np.array([4, 5])], dtype=object))
+    assert texts.tolist() == ["[1, 2]", "[3]", "", "[4 5]"]
+    assert missing.tolist() == [False, False, True, False]
+    nothing, _ = read_texts(pd.Series([], dtype=object))
+    assert nothing.shape == (0,)
