@@ -7,6 +7,7 @@ they cannot change under the study. Nothing leaves the home by it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import pandas as pd
 
 from fedloom.client.data_check import check
 from fedloom.client.home import Home, write_private
+from fedloom.client.peers import Peer, check_peers
 from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, DataError, StudyError
+from fedloom.common.study import SiteEntry
+from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
@@ -72,6 +76,12 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
         + ", ".join(entry.name for entry in plan.sites),
         f"Asked of {site}: {len(plan.rounds)} answers in all.",
     ]
+    if masked:
+        lines += [f"  keys of {e.name}: {_fingerprints(e)}" for e in plan.sites]
+        lines.append(
+            "  Compare them with every other steward by telephone or signed mail, not through the "
+            "coordinator: keys of its own under their names would show it this site's part."
+        )
     for settings in plan.statistics["rounds"]:
         lines.append(
             f"  once: {_COUNTED[settings['kind']]}, noise multiplier "
@@ -128,6 +138,12 @@ _COUNTED = {
 }
 
 
+def _fingerprints(entry: SiteEntry) -> str:
+    """Names both keys as people compare them; a plan without them is refused elsewhere."""
+    keys = (("key", entry.key), ("exchange-key", entry.exchange_key))
+    return ", ".join(f"{name} {'none' if key is None else fingerprint(key)}" for name, key in keys)
+
+
 def _unit_in_words(privacy: dict[str, Any]) -> str:
     if privacy["unit"] == "record":
         return "record"
@@ -153,6 +169,7 @@ def approve(
     private_frame: pd.DataFrame,
     *,
     policy: Policy | None,
+    peers: Mapping[str, Peer] | None = None,
     where: str = "the table",
     clamp: bool = False,
     ids_as_written: bool = False,
@@ -165,6 +182,7 @@ def approve(
       plan: the plan that the steward has read.
       private_frame: the site's records, with the schema's columns and that of the persons' ids.
       policy: the site's own rules; None in a rehearsal.
+      peers: the other sites' keys as `site.toml` pins them; None in a rehearsal.
       where: name of the records' source, for messages.
       clamp: accept records outside the schema: they are clamped or set aside, and rows without
         an id left out.
@@ -175,12 +193,14 @@ def approve(
       RefusedError: the plan's unit of privacy is not the home's.
       ConfigError: the plan is approved here already.
       DataError: the records do not fit the schema; the message is for the steward alone.
-      PolicyError: the plan goes beyond the policy.
+      PolicyError: the plan goes beyond the policy, or names keys that are not pinned.
       StudyError: the plan is not for this site, or states a wrong price.
     """
     verify_plan(plan, site=ledger.site, home=home)
     if policy is not None:
         check_policy(policy, plan)
+    if peers is not None:
+        check_peers(peers, plan, site=ledger.site)
     if ledger.approval(plan.digest()) is not None:
         raise ConfigError(
             f"plan {plan.digest()[:12]} is approved here, and its records are frozen; to freeze "

@@ -16,6 +16,10 @@
     unit = "person"              # optional: the only unit of privacy
     trust = "local"              # optional: the only trust mode
 
+    [peers.portland]             # another site's keys, from its steward; see `peers`
+    key = "..."
+    exchange-key = "..."
+
 The ledger holds the two limits from its first entry; the file can only make them stricter.
 """
 
@@ -24,9 +28,10 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedloom.client.peers import Peer, read_peers
 from fedloom.client.sources import SourceConfig
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.policy import Policy
@@ -38,12 +43,13 @@ _DEVICE = re.compile(r"(cpu|auto|cuda(:\d+)?)\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteConfig:
-    """A site's name, device, records and rules."""
+    """A site's name, device, records, rules and the other sites' keys."""
 
     name: str
     device: str
     source: SourceConfig
     policy: Policy
+    peers: dict[str, Peer] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
@@ -60,10 +66,11 @@ class SiteConfig:
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from error
-        unknown = sorted(set(raw) - {"site", "source", "policy"})
+        unknown = sorted(set(raw) - {"site", "source", "policy", "peers"})
         if unknown:
             raise ConfigError(
-                f"{path}: unknown section [{unknown[0]}]; known are [site], [source], [policy]"
+                f"{path}: unknown section [{unknown[0]}]; known are [site], [source], [policy], "
+                "[peers]"
             )
         for section in ("site", "source", "policy"):
             if not isinstance(raw.get(section), dict):
@@ -82,6 +89,7 @@ class SiteConfig:
             device=device,
             source=SourceConfig.from_dict(raw["source"], path.parent),
             policy=Policy.from_dict(raw["policy"]),
+            peers=read_peers(raw.get("peers", {})),
         )
 
 
@@ -105,4 +113,9 @@ delta = {delta!r}
 # columns = ["age", "sex"]      # the only columns that may be used
 # unit = "person"               # the only unit of privacy; say so if people have several rows
 # trust = "local"               # the only trust mode; "local" relies on no other site
+
+# A secure sum needs the keys of every other site, told by its steward by telephone or signed mail.
+# [peers.NAME]
+# key = "..."
+# exchange-key = "..."
 """

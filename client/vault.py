@@ -18,6 +18,7 @@ import hashlib
 import importlib.metadata
 import threading
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,7 @@ from fedloom.client.approval import check_policy
 from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.home import Home
+from fedloom.client.peers import Peer, check_peers
 from fedloom.client.queries import Seal, answer_arrays
 from fedloom.client.records import Snapshot, load_records
 from fedloom.client.refusals import Refusal, code_of
@@ -63,6 +65,7 @@ class Vault:
     Args:
       home: the site's home.
       policy: the site's own rules, held against every plan; None in a rehearsal.
+      peers: the other sites' keys, held against every plan; None in a rehearsal.
       device: where torch computes.
       insecure_seed: makes the noise repeatable, which voids privacy; only for a home whose
         ledger says from its first entry that its noise is insecure.
@@ -77,11 +80,13 @@ class Vault:
         home: Home,
         *,
         policy: Policy | None = None,
+        peers: Mapping[str, Peer] | None = None,
         device: str = "cpu",
         insecure_seed: int | None = None,
     ) -> None:
         self._home = home
         self._policy = policy
+        self._peers = peers
         self._private_key = home.private_key()
         self._ledger = Ledger.open(home.path, self._private_key)
         if self._ledger.insecure_noise != (insecure_seed is not None):
@@ -111,11 +116,12 @@ class Vault:
         """
         home = Home.open(path)
         policy: Policy | None = None
+        peers: Mapping[str, Peer] | None = None
         if home.config_path.exists():
             config = SiteConfig.load(home.config_path)
-            policy, device = config.policy, device or config.device
+            policy, peers, device = config.policy, config.peers, device or config.device
         chosen = torch_device(device or "cpu")
-        return cls(home, policy=policy, device=chosen, insecure_seed=insecure_seed)
+        return cls(home, policy=policy, peers=peers, device=chosen, insecure_seed=insecure_seed)
 
     @property
     def site(self) -> str:
@@ -212,7 +218,11 @@ class Vault:
             raise Refusal("unavailable")
         seal = self._seal(plan, request, digest)
         self._ledger.open_attempt(
-            **key, query=request.query, request_digest=digest, event=asked.event
+            **key,
+            query=request.query,
+            roster=request.roster,
+            request_digest=digest,
+            event=asked.event,
         )
         try:
             answer = self._compute(plan, request, seal)
@@ -299,6 +309,8 @@ class Vault:
             raise Refusal("unavailable")
         if self._policy is not None:
             check_policy(self._policy, plan)
+        if self._peers is not None:
+            check_peers(self._peers, plan, site=self.site)
         return plan
 
     def record_decisions(self) -> None:

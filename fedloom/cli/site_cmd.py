@@ -141,6 +141,7 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool, ids_as_written: boo
             agreed,
             load_table(config.source, agreed.schema, id_column=agreed.privacy["id"]),
             policy=config.policy,
+            peers=config.peers,
             where=str(config.source.path or config.source.url),
             clamp=clamp,
             ids_as_written=ids_as_written,
@@ -184,9 +185,11 @@ def pause(home: Path, off: bool) -> None:
 
 
 def _public_keys(home: Home) -> str:
-    """Returns the lines that the study's `[[site]]` takes."""
+    """Returns the lines that the study's `[[site]]` and others' `[peers.NAME]` take."""
+    from fedloom.privacy.keys import fingerprint
+
     keys = {"key": home.public_key(), "exchange-key": home.exchange_public_key()}
-    return "\n".join(f'{name} = "{key}"' for name, key in keys.items())
+    return "\n".join(f'{name} = "{key}"  # {fingerprint(key)}' for name, key in keys.items())
 
 
 def _record(home: Home) -> None:
@@ -204,6 +207,7 @@ def _record(home: Home) -> None:
 def _explain(study: Path, home: Path) -> Plan:
     from fedloom.client import approval
     from fedloom.client.home import Home
+    from fedloom.client.peers import check_peers
     from fedloom.client.site_config import SiteConfig
     from fedloom.privacy.ledger import read_ledger
     from fedloom.privacy.plan_size import warnings
@@ -226,4 +230,5 @@ def _explain(study: Path, home: Path) -> Plan:
     for warning in warnings(agreed):
         click.echo(f"Warning: {warning}")
     click.echo(f"Plan digest: {agreed.digest()}")
+    check_peers(config.peers, agreed, site=config.name)
     return agreed

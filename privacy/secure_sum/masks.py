@@ -1,8 +1,10 @@
 """Masks that hide each share of a sum and cancel in the sum of all.
 
 Every two sites of the roster agree on a secret (X25519; their public keys are in the approved
-plan, so nobody can put himself between them). HKDF-SHA256 makes a key of it for one request
-alone: its `info` holds the purpose, the request's digest (which covers study, plan, run, round,
+plan). Nobody can put himself between two sites that have each other's keys from each other: the
+coordinator writes the plan, so a steward's home compares its keys with those that the other
+stewards told (`[peers]` of site.toml). HKDF-SHA256 makes a key of it for one request alone: its
+`info` holds the purpose, the request's digest (which covers study, plan, run, round,
 attempt, query, parameters, arrays and roster) and both sites' names and public keys. AES-256 in
 counter mode under that key is a stream of 64-bit words; of the two sites the one that sorts first
 adds it, the other subtracts it, modulo 2^64.
@@ -10,7 +12,7 @@ adds it, the other subtracts it, modulo 2^64.
 Guarantee: to whoever lacks the private keys of two honest sites of the roster, their masked
 shares are indistinguishable from uniform words with the right sum, as long as no site masks two
 different shares for one request digest. The ledger keeps that (design, section 5, rule 3).
-Not covered: a site that keeps its mask but not to its share.
+Not covered: keys in the plan that are not the other sites'; a site that keeps its mask but not to its share.
 
 Source: Bonawitz et al. 2017, "Practical secure aggregation for privacy-preserving machine
 learning", section 4, without its recovery of dropouts; RFC 7748; RFC 5869.

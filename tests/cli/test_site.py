@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedloom.client.vault import Vault
+from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.plan import Plan
 from tests.federation import SITES, Federation, ask, cli, make, request, status, table
@@ -177,6 +178,27 @@ def test_approve_refuses_another_key_a_wrong_price_and_what_the_policy_forbids(
     forbidden = approve(federation, homes["north"])
     assert forbidden.code == 3 and "mixture" in forbidden.err and "3" in forbidden.err
     assert kinds(homes["north"]) == kinds(stranger) == ["genesis"]
+
+
+def test_a_secure_sum_needs_the_other_sites_keys_in_site_toml(tmp_path, homes):
+    every = homes | {"west": init(tmp_path / "homes", "west")}
+    keys = {name: pair(home) for name, home in every.items()}
+    folder = tmp_path / "masked"
+    masked = make(folder, sites=tuple(every), keys=keys, trust="secure-sum")
+    read = cli("site", "plan", masked.study, "--home", homes["north"])
+    assert read.code == 3 and "Worst price" in read.out
+    for key in (key for keys_of in keys.values() for key in keys_of):
+        assert fingerprint(key) in read.out
+    refused = approve(masked, homes["north"])
+    assert refused.code == 3 and kinds(homes["north"]) == ["genesis"]
+    lines = refused.err.split("\n\n")[1]
+    assert sorted(tomllib.loads(lines)["peers"]) == ["south", "west"]
+    config = homes["north"] / "site.toml"
+    config.write_text(f"{config.read_text()}\n{lines}\n")
+    done = approve(masked, homes["north"])
+    assert done.code == 0, done.err
+    with Vault.open(homes["north"]) as vault:
+        assert status(vault, request(plan_of(homes["north"], masked))) == "ok"
 
 
 @pytest.mark.parametrize("rows", ["odd", "empty"])

@@ -51,6 +51,29 @@ def test_a_wrong_file_names_what_is_wrong(tmp_path, old, new, words):
         loaded(tmp_path, GOOD.replace(old, new))
 
 
+PIN = f'\n[peers.south]\nkey = "{"a1" * 32}"\nexchange-key = "{"b2" * 32}"\n'
+
+
+def test_other_sites_keys_are_pinned(tmp_path):
+    assert loaded(tmp_path, GOOD).peers == {}
+    peer = loaded(tmp_path, GOOD + PIN).peers["south"]
+    assert (peer.key, peer.exchange_key) == ("a1" * 32, "b2" * 32)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("b2" * 32, "b2" * 31),
+        ("exchange-key", "exchange_key"),
+        ("\nkey =", "\nport = 3\nkey ="),
+        ("[peers.south]", "[peers]"),
+    ],
+)
+def test_a_pin_that_is_none_is_named(tmp_path, old, new):
+    with pytest.raises(ConfigError, match="peers"):
+        loaded(tmp_path, GOOD + PIN.replace(old, new))
+
+
 def test_a_missing_file_says_how_to_begin(tmp_path):
     with pytest.raises(ConfigError, match="fedloom site init"):
         SiteConfig.load(tmp_path / "site.toml")

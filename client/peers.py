@@ -1,0 +1,117 @@
+"""The other sites' keys, as their stewards told them: what no plan can change.
+
+    [peers.south]                # in site.toml, one for each other site of a study
+    key = "…"                    # the two lines that `fedloom site keygen` prints there
+    exchange-key = "…"
+
+The coordinator writes the plan. If it puts exchange keys of its own under the names of all other
+sites, it can take off every mask of this site's part of a sum, and sees it with this site's small
+share of the noise alone. A plan that names this site's own keys rightly tells nothing of that; the
+other sites' keys have to come from their stewards.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedloom.common.errors import ConfigError, PolicyError
+from fedloom.privacy.keys import fingerprint
+from fedloom.privacy.plan import Plan
+
+__all__ = ["Peer", "check_peers", "read_peers"]
+
+_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}\Z")
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
+_KEYS = ("key", "exchange-key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Public keys of another site, each 64 hexadecimal digits."""
+
+    key: str
+    exchange_key: str
+
+
+def read_peers(table: Any) -> dict[str, Peer]:
+    """Reads `[peers]` of a `site.toml`.
+
+    Raises:
+      ConfigError: a site lacks a key, has another, or one that is no public key.
+    """
+    if not isinstance(table, dict):
+        raise ConfigError("[peers] holds one table for each other site, such as [peers.south]")
+    peers = {}
+    for name, pins in table.items():
+        keys = sorted(pins) if isinstance(pins, dict) else None
+        if keys != sorted(_KEYS) or not all(_is_key(pins[key]) for key in _KEYS):
+            raise ConfigError(
+                f"[peers.{name}] needs key and exchange-key and nothing else, each of 64 "
+                "hexadecimal digits, as `fedloom site keygen` prints them at that site"
+            )
+        peers[name] = Peer(key=pins["key"], exchange_key=pins["exchange-key"])
+    return peers
+
+
+def check_peers(peers: Mapping[str, Peer], plan: Plan, *, site: str) -> None:
+    """Holds the keys that a plan names for other sites against those that their stewards told.
+
+    With a secure sum every other site must be pinned; in local trust, where nothing is masked,
+    only the pins that exist are compared.
+
+    Args:
+      peers: the pins of `site.toml`, by site.
+      plan: the plan.
+      site: this site, whose own keys are compared with its home.
+
+    Raises:
+      PolicyError: a site has no pin, with the lines that would pin what the plan says; or the
+        plan names another key than the pin.
+    """
+    others = [entry for entry in plan.sites if entry.name != site]
+    for entry in others:
+        peer = peers.get(entry.name)
+        if peer is None:
+            continue
+        pairs = [("key", entry.key, peer.key)]
+        if plan.colluding is not None or entry.exchange_key is not None:
+            pairs.append(("exchange-key", entry.exchange_key, peer.exchange_key))
+        for name, named, pinned in pairs:
+            if named != pinned:
+                raise PolicyError(
+                    f"the plan names the {name} {_short(named)} for {entry.name!r}, site.toml pins "
+                    f"{_short(pinned)} (fingerprints). Whoever wrote the plan may want to read "
+                    f"this site's answers: ask the steward of {entry.name!r}, and not through the "
+                    "coordinator, which key is theirs"
+                )
+    bare = [entry for entry in others if entry.name not in peers]
+    if plan.colluding is None or not bare:
+        return
+    lines = "\n".join(
+        f'[peers.{_toml_key(entry.name)}]\nkey = "{entry.key}"\n'
+        f'exchange-key = "{entry.exchange_key}"'
+        for entry in bare
+    )
+    raise PolicyError(
+        "masks hide this site's part of a sum only if the other sites' keys are theirs, and "
+        f"site.toml does not pin those of {', '.join(entry.name for entry in bare)}. The plan says"
+        f"\n\n{lines}\n\nCompare these with the other stewards by telephone or signed mail, not "
+        "through the coordinator, who could have put its own in their place; then write the lines "
+        "into site.toml"
+    )
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and _PUBLIC_KEY.match(value) is not None
+
+
+def _short(key: str | None) -> str:
+    return "none" if key is None else fingerprint(key)
+
+
+def _toml_key(name: str) -> str:
+    return name if _BARE.match(name) else json.dumps(name)
