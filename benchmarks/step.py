@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from fedloom.common.encoding import Encoding
 from fedloom.common.models import build_model
 from fedloom.common.models.defaults import model_defaults
+from fedloom.common.models.draws import SeededDraws
 from fedloom.common.schema import Schema
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.opacus_engine import NoisyOptimizer, PerUnitGradients
@@ -83,8 +84,7 @@ def vae() -> Case:
         for name, shape in model.public_shapes.items()
     }
     classes = rng.integers(0, encoding.num_classes, BATCH)
-    latents = torch.Generator().manual_seed(0)
-    batch = model.make_batch(codes.astype(np.int32), classes, public, latents)
+    batch = model.make_batch(codes.astype(np.int32), classes, public, SeededDraws(0))
     return model.private_module, model.loss, batch
 
 
