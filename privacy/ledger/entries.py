@@ -25,7 +25,7 @@ from fedloom.privacy.keys import PrivateKey, sign, verify
 
 __all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
 
-FORMAT = 2
+FORMAT = 3
 FIRST_PREV = "0" * 64
 _SIGNED = b"fedloom ledger entry "
 _MAX_WHOLE = 2**53
@@ -233,6 +233,13 @@ def _are_seqs(value: Any) -> bool:
     return isinstance(value, list) and all(_is_whole(seq) for seq in value)
 
 
+def _are_names(value: Any) -> bool:
+    """Names of sites: some, each once, sorted."""
+    if not isinstance(value, list) or not value or not all(map(_is_text, value)):
+        return False
+    return value == sorted(set(value))
+
+
 def _is_flag(value: Any) -> bool:
     return type(value) is bool
 
@@ -281,7 +288,13 @@ _KINDS: dict[str, _Fields] = {
     "pause": {},
     "resume": {},
     "reserve": {**_RUN, "event": _is_event},
-    "open": {**_ATTEMPT, "query": _is_text, "request_digest": _is_text, "event": _is_event},
+    "open": {
+        **_ATTEMPT,
+        "query": _is_text,
+        "roster": _are_names,
+        "request_digest": _is_text,
+        "event": _is_event,
+    },
     "commit": {**_ATTEMPT, "request_digest": _is_text, "answer_digest": _is_digest},
     "abort": _ATTEMPT,
     "finish": {**_RUN, "entries": _are_seqs},

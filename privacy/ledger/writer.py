@@ -9,6 +9,7 @@ and never lets an answer out that is not in the ledger.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -252,10 +253,13 @@ class Ledger:
         round: int,
         attempt: int,
         query: str,
+        roster: Sequence[str],
         request_digest: str,
         event: DpEvent,
     ) -> None:
         """Records, before any record is read, that an attempt will be answered.
+
+        `roster` names the sites that are asked, sorted; a secure sum opens with all of them alone.
 
         An attempt that is open already, for the same request, is left as it is: after a crash it
         is computed again. A later attempt voids an unanswered earlier one of the same round.
@@ -273,6 +277,7 @@ class Ledger:
                 "round": round,
                 "attempt": attempt,
                 "query": query,
+                "roster": list(roster),
                 "request_digest": request_digest,
                 "event": event_to_json(event),
             }
@@ -285,15 +290,7 @@ class Ledger:
                     return
             self._append("open", data)
 
-    def commit(
-        self,
-        *,
-        plan: str,
-        run: str,
-        round: int,
-        attempt: int,
-        answer: bytes,
-    ) -> None:
+    def commit(self, *, plan: str, run: str, round: int, attempt: int, answer: bytes) -> None:
         """Charges an open attempt and stores its answer, in one transaction, before it is sent.
 
         Raises:

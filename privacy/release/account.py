@@ -28,12 +28,14 @@ class Answered:
     Attributes:
       round: of the plan.
       attempt: from 1; only a secure sum asks a round again.
+      roster: names of the sites that were asked, sorted.
       request_digest: of the whole request, roster included.
       event: what it cost.
     """
 
     round: int
     attempt: int
+    roster: tuple[str, ...]
     request_digest: str
     event: DpEvent
 
@@ -145,7 +147,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
 
 def _answered(entries: Sequence[Mapping[str, Any]], run: str) -> list[Answered]:
     """Reads a run's answered attempts from a checked extract, in order of round and attempt."""
-    opened: dict[tuple[int, int], DpEvent] = {}
+    opened: dict[tuple[int, int], Mapping[str, Any]] = {}
     found = {}
     for value in entries:
         entry = Entry.from_dict(dict(value))
@@ -154,13 +156,14 @@ def _answered(entries: Sequence[Mapping[str, Any]], run: str) -> list[Answered]:
             continue
         attempt = body.data["round"], body.data["attempt"]
         if body.kind == "open":
-            opened[attempt] = event_from_json(body.data["event"])
+            opened[attempt] = body.data
         else:
             found[attempt] = Answered(
                 round=attempt[0],
                 attempt=attempt[1],
+                roster=tuple(opened[attempt]["roster"]),
                 request_digest=str(body.data["request_digest"]),
-                event=opened[attempt],
+                event=event_from_json(opened[attempt]["event"]),
             )
     return [found[attempt] for attempt in sorted(found)]
 

@@ -4,7 +4,8 @@ In local trust a round is asked once and every answer counts by itself. A secure
 with the answers of its whole roster; an attempt that lacked one is void, charged where it was
 answered, and the round is asked again. The coordinator goes on as soon as a sum opens, so of a
 round's attempts the last is the one that opened. Its request, whose digest covers the roster, is
-the same at every site that answered it.
+the same at every site that answered it. The roster itself is in the ledgers too, so a release that
+leaves out the ledger of a site that was in a sum is found out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from fedloom.common.errors import LedgerError
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.release.account import SiteAccount
+from fedloom.privacy.release.account import Answered, SiteAccount
 
 __all__ = ["Attempt", "attempts_of", "check_rosters"]
 
@@ -28,23 +29,25 @@ class Attempt:
       round: of the plan.
       attempt: from 1.
       sites: that answered it and were charged, sorted.
-      requests: how many different requests they answered under this number.
+      roster: sites that were asked, sorted, as the first of the sites names them.
+      requests: how many different requests, or rosters, they answered under this number.
       void: whether a later attempt took its place.
     """
 
     round: int
     attempt: int
     sites: tuple[str, ...]
+    roster: tuple[str, ...]
     requests: int
     void: bool
 
 
 def attempts_of(accounts: Mapping[str, SiteAccount]) -> list[Attempt]:
     """Returns every attempt that some site answered, in order."""
-    found: defaultdict[tuple[int, int], dict[str, str]] = defaultdict(dict)
+    found: defaultdict[tuple[int, int], dict[str, Answered]] = defaultdict(dict)
     for name, account in accounts.items():
         for answer in account.answered:
-            found[answer.round, answer.attempt][name] = answer.request_digest
+            found[answer.round, answer.attempt][name] = answer
     last: dict[int, int] = {}
     for number, attempt in found:
         last[number] = max(attempt, last.get(number, 0))
@@ -52,11 +55,12 @@ def attempts_of(accounts: Mapping[str, SiteAccount]) -> list[Attempt]:
         Attempt(
             round=number,
             attempt=attempt,
-            sites=tuple(sorted(sites)),
-            requests=len(set(sites.values())),
+            sites=tuple(sorted(answers)),
+            roster=answers[min(answers)].roster,
+            requests=len({(one.request_digest, one.roster) for one in answers.values()}),
             void=attempt < last[number],
         )
-        for (number, attempt), sites in sorted(found.items())
+        for (number, attempt), answers in sorted(found.items())
     ]
 
 
@@ -68,8 +72,8 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
 
     Raises:
       LedgerError: with a secure sum, a site lacks an exchange key of its own, or a round was
-        answered by fewer sites than the plan's least roster, under different requests or not
-        at all.
+        answered by fewer sites than the plan's least roster, under different requests, not by
+        its whole roster or not at all.
     """
     if plan.colluding is None:
         return "each site's answers are private by themselves; no roster is needed"
@@ -93,8 +97,15 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
                 f"round {asked.round} was answered by {len(attempt.sites)} sites, the plan needs "
                 f"{least}"
             )
+        if attempt.sites != attempt.roster:
+            absent = sorted(set(attempt.roster) - set(attempt.sites))
+            raise LedgerError(
+                f"the sum of round {asked.round} opens with the answers of its whole roster, "
+                f"{', '.join(attempt.roster)}, and no ledger here shows that of "
+                f"{', '.join(absent) or 'none else'}; ask for the release with every ledger"
+            )
     void = sum(attempt.void for attempt in attempts)
     return (
-        f"each of {len(plan.rounds)} rounds has one request that at least {least} sites answered; "
-        f"void attempts that were charged: {void}"
+        f"each of {len(plan.rounds)} rounds has one request that its whole roster answered, at "
+        f"least {least} sites; void attempts that were charged: {void}"
     )

@@ -68,11 +68,6 @@ class FinishedRun:
                 f"{path}: the run completed a schema, {path / 'schema.toml'}, and made no records "
                 "to release; run a study of another kind on that schema"
             )
-        if plan.learns_schema:
-            raise ConfigError(
-                f"{path}: this run completed a schema and made no data; use "
-                f"{path / 'schema.toml'} as the schema of the next study, and release that one"
-            )
         names = {site.name for site in plan.sites}
         extracts = {
             file.stem: _json(file, f"{file} cannot be read; resume the run to fetch it again")

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -111,12 +111,14 @@ def make_extract(
     rehearsal: bool = True,
     insecure: bool = False,
     attempts: Mapping[int, Mapping[int, str]] | None = None,
+    rosters: Mapping[str, Sequence[str]] | None = None,
     unit: tuple[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """Returns the signed extract of a site that answered the first `rounds` rounds of each run.
 
     The ledger stays in `home`, if one is given. `attempts` says, for a round, which attempts the
-    site answered, each with its request's digest; by default the first alone. `unit` is what the
+    site answered, each with its request's digest; by default the first alone. `rosters`
+    says whom a request asked, by its digest; by default every site. `unit` is what the
     site approved the plan for, if that is another unit than the plan's.
     """
     if home is None:
@@ -131,6 +133,7 @@ def make_extract(
                 rehearsal=rehearsal,
                 insecure=insecure,
                 attempts=attempts,
+                rosters=rosters,
                 unit=unit,
             )
     with Ledger.create(
@@ -159,7 +162,11 @@ def make_extract(
                 for number, request in (attempts or {}).get(asked.round, {1: "b" * 64}).items():
                     attempt = {"plan": digest, "run": run, "round": asked.round, "attempt": number}
                     ledger.open_attempt(
-                        **attempt, query=asked.query, request_digest=request, event=asked.event
+                        **attempt,
+                        query=asked.query,
+                        roster=(rosters or {}).get(request, sorted(s.name for s in plan.sites)),
+                        request_digest=request,
+                        event=asked.event,
                     )
                     ledger.commit(**attempt, answer=b"noise")
             ledger.finish(digest, run)

@@ -61,6 +61,7 @@ class SmallHome:
         ledger.open_attempt(
             **self.key_of(round_number, attempt),
             query="statistic",
+            roster=("portland", "seattle"),
             request_digest=digest,
             event=self.step,
         )

@@ -41,7 +41,7 @@ def approve_and_reserve(ledger: Ledger, home: SmallHome, plan: str, event: DpEve
 
 def answer_all(ledger: Ledger, plan: str, event: DpEvent) -> None:
     key = {"plan": plan, "run": "run", "round": 1, "attempt": 0}
-    ledger.open_attempt(**key, query="statistic", request_digest="d", event=event)
+    ledger.open_attempt(**key, query="statistic", roster=["s"], request_digest="d", event=event)
     ledger.commit(**key, answer=b"x")
 
 
@@ -242,7 +242,9 @@ class AnyOrder(RuleBasedStateMachine):
         key = {"plan": plan, "run": run, "round": round_number, "attempt": attempt}
         event = gaussian(3.0 + int(plan[-1]))
         try:
-            self.ledger.open_attempt(**key, query="q", request_digest="d", event=event)
+            self.ledger.open_attempt(
+                **key, query="q", roster=["s"], request_digest="d", event=event
+            )
             if commits:
                 self.ledger.commit(**key, answer=b"x")
                 self.released.append(event)

@@ -174,6 +174,13 @@ def chain_with(home: SmallHome, kind: str, data: dict[str, object]) -> list[Entr
 
 
 ATTEMPT = {"plan": "plan-a", "run": "run-1", "round": 2, "attempt": 0}
+OPEN = {
+    **ATTEMPT,
+    "query": "q",
+    "roster": ["seattle"],
+    "request_digest": "d",
+    "event": event_to_json(gaussian(8.0)),
+}
 
 
 @pytest.mark.parametrize(
@@ -185,6 +192,7 @@ ATTEMPT = {"plan": "plan-a", "run": "run-1", "round": 2, "attempt": 0}
             {
                 **ATTEMPT,
                 "query": "q",
+                "roster": ["seattle"],
                 "request_digest": "d",
                 "event": event_to_json(repeat(gaussian(8.0), 3)),
             },
@@ -196,7 +204,11 @@ ATTEMPT = {"plan": "plan-a", "run": "run-1", "round": 2, "attempt": 0}
         ("finish", {"plan": "plan-a", "run": "run-1"}),
         ("forgive", {}),
         ("pause", {"why": "lunch"}),
-        ("open", {**ATTEMPT, "query": "q", "request_digest": "d", "event": {}}),
+        ("open", {**OPEN, "event": {}}),
+        ("open", {name: value for name, value in OPEN.items() if name != "roster"}),
+        ("open", {**OPEN, "roster": []}),
+        ("open", {**OPEN, "roster": ["seattle", "portland"]}),
+        ("open", {**OPEN, "roster": ["seattle", "seattle"]}),
         ("revoke", {"plan": ""}),
     ],
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.privacy.ledger.conftest import SmallHome
 
 GENESIS: dict[str, Any] = {
-    "format": 2,
+    "format": 3,
     "site": "seattle",
     "public_key": "a" * 64,
     "epsilon_limit": 3.0,

@@ -103,7 +103,9 @@ def test_an_aborted_attempt_frees_its_steps_and_cannot_be_committed(
 @pytest.mark.parametrize("event", [gaussian(7.9), repeat(gaussian(8.0), 4), gaussian(9.0)])
 def test_what_was_not_reserved_is_not_opened(small: SmallHome, ledger: Ledger, event: Any) -> None:
     with pytest.raises(RefusedError, match="left"):
-        ledger.open_attempt(**small.key_of(1), query="statistic", request_digest="d", event=event)
+        ledger.open_attempt(
+            **small.key_of(1), query="statistic", roster=["s"], request_digest="d", event=event
+        )
 
 
 def test_only_approved_plans_are_reserved_as_they_were_approved(small: SmallHome) -> None:
@@ -211,14 +213,14 @@ def test_unusable_limits_leave_no_files(tmp_path: Path, limits: tuple[float, flo
 
 
 @pytest.mark.parametrize(
-    "changed", [{"round": -1}, {"round": True}, {"attempt": 1.0}, {"query": ""}]
+    "changed", [{"round": -1}, {"round": True}, {"attempt": 1.0}, {"query": ""}, {"roster": []}]
 )
 def test_unusable_numbers_in_a_request_are_refused(
     small: SmallHome, ledger: Ledger, changed: dict[str, Any]
 ) -> None:
-    request: dict[str, Any] = {**small.key_of(1), "query": "statistic", "request_digest": "d"}
+    request: dict[str, Any] = {**small.key_of(1), "query": "statistic", "roster": ["s"]}
     with pytest.raises(RefusedError, match="unusable value"):
-        ledger.open_attempt(**{**request, **changed}, event=small.step)
+        ledger.open_attempt(**{**request, **changed}, request_digest="d", event=small.step)
 
 
 def test_a_second_writer_is_told_which_home_and_what_to_do(

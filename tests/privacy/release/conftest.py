@@ -41,11 +41,13 @@ def secure(fake, secure_keys):
     def plan(**options):
         return fake.make_secure_plan(keys, **options)
 
-    def accounts(plan, attempts=None):
-        """What the ledgers show; `attempts` by site and round."""
+    def accounts(plan, attempts=None, rosters=None):
+        """What the ledgers show; `attempts` by site and round, `rosters` by request."""
         return {
             name: account_of(
-                fake.make_extract(key, plan, name, attempts=(attempts or {}).get(name)),
+                fake.make_extract(
+                    key, plan, name, attempts=(attempts or {}).get(name), rosters=rosters
+                ),
                 plan,
                 fake.RUN,
                 name,

@@ -16,7 +16,8 @@ def test_void_attempts_are_stated_and_charged(secure):
     plan = secure.plan()
     both = {2: {1: FIRST, 2: SECOND}}
     answered = {"north": {2: {2: SECOND}}, "west": {2: {1: FIRST}}, "east": both, "south": both}
-    accounts = secure.accounts(plan, answered)
+    rosters = {SECOND: ["east", "north", "south"]}
+    accounts = secure.accounts(plan, answered, rosters)
     statement = make_statement(plan, accounts)
     void = statement["failure_and_retry"]["void_attempts"]
     assert void == [{"round": 2, "attempt": 1, "charged_at": ["east", "south", "west"]}]
@@ -49,6 +50,24 @@ def test_a_roster_that_cannot_have_opened_is_refused(secure, answered, complaint
     plan = secure.plan()
     with pytest.raises(LedgerError, match=complaint):
         check_rosters(plan, secure.accounts(plan, answered))
+
+
+def test_a_ledger_that_a_sum_needs_cannot_be_left_out(secure):
+    """Four sites were in each sum: three ledgers would do for the noise, and hide the fourth."""
+    plan = secure.plan()
+    accounts = secure.accounts(plan)
+    assert "its whole roster" in check_rosters(plan, accounts)
+    for name in accounts:
+        rest = {other: account for other, account in accounts.items() if other != name}
+        with pytest.raises(LedgerError, match=f"no ledger here shows that of {name}"):
+            check_rosters(plan, rest)
+
+
+def test_sites_that_name_other_rosters_were_not_in_one_sum(secure):
+    plan = secure.plan()
+    mine, theirs = secure.accounts(plan), secure.accounts(plan, rosters={"b" * 64: ["east"]})
+    with pytest.raises(LedgerError, match="different requests"):
+        check_rosters(plan, {**mine, "east": theirs["east"]})
 
 
 def test_a_round_that_nobody_answered_is_refused(secure):
