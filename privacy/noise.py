@@ -94,14 +94,6 @@ class NoiseSource:
         """Returns `count` independent uniform draws from the open interval (0, 1)."""
         return _fractions(np.frombuffer(self._bytes(8 * count), dtype="<u8")) - 1.0
 
-    def integer63(self) -> int:
-        """Returns a uniform integer in [0, 2^63): a seed for latents, fakes and other fillers.
-
-        A generator seeded by it is not cryptographic. Use it only for randomness whose secrecy
-        the guarantee does not need.
-        """
-        return int.from_bytes(self._bytes(8), "little") >> 1
-
     def poisson_sample(self, num_records: int, sample_rate: float) -> NDArray[np.int64]:
         """Returns which records a batch holds: each one independently with `sample_rate`.
 

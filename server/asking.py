@@ -134,10 +134,11 @@ class Sites:
         """
         needed = self._plan.coordination["min_sites"]
         if len(answers) < needed:
+            reasons = self.why() if why is None else why
             raise QuorumError(
                 f"{what}: {len(answers)} of {len(self.names)} sites gave a usable answer, the "
-                f"study needs {needed} ({self.why() if why is None else why}); nothing was aggregated; resume the run when "
-                "they are back"
+                f"study needs {needed} ({reasons}); nothing was aggregated; "
+                "resume the run when they are back"
             )
 
     def _send(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Answer]:

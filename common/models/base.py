@@ -5,9 +5,10 @@ the arrays of a request: those named `public/...` are constants of the round (su
 generator), all others are the weights of the private module, by parameter name.
 
 Seam of privacy: the loss has shape (B,) and the loss of a record depends on that record, on
-public arrays and on random numbers drawn for that record alone. The random numbers come in the
-batch, so the loss itself is deterministic. Modules hold no buffers and no BatchNorm, and are
-made of Linear and LayerNorm on (B, d) activations, which the fused clipping engine covers.
+public arrays and on random numbers drawn for that record alone, independently of all others. The
+random numbers come in the batch, so the loss itself is deterministic. Modules hold no buffers and
+no BatchNorm, and are made of Linear and LayerNorm on (B, d) activations, which the fused clipping
+engine covers.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 from fedloom.common.errors import StudyError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from fedloom.common.encoding import Encoding
+    from fedloom.common.models.draws import Draws
 
 __all__ = [
     "PUBLIC",
@@ -62,7 +63,7 @@ class PrivateModel(Protocol):
         feature_codes: NDArray[np.int32],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> dict[str, Tensor]:
         """Turns coded records (B, m) of classes (B,) into tensors of first dimension B."""
 

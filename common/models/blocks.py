@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedloom.common.models.draws import Draws
+
 if TYPE_CHECKING:
     from fedloom.common.encoding import Encoding
 
@@ -65,13 +67,13 @@ class Blocks:
         """Returns log-probabilities (..., D), one distribution per block."""
         return torch.cat([part.log_softmax(-1) for part in self.split(logits)], dim=-1)
 
-    def sample(self, logits: Tensor, rng: torch.Generator) -> Tensor:
+    def sample(self, logits: Tensor, draws: Draws) -> Tensor:
         """Draws one code per block from logits (B, D): (B, m) int64.
 
         A cell is drawn with its probability, never the most likely one each time: the Gumbel
         trick. Cells that may not be synthesised are never drawn.
         """
-        # Above zero even where the generator returns 0, and below one, so that both logs exist.
-        uniform = torch.rand(logits.shape, generator=rng).clamp_(1e-10, 1.0 - 1e-7)
+        # Above zero even where the source returns 0, and below one, so that both logs exist.
+        uniform = draws.uniform(*logits.shape).clamp_(1e-10, 1.0 - 1e-7)
         scores = logits - torch.log(-torch.log(uniform)) + self.mask
         return torch.stack([part.argmax(-1) for part in self.split(scores)], dim=1)

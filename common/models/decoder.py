@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fedloom.common.models.base import load_weights
 from fedloom.common.models.blocks import Blocks
+from fedloom.common.models.draws import Draws
 
 __all__ = [
     "DecoderNet",
@@ -102,7 +103,7 @@ def sample_codes(
     config: Mapping[str, Any],
     blocks: Blocks,
     classes: NDArray[np.int64],
-    seed: int,
+    draws: Draws,
 ) -> NDArray[np.int32]:
     """Draws one record for each given class from a published generator.
 
@@ -111,15 +112,14 @@ def sample_codes(
       config: `hidden` and `latent` of the network.
       blocks: layout of the features.
       classes: (N,) the class of each record.
-      seed: the same seed gives the same records.
+      draws: of latents and cells.
 
     Returns:
       (N, m) feature codes.
     """
-    rng = torch.Generator().manual_seed(seed)
     parts = [np.zeros((0, len(blocks.sizes)), dtype=np.int32)]
-    for logits in draw_logits(arrays, config, blocks, classes, rng):
-        parts.append(blocks.sample(logits, rng).numpy().astype(np.int32))
+    for logits in draw_logits(arrays, config, blocks, classes, draws):
+        parts.append(blocks.sample(logits, draws).numpy().astype(np.int32))
     return np.concatenate(parts)
 
 
@@ -128,7 +128,7 @@ def draw_logits(
     config: Mapping[str, Any],
     blocks: Blocks,
     classes: NDArray[np.int64],
-    rng: torch.Generator,
+    draws: Draws,
 ) -> Iterator[Tensor]:
     """Draws a latent for each given class and yields the logits of its cells, in chunks (B, D).
 
@@ -145,7 +145,7 @@ def draw_logits(
     chunk = max(1, _CHUNK_CELLS // blocks.width)
     for first in range(0, len(classes), chunk):
         labels = np.asarray(classes[first : first + chunk], dtype=np.int64)
-        latent = torch.randn(len(labels), net.latent, generator=rng)
+        latent = draws.normal(len(labels), net.latent)
         with torch.no_grad():
             logits = table[labels] + net(latent, class_rows(labels, len(table)))
         yield logits

@@ -32,6 +32,7 @@ from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
 from fedloom.common.models.decoder import sample_codes as _sample_codes
+from fedloom.common.models.draws import Draws, SeededDraws
 
 __all__ = ["GENERATOR", "MARGINALS", "Critic", "TabularGan", "sample_codes"]
 
@@ -117,7 +118,7 @@ class TabularGan:
         feature_codes: NDArray[np.int32],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> dict[str, Tensor]:
         """Returns each record and one fresh fake of its class, as deviations."""
         labels = torch.from_numpy(np.asarray(classes, dtype=np.int64))
@@ -131,7 +132,7 @@ class TabularGan:
             {"hidden": self.hidden, "latent": self.latent},
             self.blocks,
             classes,
-            int(torch.randint(2**62, (1,), generator=rng)),
+            draws,
         )
         return {
             "real": self.blocks.deviation(self.blocks.one_hot(feature_codes), base),
@@ -150,4 +151,6 @@ def sample_codes(
     artifact: Artifact, encoding: Encoding, classes: NDArray[np.int64], seed: int
 ) -> NDArray[np.int32]:
     """Draws feature codes (N, m) for classes (N,) from a published generator."""
-    return _sample_codes(artifact.arrays, artifact.config, Blocks.of(encoding), classes, seed)
+    return _sample_codes(
+        artifact.arrays, artifact.config, Blocks.of(encoding), classes, SeededDraws(seed)
+    )

@@ -29,6 +29,7 @@ from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
 from fedloom.common.models.decoder import sample_codes as _sample_codes
+from fedloom.common.models.draws import Draws, SeededDraws
 
 __all__ = ["TABLE", "TabularVae", "VaeModule", "sample_codes"]
 
@@ -106,7 +107,7 @@ class TabularVae:
         feature_codes: NDArray[np.int32],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> dict[str, Tensor]:
         """Returns the records, their classes' marginals, and latent noise for each."""
         records = self.blocks.one_hot(feature_codes)
@@ -118,7 +119,7 @@ class TabularVae:
             "base": base,
             "deviation": self.blocks.deviation(records, base),
             "classes": class_rows(classes, self.num_classes),
-            "noise": torch.randn(len(classes), self.latent, generator=rng),
+            "noise": draws.normal(len(classes), self.latent),
         }
 
     def loss(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -132,4 +133,6 @@ def sample_codes(
     artifact: Artifact, encoding: Encoding, classes: NDArray[np.int64], seed: int
 ) -> NDArray[np.int32]:
     """Draws feature codes (N, m) for classes (N,) from a published decoder."""
-    return _sample_codes(artifact.arrays, artifact.config, Blocks.of(encoding), classes, seed)
+    return _sample_codes(
+        artifact.arrays, artifact.config, Blocks.of(encoding), classes, SeededDraws(seed)
+    )

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import draw_logits, sample_codes
+from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.mixture import Mixture, within_classes
 
 __all__ = ["MIN_ACCEPTANCE", "DecoderSource"]
@@ -64,7 +64,7 @@ class DecoderSource:
             classes = rng.choice(len(self._prior), size=rows, p=self._prior)
             arrays, config = self._artifact.arrays, self._artifact.config
             seed = int(rng.integers(2**63))
-            return sample_codes(arrays, config, self._blocks, classes, seed), classes
+            return sample_codes(arrays, config, self._blocks, classes, SeededDraws(seed)), classes
         codes, labels, found, tried = [], [], 0, 0
         while found < rows:
             if tried > _PATIENCE * (rows + _BATCH) / self._acceptance:
@@ -117,8 +117,8 @@ class DecoderSource:
     def _cells_of(self, classes: Array, seed: int) -> Iterator[tuple[Array, Array]]:
         """Yields classes (B,) and the probabilities (B, D) of their cells, one latent each."""
         arrays, config = self._artifact.arrays, self._artifact.config
-        rng, start = torch.Generator().manual_seed(seed), 0
-        for logits in draw_logits(arrays, config, self._blocks, classes, rng):
+        draws, start = SeededDraws(seed), 0
+        for logits in draw_logits(arrays, config, self._blocks, classes, draws):
             labels = classes[start : start + len(logits)]
             start += len(logits)
             cells = self._blocks.log_softmax(logits + self._blocks.mask).exp().numpy()

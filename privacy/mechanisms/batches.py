@@ -1,11 +1,12 @@
 """Poisson-sampled batches of coded records, and noise on a step's tensors.
 
 Both training mechanisms use these, and draw from the source in the same order: the batch, its
-order, the seed of the fillers, the noise.
+order, latents and fakes, the noise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fedloom.common.models.draws import Draws
 from fedloom.privacy.clipping.units import MOST_ROWS
 from fedloom.privacy.noise import NoiseSource, snap
 
@@ -40,7 +42,7 @@ class BatchModel(Protocol):
         feature_codes: NDArray[np.int32],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> dict[str, Tensor]:
         """Turns B coded records, possibly none, into tensors of first dimension B."""
         ...
@@ -54,7 +56,7 @@ class BatchModel(Protocol):
 class Sampled:
     """A batch: its tensors, and the person of each row (None where every row is a unit).
 
-    Rows without persons are in random order.
+    Units are in random order, the rows of a person together.
     """
 
     tensors: dict[str, Tensor]
@@ -95,8 +97,10 @@ def poisson_batch(
 ) -> Sampled:
     """Draws one batch of units; latents and fakes come fresh with it.
 
-    Their generator is torch's, not a cryptographic one: the guarantee holds for whoever knows
-    every latent and fake, because those of one row enter that row's loss alone.
+    They come from the source too, independently for each row: then it does not matter which row
+    has which, and what a unit adds is its own gradient at its own draw whoever else is there. A
+    seeded generator would not do: whoever guessed its seed would know which latent each place in
+    the batch has, and a unit that is removed would move others to other places.
 
     The model is always asked for `_ROWS` records, some of them fillers of codes 0 that are cut
     off again: a fake is rounded by kernels too, and must not change with the size of a batch.
@@ -117,25 +121,42 @@ def poisson_batch(
         chosen = chosen[noise.permutation(len(chosen))]
     else:
         chosen = _rows_of_persons(persons, sample_rate, noise)
-    rng = torch.Generator().manual_seed(noise.integer63())
+    draws = _SecretDraws(noise)
     parts = []
     for start in range(0, max(len(chosen), 1), _ROWS):
         of_part = chosen[start : start + _ROWS]
         codes = np.zeros((_ROWS, *feature_codes.shape[1:]), dtype=feature_codes.dtype)
         labels = np.zeros(_ROWS, dtype=classes.dtype)
         codes[: len(of_part)], labels[: len(of_part)] = feature_codes[of_part], classes[of_part]
-        made = model.make_batch(codes, labels, public, rng)
+        made = model.make_batch(codes, labels, public, draws)
         parts.append({name: value[: len(of_part)] for name, value in made.items()})
     tensors = {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
     owners = None if persons is None else torch.from_numpy(persons[chosen]).to(device)
     return Sampled(tensors, owners)
 
 
+class _SecretDraws:
+    """Latents and fakes from the source of the noise; see `fedloom.common.models.draws`."""
+
+    def __init__(self, noise: NoiseSource) -> None:
+        self._noise = noise
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.from_numpy(self._noise.normal(shape, 1.0).astype(np.float32))
+
+    def uniform(self, *shape: int) -> Tensor:
+        drawn = self._noise.uniform(math.prod(shape)).astype(np.float32)
+        return torch.from_numpy(drawn).reshape(shape)
+
+
 def _rows_of_persons(
     persons: NDArray[np.int64], sample_rate: float, noise: NoiseSource
 ) -> NDArray[np.int64]:
-    """Returns the rows of a Poisson sample of persons, person by person."""
+    """Returns the rows of a Poisson sample of persons, person by person, in a secret order."""
     by_person = np.argsort(persons, kind="stable")
+    if len(persons):
+        places = noise.permutation(int(persons.max()) + 1)[persons]
+        by_person = np.argsort(places, kind="stable")
     grouped = persons[by_person]
     first = np.flatnonzero(np.diff(grouped, prepend=grouped[:1] - 1))
     number = np.zeros(len(grouped), dtype=np.int64)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows
+from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.gan import Critic
 from fedloom.server.learners.devices import fitting
 
@@ -64,14 +65,14 @@ def fit_generator(
       The effective share of the weighted records, in (0, 1]: near 1 where the critic cannot
       tell fakes from records.
     """
-    rng = torch.Generator().manual_seed(seed)
+    draws, rng = SeededDraws(seed), torch.Generator().manual_seed(seed + 1)
     numpy_rng = np.random.default_rng(seed)
     num_classes = len(table)
     classes = np.sort(numpy_rng.choice(num_classes, size=_POOL, p=class_prior))
     labels = torch.from_numpy(classes)
     with torch.no_grad():
-        latent = torch.randn(_POOL, net.latent, generator=rng)
-        codes = blocks.sample(table[labels] + net(latent, class_rows(classes, num_classes)), rng)
+        latent = draws.normal(_POOL, net.latent)
+        codes = blocks.sample(table[labels] + net(latent, class_rows(classes, num_classes)), draws)
         records = blocks.one_hot(codes.numpy())
         deviation = blocks.deviation(records, log_marginals[labels])
         scores = trust * critic(deviation, class_rows(classes, num_classes))

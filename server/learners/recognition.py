@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedloom.common.models.decoder import class_rows
+from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.vae import TABLE, TabularVae, VaeModule
 from fedloom.server.learners.devices import fitting
 
@@ -44,7 +45,7 @@ def teach_encoder(
       seed: for everything that is drawn.
       steps: number of Adam steps.
     """
-    rng, numpy_rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    draws, numpy_rng = SeededDraws(seed), np.random.default_rng(seed)
     encoder = [
         value for name, value in module.named_parameters() if not name.startswith("decoder.")
     ]
@@ -56,11 +57,11 @@ def teach_encoder(
         for _ in range(steps):
             classes = numpy_rng.choice(len(table), size=_BATCH, p=class_prior)
             with torch.no_grad():
-                latent = torch.randn(_BATCH, model.latent, generator=rng).to(device)
+                latent = draws.normal(_BATCH, model.latent).to(device)
                 network = module.decoder(latent, class_rows(classes, len(table)).to(device))
                 logits = on_device[torch.from_numpy(classes).to(device)] + network
-                codes = model.blocks.sample(logits.cpu(), rng).numpy().astype(np.int32)
-            batch = model.make_batch(codes, classes, public, rng)
+                codes = model.blocks.sample(logits.cpu(), draws).numpy().astype(np.int32)
+            batch = model.make_batch(codes, classes, public, draws)
             losses = model.loss(module, {name: value.to(device) for name, value in batch.items()})
             optimiser.zero_grad()
             losses.mean().backward()

@@ -15,6 +15,7 @@ from fedloom.client import records as records_module
 from fedloom.client.persons import kept_rows
 from fedloom.client.records import freeze, load_records
 from fedloom.common.models import build_model
+from fedloom.common.models.draws import SeededDraws
 from fedloom.common.scores import BINS, Evaluation
 from fedloom.common.statistics import groups_of_one, statistic
 from fedloom.common.study import load_study
@@ -125,7 +126,7 @@ def test_a_gradient_moves_by_one_clip_however_many_rows_a_person_has(
         # The same numbers for a row wherever it stands in the batch.
         parts = [
             model.make_batch(
-                records.feature_codes[[row]], records.classes[[row]], public, torch.Generator()
+                records.feature_codes[[row]], records.classes[[row]], public, SeededDraws(0)
             )
             for row in range(len(records.classes))
         ]

@@ -10,13 +10,14 @@ from fedloom.common.errors import StudyError
 from fedloom.common.models import build_model
 from fedloom.common.models.base import count_parameters, load_weights, read_weights
 from fedloom.common.models.defaults import model_defaults
+from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.size import num_parameters
 from fedloom.privacy.clipping import clipped_gradient_sum
 
 
 def batch_of(model, coded, public, rows, seed=0):
     codes, classes = coded
-    made = model.make_batch(codes[rows], classes[rows], public, torch.Generator().manual_seed(seed))
+    made = model.make_batch(codes[rows], classes[rows], public, SeededDraws(seed))
     return {name: value.double() for name, value in made.items()}
 
 

@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 
 from fedloom.common.models.blocks import Blocks
+from fedloom.common.models.draws import SeededDraws
 
 
 def test_rows_have_a_one_in_every_block():
@@ -26,7 +27,7 @@ def test_cells_are_drawn_by_their_probability(argmax, accepted):
     shares = np.array([0.6, 0.3, 0.1])
     blocks = Blocks([2, 3], [True] * 5)
     logits = torch.tensor(np.log([0.5, 0.5, *shares])).float().expand(4000, 5)
-    drawn = blocks.sample(logits, torch.Generator().manual_seed(20260101))[:, 1].numpy()
+    drawn = blocks.sample(logits, SeededDraws(20260101))[:, 1].numpy()
     if argmax:
         drawn = np.zeros_like(drawn)
     counts = np.bincount(drawn, minlength=3)
@@ -37,6 +38,6 @@ def test_cells_are_drawn_by_their_probability(argmax, accepted):
 def test_cells_that_may_not_be_synthesised_are_never_drawn():
     blocks = Blocks([3, 2], [True, False, True, False, True])
     logits = torch.tensor([0.0, 50.0, 0.0, 50.0, 0.0]).expand(1000, 5)
-    drawn = blocks.sample(logits, torch.Generator().manual_seed(1))
+    drawn = blocks.sample(logits, SeededDraws(1))
     assert set(drawn[:, 0].tolist()) == {0, 2}
     assert set(drawn[:, 1].tolist()) == {1}

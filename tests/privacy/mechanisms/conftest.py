@@ -31,7 +31,7 @@ class PairedCritic(Regression):
 
     def make_batch(self, feature_codes, classes, public, rng):
         x = torch.from_numpy(feature_codes.astype(np.float64))
-        latent = torch.randn(len(classes), self.width, generator=rng, dtype=torch.float64)
+        latent = rng.normal(len(classes), self.width).double()
         return {"real": x, "fake": latent * torch.from_numpy(public["offset"])}
 
     def loss(self, module, batch):
