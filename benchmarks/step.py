@@ -8,7 +8,7 @@ busy machine slows all of them alike. Times are of this machine; ratios travel b
 
   fused            clipped sums, rows in random order: as records are trained
   fused, doubles   the same with all sums in double precision: as persons are trained
-  + noise          with cryptographic noise, drawn in a second thread beside the gradients
+  + noise          with cryptographic noise, in a second thread if a core is idle (load below cores)
   + noise, 1 core  with the noise drawn in the same thread
 
 Memory is the growth of resident memory over three steps in a process of its own, at its peak, of

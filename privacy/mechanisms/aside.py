@@ -24,8 +24,8 @@ _WORTH_A_THREAD = 16384
 def done_aside(work: Callable[[], T], size: int) -> Iterator[Callable[[], T]]:
     """Starts `work` beside the block; what it yields waits for the result.
 
-    The work is over when the block is left, also by an error. With one core, or less to do than a
-    thread costs, it is done at the start instead.
+    The work is over when the block is left, also by an error. Without an idle core, or with less to
+    do than a thread costs, it is done at the start instead.
 
     Args:
       work: Takes no argument.
@@ -35,7 +35,7 @@ def done_aside(work: Callable[[], T], size: int) -> Iterator[Callable[[], T]]:
     ...     result()
     42
     """
-    if size < _WORTH_A_THREAD or _cores() < 2:
+    if size < _WORTH_A_THREAD or not _spare_core():
         value = work()
         yield lambda: value
         return
@@ -43,7 +43,8 @@ def done_aside(work: Callable[[], T], size: int) -> Iterator[Callable[[], T]]:
         yield pool.submit(work).result
 
 
-def _cores() -> int:
-    # Where the system tells which cores are given to this process, those count.
+def _spare_core() -> bool:
+    """Whether a second core is given to this process and others leave it idle."""
     given = getattr(os, "sched_getaffinity", None)
-    return len(given(0)) if given is not None else os.cpu_count() or 1
+    cores = len(given(0)) if given is not None else os.cpu_count() or 1
+    return cores > 1 and os.getloadavg()[0] < cores

@@ -15,7 +15,7 @@ MUCH = 10**6
 @pytest.mark.parametrize("cores", [1, 2])
 @pytest.mark.parametrize("size", [3, MUCH])
 def test_the_work_is_done_once_by_one_thread(monkeypatch, cores, size):
-    monkeypatch.setattr(aside, "_cores", lambda: cores)
+    monkeypatch.setattr(aside, "_spare_core", lambda: cores > 1)
     threads = []
     with done_aside(lambda: threads.append(threading.get_ident()) or 7, size) as result:
         assert result() == result() == 7
@@ -25,7 +25,7 @@ def test_the_work_is_done_once_by_one_thread(monkeypatch, cores, size):
 
 
 def test_it_runs_while_the_block_does(monkeypatch):
-    monkeypatch.setattr(aside, "_cores", lambda: 2)
+    monkeypatch.setattr(aside, "_spare_core", lambda: True)
     inside = threading.Event()
     with done_aside(lambda: inside.wait(10), MUCH) as result:
         inside.set()
@@ -33,7 +33,7 @@ def test_it_runs_while_the_block_does(monkeypatch):
 
 
 def test_it_is_over_when_the_block_ends_in_an_error(monkeypatch):
-    monkeypatch.setattr(aside, "_cores", lambda: 2)
+    monkeypatch.setattr(aside, "_spare_core", lambda: True)
     go, done = threading.Event(), []
 
     def work():
@@ -48,6 +48,6 @@ def test_it_is_over_when_the_block_ends_in_an_error(monkeypatch):
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_its_errors_are_raised(monkeypatch, cores):
-    monkeypatch.setattr(aside, "_cores", lambda: cores)
+    monkeypatch.setattr(aside, "_spare_core", lambda: cores > 1)
     with pytest.raises(ZeroDivisionError), done_aside(lambda: 1 // 0, MUCH) as result:
         result()
