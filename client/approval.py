@@ -20,11 +20,13 @@ from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, DataError, StudyError
 from fedloom.common.study import SiteEntry
+from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.policy import Policy
+from fedloom.privacy.release.parties import noise_factors, quieter
 
 __all__ = [
     "approve",
@@ -119,8 +121,10 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
     )
     lines += [
         who,
-        f"Worst price: epsilon {plan.body['price']['epsilon']:.4g} at delta {plan.delta:g} for one "
-        f"{unit}, added or removed, whatever the reader knows otherwise.",
+        f"Worst price{_TOWARDS[masked]}: epsilon {plan.body['price']['epsilon']:.4g} at delta "
+        f"{plan.delta:g} for one {unit}, added or removed, with records at "
+        f"{privacy['overlap']} site(s) at most, whatever the reader knows otherwise.",
+        *_fellow_site(plan),
         "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
         "about this plan.",
         "Not covered: the time that answers take, floating point effects, what is true of "
@@ -129,6 +133,7 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
     return lines
 
 
+_TOWARDS = {False: "", True: " towards the coordinator"}
 _COUNTED = {
     "discovery": "noised counts that tell bounds and categories of the columns that the schema "
     "leaves open",
@@ -136,6 +141,19 @@ _COUNTED = {
     "pairwise": "noised counts of pairs of columns within each class, on cells that are chosen "
     "from the first counts",
 }
+
+
+def _fellow_site(plan: Plan) -> list[str]:
+    """Says what another site can learn from a secure sum, whose noise it knows its own part of."""
+    if plan.colluding is None:
+        return []
+    factor, epsilon = noise_factors(plan)["fellow_site"], float(plan.body["price"]["epsilon"])
+    if factor != 1.0:
+        epsilon = epsilon_pld(quieter(plan.event(), factor), plan.delta)
+    return [
+        f"Price towards another site on its own, which knows its own part of the noise: epsilon "
+        f"{epsilon:.4g} at delta {plan.delta:g}."
+    ]
 
 
 def _fingerprints(entry: SiteEntry) -> str:
@@ -247,6 +265,7 @@ def check_policy(policy: Policy, plan: Plan) -> None:
         for phase in (plan.training, plan.evaluation)
         if phase is not None
     ]
+    masked, persons = plan.colluding is not None, id_column(plan) is not None
     policy.check(
         epsilon=float(plan.body["price"]["epsilon"]),
         delta=plan.delta,
@@ -256,6 +275,10 @@ def check_policy(policy: Policy, plan: Plan) -> None:
         unit=str(plan.privacy["unit"]),
         trust=str(plan.privacy["trust"]),
         min_noise_multiplier=min(noise),
+        least_roster=int(plan.coordination["min_sites"]) if masked else None,
+        colluding=plan.colluding,
+        id=id_column(plan),
+        rows_per_person=int(plan.privacy["rows_per_person"]) if persons else None,
     )
 
 

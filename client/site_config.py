@@ -11,10 +11,13 @@
     epsilon = 3.0
     delta = 1e-5
     models = ["vae", "mixture"]  # optional: models that may be trained
-    min_sites = 3                # optional: smallest number of sites of a study
+    min_sites = 3                # optional: smallest number of sites of a study, or of a sum
     columns = ["age", "sex"]     # optional: the only columns that may be used
     unit = "person"              # optional: the only unit of privacy
+    id = "patient"               # optional: the only column that says whose row each is
+    max_rows_per_person = 5      # optional: most rows of one person that may count
     trust = "local"              # optional: the only trust mode
+    min_colluding = 1            # optional: sites that a secure sum must bear to be colluding
 
     [peers.portland]             # another site's keys, from its steward; see `peers`
     key = "..."
@@ -109,10 +112,13 @@ device = "cpu"            # cpu, cuda, cuda:1 or auto
 epsilon = {epsilon!r}
 delta = {delta!r}
 # models = ["vae", "mixture"]   # models that may be trained; all by default
-# min_sites = 3                 # smallest number of sites of a study
+# min_sites = 3                 # smallest number of sites of a study, or of a secure sum
 # columns = ["age", "sex"]      # the only columns that may be used
 # unit = "person"               # the only unit of privacy; say so if people have several rows
+# id = "patient"                # the only column that says whose row each is
+# max_rows_per_person = 5       # most rows of one person that may count
 # trust = "local"               # the only trust mode; "local" relies on no other site
+# min_colluding = 1             # sites that may side with the coordinator in a secure sum
 
 # A secure sum needs the keys of every other site, told by its steward by telephone or signed mail.
 # [peers.NAME]

@@ -17,7 +17,17 @@ from fedloom.common.errors import ConfigError, PolicyError
 __all__ = ["Policy"]
 
 _REQUIRED = ("epsilon", "delta")
-_OPTIONAL = ("models", "min_sites", "columns", "min_noise_multiplier", "unit", "trust")
+_OPTIONAL = (
+    "models",
+    "min_sites",
+    "columns",
+    "min_noise_multiplier",
+    "unit",
+    "id",
+    "max_rows_per_person",
+    "trust",
+    "min_colluding",
+)
 _UNITS = ("record", "person")
 _TRUSTS = ("local", "secure-sum")
 
@@ -30,12 +40,16 @@ class Policy:
       epsilon: the most that this data set may cost in its lifetime, at `delta`.
       delta: the largest failure probability.
       models: the kinds of model that may be trained.
-      min_sites: the smallest number of sites in a study.
+      min_sites: the smallest number of sites in a study, and with a secure sum in any sum.
       columns: the columns that may be used.
       min_noise_multiplier: the least noise of any single query, in units of its sensitivity; with
         a secure sum, of the sum.
       unit: the one unit of privacy. An institution whose people have several rows says "person".
+      id: the one column that says whose row each is; with it the unit is a person. Another
+        column, such as that of visits, would make one person several.
+      max_rows_per_person: the most rows of one person that may count.
       trust: the one trust mode. "local" relies on nobody else, "secure-sum" on other sites' noise.
+      min_colluding: how many sites that side with the coordinator a secure sum must bear at least.
     """
 
     epsilon: float
@@ -45,7 +59,10 @@ class Policy:
     columns: tuple[str, ...] | None = None
     min_noise_multiplier: float | None = None
     unit: str | None = None
+    id: str | None = None
+    max_rows_per_person: int | None = None
     trust: str | None = None
+    min_colluding: int = 0
 
     def __post_init__(self) -> None:
         """Checks that every bound can be met by something."""
@@ -53,8 +70,18 @@ class Policy:
             raise ConfigError(f"[policy] epsilon: expected a number above 0, got {self.epsilon!r}")
         if not (_is_number(self.delta) and 0 < self.delta < 1):
             raise ConfigError(f"[policy] delta: expected a number in (0, 1), got {self.delta!r}")
-        if type(self.min_sites) is not int or self.min_sites < 1:
-            raise ConfigError(f"[policy] min_sites: expected 1 or more, got {self.min_sites!r}")
+        for name, count, fewest in (
+            ("min_sites", self.min_sites, 1),
+            ("max_rows_per_person", self.max_rows_per_person, 1),
+            ("min_colluding", self.min_colluding, 0),
+        ):
+            if count is not None and (type(count) is not int or count < fewest):
+                raise ConfigError(f"[policy] {name}: expected {fewest} or more, got {count!r}")
+        if self.id is not None and (not _is_name(self.id) or self.unit == "record"):
+            raise ConfigError(
+                f"[policy] id: expected the column of the persons' ids, got {self.id!r}; it goes "
+                'with unit = "person" alone'
+            )
         least = self.min_noise_multiplier
         if least is not None and not (_is_number(least) and least > 0):
             raise ConfigError(
@@ -107,6 +134,10 @@ class Policy:
         unit: str,
         trust: str,
         min_noise_multiplier: float | None = None,
+        least_roster: int | None = None,
+        colluding: int | None = None,
+        id: str | None = None,
+        rows_per_person: int | None = None,
     ) -> None:
         """Checks the facts of a plan.
 
@@ -119,6 +150,10 @@ class Policy:
           unit: its unit of privacy.
           trust: its trust mode.
           min_noise_multiplier: the least noise multiplier of any of its queries.
+          least_roster: the fewest sites of which a secure sum may be; None in local trust.
+          colluding: how many sites may side with the coordinator; None in local trust.
+          id: the column that says whose row each is; None if the unit is a record.
+          rows_per_person: how many rows of one person count; None if the unit is a record.
 
         Raises:
           PolicyError: names every rule that the plan breaks, and the remedy.
@@ -132,15 +167,27 @@ class Policy:
             broken.append(f"the model is {model!r}, the policy allows {', '.join(self.models)}")
         if num_sites < self.min_sites:
             broken.append(f"{num_sites} sites take part, the policy wants {self.min_sites}")
+        if least_roster is not None and least_roster < self.min_sites:
+            broken.append(
+                f"a sum may be of {least_roster} sites alone, the policy wants {self.min_sites}"
+            )
+        if colluding is not None and colluding < self.min_colluding:
+            broken.append(
+                f"sums bear {colluding} colluding site(s), the policy wants {self.min_colluding}"
+            )
         extra = [] if self.columns is None else [c for c in columns if c not in self.columns]
         if extra:
             broken.append(f"the columns {', '.join(extra)} are not among those allowed")
         for name, asked, wanted in (
             ("unit of privacy", unit, self.unit),
+            ("column of persons' ids", id, self.id),
             ("trust mode", trust, self.trust),
         ):
             if wanted is not None and asked != wanted:
                 broken.append(f"the {name} is {asked!r}, the policy wants {wanted!r}")
+        most = self.max_rows_per_person
+        if most is not None and rows_per_person is not None and rows_per_person > most:
+            broken.append(f"{rows_per_person} rows of a person count, the policy allows {most}")
         least = self.min_noise_multiplier
         if least is not None and (min_noise_multiplier is None or min_noise_multiplier < least):
             noise = "unknown" if min_noise_multiplier is None else f"{min_noise_multiplier:g}"

@@ -17,6 +17,7 @@ from fedloom.common.errors import ConfigError, DataError, PolicyError, StudyErro
 from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.policy import Policy
+from fedloom.privacy.release.parties import towards
 from tests.federation import approve_at, make, make_home, make_plan, table
 
 
@@ -88,6 +89,48 @@ def test_a_plan_beyond_the_policy_is_refused_by_every_rule_that_it_breaks(homes,
     refused(homes["north"], plan, PolicyError, "policy", policy=policy)
 
 
+def masked(folder, extra: str) -> Plan:
+    """A study of four sites and more settings of its privacy."""
+    homes = {name: make_home(folder / name, name) for name in ("east", "north", "south", "west")}
+    make_plan(folder / "study", homes, trust="secure-sum")
+    study = folder / "study" / "study.toml"
+    study.write_text(study.read_text().replace("[privacy]\n", "[privacy]\n" + extra))
+    return load_plan_or_study(study)
+
+
+PERSONS = 'unit = "person"\nid = "visit"\nrows_per_person = 9\n'
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"id": "patient"}, "'visit', the policy wants 'patient'"),
+        ({"max_rows_per_person": 5}, "9 rows of a person"),
+        ({"min_colluding": 1}, "bear 0 colluding"),
+        ({"min_sites": 4}, "a sum may be of 3 sites alone"),
+    ],
+)
+def test_the_policy_bounds_what_decides_the_guarantee(tmp_path, rule, said):
+    plan = masked(tmp_path, PERSONS + "colluding = 0\n")
+    check_policy(Policy(epsilon=8.0, delta=1e-3), plan)
+    with pytest.raises(PolicyError, match=said):
+        check_policy(Policy(epsilon=8.0, delta=1e-3, **rule), plan)
+
+
+@pytest.mark.parametrize("colluding", [0, 1, 2])
+def test_overlap_and_the_price_towards_a_fellow_site_are_said(tmp_path, colluding):
+    plan = masked(tmp_path, f"colluding = {colluding}\noverlap = 2\n" + PERSONS)
+    text = "\n".join(in_plain_words(plan, site="north"))
+    fellow = towards(plan)["fellow_site"]["epsilon"]
+    assert "with records at 2 site(s) at most" in text
+    assert (
+        f"another site on its own, which knows its own part of the noise: epsilon {fellow:.4g}"
+        in (text)
+    )
+    price = plan.body["price"]["epsilon"]
+    assert {0: fellow > price, 1: fellow == pytest.approx(price), 2: fellow < price}[colluding]
+
+
 def test_records_that_do_not_fit_are_refused_or_accepted_with_clamp(homes, plan):
     odd = table(50)
     odd["age"] = 93
@@ -98,7 +141,7 @@ def test_records_that_do_not_fit_are_refused_or_accepted_with_clamp(homes, plan)
 
 def test_one_person_under_several_ids_is_no_matter_of_clamping(tmp_path, homes):
     folder = tmp_path / "persons"
-    persons = 'unit = "person"\nid = "patient"\nrows_per_person = 2\n'
+    persons = PERSONS.replace("visit", "patient")
     make_plan(folder, homes)
     text = (folder / "study.toml").read_text()
     (folder / "study.toml").write_text(text.replace("[privacy]\n", "[privacy]\n" + persons))

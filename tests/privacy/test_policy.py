@@ -17,7 +17,10 @@ TABLE: dict[str, Any] = {
     "columns": ["age", "sex", "visited"],
     "min_noise_multiplier": 0.5,
     "unit": "person",
+    "id": "patient",
+    "max_rows_per_person": 5,
     "trust": "secure-sum",
+    "min_colluding": 1,
 }
 FACTS: dict[str, Any] = {
     "epsilon": 3.0,
@@ -28,6 +31,10 @@ FACTS: dict[str, Any] = {
     "unit": "person",
     "trust": "secure-sum",
     "min_noise_multiplier": 0.5,
+    "least_roster": 3,
+    "colluding": 1,
+    "id": "patient",
+    "rows_per_person": 5,
 }
 
 
@@ -49,6 +56,11 @@ def test_a_plan_within_the_policy_passes() -> None:
         ({"trust": "local"}, "the trust mode is 'local', the policy wants 'secure-sum'"),
         ({"min_noise_multiplier": 0.4}, "the least noise multiplier is 0.4, the policy wants 0.5"),
         ({"min_noise_multiplier": None}, "the least noise multiplier is unknown"),
+        ({"num_sites": 4, "least_roster": 2}, "a sum may be of 2 sites alone, the policy wants 3"),
+        ({"colluding": 0}, "sums bear 0 colluding site(s), the policy wants 1"),
+        ({"id": "visit"}, "the column of persons' ids is 'visit', the policy wants 'patient'"),
+        ({"id": None}, "the column of persons' ids is None"),
+        ({"rows_per_person": 6}, "6 rows of a person count, the policy allows 5"),
     ],
 )
 def test_each_rule_is_named_with_the_remedy(changed: dict[str, Any], said: str) -> None:
@@ -69,8 +81,18 @@ def test_all_broken_rules_are_named_at_once() -> None:
             unit="record",
             trust="local",
             min_noise_multiplier=0.1,
+            least_roster=1,
+            colluding=0,
+            id="visit",
+            rows_per_person=9,
         )
-    assert str(caught.value).count(";") == 7
+    assert str(caught.value).count(";") == 11
+
+
+def test_what_belongs_to_a_secure_sum_is_not_asked_of_local_trust() -> None:
+    table = {key: value for key, value in TABLE.items() if key != "trust"}
+    facts = {**FACTS, "trust": "local", "least_roster": None, "colluding": None}
+    Policy.from_dict(table).check(**facts)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +112,12 @@ def test_all_broken_rules_are_named_at_once() -> None:
         {"min_sites": 2.0},
         {"min_noise_multiplier": 0},
         {"unit": "patient"},
+        {"unit": "record"},  # with an id
+        {"id": ""},
+        {"id": 3},
+        {"max_rows_per_person": 0},
+        {"min_colluding": -1},
+        {"min_colluding": True},
         {"trust": "mutual"},
     ],
 )
