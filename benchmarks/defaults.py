@@ -291,8 +291,11 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--search", action="store_true", help="also run what was compared")
+    parser.add_argument("--look-share", type=float, help="part of the budget for the first look")
     options = parser.parse_args()
-    settings = {"defaults": {}, **(SEARCH if options.search else {})}
+    base = {} if options.look_share is None else {"look_share": options.look_share}
+    settings = {"defaults": base, **(SEARCH if options.search else {})}
+    settings = {name: {**base, **values} for name, values in settings.items()}
     print("| table | rows | columns | AUC real | synthetic | TV 1 / 2 real | synthetic | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     gaps: dict[str, list[dict[str, float]]] = {name: [] for name in settings}

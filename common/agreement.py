@@ -136,4 +136,5 @@ class _Block:
         """Returns the cells (C, size), once the totals of the classes are known."""
         agreed = self._best + self._slope * (total - self.total)[:, None]
         change = (agreed - self._looked) / self._members
-        return self._cells + change[:, self._groups]
+        cells: Array = self._cells + change[:, self._groups]
+        return cells

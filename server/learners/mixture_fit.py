@@ -36,6 +36,8 @@ _OWN = 0.3
 _JITTER = 0.3
 _BETAS = (0.9, 0.999)
 MAX_STEPS = 400
+# Classes below this part of the largest one are left out where noise hides them.
+_LEAST = 0.05
 # Variance of the added noise, in units of the counts' own.
 _THINNING = 0.3
 # Steps are judged ever more rarely, and no longer once the best is this far behind.
@@ -94,9 +96,9 @@ class MixtureFit:
         """Places the target on the device and draws where the components start."""
         self._target, self._seed, self._device = target, seed, device
         self._classes = range(len(target.sizes))
-        # A class whose records together are fewer than one cell's noise tells nothing of its own.
-        telling = np.flatnonzero(target.sizes > target.pair_std)
-        self._telling = [int(c) for c in telling] or [int(np.argmax(target.sizes))]
+        # What a class far below the largest, and below one cell's noise, says is noise.
+        least = min(target.pair_std, _LEAST * float(target.sizes.max()))
+        self._telling = [c for c in self._classes if target.sizes[c] > least]
         self._weights = [float(size / target.sizes.sum()) ** 2 for size in target.sizes]
         self._groups = torch.from_numpy(target.groups.astype(np.int64)).to(device)
         blocks = torch.from_numpy(target.blocks.astype(np.int64)).to(device)

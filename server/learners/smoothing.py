@@ -86,7 +86,8 @@ def tree(counts: Array, covariance: Array, expected: Array, total: float) -> Arr
       total: their known sum.
     """
     found = [_one_tree(counts, covariance, expected, total, cut) for cut in _CUTS]
-    return np.mean(found, axis=0)
+    mean: Array = np.mean(found, axis=0)
+    return mean
 
 
 def _one_tree(counts: Array, covariance: Array, expected: Array, total: float, cut: float) -> Array:
@@ -141,7 +142,8 @@ def _summing(values: Array, spread: Array, total: float) -> Array:
         missing = total - float(values.sum())
         if missing > -1e-9 * total:
             break
-    return values * (total / max(float(values.sum()), _TINY))
+    scaled: Array = values * (total / max(float(values.sum()), _TINY))
+    return scaled
 
 
 @lru_cache(maxsize=1024)
