@@ -140,8 +140,8 @@ def test_wrong_answers_are_dropped_and_the_quorum_decides(
     wrong = federation.sites[:wrong_sites]
 
     class Wrong(vault_module.Vault):
-        def _compute(self, plan, asked):
-            computed = Answer.unpack(super()._compute(plan, asked))
+        def _compute(self, plan, asked, seal):
+            computed = Answer.unpack(super()._compute(plan, asked, seal))
             if self.site not in wrong or asked.round != 2:
                 return computed.pack()
             arrays = spoil(computed.arrays)

@@ -81,7 +81,7 @@ def test_records_that_do_not_fit_can_be_accepted_with_clamp(federation, tmp_path
     ran = federation.simulate(tmp_path / "run", "--clamp", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["state"] == "done"
-    assert ledgers(tmp_path / "run")["south"].count("commit") == 1
+    assert ledgers(tmp_path / "run")["south"].count("commit") == 2
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_records_that_do_not_fit_can_be_accepted_with_clamp(federation, tmp_path
         ("epsilon = 8.0", "epsilon = -1", ("[privacy]", "epsilon", "above 0")),
         ("epsilon = 8.0", "epsilon = inf", ("[privacy]", "epsilon")),
         ("delta = 1e-3", "delta = 2.0", ("[privacy]", "delta", "below 1")),
-        ('unit = "record"', 'unit = "person"', ("[privacy]", "person", "record")),
+        ("delta = 1e-3", 'delta = 1e-3\nunit = "person"', ("[privacy]", "needs id")),
         ('trust = "local"', 'trust = "secure-sum"', ("[privacy]", "secure-sum", "local")),
         ('kind = "mixture"', 'kind = "diffusion"', ("[model]", "diffusion", "mixture")),
         ("components = 8", "widgets = 8", ("[model]", "widgets", "components")),
@@ -214,7 +214,11 @@ def test_a_damaged_ledger_stops_everything_that_would_use_it(tmp_path, federatio
     assert [done.code for done in commands] == [4] * 4, [done.err for done in commands]
     assert all("backup" in done.err or "ledger" in done.err for done in commands)
     assert {p.name: p.read_bytes() for p in (tmp_path / "north").glob("ledger*")} == before
-    assert kinds(tmp_path / "south")[2:] == ["reserve", "open", "commit", "finish"]
+    assert kinds(tmp_path / "south")[2:] == [
+        "reserve",
+        *["open", "commit"] * 2,
+        "finish",
+    ]
 
 
 def test_a_damaged_ledger_stops_a_resumed_run(tmp_path):
@@ -339,12 +343,14 @@ def test_a_disk_that_fills_up_while_reserving_costs_nothing_and_the_run_resumes(
 
 
 def test_a_plan_that_needs_too_much_memory_is_refused_with_the_reason(tmp_path, federation):
-    columns = "".join(
+    values = ", ".join(f'"v{n}"' for n in range(1000))
+    columns = f'\n[[column]]\nname = "label"\nkind = "category"\nvalues = [{values}]\n' + "".join(
         f'\n[[column]]\nname = "c{n}"\nkind = "integer"\nmin = 0\nmax = 100000\nbins = 1024\n'
-        for n in range(12)
+        for n in range(60)
     )
     with (federation.folder / "schema.toml").open("a") as stream:
         stream.write(columns)
+    federation.edit('target = "visited"', 'target = "label"')
     done = federation.simulate(tmp_path / "run")
     assert done.code == 2 and "GB" in done.err and "c0 (1025)" in done.err
 

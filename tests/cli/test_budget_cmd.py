@@ -14,7 +14,7 @@ def test_json_of_one_home_has_the_promised_keys(built, capsys):
     assert main(["budget", "show", str(built.homes / "north"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert {"site", "delta", "epsilon_spent", "epsilon_limit", "studies"} <= set(shown)
-    assert shown["site"] == "north" and shown["epsilon_limit"] == 6.0
+    assert shown["site"] == "north" and shown["epsilon_limit"] == 40.0
     assert shown["epsilon_spent"] == pytest.approx(built.plan.price().epsilon)
     assert shown["studies"][0]["plan"] == built.plan.digest()
 
@@ -32,7 +32,7 @@ def test_several_homes_are_composed(built, capsys):
 def test_words_name_site_study_and_rehearsal(built, capsys):
     assert main(["budget", "show", *map(str, sorted(built.homes.iterdir()))]) == 0
     out = capsys.readouterr().out
-    for word in ("north", "south", "toy", "rehearsal", "of 6", "Together"):
+    for word in ("north", "south", "toy", "rehearsal", "of 40", "Together"):
         assert word in out
     assert "a running total; the guarantee over the life" in " ".join(out.split())
 

@@ -54,7 +54,7 @@ def make(folder: Path, sites: tuple[str, ...] = SITES, rows: int = 3000) -> list
             {
                 "fee": fee.round(2),
                 "town": rng.choice(
-                    ["Dayton", "Seattle", "Rare " + site], rows, p=[0.6, 0.39, 0.01]
+                    ["Dayton", "Seattle", "Rare " + site], rows, p=[0.6, 0.398, 0.002]
                 ),
                 "visited": np.where(fee > 200, "yes", "no"),
             }
@@ -91,7 +91,9 @@ def test_a_learned_schema_serves_a_second_study_and_both_are_paid_for(
     assert cli("ledger", "verify", tmp_path / "run" / "sites" / "east").code == 0
     release = tmp_path / "release"
     assert cli("release", "build", out, "--out", release).code == 0
-    assert cli("release", "verify", release).code == 0
+    verified = cli("release", "verify", release)
+    assert verified.code == 0 and "with the schema" in verified.out
+    assert "earlier one: both together cost" in " ".join((release / "README.md").read_text().split())
     assert "were learned from records" in (release / "codebook.md").read_text()
     sample = pd.read_csv(release / "data" / "synthetic.csv")
     assert set(sample["town"]) <= {"Dayton", "Seattle", "(other)"}

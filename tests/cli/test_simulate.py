@@ -39,7 +39,7 @@ def test_a_finished_run_resumes_to_itself(tmp_path):
     assert (first.code, again.code) == (0, 0)
     assert again.json["plan"] == first.json["plan"]
     entries = read_ledger(tmp_path / "run" / "sites" / "north").entries
-    assert [entry.read().kind for entry in entries].count("commit") == 1
+    assert [entry.read().kind for entry in entries].count("commit") == 2
 
 
 def test_resume_without_a_run_begins_one(tmp_path):

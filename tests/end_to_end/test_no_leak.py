@@ -18,6 +18,7 @@ import safetensors.numpy
 
 from fedloom.client.vault import Vault
 from fedloom.common.messages import Answer
+from fedloom.common.statistics import groups_of_one
 from fedloom.common.study import load_study
 from fedloom.in_process import in_process_link
 from fedloom.server.coordinate import coordinate
@@ -97,7 +98,13 @@ def run_with(folder: Path, model: str, rows: int) -> tuple[RunFolder, dict[str, 
     tables = {name: table(rows + 7 * n, seed=rows + n) for n, name in enumerate(SITES)}
     prepared = prepare(study, schema, tables, out=folder / "run", homes={})
     recorders = {name: Recorder(Vault.open(folder / "run" / "sites" / name)) for name in SITES}
-    with in_process_link(recorders) as link:
+    # Groups of cells are chosen from noised counts, and with them the number of pairs. Held fixed
+    # here, so that whatever else differs is found.
+    with pytest.MonkeyPatch.context() as patch, in_process_link(recorders) as link:
+        patch.setattr(
+            "fedloom.server.coordinate.choose_groups",
+            lambda statistics, **_: groups_of_one(statistics.encoding),
+        )
         coordinate(prepared.path, link)
     for recorder in recorders.values():
         recorder.vault.close()
