@@ -13,7 +13,7 @@ import fedloom.privacy.mechanisms.gradient as gradient_module
 from fedloom.privacy.mechanisms.gradient import noisy_gradient
 from fedloom.privacy.noise import NoiseSource
 
-NOISE_MULTIPLIER = 1.6
+NOISE_MULTIPLIER = 0.8
 CLAIM = 1.0 / NOISE_MULTIPLIER
 TRIALS = 800
 CLIP, UNIT = 2.0, 2.0**-12
