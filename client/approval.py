@@ -15,6 +15,7 @@ import pandas as pd
 
 from fedloom.client.data_check import check
 from fedloom.client.home import Home, write_private
+from fedloom.client.learned_check import check_learned
 from fedloom.client.peers import Peer, check_peers
 from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
@@ -226,6 +227,7 @@ def approve(
         )
     unit, column = str(plan.privacy["unit"]), id_column(plan)
     ledger.check_unit(unit, column)
+    check_learned(ledger, plan)
     report = check(private_frame, plan.schema, where=where, id_column=column)
     if report.id_problems and not ids_as_written:
         raise DataError(

@@ -64,7 +64,8 @@ class Verification:
       fingerprint: of that key.
       signer_checked: whether the key was compared with one known from elsewhere.
       notes: what a reader must know although nothing is wrong.
-      epsilon: at one site, as stated; None if it cannot be read.
+      epsilon: at one site, as stated, without the price of a learned schema, which is in `notes`;
+        None if it cannot be read.
       delta: likewise.
     """
 
@@ -301,8 +302,21 @@ class _Inspection:
         del computed["claim"]
         compare(stated, computed, "dp_statement.json")
         void = bool(computed["randomness"]["insecure_sites"])
-        if claim != claim_text(plan.privacy, stated["epsilon"], stated["delta"], void=void):
+        expected = claim_text(
+            plan.privacy,
+            stated["epsilon"],
+            stated["delta"],
+            void=void,
+            learned=plan.schema.learned,
+        )
+        if claim != expected:
             raise ReleaseError("the statement's claim does not say what its numbers say")
+        if plan.schema.learned:
+            whole = computed["with_the_schema"]
+            self._notes.append(
+                "bounds or categories were learned from records by an earlier study: with it, "
+                f"epsilon {whole['epsilon']:.4g} at delta {whole['delta']:g}"
+            )
         spent = max(account.epsilon(plan.delta) for account in self._accounts.values())
         if statement["epsilon"] < spent * (1 - BELOW):
             raise ReleaseError(

@@ -116,6 +116,11 @@ class State:
         """Returns what was approved for `plan`, or None if nothing was or it is revoked."""
         return None if plan in self.revoked else self.approvals.get(plan)
 
+    def answered(self, plan: str) -> dict[str, Any] | None:
+        """Returns the approval of `plan`, revoked since or not, if any run of it has answered."""
+        runs = [r for r in self.reservations.values() if r.plan == plan]
+        return self.approvals[plan] if any(run.committed for run in runs) else None
+
     def find(self, plan: str, run: str) -> Reservation | None:
         """Returns the reservation of this run of this plan, if there is one."""
         return self.reservations.get((plan, run))

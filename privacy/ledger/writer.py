@@ -209,6 +209,11 @@ class Ledger:
         with self._mutex:
             return self._state.approval(plan)
 
+    def answered(self, plan: str) -> dict[str, Any] | None:
+        """Returns the approval of a plan, revoked since or not, if any run of it has answered."""
+        with self._mutex:
+            return self._state.answered(plan)
+
     @property
     def approved_plans(self) -> tuple[str, ...]:
         """Digests of the plans whose approval holds."""
@@ -320,13 +325,7 @@ class Ledger:
         self._append("abort", data)
 
     def stored_answer(
-        self,
-        *,
-        plan: str,
-        run: str,
-        round: int,
-        attempt: int,
-        request_digest: str,
+        self, *, plan: str, run: str, round: int, attempt: int, request_digest: str
     ) -> bytes | None:
         """Returns the answer that was committed for this very request, free of charge.
 

@@ -249,7 +249,18 @@ def _evaluation_row(statement: Mapping[str, Any]) -> str:
 
 
 def _parties(statement: Mapping[str, Any]) -> str:
-    """Says what epsilon is towards whom, shortly."""
+    """Says what epsilon is towards whom, shortly, and what the schema adds."""
+    if not statement["preprocessing"]["learned"]:
+        return _towards(statement)
+    whole = statement["with_the_schema"]
+    return (
+        f"{_towards(statement)} That is the price of this study alone. Its schema was learned from "
+        f"records by an earlier one: both together cost epsilon {whole['epsilon']:.4g} at delta "
+        f"{whole['delta']:g} at most, the sum of their prices."
+    )
+
+
+def _towards(statement: Mapping[str, Any]) -> str:
     towards = {party: entry["epsilon"] for party, entry in statement["towards"].items()}
     delta = f"at delta {statement['delta']:g}"
     if len(set(towards.values())) == 1:

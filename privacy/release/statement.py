@@ -1,39 +1,46 @@
 """The privacy statement of a release, in the terms of NIST SP 800-226 (March 2025).
 
-It states one claim, "(epsilon, delta)-DP for a unit under assumptions", everything that the
-claim rests on, and what it does not cover. Numbers come from the plan and from the sites' signed
-ledger extracts; `fedloom release verify` computes them again from both.
+It states one claim, "(epsilon, delta)-DP for a unit under assumptions", with the price of a
+learned schema beside the plan's own, everything that the claim rests on, and what it does not
+cover. Numbers come from the plan and from the sites' signed ledger extracts; `fedloom release
+verify` computes them again from both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedloom.common.learned import Learned
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.attempts import attempts_of
 from fedloom.privacy.release.mechanisms import mechanisms_of
 from fedloom.privacy.release.parties import at_every_site, towards
+from fedloom.privacy.release.schema_price import composed, preprocessing, with_the_schema
 
 __all__ = ["STATEMENT_FORMAT", "claim_text", "make_statement"]
 
 # Verification holds every word of a statement against this file, so another wording is another
 # format.
-STATEMENT_FORMAT = "fedloom-dp-statement/2"
+STATEMENT_FORMAT = "fedloom-dp-statement/3"
 
 _ASSUMPTIONS = (
     "Each site runs fedloom unmodified, and its vault alone reads the records.",
     "Noise, batches and random states of a site stay secret, and its operating system's entropy "
     "is good.",
     "Bounds, categories and grids of the schema were written from public knowledge, or bought by "
-    "an earlier study whose price is in the sites' ledgers; none was read off the records.",
+    "the earlier studies that `preprocessing.learned` names; none was read off the records.",
     "The records of a site did not change under the study (the vault works on a snapshot).",
     "A site's ledger is the only home over its people; a second home over the same people adds "
     "loss.",
 )
 _ASSUMPTIONS_OF_PERSONS = (
     "A site's id column tells its persons apart: all rows of one person have one id.",
+)
+_ASSUMPTIONS_OF_LEARNING = (
+    "Each price under `preprocessing.learned` holds under the trust, the overlap and the rows per "
+    "person of the plan that it names; that plan is not part of this release.",
 )
 _ASSUMPTIONS_OF_SUMS = (
     "At most {colluding} of the sites tell{s} the coordinator what the site knows; every other "
@@ -50,6 +57,8 @@ _NOT_COVERED = (
     "neither.",
     "Other side channels: memory, power, and what a person with access to a site's machines sees.",
     "Records, or statistics on them, that a site published by other means.",
+    "A schema that was learned from the records and does not say so: an omitted `[[learned]]` "
+    "table cannot be noticed from the release alone.",
     "The schema, the study and the names of the sites, which are public.",
     "A declared number of records, where a site gave one: it is public.",
     "Which sites took part in which round, and when.",
@@ -58,7 +67,14 @@ _NOT_COVERED = (
 )
 
 
-def claim_text(privacy: Mapping[str, Any], epsilon: float, delta: float, *, void: bool) -> str:
+def claim_text(
+    privacy: Mapping[str, Any],
+    epsilon: float,
+    delta: float,
+    *,
+    void: bool,
+    learned: Sequence[Learned] = (),
+) -> str:
     """Writes the one claim in a sentence.
 
     Args:
@@ -66,6 +82,7 @@ def claim_text(privacy: Mapping[str, Any], epsilon: float, delta: float, *, void
       epsilon: towards the strongest party of the statement.
       delta: of the claim.
       void: whether a site's noise came from a known seed.
+      learned: the studies that learned the schema, whose prices are named beside.
     """
     place = "at each site"
     if privacy["trust"] == "secure-sum":
@@ -73,9 +90,16 @@ def claim_text(privacy: Mapping[str, Any], epsilon: float, delta: float, *, void
         place = "towards the coordinator" + (
             f" and any {sites} site{'s' if sites > 1 else ''}" if sites else ""
         )
+    schema = ""
+    if learned:
+        whole = composed(learned, epsilon, delta)
+        schema = (
+            f", for this study alone; ({whole[0]:.4g}, {whole[1]:g}) with the schema, which was "
+            "learned from records at a price of its own (the sum of both)"
+        )
     return (
         f"({epsilon:.4g}, {delta:g})-differential privacy for the unit '{privacy['unit']}' "
-        f"{place}, under the assumptions listed"
+        f"{place}{schema}, under the assumptions listed"
         + ("; VOID: noise from a known seed" if void else "")
     )
 
@@ -95,7 +119,9 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
     rehearsal = sorted(name for name, account in accounts.items() if account.rehearsal)
     return {
         "format": STATEMENT_FORMAT,
-        "claim": claim_text(privacy, price.epsilon, delta, void=bool(insecure)),
+        "claim": claim_text(
+            privacy, price.epsilon, delta, void=bool(insecure), learned=plan.schema.learned
+        ),
         "plan": plan.digest(),
         "unit_of_privacy": _unit(plan),
         "neighbouring": {
@@ -106,6 +132,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         "epsilon": price.epsilon,
         "delta": delta,
         "delta_note": "delta should lie well below one over the number of people",
+        "with_the_schema": with_the_schema(plan),
         "towards": towards(plan),
         "overlap": {
             "sites_per_unit": int(privacy["overlap"]),
@@ -122,15 +149,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "source": "Doroshenko et al. 2022, arXiv:2207.04380",
             "cross_check": {"name": "Renyi DP (RDP), dp-accounting", "epsilon": price.epsilon_rdp},
         },
-        "preprocessing": {
-            "bounds_and_categories": "fixed in the schema before this plan; nothing fitted on data "
-            "in it",
-            "schema_digest": str(plan.body["schema_digest"]),
-            "values_outside": "numbers are clamped to the bounds, other values become `other`",
-            # By earlier studies; each site's ledger composes them with this one.
-            "learned": [origin.to_dict() for origin in plan.schema.learned],
-            "epsilon": float(sum(origin.epsilon for origin in plan.schema.learned)),
-        },
+        "preprocessing": preprocessing(plan),
         "composition": {
             "within_the_plan": "all rounds of the plan, composed; later rounds may depend on "
             "earlier answers",
@@ -257,6 +276,8 @@ def _assumptions(plan: Plan) -> list[str]:
         if places < len(plan.sites)
         else "Units may have rows at every site.",
     ]
+    if plan.schema.learned:
+        lines += _ASSUMPTIONS_OF_LEARNING
     if plan.privacy["unit"] == "person":
         lines += _ASSUMPTIONS_OF_PERSONS
     if plan.colluding is not None:

@@ -93,7 +93,9 @@ def test_a_learned_schema_serves_a_second_study_and_both_are_paid_for(
     assert cli("release", "build", out, "--out", release).code == 0
     verified = cli("release", "verify", release)
     assert verified.code == 0 and "with the schema" in verified.out
-    assert "earlier one: both together cost" in " ".join((release / "README.md").read_text().split())
+    assert "earlier one: both together cost" in " ".join(
+        (release / "README.md").read_text().split()
+    )
     assert "were learned from records" in (release / "codebook.md").read_text()
     sample = pd.read_csv(release / "data" / "synthetic.csv")
     assert set(sample["town"]) <= {"Dayton", "Seattle", "(other)"}

@@ -61,9 +61,11 @@ def make_plan(
     privacy: dict[str, Any] | None = None,
     statistics: dict[str, Any] | None = None,
     evaluation: dict[str, Any] | None = None,
+    learned: Sequence[dict[str, Any]] = (),
 ) -> Plan:
     """Fills in and prices a plan like any other, at noise that needs no search."""
-    schema = Schema.from_dict({"column": columns or COLUMNS})
+    origins = {"learned": list(learned)} if learned else {}
+    schema = Schema.from_dict({"column": columns or COLUMNS, **origins})
     given = {"exchange": "weights", **(training or {})} if kind != "mixture" else {}
     noise = {
         "look": 8.0,

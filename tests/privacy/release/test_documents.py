@@ -16,6 +16,7 @@ TITLE = "Synthetic data <!-- # (0.01, 1e-09)-DP"
 SHOWN = r"Synthetic data &lt;!-- \# (0.01, 1e-09)-DP"
 LINK = "[epsilon](https://example.org) `0.01` **now** | <b>&amp;"
 STATEMENT = {
+    "preprocessing": {"learned": []},
     "sites": ["north", "south_west"],
     "towards": {
         "coordinator": {"epsilon": 2.0},

@@ -1,0 +1,64 @@
+"""What a learned schema adds to a release's price.
+
+A schema that an earlier study learned is published with every release that uses it, so whoever
+reads the release reads both studies' output. Its tables `[[learned]]` (`fedloom.common.learned`)
+name the earlier prices. The sum of all epsilons at the sum of all deltas bounds the whole, also
+as the later study depends on the earlier one's answer (Dwork and Roth 2014, theorem 3.16 and
+its remark on adaptive composition). That bound needs no plan but this one, and is not tight: the
+sites' ledgers compose the same studies with less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fedloom.common.learned import Learned
+from fedloom.privacy.plan import Plan
+
+__all__ = ["composed", "preprocessing", "with_the_schema"]
+
+
+def composed(learned: Sequence[Learned], epsilon: float, delta: float) -> tuple[float, float]:
+    """Returns the sums of a study's price and of those at which its schema was learned."""
+    return (
+        math.fsum([epsilon, *(origin.epsilon for origin in learned)]),
+        math.fsum([delta, *(origin.delta for origin in learned)]),
+    )
+
+
+def with_the_schema(plan: Plan) -> dict[str, Any]:
+    """Returns the price of plan and schema together, as the statement holds it."""
+    learned = plan.schema.learned
+    epsilon, delta = composed(learned, plan.price().epsilon, plan.delta)
+    meaning = "nothing in the schema was learned from records: this is the plan's own price"
+    if learned:
+        meaning = (
+            "this plan and the earlier studies that learned its schema, together: the sum of their "
+            "epsilons at the sum of their deltas. That bound always holds and is not tight; each "
+            "site's ledger composes them"
+        )
+    return {"epsilon": epsilon, "delta": delta, "meaning": meaning}
+
+
+def preprocessing(plan: Plan) -> dict[str, Any]:
+    """Returns where bounds and categories come from, as the statement holds it."""
+    learned = plan.schema.learned
+    words = "fixed in the schema before this plan, from public knowledge; nothing fitted on data"
+    if learned:
+        names = ", ".join(sorted({name for origin in learned for name in origin.columns}))
+        words = (
+            f"of {names}: learned from records by the earlier studies under `learned`, at the "
+            "epsilon and delta given there, which this plan's own leave out and `with_the_schema` "
+            "adds; all others: fixed in the schema from public knowledge. Nothing was fitted on "
+            "data in this plan"
+        )
+    return {
+        "bounds_and_categories": words,
+        "schema_digest": str(plan.body["schema_digest"]),
+        "values_outside": "numbers are clamped to the bounds, other values become `other`",
+        "learned": [origin.to_dict() for origin in learned],
+        "epsilon": math.fsum(origin.epsilon for origin in learned),
+        "delta": math.fsum(origin.delta for origin in learned),
+    }

@@ -1,0 +1,128 @@
+"""A schema that was learned is held against the ledger of the home that should have paid for it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fedloom
+from fedloom.client.approval import approve
+from fedloom.client.home import Home
+from fedloom.client.learned_check import check_learned
+from fedloom.common.errors import StudyError
+from fedloom.common.study import load_study
+from fedloom.privacy.events import gaussian
+from fedloom.privacy.ledger import Ledger, read_ledger
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import resolve_plan
+from tests.federation import make, make_home, table
+
+STUDY, PLAN = "a" * 64, "b" * 64
+PRICE = {"epsilon": 0.5, "delta": 1e-6}
+
+
+def plan_of(folder: Path, home: Home, **changes: Any) -> Plan:
+    """A plan at one site whose schema says that `age` was learned, at PRICE or with changes."""
+    keys = {"north": (home.public_key(), home.exchange_public_key())}
+    federation = make(folder, sites=("north",), keys=keys)
+    said = {"study": STUDY, "plan": PLAN, **PRICE, **changes}
+    lines = [
+        f'{key} = "{v}"' if isinstance(v, str) else f"{key} = {v!r}" for key, v in said.items()
+    ]
+    with (folder / "schema.toml").open("a") as file:
+        file.write("\n".join(["", "[[learned]]", 'columns = ["age"]', *lines, ""]))
+    return resolve_plan(*load_study(federation.study), version=fedloom.__version__)
+
+
+def learn(ledger: Ledger, *, answered: bool = True) -> None:
+    """Approves the learning study, and answers it."""
+    event, run = gaussian(8.0), {"plan": PLAN, "run": "r"}
+    ledger.approve(
+        study=STUDY,
+        plan=PLAN,
+        name="learn",
+        unit="record",
+        id=None,
+        event=event,
+        snapshot_commitment="salted",
+        summary=PRICE,
+    )
+    ledger.reserve(**run, event=event)
+    if answered:
+        attempt = {**run, "round": 1, "attempt": 1}
+        ledger.open_attempt(
+            **attempt, query="statistic", roster=["north"], request_digest="d", event=event
+        )
+        ledger.commit(**attempt, answer=b"noise")
+    ledger.finish(PLAN, "r")
+
+
+def test_a_home_that_answered_the_learning_study_approves(tmp_path: Path) -> None:
+    """Also once that study is revoked: what was answered stays charged."""
+    home = make_home(tmp_path / "north")
+    plan = plan_of(tmp_path / "study", home)
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        learn(ledger)
+        ledger.revoke(PLAN)
+        approve(home, ledger, plan, table(50), policy=None)
+        assert ledger.approval(plan.digest()) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epsilon": 1e-9}, "says epsilon 1e-09, this home's ledger says 0.5"),
+        ({"delta": 1e-9}, "says delta"),
+        ({"study": "c" * 64}, "says study"),
+        ({"plan": "c" * 64}, "never answered that plan"),
+    ],
+)
+def test_a_table_that_the_ledger_does_not_bear_out_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    home = make_home(tmp_path / "north")
+    plan = plan_of(tmp_path / "study", home, **changes)
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        learn(ledger)
+        with pytest.raises(StudyError, match=message):
+            approve(home, ledger, plan, table(50), policy=None)
+    kinds = [entry.read().kind for entry in read_ledger(home.path).entries]
+    assert kinds.count("approve") == 1 and not [*home.snapshots.iterdir()]
+
+
+def test_approved_and_never_answered_is_not_enough(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "north")
+    plan = plan_of(tmp_path / "study", home)
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        learn(ledger, answered=False)
+        with pytest.raises(StudyError, match="the homes that learned it"):
+            check_learned(ledger, plan)
+
+
+def test_a_rehearsal_without_a_past_is_warned_and_never_lets_a_false_price_pass(
+    tmp_path: Path,
+) -> None:
+    home = Home.create(tmp_path / "north")
+    plan, false = (
+        plan_of(tmp_path / name, home, **changes)
+        for name, changes in (("study", {}), ("false", {"epsilon": 0.1}))
+    )
+    with Ledger.create(
+        home.path,
+        private_key=home.private_key(),
+        site="north",
+        epsilon_limit=8.0,
+        delta_limit=1e-3,
+        rehearsal=True,
+    ) as ledger:
+        with pytest.warns(UserWarning, match="a rehearsal's, so the run goes on"):
+            check_learned(ledger, plan)
+        learn(ledger)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_learned(ledger, plan)
+        with pytest.raises(StudyError, match="says epsilon"):
+            check_learned(ledger, false)

@@ -1,0 +1,84 @@
+"""A release on a learned schema names what the schema cost, everywhere it names its own price."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedloom.privacy.keys import load_private_key, public_key_hex
+from fedloom.privacy.release import build_release
+from fedloom.privacy.release.account import account_of
+from fedloom.privacy.release.schema_price import composed, with_the_schema
+from fedloom.privacy.release.statement import make_statement
+from tests.tampering import edit, failed, sign_again, verify
+
+LEARNED = [
+    {"columns": ["age"], "study": "a" * 64, "plan": "b" * 64, "epsilon": 0.5, "delta": 1e-6},
+    {"columns": ["town"], "study": "c" * 64, "plan": "d" * 64, "epsilon": 0.25, "delta": 2e-6},
+]
+
+
+@pytest.fixture
+def learned(fake, site_keys):
+    keys = {name: public_key_hex(key) for name, key in site_keys.items()}
+    return fake.make_plan(keys, learned=LEARNED)
+
+
+def test_prices_are_summed(plan, learned):
+    own = plan.price().epsilon
+    assert composed((), own, plan.delta) == (own, plan.delta)
+    whole = with_the_schema(learned)
+    assert whole["epsilon"] == pytest.approx(own + 0.75, rel=1e-12)
+    assert whole["delta"] == pytest.approx(1.3e-5, rel=1e-12)
+    assert "sum of their epsilons" in whole["meaning"]
+    assert with_the_schema(plan)["epsilon"] == own
+
+
+def test_the_statement_says_what_was_learned_and_at_what_price(fake, site_keys, plan, learned):
+    def stated(of):
+        accounts = {
+            name: account_of(fake.make_extract(key, of, name), of, fake.RUN, name)
+            for name, key in site_keys.items()
+        }
+        return make_statement(of, accounts)
+
+    plain, priced = stated(plan), stated(learned)
+    epsilon = priced["epsilon"]
+    assert f"({epsilon:.4g}, 1e-05)" in priced["claim"]
+    assert f"({epsilon + 0.75:.4g}, 1.3e-05) with the schema" in priced["claim"]
+    assert "with the schema" not in plain["claim"]
+    assert "nothing fitted on data" in plain["preprocessing"]["bounds_and_categories"]
+    words = priced["preprocessing"]["bounds_and_categories"]
+    assert "of age, town: learned from records" in words and "nothing fitted" not in words
+    assert priced["preprocessing"]["learned"] == LEARNED
+    assert any("not part of this release" in line for line in priced["assumptions"])
+    assert any("omitted `[[learned]]`" in line for line in plain["not_covered"])
+
+
+def test_a_release_names_both_prices_and_verify_computes_them_again(
+    fake, site_keys, learned, tmp_path, capsys
+):
+    run = fake.write_run(tmp_path / "run", learned, site_keys)
+    release = build_release(run, tmp_path / "release", seed=9)
+    whole = f"{learned.price().epsilon + 0.75:.4g}"
+    readme = " ".join((release / "README.md").read_text().split())
+    assert f"({whole}, 1.3e-05) with the schema" in readme
+    assert f"both together cost epsilon {whole} at delta 1.3e-05" in readme
+    assert f"({whole}, 1.3e-05) with the schema" in (release / "DATASHEET.md").read_text()
+    report = " ".join((release / "report.html").read_text().split())
+    assert f"\N{GREEK SMALL LETTER EPSILON} = {float(whole):.3g}</span>" in report
+    assert "together the two satisfy" in report
+    assert verify(release) == 0
+    assert f"with it, epsilon {whole} at delta 1.3e-05" in capsys.readouterr().out
+    coordinator = load_private_key(run / "coordinator.key")
+    statement = release / "dp_statement.json"
+    honest = statement.read_text()
+    for change in (
+        lambda s: s["with_the_schema"].update(epsilon=s["epsilon"]),
+        lambda s: s["with_the_schema"].update(delta=1e-5),
+        lambda s: s.update(claim=s["claim"].replace(f"({whole},", "(0.1,")),
+        lambda s: s["preprocessing"].update(learned=[]),
+    ):
+        edit(statement, change)
+        sign_again(release, coordinator)
+        assert "epsilon" in failed(capsys, release)
+        statement.write_text(honest)
