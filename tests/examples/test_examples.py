@@ -52,7 +52,7 @@ def test_rand_studies_name_the_six_sites(name: str) -> None:
     study, schema = load_study(RAND / name)
     assert [site.name for site in study.sites] == list(RAND_SIZES)
     assert study.target == "visited" and study.trust == "secure-sum"
-    assert (study.unit, study.id, study.rows_per_person) == ("person", "person", 3)
+    assert (study.unit, study.id, study.rows_per_person) == ("person", "person", 5)
     encoding = Encoding(schema, study.target)
     assert encoding.num_classes == 3 and len(encoding.features) == 17
 
