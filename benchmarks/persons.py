@@ -15,9 +15,9 @@ kept rows and all of them. That is the cap's bias, which no epsilon takes away.
 `on the grid` is no synthesis either: real rows, coded by the schema and drawn anew within the bins.
 No generator of coded rows comes nearer to the test.
 
-Models learn from at most 20,000 rows. On RAND they learn to predict `limitation`, since the study's own label, `visited`, follows
-from the visits in the table. What follows the keys of the run's new homes is not repeatable, and
-moves the third digit.
+Models learn from at most 20,000 rows. On RAND they learn to predict `limitation`, since the study's
+own label, `visited`, follows from the visits in the table. What follows the keys of the run's new
+homes is not repeatable, and moves the third digit.
 """
 
 from __future__ import annotations
