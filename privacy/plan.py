@@ -98,6 +98,14 @@ class Plan:
         text = json.dumps(self.body, indent=2, sort_keys=True, ensure_ascii=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
+    def __eq__(self, other: object) -> bool:
+        """Plans of one digest are the same plan."""
+        return isinstance(other, Plan) and other._digest == self._digest
+
+    def __hash__(self) -> int:
+        """Hashes the digest, so that what is kept by plan is kept once for all sites."""
+        return hash(self._digest)
+
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical form: what stewards sign."""
         return self._digest

@@ -121,7 +121,7 @@ class _Linear:
                 return
             yield weight, _sum_of_products([call], factors)
             if bias is not None:
-                yield bias, factors.units @ call.b.double()
+                yield bias, _sum_of_rows(call.b, factors)
 
         return Measured(squared, Spread(squared, a, once=True), sums)
 
@@ -177,6 +177,19 @@ class _LayerNorm:
                 yield parameter, factors.units @ of_units
 
         return Measured(total, None, sums)
+
+
+def _sum_of_rows(b: Tensor, factors: Factors) -> Tensor:
+    """Returns the sum of scaled rows, block by block in the precision that its products have.
+
+    A block that must be summed in double precision changes no other block's rounding.
+    """
+    total = torch.zeros(b.shape[1], dtype=torch.float64, device=b.device)
+    if factors.single is not None:
+        total += block_sums(factors.single.unsqueeze(1) * b)
+    if factors.double is not None:
+        total += factors.double @ b.double()
+    return total
 
 
 def _square(rows: Tensor) -> Tensor:
