@@ -12,7 +12,8 @@ adds it, the other subtracts it, modulo 2^64.
 Guarantee: to whoever lacks the private keys of two honest sites of the roster, their masked
 shares are indistinguishable from uniform words with the right sum, as long as no site masks two
 different shares for one request digest. The ledger keeps that (design, section 5, rule 3).
-Not covered: keys in the plan that are not the other sites'; a site that keeps its mask but not to its share.
+Not covered: keys in the plan that are not the other sites'; a site that keeps its mask but not to
+its share.
 
 Source: Bonawitz et al. 2017, "Practical secure aggregation for privacy-preserving machine
 learning", section 4, without its recovery of dropouts; RFC 7748; RFC 5869.

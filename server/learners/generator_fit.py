@@ -78,11 +78,11 @@ def fit_generator(
         scores = trust * critic(deviation, class_rows(classes, num_classes))
     weights = _weights(scores, labels, num_classes)
     with fitting(net) as device:
-        pool = [value.to(device) for value in (table, records, labels, weights)]
+        pool = tuple(value.to(device) for value in (table, records, labels, weights))
         optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.9, 0.99))
         for _ in range(steps):
             chosen = torch.randint(_POOL, (_BATCH,), generator=rng).sort().values.to(device)
-            loss = -_log_likelihood(net, blocks, *pool, chosen, rng)
+            loss = -_log_likelihood(net, blocks, pool, chosen, rng)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -104,14 +104,15 @@ def _weights(scores: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 def _log_likelihood(
     net: DecoderNet,
     blocks: Blocks,
-    table: Tensor,
-    records: Tensor,
-    labels: Tensor,
-    weights: Tensor,
+    pool: tuple[Tensor, ...],
     chosen: Tensor,
     rng: torch.Generator,
 ) -> Tensor:
-    """Returns the mean weighted log-likelihood of chosen records, up to a constant."""
+    """Returns the mean weighted log-likelihood of chosen records, up to a constant.
+
+    `pool` holds the table, one-hot records, their labels and their weights.
+    """
+    table, records, labels, weights = pool
     num_classes = len(table)
     latents = max(_FEWEST_LATENTS, _LATENTS // num_classes)
     total = torch.zeros((), device=table.device)

@@ -83,7 +83,8 @@ def pair_targets(statistics: NoisyStatistics) -> NDArray[np.float32]:
                 )
             )
             products[label] += shrunk(deviation - shared, own, across)
-    return products.astype(np.float32)
+    single: NDArray[np.float32] = products.astype(np.float32)
+    return single
 
 
 def shrunk(noisy: Array, std: float, across: Array) -> Array:

@@ -133,7 +133,8 @@ def _summing(values: Array, spread: Array, total: float) -> Array:
     missing = total - float(values.sum())
     if missing > 0.0:
         weights = spread if spread.sum() > 0 else np.ones(len(values))
-        return values + missing * weights / weights.sum()
+        raised: Array = values + missing * weights / weights.sum()
+        return raised
     for _ in range(50):
         weights = spread * (values > 0)
         if weights.sum() <= 0:
