@@ -117,11 +117,16 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
     )
     if noise < DROWNED:
         return []
+    drowned = (
+        f"Noise drowned most of what training could tell (effective noise {noise:.2f}, useful "
+        f"below {DROWNED:g}), so the generator stayed near "
+    )
+    if len(plan.statistics["rounds"]) > 1:
+        return [drowned + "the one that the noisy counts of pairs of columns gave."]
     label = "" if plan.target is None else f" other than with {plan.target!r}"
     return [
-        f"Noise drowned most of what training could tell (effective noise {noise:.2f}, useful "
-        f"below {DROWNED:g}), so the generator stayed near the noisy marginals: relations among "
-        f"columns{label} are weak or missing in these data."
+        f"{drowned}the noisy marginals: relations among columns{label} are weak or missing in "
+        "these data."
     ]
 
 
@@ -169,6 +174,10 @@ def warnings(plan: Plan) -> list[str]:
     return lines
 
 
+# What a generator starts from: the look alone, or pairs too.
+_START = {False: "the noisy marginals", True: "the one that the noisy counts of pairs give"}
+
+
 def _noises(plan: Plan) -> int:
     """How many independent noises add up: one a site, or one in a secure sum."""
     return len(plan.sites) if plan.colluding is None else 1
@@ -182,7 +191,7 @@ def _threshold(plan: Plan, noise: Callable[[float, int], float]) -> str:
         return (
             f"training tells something from about {together:,} records on, over all {num_sites} "
             f"sites together (effective noise {DROWNED:g}); below that the generator stays near "
-            "the noisy marginals"
+            f"{_START[len(plan.statistics['rounds']) > 1]}"
         )
     alone = math.ceil(noise(1.0, 1) / DROWNED)
     return (

@@ -25,8 +25,9 @@ __all__ = [
 
 _TIMEOUT_S = 3600.0
 # Of the budget, for the statistics before training; docs/decisions/ tells on which tables.
-_SHARES = {"oneway": 0.2, "pairwise": 0.6}
-_LOOK_SHARE = 0.1
+_SHARES = {"oneway": 0.35, "pairwise": 0.8}
+_LOOK_SHARE_OF_MIXTURE = 0.25
+_LOOK_SHARE = 0.5
 _MEMORY_MB = 200
 # Within these, sums of clipped gradients stay far from the end of a float's range.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -101,7 +102,7 @@ def statistics_section(
     defaults = {
         "kind": counted,
         "share": left if alone else _SHARES.get(counted, 0.0),
-        "look_share": _LOOK_SHARE,
+        "look_share": _LOOK_SHARE_OF_MIXTURE if alone else _LOOK_SHARE,
         "memory_mb": _MEMORY_MB,
         "spare_rounds": 0,
     }
