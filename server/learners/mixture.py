@@ -28,8 +28,9 @@ Array = NDArray[Any]
 _MIN_COMPONENTS = 64
 # Floating-point operations of a whole fit: below a minute on two cores.
 _COMPUTE_BUDGET = 8e11
-# What a cell of a component costs in a step beside the products of matrices.
-_PER_CELL = 100.0
+# What a cell of a component costs in a step beside the product of groups: passes over memory, and
+# sums over each of the blocks.
+_PER_CELL, _PER_CELL_AND_BLOCK = 200.0, 8.0
 
 
 class MixtureLearner:
@@ -46,8 +47,7 @@ class MixtureLearner:
         used = np.flatnonzero(prior > 0)
         if statistics.has_pairs:
             target = _target(statistics, start, prior)
-            affordable = _affordable(len(used), target.pairs.shape[1], self._encoding.width)
-            components = min(self._components, affordable)
+            components = min(self._components, _affordable(target))
             fitted = MixtureFit(target, components, seed, fitting_device()).fit()
         else:
             fitted = np.exp(start[used])[:, None]
@@ -79,9 +79,11 @@ class MixtureLearner:
         )
 
 
-def _affordable(num_classes: int, num_groups: int, width: int) -> int:
+def _affordable(target: Target) -> int:
     """Returns the number of components that the compute budget allows."""
-    per_component = 4.0 * num_groups**2 + _PER_CELL * width
+    num_classes, num_groups = target.pairs.shape[:2]
+    per_cell = _PER_CELL + _PER_CELL_AND_BLOCK * (int(target.blocks[-1]) + 1)
+    per_component = 4.0 * num_groups**2 + per_cell * len(target.blocks)
     allowed = int(_COMPUTE_BUDGET / (per_component * num_classes * 2 * MAX_STEPS))
     return max(_MIN_COMPONENTS, allowed)
 

@@ -10,6 +10,7 @@ from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_
 from fedloom.server.learners import mixture, mixture_fit
 from fedloom.server.learners.marginals import log_marginals
 from fedloom.server.learners.mixture import MixtureLearner
+from fedloom.server.learners.mixture_fit import Target
 
 ROWS = 20_000
 
@@ -119,7 +120,17 @@ def test_a_look_alone_gives_the_product_of_its_marginals(encoding):
     )
 
 
-def test_a_wide_table_gets_fewer_components():
-    assert mixture._affordable(2, 200, 500) > 600
-    assert mixture._MIN_COMPONENTS <= mixture._affordable(3, 1000, 2000) < 600
-    assert mixture._affordable(12, 5000, 9000) == mixture._MIN_COMPONENTS
+@pytest.mark.parametrize(
+    "classes, groups, width, blocks, least, most",
+    [(2, 200, 500, 14, 600, 10_000), (2, 600, 1900, 60, 100, 599), (12, 5000, 9000, 60, 64, 64)],
+)
+def test_a_wide_table_gets_fewer_components(classes, groups, width, blocks, least, most):
+    target = Target(
+        pairs=np.broadcast_to(0.0, (classes, groups, groups)),
+        pair_std=1.0,
+        sizes=np.ones(classes),
+        start=np.broadcast_to(0.0, (classes, width)),
+        groups=np.arange(width) * groups // width,
+        blocks=np.arange(width) * blocks // width,
+    )
+    assert least <= mixture._affordable(target) <= most
