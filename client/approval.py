@@ -115,7 +115,7 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
     who = (
         f"Who sees it: the coordinator sees sums over at least {plan.coordination['min_sites']} "
         "sites alone; this site's part is masked. The price holds also if "
-        f"{plan.colluding} site(s) tell the coordinator all they know."
+        f"{_sites(plan.colluding)} tell the coordinator all they know."
         if masked
         else "Who sees it: the coordinator, and whoever it shows it to; each answer is private "
         "alone."
@@ -124,7 +124,7 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
         who,
         f"Worst price{_TOWARDS[masked]}: epsilon {plan.body['price']['epsilon']:.4g} at delta "
         f"{plan.delta:g} for one {unit}, added or removed, with records at "
-        f"{privacy['overlap']} site(s) at most, whatever the reader knows otherwise.",
+        f"{_sites(privacy['overlap'])} at most, whatever the reader knows otherwise.",
         *_fellow_site(plan),
         "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
         "about this plan.",
@@ -161,6 +161,10 @@ def _fingerprints(entry: SiteEntry) -> str:
     """Names both keys as people compare them; a plan without them is refused elsewhere."""
     keys = (("key", entry.key), ("exchange-key", entry.exchange_key))
     return ", ".join(f"{name} {'none' if key is None else fingerprint(key)}" for name, key in keys)
+
+
+def _sites(number: int | None) -> str:
+    return "1 site" if number == 1 else f"{number} sites"
 
 
 def _unit_in_words(privacy: dict[str, Any]) -> str:

@@ -93,7 +93,7 @@ def _heading(spent: dict[str, Any]) -> str:
     if spent["unit"] == "person":
         words.append(f"for one person, by column {spent['id']!r}")
     if spent["rehearsal"]:
-        words.append("rehearsal: covers this run alone")
+        words.append("rehearsal: covers runs in this home alone")
     if spent["insecure_noise"]:
         words.append("[red]noise from a known seed: protects nobody[/red]")
     if spent["paused"]:

@@ -107,7 +107,8 @@ def _studies(state: State, delta: float, interval: float) -> list[dict[str, Any]
         for run in runs or [None]:
             standing = "revoked" if plan in state.revoked else "approved"
             if run is not None and (run.finished or standing == "approved"):
-                standing = "finished" if run.finished else "reserved"
+                ended = "finished" if run.committed else "given back"
+                standing = ended if run.finished else "reserved"
             rows.append(
                 {
                     "study": approved["study"],

@@ -114,6 +114,9 @@ def _excess(column: Mapping[str, Any]) -> float:
 
 
 def _smallest(columns: list[Mapping[str, Any]]) -> str:
-    """The distance from which on half the columns would show a difference."""
+    """Says which differences half the columns could not show; no distance is above 1."""
     visible = sorted(column["expected"] + 2 * column["std"] for column in columns)
-    return f"{visible[len(visible) // 2]:.2f}"
+    smallest = float(visible[len(visible) // 2])
+    if smallest >= 1.0:
+        return "no difference at all, however large,"
+    return f"no difference below {smallest:.2f} (total variation)"

@@ -122,7 +122,7 @@ def test_overlap_and_the_price_towards_a_fellow_site_are_said(tmp_path, colludin
     plan = masked(tmp_path, f"colluding = {colluding}\noverlap = 2\n" + PERSONS)
     text = "\n".join(in_plain_words(plan, site="north"))
     fellow = towards(plan)["fellow_site"]["epsilon"]
-    assert "with records at 2 site(s) at most" in text
+    assert "with records at 2 sites at most" in text
     assert (
         f"another site on its own, which knows its own part of the noise: epsilon {fellow:.4g}"
         in (text)
