@@ -21,7 +21,7 @@ from fedloom.privacy.noise import NoiseSource
 
 NOISE_MULTIPLIER = 0.8
 CLAIM = 1.0 / NOISE_MULTIPLIER
-TRIALS = 2000
+TRIALS = 4000
 TRIALS_OF_TWINS = 400
 CLIP = 2.0
 UNIT = 2.0**-12
