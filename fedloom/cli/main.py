@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -123,7 +124,9 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     as_json = "--json" in words
     try:
-        result: Any = fedloom.main(args=words, prog_name="fedloom", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            result: Any = fedloom.main(args=words, prog_name="fedloom", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -138,6 +141,11 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail("Interrupted. A run goes on with --resume.", error, INTERRUPTED, as_json)
     except Exception as error:
         return _unexpected(error, as_json)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Shows a warning as people read it, without the line of source that raised it."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 def _unexpected(error: Exception, as_json: bool) -> int:

@@ -131,8 +131,8 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool, ids_as_written: boo
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
     agreed = _explain(study, home)
-    if not yes and not click.confirm("Approve this plan?"):
-        raise NotApprovedError("not approved; nothing was signed")
+    if not yes and not _confirmed():
+        raise NotApprovedError("not approved; nothing was signed (--yes approves without asking)")
     with Ledger.open(opened.path, opened.private_key()) as ledger:
         record_decisions(opened, ledger)
         approval.approve(
@@ -202,6 +202,14 @@ def _record(home: Home) -> None:
             record_decisions(home, ledger)
     except HomeInUseError:
         click.echo("the running vault obeys at once and records it, at the latest when it ends")
+
+
+def _confirmed() -> bool:
+    """Asks the steward; an input that has ended says no."""
+    try:
+        return click.confirm("Approve this plan?")
+    except click.Abort:
+        return False
 
 
 def _explain(study: Path, home: Path) -> Plan:

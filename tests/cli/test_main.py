@@ -144,3 +144,17 @@ def test_a_closed_pipe_is_no_bug():
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert "bug" not in done.stderr and "Traceback" not in done.stderr
     assert done.returncode in (0, 141)
+
+
+def test_a_warning_is_told_without_its_source(monkeypatch, capsys):
+    import warnings
+
+    from fedloom.cli import main as module
+
+    def warned(**_):
+        warnings.warn("the ledger leaves that price out", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(module.fedloom, "main", warned)
+    assert module.main(["doctor"]) == 0
+    assert capsys.readouterr().err == "Warning: the ledger leaves that price out\n"
