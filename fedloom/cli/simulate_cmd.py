@@ -49,6 +49,7 @@ def simulate(
     from fedloom.cli.learned_output import learned_summary, print_learned
     from fedloom.common.study import load_study
     from fedloom.privacy.plan_size import warnings
+    from fedloom.privacy.release.schema_price import with_the_schema
     from fedloom.simulation import prepare, run_prepared
 
     started = time.monotonic()
@@ -90,9 +91,15 @@ def simulate(
     if plan.learns_schema:
         print_learned(result)
         return
+    whole = with_the_schema(plan)
+    learned = (
+        f", epsilon {whole['epsilon']:.4g} at delta {whole['delta']:g} with what its schema cost"
+        if plan.schema.learned
+        else ""
+    )
     click.echo(
         f"done in {result['seconds']:.0f} s: epsilon {price['epsilon']:.4g} at delta "
         f"{plan.delta:g} for one {plan.body['privacy']['unit']} at each of {len(plan.sites)} "
-        f"sites\nsamples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
+        f"sites{learned}\nsamples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
         f"release:  fedloom release build {out} --out release"
     )

@@ -202,8 +202,8 @@ def _unit(plan: Plan) -> dict[str, Any]:
                 if rows == 1
                 else f"At most {rows} rows of each person and site"
             )
-            + " are used, chosen by a secret keyed draw; a person's rows count together, and are "
-            "clipped together."
+            + " are used, chosen by a secret keyed draw; a person's rows count as one "
+            "contribution."
         )
     return {
         "unit": str(privacy["unit"]),
