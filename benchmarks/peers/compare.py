@@ -11,7 +11,6 @@ noted as one. Time is the peer's whole process, memory the largest resident size
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
 import subprocess
 import sys
@@ -27,21 +26,10 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from models import append  # noqa: E402
 from tabular import ROOT, SPLIT_SEED, TARGET, TEST_ROWS, adult, quality  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results" / "models.csv"
 PROGRAM = Path(__file__).with_name("smartnoise_codes.py")
-FIELDS = (
-    "model",
-    "epsilon",
-    "seed",
-    "auc_boosting",
-    "auc_logistic",
-    "tv1",
-    "tv2",
-    "seconds",
-    "command",
-)
 DELTA = 1e-5
 
 
@@ -83,17 +71,6 @@ def run(
         encoding.decode(encoding.feature_codes(synthetic), encoding.classes(synthetic), rng),
         seconds,
     )
-
-
-def append(row: dict[str, Any]) -> None:
-    """Adds one measured row to the results."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def main() -> None:
