@@ -44,7 +44,7 @@ from fedloom.common.study import Study, load_study
 from fedloom.privacy.plan import Plan
 
 if TYPE_CHECKING:
-    from fedloom.privacy.verify import Verification
+    from fedloom.privacy.release.verify import Verification
 
 __all__ = ["Run", "simulate", "verify"]
 
@@ -215,6 +215,6 @@ def verify(release: str | Path, *, key: str | None = None) -> Verification:
     Raises:
       ReleaseError: something is not what it claims to be.
     """
-    from fedloom.privacy.verify import verify_release
+    from fedloom.privacy.release.verify import verify_release
 
     return verify_release(Path(release), key)

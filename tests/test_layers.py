@@ -37,8 +37,7 @@ LIBRARIES = {
     "pandas": (
         "common/cells.py", "common/constraints.py", "common/decoding.py", "common/discovery.py",
         "common/encoding.py", "common/sampling/*",
-        "privacy/evaluation/*", "privacy/release/*", "privacy/report/*", "privacy/verify.py",
-        "client/*", "fedloom/*",
+        "privacy/evaluation/*", "privacy/release/*", "client/*", "fedloom/*",
     ),
     "sklearn": ("privacy/evaluation/*",),
     "sqlalchemy": ("client/sources/*",),
@@ -53,8 +52,7 @@ TORCH_FREE = (
     "common/encoding.py", "common/study.py", "common/statistics.py", "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/statistic.py",
-    "privacy/ledger*", "privacy/manifest.py", "privacy/verify*",
-    "privacy/release/*", "privacy/report/*", "client/sources/*", "client/data_check.py",
+    "privacy/ledger*", "privacy/release/*", "client/sources/*", "client/data_check.py",
     "client/home.py", "client/approval.py", "client/site_config.py",
 )  # fmt: skip
 # These may name torch inside functions, but importing them must not load it.

@@ -48,7 +48,7 @@ def verify(context: click.Context, folder: Path, key: str | None, as_json: bool)
     Files, signatures and ledgers are checked, and epsilon is computed again from the events that
     the ledgers hold.
     """
-    from fedloom.privacy.verify import check_release
+    from fedloom.privacy.release.verify import check_release
 
     found = check_release(folder, key)
     if as_json:

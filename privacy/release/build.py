@@ -25,10 +25,10 @@ from fedloom.privacy.release.account import SiteAccount, account_of
 from fedloom.privacy.release.data import CSV, PARQUET, write_table
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
 from fedloom.privacy.release.manifest import write_manifest
+from fedloom.privacy.release.report.html import render_report
 from fedloom.privacy.release.run_files import FinishedRun
 from fedloom.privacy.release.statement import make_statement
-from fedloom.privacy.report.html import render_report
-from fedloom.privacy.verify import verify_release
+from fedloom.privacy.release.verify import verify_release
 
 __all__ = ["build_release", "default_rows"]
 

@@ -13,7 +13,7 @@ from fedloom.common.statistics import NoisyStatistics
 from fedloom.common.study import load_study
 from fedloom.in_process import in_process_link
 from fedloom.privacy.release import build_release
-from fedloom.privacy.verify import verify_release
+from fedloom.privacy.release.verify import verify_release
 from fedloom.server.coordinate import coordinate
 from fedloom.server.run_folder import RunFolder
 from fedloom.simulation import prepare

@@ -16,8 +16,8 @@ from fedloom.common.schema import Column, Schema
 from fedloom.common.study import parse_study
 from fedloom.privacy.release import build_release
 from fedloom.privacy.release.build import default_rows
+from fedloom.privacy.release.verify import verify_release
 from fedloom.privacy.resolve import resolve_plan
-from fedloom.privacy.verify import verify_release
 
 EXPECTED = {
     "DATASHEET.md",

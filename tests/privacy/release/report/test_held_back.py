@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedloom.privacy.report.held_back import held_back_view
+from fedloom.privacy.release.report.held_back import held_back_view
 
 
 def figures(

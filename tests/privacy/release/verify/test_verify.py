@@ -17,7 +17,7 @@ from fedloom.cli.main import main
 from fedloom.common.digest import digest
 from fedloom.common.errors import ReleaseError
 from fedloom.privacy.keys import fingerprint, generate_key, public_key_hex, sign
-from fedloom.privacy.verify import verify_release
+from fedloom.privacy.release.verify import verify_release
 from tests.tampering import edit, failed, sign_again, verify
 
 FILES = (

@@ -19,15 +19,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from fedloom.common.statistics import NoisyStatistics
-from fedloom.privacy.report.compare import (
+from fedloom.privacy.release.report.compare import (
     Dependence,
     Marginal,
     compare_dependence,
     compare_marginals,
 )
-from fedloom.privacy.report.curves import curves_of
-from fedloom.privacy.report.held_back import held_back_view
-from fedloom.privacy.report.svg import budget_bars, curve_chart, heat_map, marginal_chart
+from fedloom.privacy.release.report.curves import curves_of
+from fedloom.privacy.release.report.held_back import held_back_view
+from fedloom.privacy.release.report.svg import budget_bars, curve_chart, heat_map, marginal_chart
 
 __all__ = ["SHOWN_MARGINALS", "render_report"]
 

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from fedloom.privacy.report.svg import budget_bars, curve_chart, heat_map, marginal_chart
+from fedloom.privacy.release.report.svg import budget_bars, curve_chart, heat_map, marginal_chart
 
 HOSTILE = '<script>alert("x")</script>&'
 

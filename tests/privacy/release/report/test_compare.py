@@ -11,7 +11,7 @@ import pytest
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
 from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
-from fedloom.privacy.report.compare import compare_dependence, compare_marginals
+from fedloom.privacy.release.report.compare import compare_dependence, compare_marginals
 
 SCHEMA = Schema.from_dict(
     {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedloom.privacy.report.curves import curves_of
+from fedloom.privacy.release.report.curves import curves_of
 
 
 def test_numbers_and_tables_of_numbers_become_curves_and_the_rest_does_not():

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedloom.privacy.report.svg import marginal_chart
+from fedloom.privacy.release.report.svg import marginal_chart
 
 __all__ = ["held_back_view"]
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedloom.privacy.keys import generate_key, public_key_hex
 from fedloom.privacy.release.account import account_of
+from fedloom.privacy.release.report.html import SHOWN_MARGINALS, render_report
 from fedloom.privacy.release.statement import make_statement
-from fedloom.privacy.report.html import SHOWN_MARGINALS, render_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
