@@ -23,7 +23,7 @@ from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 
-__all__ = ["Seal", "answer_arrays"]
+__all__ = ["Arrays", "Seal", "answer_arrays"]
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 Seal = Callable[[np.ndarray[Any, np.dtype[Any]]], np.ndarray[Any, np.dtype[Any]]]

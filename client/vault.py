@@ -33,7 +33,7 @@ from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.home import Home
 from fedloom.client.peers import Peer, check_peers
-from fedloom.client.queries import Seal, answer_arrays
+from fedloom.client.queries import Arrays, Seal, answer_arrays
 from fedloom.client.records import Snapshot, load_records
 from fedloom.client.refusals import Refusal, code_of
 from fedloom.client.request_check import asked_round, check_arrays, kernels_hold
@@ -161,8 +161,8 @@ class Vault:
                 request, digest = _unpack(data)
                 if request.query == "describe":
                     return self._signed(request, digest, self._describe(request))
-                stored = Answer.unpack(self._query(request, digest))
-                return self._signed(request, digest, {"status": "ok"}, stored)
+                arrays = self._query(request, digest)
+                return self._signed(request, digest, {"status": "ok"}, arrays)
             except FedloomError as error:
                 if not isinstance(error, Refusal):
                     self._log(f"refused: {error}")
@@ -199,7 +199,7 @@ class Vault:
         extract = self._ledger.extract(request.plan, request.run)
         return {"status": "ok", "plan_digest": request.plan, "extract": extract}
 
-    def _query(self, request: Request, digest: str) -> bytes:
+    def _query(self, request: Request, digest: str) -> Arrays:
         plan = self._approved(request)
         asked = asked_round(plan, request, site=self.site)
         key: dict[str, Any] = {
@@ -225,12 +225,12 @@ class Vault:
             event=asked.event,
         )
         try:
-            answer = self._compute(plan, request, seal)
-            self._ledger.commit(**key, answer=answer)
+            arrays = self._compute(plan, request, seal)
+            self._ledger.commit(**key, arrays=arrays)
         except FedloomError as error:
             # Records are read by now, so no refusal may follow: it becomes silence.
             raise RuntimeError("an attempt failed after it was opened") from error
-        return answer
+        return arrays
 
     def _reserve(self, plan: Plan, request: Request) -> None:
         try:
@@ -240,11 +240,10 @@ class Vault:
         except RefusedError as error:
             raise Refusal("closed") from error
 
-    def _compute(self, plan: Plan, request: Request, seal: Seal) -> bytes:
+    def _compute(self, plan: Plan, request: Request, seal: Seal) -> Arrays:
         snapshot = self._read(plan)
         noise = self._noise_for(request)
-        arrays = answer_arrays(plan, request, snapshot, noise, device=self._device, seal=seal)
-        return Answer(header={"arrays_digest": arrays_digest(arrays)}, arrays=arrays).pack()
+        return answer_arrays(plan, request, snapshot, noise, device=self._device, seal=seal)
 
     def _seal(self, plan: Plan, request: Request, digest: str) -> Seal:
         """Returns what hides this site's part of a sum; in local trust nothing needs hiding."""
@@ -324,9 +323,9 @@ class Vault:
         request: Request | None,
         digest: str,
         header: dict[str, Any],
-        stored: Answer | None = None,
+        arrays: Arrays | None = None,
     ) -> bytes:
-        arrays = {} if stored is None else stored.arrays
+        arrays = arrays or {}
         sequence, head = self._ledger.head
         full = {
             "site": self.site,

@@ -25,7 +25,7 @@ from fedloom.privacy.keys import PrivateKey, sign, verify
 
 __all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
 
-FORMAT = 3
+FORMAT = 4
 FIRST_PREV = "0" * 64
 _SIGNED = b"fedloom ledger entry "
 _MAX_WHOLE = 2**53

@@ -30,7 +30,7 @@ class RunSummary:
     reserved: DpEvent
     committed: tuple[DpEvent, ...]
     answers: tuple[str, ...]
-    """SHA-256 of every answer, in the order of `committed`."""
+    """`arrays_digest` of every answer as it left the site, in the order of `committed`."""
     finished: bool
     releases: tuple[str, ...]
 

@@ -27,7 +27,7 @@ from fedloom.privacy.ledger.head import (
 )
 from fedloom.privacy.ledger.reading import check_seal, load, sqlite_errors
 from fedloom.privacy.ledger.state import State
-from fedloom.privacy.ledger.store import AnswerKey, Store, StoredAnswer
+from fedloom.privacy.ledger.store import AnswerKey, Arrays, Store, StoredAnswer
 
 __all__ = ["Journal"]
 
@@ -156,7 +156,7 @@ class Journal:
             with suppress(sqlite3.Error):  # the answers are gone; only their trace in the log stays
                 self._store.checkpoint()
 
-    def answer(self, key: AnswerKey) -> bytes | None:
+    def answer(self, key: AnswerKey) -> Arrays | None:
         """Returns a stored answer, if there is one."""
         self.check_usable()
         return self._store.answer(key)

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedloom.common.digest import file_sha256, sha256_hex
+from fedloom.common.digest import file_sha256
 from fedloom.common.errors import LedgerError
+from fedloom.common.messages import arrays_digest
 from fedloom.privacy.ledger.entries import Entry, verify_chain
 from fedloom.privacy.ledger.head import Head, ledger_path
 from fedloom.privacy.ledger.state import State, replay
@@ -113,7 +114,7 @@ def _check_answers(store: Store, state: State) -> None:
         if (
             attempt is None
             or attempt.request_digest != stored.request_digest
-            or attempt.answer_digest != sha256_hex(stored.answer)
+            or attempt.answer_digest != arrays_digest(stored.arrays)
         ):
             raise LedgerError(
                 f"the stored answer to round {stored.key[2]}, attempt {stored.key[3]} is not the "

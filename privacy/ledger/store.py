@@ -16,13 +16,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
 
 from fedloom.common.digest import sha256_hex
 from fedloom.common.errors import LedgerError
 from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.head import ledger_path
 
-__all__ = ["AnswerKey", "StoredAnswer", "Store", "UnsettledError", "open_to_read"]
+__all__ = ["AnswerKey", "Arrays", "StoredAnswer", "Store", "UnsettledError", "open_to_read"]
 
 _APPLICATION_ID = 0x4645444C
 _SCHEMA = (
@@ -39,6 +44,7 @@ _SCHEMA = (
 
 AnswerKey = tuple[str, str, int, int]
 """Plan, run, round, attempt."""
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,7 @@ class StoredAnswer:
 
     key: AnswerKey
     request_digest: str
-    answer: bytes
+    arrays: Arrays
 
 
 class UnsettledError(Exception):
@@ -140,7 +146,7 @@ class Store:
         if answer is not None:
             self._connection.execute(
                 "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                (*answer.key, answer.request_digest, answer.answer),
+                (*answer.key, answer.request_digest, _packed(answer.arrays)),
             )
         if forget is not None:
             self._connection.execute("DELETE FROM answers WHERE plan = ? AND run = ?", forget)
@@ -157,22 +163,22 @@ class Store:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def answer(self, key: AnswerKey) -> bytes | None:
-        """Returns the stored answer, if there is one."""
+    def answer(self, key: AnswerKey) -> Arrays | None:
+        """Returns the stored answer, if there is one; LedgerError if it is damaged."""
         row = self._connection.execute(
             "SELECT answer FROM answers WHERE plan = ? AND run = ? AND round = ? AND attempt = ?",
             key,
         ).fetchone()
-        return None if row is None else bytes(row[0])
+        return None if row is None else _unpacked(row[0])
 
     def answers(self) -> Iterator[StoredAnswer]:
-        """Yields all stored answers, one at a time."""
+        """Yields all stored answers, one at a time; LedgerError at one that is damaged."""
         for *key, request_digest, answer in self._connection.execute("SELECT * FROM answers"):
             plan, run, round_number, attempt = key
             yield StoredAnswer(
                 key=(plan, run, round_number, attempt),
                 request_digest=request_digest,
-                answer=answer if isinstance(answer, bytes) else b"",
+                arrays=_unpacked(answer),
             )
 
     def checkpoint(self) -> None:
@@ -182,6 +188,22 @@ class Store:
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()
+
+
+def _packed(arrays: Arrays) -> bytes:
+    return safetensors.numpy.save(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    )
+
+
+def _unpacked(data: Any) -> Arrays:
+    try:
+        return safetensors.numpy.load(data)
+    except (TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise LedgerError(
+            "a stored answer is damaged; restore the whole home from a backup that is not older "
+            "than its last answer"
+        ) from error
 
 
 @contextmanager

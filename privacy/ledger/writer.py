@@ -15,8 +15,8 @@ from threading import RLock
 from types import TracebackType
 from typing import Any
 
-from fedloom.common.digest import sha256_hex
 from fedloom.common.errors import ConfigError, RefusedError
+from fedloom.common.messages import arrays_digest
 from fedloom.privacy.accounting import filter_order
 from fedloom.privacy.events import DpEvent, event_to_json, steps_of
 from fedloom.privacy.keys import PrivateKey, public_key_hex
@@ -25,7 +25,7 @@ from fedloom.privacy.ledger.entries import FORMAT, check_data
 from fedloom.privacy.ledger.extract import extract_entries
 from fedloom.privacy.ledger.journal import Journal
 from fedloom.privacy.ledger.state import Attempt, State
-from fedloom.privacy.ledger.store import StoredAnswer
+from fedloom.privacy.ledger.store import Arrays, StoredAnswer
 
 __all__ = ["Ledger"]
 
@@ -295,8 +295,11 @@ class Ledger:
                     return
             self._append("open", data)
 
-    def commit(self, *, plan: str, run: str, round: int, attempt: int, answer: bytes) -> None:
+    def commit(self, *, plan: str, run: str, round: int, attempt: int, arrays: Arrays) -> None:
         """Charges an open attempt and stores its answer, in one transaction, before it is sent.
+
+        The entry holds the digest of the arrays as they leave the site, masks included, so that
+        whoever is shown them can tell that they are the ones that were answered.
 
         Raises:
           RefusedError: the attempt is not open.
@@ -307,7 +310,7 @@ class Ledger:
             known = self._known(plan, run, round, attempt)
             request_digest = known.request_digest if known else "-"
             stored = StoredAnswer(
-                key=(plan, run, round, attempt), request_digest=request_digest, answer=answer
+                key=(plan, run, round, attempt), request_digest=request_digest, arrays=arrays
             )
             data = {
                 "plan": plan,
@@ -315,7 +318,7 @@ class Ledger:
                 "round": round,
                 "attempt": attempt,
                 "request_digest": request_digest,
-                "answer_digest": sha256_hex(answer),
+                "answer_digest": arrays_digest(arrays),
             }
             self._append("commit", data, answer=stored)
 
@@ -326,7 +329,7 @@ class Ledger:
 
     def stored_answer(
         self, *, plan: str, run: str, round: int, attempt: int, request_digest: str
-    ) -> bytes | None:
+    ) -> Arrays | None:
         """Returns the answer that was committed for this very request, free of charge.
 
         Raises:

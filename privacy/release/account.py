@@ -30,6 +30,7 @@ class Answered:
       attempt: from 1; only a secure sum asks a round again.
       roster: names of the sites that were asked, sorted.
       request_digest: of the whole request, roster included.
+      answer_digest: `arrays_digest` of the answer as it left the site, masked in a secure sum.
       event: what it cost.
     """
 
@@ -37,6 +38,7 @@ class Answered:
     attempt: int
     roster: tuple[str, ...]
     request_digest: str
+    answer_digest: str
     event: DpEvent
 
 
@@ -163,6 +165,7 @@ def _answered(entries: Sequence[Mapping[str, Any]], run: str) -> list[Answered]:
                 attempt=attempt[1],
                 roster=tuple(opened[attempt]["roster"]),
                 request_digest=str(body.data["request_digest"]),
+                answer_digest=str(body.data["answer_digest"]),
                 event=event_from_json(opened[attempt]["event"]),
             )
     return [found[attempt] for attempt in sorted(found)]

@@ -19,6 +19,7 @@ from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
 from tests.federation import make, make_home, table
+from tests.given import given
 
 STUDY, PLAN = "a" * 64, "b" * 64
 PRICE = {"epsilon": 0.5, "delta": 1e-6}
@@ -56,7 +57,7 @@ def learn(ledger: Ledger, *, answered: bool = True) -> None:
         ledger.open_attempt(
             **attempt, query="statistic", roster=["north"], request_digest="d", event=event
         )
-        ledger.commit(**attempt, answer=b"noise")
+        ledger.commit(**attempt, arrays=given(b"noise"))
     ledger.finish(PLAN, "r")
 
 

@@ -29,6 +29,7 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
 from fedloom.privacy.resolve import assemble
 from fedloom.server.evaluation import evaluation_request, evaluation_result
+from tests.given import given
 
 SITES = ("north", "south")
 MORE_SITES = ("east", "north", "south", "west")
@@ -170,7 +171,7 @@ def make_extract(
                         request_digest=request,
                         event=asked.event,
                     )
-                    ledger.commit(**attempt, answer=b"noise")
+                    ledger.commit(**attempt, arrays=given(b"noise"))
             ledger.finish(digest, run)
         entries = ledger.extract(digest, runs[-1])
     return {"public_key": public_key_hex(key), "entries": entries}

@@ -11,6 +11,7 @@ import pytest
 from fedloom.privacy.events import DpEvent, gaussian, repeat
 from fedloom.privacy.keys import PrivateKey, generate_key
 from fedloom.privacy.ledger import Ledger
+from tests.given import given
 
 
 class SmallHome:
@@ -70,7 +71,7 @@ class SmallHome:
         self, ledger: Ledger, round_number: int, attempt: int = 0, answer: bytes = b"answer"
     ) -> None:
         self.open_attempt(ledger, round_number, attempt)
-        ledger.commit(**self.key_of(round_number, attempt), answer=answer)
+        ledger.commit(**self.key_of(round_number, attempt), arrays=given(answer))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from fedloom.privacy.ledger import Ledger, compose_homes, read_ledger
 from fedloom.privacy.ledger.entries import new_entry, verify_chain
 from fedloom.privacy.ledger.state import replay
 from fedloom.privacy.ledger.view import LedgerView
+from tests.given import given
 
 if TYPE_CHECKING:
     from tests.privacy.ledger.conftest import SmallHome
@@ -42,7 +43,7 @@ def approve_and_reserve(ledger: Ledger, home: SmallHome, plan: str, event: DpEve
 def answer_all(ledger: Ledger, plan: str, event: DpEvent) -> None:
     key = {"plan": plan, "run": "run", "round": 1, "attempt": 0}
     ledger.open_attempt(**key, query="statistic", roster=["s"], request_digest="d", event=event)
-    ledger.commit(**key, answer=b"x")
+    ledger.commit(**key, arrays=given(b"x"))
 
 
 def test_the_first_plan_may_use_the_whole_limit_by_pld(new_home: NewHome) -> None:
@@ -246,7 +247,7 @@ class AnyOrder(RuleBasedStateMachine):
                 **key, query="q", roster=["s"], request_digest="d", event=event
             )
             if commits:
-                self.ledger.commit(**key, answer=b"x")
+                self.ledger.commit(**key, arrays=given(b"x"))
                 self.released.append(event)
         except RefusedError:
             pass

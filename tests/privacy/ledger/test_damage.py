@@ -139,7 +139,12 @@ def test_a_missing_ledger_is_found(used: SmallHome) -> None:
         ("UPDATE entries SET prev_hash = 'x' WHERE seq = 2", "entry 2 does not follow"),
         ("DELETE FROM entries WHERE seq = 1", "entry 1 is missing"),
         ("DELETE FROM answers", "committed and is not stored"),
-        ("UPDATE answers SET answer = x'00'", "not the one that was committed"),
+        ("UPDATE answers SET answer = x'00'", "a stored answer is damaged"),
+        (
+            "UPDATE answers SET answer = CAST(substr(answer, 1, length(answer) - 1) || x'78' "
+            "AS BLOB)",
+            "not the one that was committed",
+        ),
         ("UPDATE answers SET request_digest = 'other'", "not the one that was committed"),
         ("UPDATE answers SET round = 2", "not the one that was committed"),
         ("CREATE TABLE more (x)", "tables"),

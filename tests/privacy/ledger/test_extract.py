@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fedloom.common.digest import sha256_hex
 from fedloom.common.errors import ConfigError, LedgerError, RefusedError
+from fedloom.common.messages import arrays_digest
 from fedloom.privacy.events import gaussian, repeat
 from fedloom.privacy.keys import generate_key, public_key_hex
 from fedloom.privacy.ledger import read_ledger, verify_extract
-from fedloom.privacy.ledger.entries import Entry, check_data
+from fedloom.privacy.ledger.entries import FORMAT, Entry, check_data
+from tests.given import given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tests.privacy.ledger.conftest import SmallHome
 
 GENESIS: dict[str, Any] = {
-    "format": 3,
+    "format": FORMAT,
     "site": "seattle",
     "public_key": "a" * 64,
     "epsilon_limit": 3.0,
@@ -59,7 +60,7 @@ def test_an_extract_says_what_was_reserved_and_answered(
     run = summary.run(small.plan, small.run)
     assert run.reserved == repeat(small.step, 3)
     assert run.committed == (small.step, small.step)
-    assert run.answers == (sha256_hex(b"one"), sha256_hex(b"two"))
+    assert run.answers == (arrays_digest(given(b"one")), arrays_digest(given(b"two")))
     assert run.finished
     assert summary.head == read_ledger(small.path).head
     assert summary.plan == small.plan

@@ -24,6 +24,7 @@ from fedloom.common.errors import (
 from fedloom.privacy.events import gaussian, repeat
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import Ledger, read_ledger
+from tests.given import given
 
 if TYPE_CHECKING:
     from tests.privacy.ledger.conftest import SmallHome
@@ -43,12 +44,18 @@ def test_a_run_from_reservation_to_finish(small: SmallHome, ledger: Ledger) -> N
     assert [row["status"] for row in after["studies"]] == ["finished"]
 
 
+def kept(ledger: Ledger, small: SmallHome) -> bytes:
+    stored = ledger.stored_answer(**small.key_of(1), request_digest="d")
+    assert stored is not None
+    return stored["sum"].tobytes()
+
+
 def test_the_same_request_gets_the_same_bytes_and_another_none(
     small: SmallHome, ledger: Ledger
 ) -> None:
     assert ledger.stored_answer(**small.key_of(1), request_digest="d") is None
     small.answer(ledger, 1, answer=b"first")
-    assert ledger.stored_answer(**small.key_of(1), request_digest="d") == b"first"
+    assert kept(ledger, small) == b"first"
     seq = ledger.head[0]
     with pytest.raises(RefusedError, match="another request"):
         ledger.stored_answer(**small.key_of(1), request_digest="other weights")
@@ -57,7 +64,7 @@ def test_the_same_request_gets_the_same_bytes_and_another_none(
     with pytest.raises(RefusedError, match="only grow"):
         small.open_attempt(ledger, 1)
     with pytest.raises(RefusedError, match="answered already"):
-        ledger.commit(**small.key_of(1), answer=b"second")
+        ledger.commit(**small.key_of(1), arrays=given(b"second"))
     assert ledger.head[0] == seq
 
 
@@ -68,7 +75,7 @@ def test_an_open_attempt_may_be_opened_again_and_is_charged_once(
     seq = ledger.head[0]
     small.open_attempt(ledger, 1)
     assert ledger.head[0] == seq
-    ledger.commit(**small.key_of(1), answer=b"x")
+    ledger.commit(**small.key_of(1), arrays=given(b"x"))
     small.answer(ledger, 2)
     small.answer(ledger, 3)
 
@@ -76,9 +83,9 @@ def test_an_open_attempt_may_be_opened_again_and_is_charged_once(
 def test_a_later_attempt_voids_an_unanswered_earlier_one(small: SmallHome, ledger: Ledger) -> None:
     for attempt in range(5):
         small.open_attempt(ledger, 1, attempt)
-    ledger.commit(**small.key_of(1, 4), answer=b"x")
+    ledger.commit(**small.key_of(1, 4), arrays=given(b"x"))
     with pytest.raises(RefusedError, match="void"):
-        ledger.commit(**small.key_of(1, 0), answer=b"x")
+        ledger.commit(**small.key_of(1, 0), arrays=given(b"x"))
     with pytest.raises(RefusedError, match="only grow"):
         small.open_attempt(ledger, 1, 3)
     small.answer(ledger, 2)
@@ -96,7 +103,7 @@ def test_an_aborted_attempt_frees_its_steps_and_cannot_be_committed(
         small.open_attempt(ledger, 4)
     ledger.abort(**small.key_of(3))
     with pytest.raises(RefusedError, match="void"):
-        ledger.commit(**small.key_of(3), answer=b"x")
+        ledger.commit(**small.key_of(3), arrays=given(b"x"))
     small.answer(ledger, 4)
 
 
@@ -131,13 +138,13 @@ def test_a_pause_stops_everything_that_would_leave(small: SmallHome, ledger: Led
     for act in (
         lambda: small.open_attempt(ledger, 1),
         lambda: small.open_attempt(ledger, 2),
-        lambda: ledger.commit(**small.key_of(1), answer=b"x"),
+        lambda: ledger.commit(**small.key_of(1), arrays=given(b"x")),
         lambda: ledger.reserve(plan=small.plan, run="r2", event=repeat(small.step, 3)),
     ):
         with pytest.raises(NotApprovedError, match="paused"):
             act()
     ledger.resume()
-    ledger.commit(**small.key_of(1), answer=b"x")
+    ledger.commit(**small.key_of(1), arrays=given(b"x"))
 
 
 def test_reserving_the_same_run_again_is_free(small: SmallHome, ledger: Ledger) -> None:
@@ -174,8 +181,8 @@ def test_reopening_finds_everything_again(small: SmallHome) -> None:
         head = ledger.head
     with small.open() as ledger:
         assert ledger.head == head
-        assert ledger.stored_answer(**small.key_of(1), request_digest="d") == b"kept"
-        ledger.commit(**small.key_of(2), answer=b"x")
+        assert kept(ledger, small) == b"kept"
+        ledger.commit(**small.key_of(2), arrays=given(b"x"))
         with pytest.raises(RefusedError, match="another request"):
             small.open_attempt(ledger, 2, digest="other")
 
@@ -276,7 +283,7 @@ def test_a_disk_that_is_full_while_reserving_leaves_the_ledger_as_it_was(
         with pytest.raises(IncompleteError), full_disk(60_000):
             small.answer(ledger, 1, answer=bytes(100_000))
         assert ledger.stored_answer(**small.key_of(1), request_digest="d") is None
-        ledger.commit(**small.key_of(1), answer=bytes(100_000))
+        ledger.commit(**small.key_of(1), arrays=given(bytes(100_000)))
     assert read_ledger(small.path).budget(1e-3)["epsilon_spent"] > 0
 
 
