@@ -1,7 +1,7 @@
-"""The files of a release that follow from plan, statement and manifest, and from nothing else.
+"""The files of a release that are written from plan, statement and manifest: texts and codebook.
 
-Building writes them and verification writes them again: a release whose README claims something
-else than its statement does not verify. Another wording is therefore another `MANIFEST_FORMAT`.
+Texts are for people and say nothing that the statement, the plan or the codebook does not hold as
+a number or a code. Verification looks at those; for texts it has the publisher's signature.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.codebook import codebook, codebook_text
 from fedloom.privacy.release.documents import Facts, datasheet_text, licence_text, readme_text
 
-__all__ = ["derived_files", "json_text", "title_of"]
+__all__ = ["TEXTS", "derived_files", "json_text", "title_of"]
+
+TEXTS = ("README.md", "DATASHEET.md", "LICENSE", "codebook.md", "report.html")
+"""Files for people alone."""
 
 
 def title_of(plan: Plan) -> str:

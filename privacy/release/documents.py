@@ -92,8 +92,8 @@ def readme_text(facts: Facts) -> str:
         width=98,
     )
     price = textwrap.fill(
-        f"{statement['claim']} in `dp_statement.json`. {_parties(statement)} "
-        f"{plain_text(statement['unit_of_privacy']['meaning'])}",
+        f"{statement['claim']['text']} in `dp_statement.json`. {_parties(statement)} "
+        f"{plain_text(statement['unit_of_privacy']['text'])}",
         width=98,
     )
     return f"""# {facts.heading}
@@ -178,7 +178,7 @@ After Gebru et al., "Datasheets for Datasets" (2021). What only the publisher ca
   `report.html` compares the data with the noisy marginals and states expected errors.
 - **Self-contained?** Yes.
 - **Confidential or personal data?** The rows are differentially private output, not records:
-  {statement["claim"]}. What that does not cover is listed in `dp_statement.json`.
+  {statement["claim"]["text"]}. What that does not cover is listed in `dp_statement.json`.
 - **Could it offend or harm?** It may carry over biases of the original records.
 - **Sub-populations?** As in the codebook. Small groups are the least accurate.
 

@@ -29,8 +29,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
-# The wording of the files in `derived` belongs to the format.
-MANIFEST_FORMAT = "fedloom-release/3"
+MANIFEST_FORMAT = "fedloom-release/4"
 _SIGNED_PREFIX = b"fedloom release manifest\n"
 _SIGNATURE_FORM = re.compile(r"[0-9a-f]{128}\n\Z")
 _KEY_FORM = re.compile(r"[0-9a-f]{64}\Z")

@@ -8,11 +8,9 @@ from fedloom.privacy.plan import Plan
 
 __all__ = ["mechanisms_of"]
 
-_COUNTS = {
+_SUMS = {
     "oneway": "counts of every code within every class",
     "pairwise": "counts of every pair of codes, on cells joined into groups, within every class",
-}
-_HISTOGRAMS = {
     "scores": "binned scores of held-back units, by class",
     "marginals": "counts of held-back units in the cells of each column",
 }
@@ -24,9 +22,9 @@ def mechanisms_of(plan: Plan) -> list[dict[str, Any]]:
     `noise_std` is the standard deviation that the study's epsilon counts on in one sum: that of a
     site's own answer in local trust, that of the honest sites' shares together in a secure sum.
     """
-    where = "at each site" if plan.colluding is None else "in the sum over sites, in shares"
+    where = "each-site" if plan.colluding is None else "sum-in-shares"
     mechanisms = [
-        _gaussian("statistic", where, _sum(_COUNTS, str(settings["kind"])), settings)
+        _gaussian("statistic", where, str(settings["kind"]), settings)
         | {"rounds": 1, "spare_rounds": int(plan.statistics["spare_rounds"])}
         for settings in plan.statistics["rounds"]
     ]
@@ -35,23 +33,20 @@ def mechanisms_of(plan: Plan) -> list[dict[str, Any]]:
         mechanisms.append(_training(training, where))
     evaluation = plan.evaluation
     for histogram in [] if evaluation is None else evaluation["histograms"]:
-        text = _sum(_HISTOGRAMS, str(histogram["name"]))
+        name = str(histogram["name"])
         mechanisms.append(
-            _gaussian("evaluate", where, text, histogram) | {"rounds": 1, "spare_rounds": 0}
+            _gaussian("evaluate", where, name, histogram) | {"rounds": 1, "spare_rounds": 0}
         )
     return mechanisms
 
 
-def _sum(known: dict[str, str], name: str) -> str:
-    return f"a noisy sum: {known.get(name, name)}"
-
-
-def _gaussian(query: str, where: str, releases: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _gaussian(query: str, where: str, name: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "query": query,
-        "mechanism": "Gaussian",
+        "mechanism": "gaussian",
         "where": where,
-        "releases": releases,
+        "releases": name,
+        "text": f"a noisy sum: {_SUMS.get(name, name)}",
         "l2_sensitivity": float(settings["l2_norm"]),
         "noise_multiplier": float(settings["noise_multiplier"]),
         "noise_std": float(settings["noise_multiplier"]) * float(settings["l2_norm"]),
@@ -63,12 +58,13 @@ def _training(training: dict[str, Any], where: str) -> dict[str, Any]:
     query = str(training["query"])
     listed: dict[str, Any] = {
         "query": query,
-        "mechanism": "Poisson-subsampled Gaussian (DP-SGD)",
+        "mechanism": "poisson-subsampled-gaussian",
         "where": where,
-        "releases": "weights after local steps"
+        "releases": "weights" if query == "train" else "gradients",
+        "text": "weights after local steps (DP-SGD)"
         if query == "train"
-        else "a noisy sum of clipped gradients",
-        "sampler": "Poisson",
+        else "a noisy sum of clipped gradients (DP-SGD)",
+        "sampler": "poisson",
         "sample_rate": float(training["sample_rate"]),
         "noise_multiplier": float(training["noise_multiplier"]),
         "max_grad_norm": float(training["max_grad_norm"]),

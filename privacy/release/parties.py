@@ -57,18 +57,18 @@ def quieter(event: DpEvent, factor: float) -> list[DpEvent]:
 
 
 def towards(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Returns meaning, noise and epsilon towards each party, as the statement holds them."""
+    """Returns epsilon, noise and meaning towards each party, as the statement holds them."""
     factors, colluding, delta = noise_factors(plan), plan.colluding, plan.delta
     study = plan.price().epsilon
     words = _MEANING_LOCAL if colluding is None else _meaning(colluding)
     return {
         party: {
-            "meaning": words[party],
             "epsilon": study
             if factor == 1.0
             else epsilon_pld(quieter(plan.event(), factor), delta),
             "delta": delta,
             "noise": factor,
+            "text": words[party],
         }
         for party, factor in factors.items()
     }

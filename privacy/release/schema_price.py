@@ -32,33 +32,35 @@ def with_the_schema(plan: Plan) -> dict[str, Any]:
     """Returns the price of plan and schema together, as the statement holds it."""
     learned = plan.schema.learned
     epsilon, delta = composed(learned, plan.price().epsilon, plan.delta)
-    meaning = "nothing in the schema was learned from records: this is the plan's own price"
+    text = "nothing in the schema was learned from records: this is the plan's own price"
     if learned:
-        meaning = (
+        text = (
             "this plan and the earlier studies that learned its schema, together: the sum of their "
             "epsilons at the sum of their deltas. That bound always holds and is not tight; each "
             "site's ledger composes them"
         )
-    return {"epsilon": epsilon, "delta": delta, "meaning": meaning}
+    return {"epsilon": epsilon, "delta": delta, "text": text}
 
 
 def preprocessing(plan: Plan) -> dict[str, Any]:
     """Returns where bounds and categories come from, as the statement holds it."""
     learned = plan.schema.learned
-    words = "fixed in the schema before this plan, from public knowledge; nothing fitted on data"
+    text = "fixed in the schema before this plan, from public knowledge; nothing fitted on data"
     if learned:
         names = ", ".join(sorted({name for origin in learned for name in origin.columns}))
-        words = (
+        text = (
             f"of {names}: learned from records by the earlier studies under `learned`, at the "
             "epsilon and delta given there, which this plan's own leave out and `with_the_schema` "
             "adds; all others: fixed in the schema from public knowledge. Nothing was fitted on "
             "data in this plan"
         )
     return {
-        "bounds_and_categories": words,
+        "bounds_and_categories": "learned" if learned else "public",
         "schema_digest": str(plan.body["schema_digest"]),
-        "values_outside": "numbers are clamped to the bounds, other values become `other`",
+        "numbers_outside": "clamped",
+        "values_unknown": "other",
         "learned": [origin.to_dict() for origin in learned],
         "epsilon": math.fsum(origin.epsilon for origin in learned),
         "delta": math.fsum(origin.delta for origin in learned),
+        "text": f"{text}. Numbers outside are clamped to the bounds, other values become `other`",
     }

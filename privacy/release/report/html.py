@@ -92,7 +92,7 @@ def render_report(
         whole=statement["with_the_schema"],
         belief=100.0 / (1.0 + math.exp(-statement["with_the_schema"]["epsilon"])),
         unit=statement["unit_of_privacy"]["unit"],
-        unit_meaning=statement["unit_of_privacy"]["meaning"],
+        unit_meaning=statement["unit_of_privacy"]["text"],
         secure=statement["trust_model"]["mode"] == "secure-sum",
         colluding=statement["trust_model"].get("colluding", 0),
         public_epsilon=statement["towards"]["public"]["epsilon"],
@@ -162,7 +162,7 @@ _PARTIES = {
 def _parties(statement: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Whom epsilon is towards, with what each of them is."""
     return [
-        {"name": name, "meaning": entry["meaning"], "epsilon": entry["epsilon"]}
+        {"name": name, "meaning": entry["text"], "epsilon": entry["epsilon"]}
         for party, name in _PARTIES.items()
         for entry in [statement["towards"][party]]
     ]

@@ -1,15 +1,15 @@
 """Verifies a release offline, without torch: files, signatures, ledgers, and the price itself.
 
-Nothing that the release claims is taken on trust but three things: that each site's key in the
-plan is that site's, that the sites ran fedloom as it is, and the figures of `report.html`.
-Epsilon is computed again from the events that the sites' signed ledgers hold; the statement and
-the texts for people are written again from plan, ledgers and manifest, and compared.
+Epsilon is computed again from the events that the sites' signed ledgers hold, and every number,
+flag and code of statement and codebook from plan and ledgers. What is taken on trust: that each
+site's key in the plan is that site's, that the sites ran fedloom as it is, and, with the
+publisher's signature as the only witness, that data and generator were made from the sites'
+answers, and what the texts for people say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, FedloomError, ReleaseError
 from fedloom.common.schema import Schema
 from fedloom.privacy.keys import fingerprint
@@ -25,80 +26,21 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.release.account import SiteAccount, account_of
 from fedloom.privacy.release.attempts import check_rosters
-from fedloom.privacy.release.comparison import BELOW, compare, must_equal
+from fedloom.privacy.release.codebook import codebook
 from fedloom.privacy.release.data import PARQUET, problems_of_data
-from fedloom.privacy.release.derived import derived_files, title_of
-from fedloom.privacy.release.evaluated import check_evaluation
+from fedloom.privacy.release.derived import TEXTS, json_text
 from fedloom.privacy.release.manifest import changed_files, read_manifest
-from fedloom.privacy.release.reading import read_json
-from fedloom.privacy.release.statement import STATEMENT_FORMAT, claim_text, make_statement
+from fedloom.privacy.release.reading import parse_json, read_json
+from fedloom.privacy.release.statement import STATEMENT_FORMAT
+from fedloom.privacy.release.verify.comparison import must_equal
+from fedloom.privacy.release.verify.evaluation import check_evaluation
+from fedloom.privacy.release.verify.result import Check, Verification
+from fedloom.privacy.release.verify.statement import check_statement
 
-__all__ = ["Check", "Verification", "check_release", "verify_release"]
+__all__ = ["check_release", "verify_release"]
 
 _CREATED = "%Y-%m-%dT%H:%M:%SZ"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-      name: short, stable.
-      ok: whether it held; None if it was not checked.
-      detail: what was found, for people.
-    """
-
-    name: str
-    ok: bool | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
-    """What `check_release` found.
-
-    Attributes:
-      checks: in the order in which they were made.
-      public_key: of the signer, None if the manifest cannot be read.
-      fingerprint: of that key.
-      signer_checked: whether the key was compared with one known from elsewhere.
-      notes: what a reader must know although nothing is wrong.
-      epsilon: at one site, as stated, without the price of a learned schema, which is in `notes`;
-        None if it cannot be read.
-      delta: likewise.
-    """
-
-    checks: tuple[Check, ...]
-    public_key: str | None
-    fingerprint: str | None
-    signer_checked: bool
-    notes: tuple[str, ...]
-    epsilon: float | None
-    delta: float | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether no check failed."""
-        return all(check.ok is not False for check in self.checks)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns JSON-able values."""
-        return {
-            "ok": self.ok,
-            "signer": {
-                "public_key": self.public_key,
-                "fingerprint": self.fingerprint,
-                "checked": self.signer_checked,
-            },
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-            "notes": list(self.notes),
-            "checks": [
-                {"name": check.name, "ok": check.ok, "detail": check.detail}
-                for check in self.checks
-            ],
-        }
 
 
 def verify_release(folder: Path, key: str | None = None) -> Verification:
@@ -164,22 +106,20 @@ class _Inspection:
             statement = self._run("statement", self._read_statement)
             if plan is not None:
                 self._run("schema", partial(self._schema, manifest, plan))
-                rows = self._run("data", partial(self._data, plan))
+                self._run("data", partial(self._data, plan))
                 for site in sorted({site.name for site in plan.sites} & set(manifest["ledgers"])):
                     self._run(f"ledger {site}", partial(self._ledger, manifest, plan, site))
                 self._run("ledgers", partial(self._ledgers, manifest))
                 self._run("runs", partial(self._note_accounts, plan))
                 self._run("sums", lambda: (None, check_rosters(plan, self._accounts)))
                 self._run("price", partial(self._price, plan))
-                holds = statement is not None and self._run(
-                    "epsilon", partial(self._epsilon, plan, statement)
-                )
-                if statement is not None and holds and rows is not None:
-                    self._run("texts", partial(self._texts, manifest, plan, statement, rows))
+                if statement is not None:
+                    self._run("epsilon", partial(self._epsilon, plan, statement))
+                self._run("codebook", partial(self._codebook, plan))
                 self._run("evaluation", lambda: (None, check_evaluation(self._folder, plan)))
             self._run("generator", self._generator)
-            detail = "report.html is as signed; its figures are not checked"
-            self._checks.append(Check(name="report", ok=None, detail=detail))
+            detail = f"{', '.join(TEXTS)} are as signed; what they say is not checked"
+            self._checks.append(Check(name="texts", ok=None, detail=detail))
         return Verification(
             checks=tuple(self._checks),
             public_key=public_key,
@@ -204,7 +144,11 @@ class _Inspection:
         return value
 
     def _manifest(self) -> tuple[dict[str, Any], str]:
-        return read_manifest(self._folder), "its signature holds"
+        manifest = read_manifest(self._folder)
+        created = str(manifest["created"])
+        if datetime.strptime(created, _CREATED).strftime(_CREATED) != created:
+            raise ReleaseError(f"the manifest's time {created!r} is no time")
+        return manifest, "its signature holds"
 
     def _signer(self, public_key: str) -> None:
         if self._key is None:
@@ -225,8 +169,11 @@ class _Inspection:
 
     def _plan(self, manifest: Mapping[str, Any]) -> tuple[Plan, str]:
         plan = Plan(read_json(self._folder / "plan.json"))
-        if plan.digest() != manifest["plan"] or plan.study_digest != manifest["study"]:
+        named = (manifest["plan"], manifest["study"], manifest["name"])
+        if named != (plan.digest(), plan.study_digest, plan.name):
             raise ReleaseError("plan.json is not the plan that the manifest names")
+        if plan.body["release"].get("title") not in (None, manifest["title"]):
+            raise ReleaseError("the manifest has another title than the plan")
         check_plan(plan)
         return plan, plan.digest()
 
@@ -247,7 +194,7 @@ class _Inspection:
             raise ReleaseError("schema.json, plan and manifest do not mean the same schema")
         return None, str(manifest["schema"])
 
-    def _data(self, plan: Plan) -> tuple[int, str]:
+    def _data(self, plan: Plan) -> tuple[None, str]:
         problems = problems_of_data(self._folder, plan.encoding)
         if problems:
             raise ReleaseError("; ".join(problems[:5]))
@@ -255,7 +202,7 @@ class _Inspection:
         asked = plan.body["release"].get("rows")
         if asked is not None and rows != asked:
             raise ReleaseError(f"the data have {rows} rows, the plan asks for {asked}")
-        return rows, "CSV and Parquet agree and conform to the schema"
+        return None, "CSV and Parquet agree and conform to the schema"
 
     def _ledger(self, manifest: Mapping[str, Any], plan: Plan, site: str) -> tuple[None, str]:
         extract = read_json(self._folder / "ledger" / f"{site}.json")
@@ -293,60 +240,21 @@ class _Inspection:
             raise ReleaseError("the plan is priced at another delta than its own")
         return None, f"the plan costs epsilon {computed.epsilon:.6g} at delta {plan.delta:g}"
 
-    def _epsilon(self, plan: Plan, statement: Mapping[str, Any]) -> tuple[bool, str]:
-        if not self._accounts:
-            raise ReleaseError("no ledger can be read, so epsilon cannot be computed")
-        computed = make_statement(plan, self._accounts)
-        stated = dict(statement)
-        claim = stated.pop("claim", None)
-        del computed["claim"]
-        compare(stated, computed, "dp_statement.json")
-        void = bool(computed["randomness"]["insecure_sites"])
-        expected = claim_text(
-            plan.privacy,
-            stated["epsilon"],
-            stated["delta"],
-            void=void,
-            learned=plan.schema.learned,
-        )
-        if claim != expected:
-            raise ReleaseError("the statement's claim does not say what its numbers say")
+    def _epsilon(self, plan: Plan, statement: Mapping[str, Any]) -> tuple[None, str]:
+        detail = check_statement(plan, self._accounts, statement)
         if plan.schema.learned:
-            whole = computed["with_the_schema"]
+            whole = statement["with_the_schema"]
             self._notes.append(
                 "bounds or categories were learned from records by an earlier study: with it, "
                 f"epsilon {whole['epsilon']:.4g} at delta {whole['delta']:g}"
             )
-        spent = max(account.epsilon(plan.delta) for account in self._accounts.values())
-        if statement["epsilon"] < spent * (1 - BELOW):
-            raise ReleaseError(
-                f"the statement says epsilon {statement['epsilon']:.6g}, the ledgers' events "
-                f"cost {spent:.6g}"
-            )
-        return True, (
-            f"{claim}; computed again from the ledgers' events: {spent:.6g}, as stated or less; "
-            "all else in the statement is as it should be"
-        )
+        return None, detail
 
-    def _texts(
-        self, manifest: Mapping[str, Any], plan: Plan, statement: Mapping[str, Any], rows: int
-    ) -> tuple[None, str]:
-        created = str(manifest["created"])
-        named = (manifest["name"], manifest["title"]) == (plan.name, title_of(plan))
-        if not named or datetime.strptime(created, _CREATED).strftime(_CREATED) != created:
-            raise ReleaseError("the manifest's name, title or time is not the plan's, or no time")
-        key = str(manifest["signer"]["public_key"])
-        derived = derived_files(plan, statement, rows=rows, created=created, public_key=key)
-        differ = [
-            name for name, data in derived.items() if (self._folder / name).read_bytes() != data
-        ]
-        if differ:
-            raise ReleaseError(
-                "plan, statement and manifest say something else than "
-                f"{', '.join(differ)}; if the release is older, verify it with the version of "
-                "fedloom that built it"
-            )
-        return None, f"{', '.join(derived)} say what plan, statement and manifest say"
+    def _codebook(self, plan: Plan) -> tuple[None, str]:
+        made = parse_json(json_text(codebook(plan.encoding)).encode(), "codebook.json")
+        if canonical_json(read_json(self._folder / "codebook.json")) != canonical_json(made):
+            raise ReleaseError("codebook.json is not the codebook of the plan's schema")
+        return None, "every column as the plan's schema has it"
 
     def _generator(self) -> tuple[None, str]:
         artifact = Artifact.load(self._folder / "generator")

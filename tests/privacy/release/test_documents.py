@@ -23,10 +23,10 @@ STATEMENT = {
         "fellow_site": {"epsilon": 2.0},
         "public": {"epsilon": 1.5},
     },
-    "claim": "(2, 1e-05)-DP",
+    "claim": {"text": "(2, 1e-05)-DP"},
     "epsilon": 2.0,
     "delta": 1e-5,
-    "unit_of_privacy": {"unit": "person", "meaning": f"One person: all rows with one {LINK}."},
+    "unit_of_privacy": {"unit": "person", "text": f"One person: all rows with one {LINK}."},
     "held_back": {"chance": 0.1},
     "rehearsal": {"sites": []},
 }

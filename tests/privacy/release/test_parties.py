@@ -21,8 +21,10 @@ def test_a_secure_sum_states_three_parties_with_the_noise_that_each_faces(secure
     public = closed_form.epsilon(*[noise * math.sqrt(4 / 3) for noise in noises])
     assert towards["public"]["epsilon"] == pytest.approx(public, rel=1e-3)
     assert towards["public"]["epsilon"] < statement["epsilon"]
-    assert "and any 1 site" in statement["claim"]
-    assert any("At most 1 of the sites" in line for line in statement["assumptions"])
+    assert (statement["claim"]["place"], statement["claim"]["colluding"]) == ("coordinator", 1)
+    assert "and any 1 site" in statement["claim"]["text"]
+    codes = {one["code"]: one for one in statement["assumptions"]}
+    assert codes["colluding-sites"]["colluding"] == 1
     assert statement["trust_model"]["colluding"] == 1
 
 

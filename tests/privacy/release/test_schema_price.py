@@ -29,7 +29,7 @@ def test_prices_are_summed(plan, learned):
     whole = with_the_schema(learned)
     assert whole["epsilon"] == pytest.approx(own + 0.75, rel=1e-12)
     assert whole["delta"] == pytest.approx(1.3e-5, rel=1e-12)
-    assert "sum of their epsilons" in whole["meaning"]
+    assert "sum of their epsilons" in whole["text"]
     assert with_the_schema(plan)["epsilon"] == own
 
 
@@ -43,15 +43,18 @@ def test_the_statement_says_what_was_learned_and_at_what_price(fake, site_keys, 
 
     plain, priced = stated(plan), stated(learned)
     epsilon = priced["epsilon"]
-    assert f"({epsilon:.4g}, 1e-05)" in priced["claim"]
-    assert f"({epsilon + 0.75:.4g}, 1.3e-05) with the schema" in priced["claim"]
-    assert "with the schema" not in plain["claim"]
-    assert "nothing fitted on data" in plain["preprocessing"]["bounds_and_categories"]
-    words = priced["preprocessing"]["bounds_and_categories"]
+    assert f"({epsilon:.4g}, 1e-05)" in priced["claim"]["text"]
+    assert f"({epsilon + 0.75:.4g}, 1.3e-05) with the schema" in priced["claim"]["text"]
+    assert "with the schema" not in plain["claim"]["text"]
+    assert "nothing fitted on data" in plain["preprocessing"]["text"]
+    words = priced["preprocessing"]["text"]
     assert "of age, town: learned from records" in words and "nothing fitted" not in words
     assert priced["preprocessing"]["learned"] == LEARNED
-    assert any("not part of this release" in line for line in priced["assumptions"])
-    assert any("omitted `[[learned]]`" in line for line in plain["not_covered"])
+    assert plain["preprocessing"]["bounds_and_categories"] == "public"
+    assert priced["preprocessing"]["bounds_and_categories"] == "learned"
+    codes = [one["code"] for one in plain["assumptions"]]
+    assert [one["code"] for one in priced["assumptions"]] == [*codes, "learned-prices"]
+    assert "unstated-learning" in {one["code"] for one in plain["not_covered"]}
 
 
 def test_a_release_names_both_prices_and_verify_computes_them_again(
@@ -75,7 +78,8 @@ def test_a_release_names_both_prices_and_verify_computes_them_again(
     for change in (
         lambda s: s["with_the_schema"].update(epsilon=s["epsilon"]),
         lambda s: s["with_the_schema"].update(delta=1e-5),
-        lambda s: s.update(claim=s["claim"].replace(f"({whole},", "(0.1,")),
+        lambda s: s["claim"]["with_the_schema"].update(epsilon=0.1),
+        lambda s: s["claim"].update(with_the_schema=None),
         lambda s: s["preprocessing"].update(learned=[]),
     ):
         edit(statement, change)

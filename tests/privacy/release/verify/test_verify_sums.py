@@ -109,7 +109,8 @@ def test_an_evaluation_that_is_missing_or_that_nobody_planned_is_seen(secure, bu
         lambda s: s["assumptions"].pop(),
         lambda s: s["held_back"].update(chance=0.0),
         lambda s: s["failure_and_retry"]["spare_rounds"].update(statistics=0),
-        lambda s: s.update(claim=s["claim"].replace("any 1 site", "any 3 sites")),
+        lambda s: s["claim"].update(colluding=3),
+        lambda s: s["assumptions"][-2].update(colluding=0),
     ],
 )
 def test_numbers_towards_each_party_are_computed_again(secure, capsys, change):

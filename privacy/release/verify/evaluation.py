@@ -7,8 +7,8 @@ from pathlib import Path
 from fedloom.common.errors import ReleaseError
 from fedloom.privacy.evaluation.held_back import figures_of
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.release.comparison import BELOW, compare
 from fedloom.privacy.release.reading import read_json
+from fedloom.privacy.release.verify.comparison import BELOW, compare
 
 __all__ = ["EVALUATION", "check_evaluation"]
 

@@ -1,4 +1,8 @@
-"""Compares what a release states with what was computed again."""
+"""Compares what a release states with what was computed again: numbers, flags, codes, structure.
+
+Sentences stand under the key `text` alone. They are covered by the publisher's signature and are
+not compared, so that a later version may word them better and still verify an older release.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,18 @@ from typing import Any
 
 from fedloom.common.errors import ReleaseError
 
-__all__ = ["BELOW", "compare", "must_equal"]
+__all__ = ["BELOW", "TEXT", "compare", "must_equal"]
 
 BELOW = 1e-6
 """How far, relatively, a stated number may lie below the computed one; no further, ever."""
+TEXT = "text"
+"""The one key whose value is a sentence."""
 _ABOVE = 1e-3
 _SHOWN = 80
 
 
 def compare(stated: Any, computed: Any, where: str) -> None:
-    """Compares two plain values: numbers almost, everything else exactly.
+    """Compares two plain values: numbers almost, sentences not at all, everything else exactly.
 
     Raises:
       ReleaseError: they differ; the message names the place.
@@ -25,7 +31,10 @@ def compare(stated: Any, computed: Any, where: str) -> None:
         if set(stated) != set(computed):
             raise ReleaseError(f"{where} has other keys than it should")
         for key in computed:
-            compare(stated[key], computed[key], f"{where}.{key}")
+            if key != TEXT:
+                compare(stated[key], computed[key], f"{where}.{key}")
+            elif not isinstance(stated[key], str):
+                raise ReleaseError(f"{where}.{key} is no sentence")
     elif isinstance(computed, list) and isinstance(stated, list) and len(stated) == len(computed):
         for number, (one, other) in enumerate(zip(stated, computed, strict=True)):
             compare(one, other, f"{where}[{number}]")
