@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import fedloom.client.vault as vault_module
 from fedloom.client.vault import Vault
 from fedloom.privacy.ledger import read_ledger
 from tests.federation import Federation, cli, make, table
@@ -234,22 +239,25 @@ def test_a_damaged_ledger_stops_a_resumed_run(tmp_path):
     assert north == ["genesis", "approve", "reserve", "open", "commit", "open"]
 
 
+@contextmanager
+def answering(answer_arrays) -> Iterator[None]:
+    """Puts `answer_arrays` in the place of the vaults' own, which it gets as its first argument."""
+    inner = vault_module.answer_arrays
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vault_module, "answer_arrays", functools.partial(answer_arrays, inner))
+        yield
+
+
 def stopped(federation: Federation, out: Path):
     """A run that stops in its second round, because all sites are silent there."""
-    import fedloom.client.vault as vault_module
 
-    inner = vault_module.answer_arrays
-
-    def fails(plan, request, *args, **kwargs):
+    def fails(inner, plan, request, *args, **kwargs):
         if request.round == 2:
             raise RuntimeError("record 90317 has age 93")
         return inner(plan, request, *args, **kwargs)
 
-    vault_module.answer_arrays = fails
-    try:
+    with answering(fails):
         return federation.simulate(out)
-    finally:
-        vault_module.answer_arrays = inner
 
 
 def test_too_few_answers_say_so_and_the_run_resumes(tmp_path):
@@ -265,26 +273,19 @@ def test_too_few_answers_say_so_and_the_run_resumes(tmp_path):
 
 
 def test_a_site_that_never_answers_is_waited_for_no_longer_than_the_study_says(tmp_path):
-    import threading
-
-    import fedloom.client.vault as vault_module
-
     federation = make(tmp_path / "study", "mixture", more="[training]\ntimeout_s = 2.0\n")
-    inner, release = vault_module.answer_arrays, threading.Event()
+    release = threading.Event()
 
-    def hangs(*args, **kwargs):
+    def hangs(inner, *args, **kwargs):
         release.wait(30)
         return inner(*args, **kwargs)
 
-    vault_module.answer_arrays = hangs
     timer = threading.Timer(4.0, release.set)  # or the vaults could not be closed
     timer.start()
-    try:
+    with answering(hangs):
         done = federation.simulate(tmp_path / "run")
-    finally:
-        vault_module.answer_arrays = inner
-        release.set()
-        timer.join()
+    release.set()
+    timer.join()
     assert done.code == 5 and "0 of 2 sites" in done.err
     assert federation.simulate(tmp_path / "run", "--resume").code == 0
 
