@@ -4,9 +4,10 @@ Records come from CSV files (all text), Parquet and SQL (typed), so the same cat
 as `1`, `1.0`, `"1"`, `" 1"` or `True`. Reading depends on the schema and on the value alone, never
 on other records, and never fails: what cannot be read is marked as such.
 
-A cell of a category column has one text: text is itself; a number of any type, a truth value
-being 1 or 0, is its exact value in plain decimals, so that 1, 1.0, `Decimal("1.00")` and True are
-all "1"; anything else is its `str`. The first of these that exists is its category:
+A cell of a category column has one text, in Unicode's normal form C: text is itself; a number of
+any type, a truth value being 1 or 0, is its exact value in plain decimals, so that 1, 1.0,
+`Decimal("1.00")` and True are all "1"; anything else is its `str`. The first of these that exists
+is its category:
 
 1. the category written exactly so, with the cell's outer white space and then without it;
 2. the category written as the cell's key (`category_key`): for "1.0", "01" and "True" that is "1";
@@ -32,6 +33,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from fedloom.common.schema import Bound, Column
+from fedloom.common.text import normal
+from fedloom.common.times import read_times
 
 __all__ = [
     "Cells",
@@ -46,12 +49,11 @@ __all__ = [
 
 _EPOCH = dt.datetime(1970, 1, 1)
 _DAY_S = 86_400
-_FINER = re.compile(r"(\.\d{6})\d+")
 _TRUTH = {"true": "1", "false": "0"}
 # An exponent needs its sign, as every program writes it: "1E50" is a code of ICD-11.
 _NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]\d{1,3})?", re.ASCII)
+_MINUS = "\N{MINUS SIGN}"  # as word processors write it
 _LARGEST_EXPONENT = 2_000
-_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 Mask = npt.NDArray[np.bool_]
 
@@ -91,9 +93,7 @@ def read_numbers(column: Column, raw: pd.Series) -> Cells:
     raw = plain_cells(raw)
     missing = _missing(raw)
     if column.kind == "datetime":
-        numbers = _times(raw)
-        if column.dates_only:
-            numbers = np.floor(numbers / _DAY_S)
+        numbers = read_times(raw, dates_only=column.dates_only)
     else:
         numbers = _numbers(raw)
     unreadable = ~np.isfinite(numbers) & ~missing
@@ -161,7 +161,7 @@ def category_key(text: str) -> str:
     >>> category_key("1.0") == category_key(" 1") == category_key("True") != category_key("one")
     True
     """
-    text = text.strip()
+    text = normal(text).strip()
     if text.lower() in _TRUTH:
         return _TRUTH[text.lower()]
     return _decimal_text(Decimal(text)) if _NUMERAL.fullmatch(text) else text
@@ -188,7 +188,7 @@ def cell_text(value: object) -> str:
     ('1', '1', '1', '1.0')
     """
     if isinstance(value, str):
-        return str(value)
+        return normal(value)
     if isinstance(value, (bool, np.bool_, int, np.integer)):
         whole = int(value)
         return str(whole) if whole.bit_length() < _LARGEST_EXPONENT else hex(whole)
@@ -197,7 +197,7 @@ def cell_text(value: object) -> str:
         return _decimal_text(Decimal(number if number.is_integer() else repr(number)))
     if isinstance(value, Decimal):
         return _decimal_text(value)
-    return str(value)
+    return normal(str(value))
 
 
 def _decimal_text(number: Decimal) -> str:
@@ -243,34 +243,10 @@ def _number(value: object) -> float:
     """
     try:
         if isinstance(value, str):
-            return float(value) if value.isascii() and "_" not in value else math.nan
+            text = value.strip().replace(_MINUS, "-")
+            return float(text) if text.isascii() and "_" not in text else math.nan
         if isinstance(value, (int, float, Decimal, np.number, np.bool_)):
             return math.nan if isinstance(value, np.complexfloating) else float(value)
     except (OverflowError, ValueError):
         return math.nan
     return math.nan
-
-
-def _times(raw: pd.Series) -> npt.NDArray[np.float64]:
-    """Returns seconds since 1970, floored; NaN where the value is no ISO time."""
-    if isinstance(raw.dtype, pd.DatetimeTZDtype):
-        raw = raw.dt.tz_convert("UTC")
-    elif not pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        texts = np.array(
-            [_timecell_text(value) for value in raw.to_numpy(dtype=object)], dtype=object
-        )
-        raw = pd.Series(pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601"))
-    times = raw.dt.tz_localize(None).to_numpy()
-    ticks = _TICKS[np.datetime_data(times.dtype)[0]]
-    seconds: npt.NDArray[np.float64] = (times.astype(np.int64) // ticks).astype(np.float64)
-    seconds[np.isnat(times)] = np.nan
-    return seconds
-
-
-def _timecell_text(value: object) -> str | None:
-    if isinstance(value, (dt.date, np.datetime64)):
-        value = str(value)
-    if not isinstance(value, str) or not value.isascii():
-        return None
-    # Finer fractions would make pandas choose a unit that other values may not fit.
-    return _FINER.sub(r"\1", value.strip()) if "." in value else value.strip()

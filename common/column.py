@@ -13,6 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from fedloom.common.errors import SchemaError
+from fedloom.common.text import as_text, normal
 
 __all__ = ["KINDS", "MAX_BINS", "SCALES", "Bound", "Column"]
 
@@ -33,7 +34,7 @@ class Column:
     """One column of a table.
 
     Attributes:
-      name: As in the records.
+      name: As in the records, in Unicode's normal form C, as all text here is.
       kind: `integer`, `real`, `category` or `datetime`.
       minimum: Smallest value (inclusive) of an integer, real or datetime column.
       maximum: Largest value (inclusive). Two dates make a column of dates, otherwise timestamps
@@ -66,6 +67,8 @@ class Column:
 
     def __post_init__(self) -> None:
         """Refuses a column that contradicts itself."""
+        self._set("name", as_text(self.name))
+        self._set("other", as_text(self.other))
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
             raise SchemaError(f"a column has the name {self.name!r}; give it a printable name")
         if self.kind not in KINDS:
@@ -167,7 +170,7 @@ class Column:
             isinstance(v, (str, int, float)) and not isinstance(v, bool) for v in self.values
         ):
             raise self._error('values must be a list of strings, such as ["no", "yes"]')
-        values = tuple(str(value) for value in self.values)
+        values = tuple(normal(str(value)) for value in self.values)
         self._set("values", values)
         if self.other is not None and (not isinstance(self.other, str) or not self.other):
             raise self._error(f"other must be a label in quotes, got {self.other!r}")

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.errors import SchemaError
+from fedloom.common.text import as_text, normal
 
 __all__ = ["Learned"]
 
@@ -48,7 +49,7 @@ class Learned:
 
     def __post_init__(self) -> None:
         """Refuses what is no origin of a schema."""
-        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "columns", tuple(as_text(name) for name in self.columns))
         if not self.columns or not all(isinstance(name, str) for name in self.columns):
             raise SchemaError("[[learned]] columns must list the names of the learned columns")
         for key, value in (("study", self.study), ("plan", self.plan)):
@@ -70,7 +71,9 @@ class Learned:
         keys = set(cls.__dataclass_fields__)
         if not isinstance(data, Mapping) or set(data) != keys:
             raise SchemaError(f"[[learned]] must hold {', '.join(sorted(keys))} and nothing else")
-        if not isinstance(data["columns"], list) or not set(map(str, data["columns"])) <= {*names}:
+        if not isinstance(data["columns"], list) or not {
+            normal(str(name)) for name in data["columns"]
+        } <= {*names}:
             raise SchemaError("[[learned]] columns must list names of the schema's columns")
         return cls(**data)
 

@@ -46,6 +46,7 @@ from fedloom.common.schema_constraint import (
     constraints_from,
     with_listed_files,
 )
+from fedloom.common.text import as_text
 
 __all__ = ["KINDS", "MAX_BINS", "SCALES", "Bound", "Column", "Schema"]
 
@@ -149,6 +150,6 @@ class Schema:
           SchemaError: there is none.
         """
         for column in self.columns:
-            if column.name == name:
+            if column.name == as_text(name):
                 return column
         raise SchemaError(f"no column '{name}' in the schema; it has {', '.join(self.names)}")

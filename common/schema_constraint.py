@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedloom.common.errors import SchemaError
+from fedloom.common.text import as_text, normal
 
 if TYPE_CHECKING:
     from fedloom.common.column import Bound, Column
@@ -56,6 +57,10 @@ class Constraint:
     columns: tuple[str, ...]
     strict: bool = False
     rows: tuple[tuple[str | int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Brings the names into normal form."""
+        object.__setattr__(self, "columns", tuple(as_text(name) for name in self.columns))
 
     @property
     def name(self) -> str:
@@ -166,7 +171,7 @@ def _constraint(entry: Mapping[str, Any], number: int) -> Constraint:
         not isinstance(columns, list | tuple)
         or not all(isinstance(name, str) for name in columns)
         or len(columns) < 2
-        or len(set(columns)) < len(columns)
+        or len({normal(name) for name in columns}) < len(columns)
     ):
         raise SchemaError(
             f"constraint number {number}: columns must list two columns or more, each once, such "
@@ -192,12 +197,15 @@ def _constraint(entry: Mapping[str, Any], number: int) -> Constraint:
 def _with_rows(entry: Any, folder: Path) -> Any:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("file"), str):
         return entry
-    path, columns = folder / entry["file"], entry.get("columns", [])
+    path, columns = folder / entry["file"], list(map(as_text, entry.get("columns", [])))
     if "rows" in entry:
         raise SchemaError(f"a constraint gives both rows and file = '{path}'; keep one of the two")
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+            rows = [
+                {as_text(name): text for name, text in row.items()}
+                for row in csv.DictReader(stream)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SchemaError(
             f"{path}: the combinations of a constraint cannot be read ({error}); "
@@ -260,7 +268,7 @@ def _canonical(
     constraint: Constraint, column: Column, known: Mapping[str, int], value: object
 ) -> str | int:
     if column.kind == "category":
-        text = str(value)
+        text = normal(str(value))
         if text in known:
             return text
         listed = ", ".join(list(known)[:10])

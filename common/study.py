@@ -36,6 +36,7 @@ from fedloom.common.study_sections import (
     site_entries,
     training_section,
 )
+from fedloom.common.text import as_text
 
 __all__ = ["EXCHANGES", "MODEL_KINDS", "SiteEntry", "Study", "load_study", "parse_study"]
 
@@ -195,7 +196,7 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
     privacy = raw.get("privacy", {})
     model = dict(raw.get("model", {}))
     name = line(head, "name", f"{where}: [study]")
-    target = head.get("target")
+    target = as_text(head.get("target"))
     if target is not None and target not in schema.names:
         raise StudyError(
             f"{where}: [study] target = {target!r} is not a column of the schema; "

@@ -9,6 +9,7 @@ from typing import Any
 
 from fedloom.common.errors import StudyError
 from fedloom.common.schema import Schema
+from fedloom.common.text import normal
 
 __all__ = [
     "EXCHANGES",
@@ -236,7 +237,7 @@ def _text(table: dict[str, Any], key: str, where: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
         raise StudyError(f"{where} needs {key}, a text")
-    return value
+    return normal(value)
 
 
 def line(table: dict[str, Any], key: str, where: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.errors import ConfigError, PolicyError
+from fedloom.common.text import as_text
 
 __all__ = ["Policy"]
 
@@ -66,6 +67,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Checks that every bound can be met by something."""
+        object.__setattr__(self, "id", as_text(self.id))
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(map(as_text, self.columns)))
         if not (_is_number(self.epsilon) and self.epsilon > 0):
             raise ConfigError(f"[policy] epsilon: expected a number above 0, got {self.epsilon!r}")
         if not (_is_number(self.delta) and 0 < self.delta < 1):

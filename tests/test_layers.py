@@ -36,7 +36,7 @@ LIBRARIES = {
     "grpc": ("client/*", "common/protocol/*"),
     "pandas": (
         "common/cells.py", "common/constraints.py", "common/decoding.py", "common/discovery.py",
-        "common/encoding.py", "common/sampling/*",
+        "common/encoding.py", "common/sampling/*", "common/times.py",
         "privacy/evaluation/*", "privacy/release/*", "client/*", "fedloom/*",
     ),
     "sklearn": ("privacy/evaluation/*",),

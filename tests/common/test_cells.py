@@ -173,8 +173,20 @@ def test_times_read_the_same_from_every_type(raw: list[object]) -> None:
     assert cells.values[:2].tolist() == [1577923200.0, 1577923200.0 + 23 * 3600]
     assert cells.missing.tolist() == [False, False, True, False]
     assert cells.unreadable.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ["2020-01-02", "2020-01-02T23:00:00", None, "soon"],
+        [dt.date(2020, 1, 2), "2020-01-02 01:00:00+02:00", None, "02/01/2020"],
+        [dt.datetime(2020, 1, 2, tzinfo=dt.UTC), "2020-01-02T00:00Z", None, "2020-01-01T22:00Z"],
+    ],
+)
+def test_a_date_is_the_day_that_was_written(raw: list[object]) -> None:
     days = read_numbers(DATE, pd.Series(raw, dtype=object))
     assert days.values[:2].tolist() == [18263, 18263]
+    assert days.unreadable.tolist() == [False, False, False, True]
 
 
 def test_typed_times_read_with_and_without_zone() -> None:
