@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedloom.common.blanks import BLANK, blanks
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
@@ -112,6 +113,12 @@ class Schema:
         entries = data.get("column", [])
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             raise SchemaError("columns must be written as [[column]], with double brackets")
+        to_fill_in = blanks(entries)
+        if to_fill_in:
+            raise SchemaError(
+                f'still "{BLANK}": {"; ".join(to_fill_in)}; write what a document tells, or leave '
+                'the column open: bounds = "private" or values = "private"'
+            )
         columns = tuple(Column.from_dict(entry, number) for number, entry in enumerate(entries, 1))
         names = tuple(column.name for column in columns)
         origins = data.get("learned", [])

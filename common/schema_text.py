@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedloom.common.schema import Schema
 
-__all__ = ["schema_text"]
+__all__ = ["schema_text", "toml_comment", "toml_value"]
 
 
 def schema_text(
@@ -22,28 +23,32 @@ def schema_text(
       notes: Comments above a column, by its name.
     """
     plain = schema.to_dict()
-    lines = [_comment(line) for line in head]
+    lines = [toml_comment(line) for line in head]
     for origin in plain.get("learned", []):
         lines += ["", "[[learned]]", *_pairs(origin)]
     for column in plain["column"]:
-        lines += ["", *(_comment(line) for line in (notes or {}).get(column["name"], ()))]
+        lines += ["", *(toml_comment(line) for line in (notes or {}).get(column["name"], ()))]
         lines += ["[[column]]", *_pairs(column)]
     for constraint in plain.get("constraint", []):
         lines += ["", "[[constraint]]", *_pairs(constraint)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def _comment(line: str) -> str:
+def toml_comment(line: str) -> str:
+    """Returns a line as a comment that cannot end before the line does."""
     return "# " + "".join(mark if mark.isprintable() else "?" for mark in line)
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_value(value)}" for key, value in table.items()]
+    return [f"{key} = {toml_value(value)}" for key, value in table.items()]
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Returns a text, number, truth value, date or list as TOML writes it."""
+    if isinstance(value, dt.date):
+        return value.isoformat()
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, str):
         # JSON's strings are TOML's, but for one control character.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

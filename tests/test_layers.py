@@ -48,7 +48,7 @@ LIBRARIES = {
 TORCH_FREE = (
     "common/errors.py", "common/digest.py", "common/resources.py", "common/column.py",
     "common/schema*.py", "common/spelling.py", "common/number_axis.py", "common/discovery.py",
-    "common/learned.py",
+    "common/learned.py", "common/blanks.py", "common/draft/*", "client/draft_table.py",
     "common/encoding.py", "common/study.py", "common/statistics.py", "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/statistic.py",

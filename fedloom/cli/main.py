@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "demo": Entry("fedloom.cli.demo:demo", "Run the main job on real data, end in a release."),
     "doctor": Entry("fedloom.cli.doctor:doctor", "Say whether this machine has what is needed."),
-    "schema": Entry("fedloom.cli.schema_cmd:schema", "Check tables against a schema; learn one."),
+    "schema": Entry("fedloom.cli.schema_cmd:schema", "Draft, check or learn a schema."),
     "study": Entry("fedloom.cli.study_cmd:study", "Check a study; print its plan and price."),
     "simulate": Entry("fedloom.cli.simulate_cmd:simulate", "Run a study with all sites here."),
     "site": Entry("fedloom.cli.site_cmd:site", "Run an institution: key, approval, vault."),

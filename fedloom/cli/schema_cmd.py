@@ -9,6 +9,7 @@ import click
 
 from fedloom.cli.pairs import name_value_pairs
 from fedloom.cli.progress import RunProgress
+from fedloom.cli.schema_draft import draft
 
 __all__ = ["schema"]
 
@@ -16,6 +17,9 @@ __all__ = ["schema"]
 @click.group()
 def schema() -> None:
     """The public description of a table."""
+
+
+schema.add_command(draft)
 
 
 @schema.command()
