@@ -82,6 +82,8 @@ def _with_categories(column: DraftColumn, distinct: Sequence[str], rows: int) ->
     if len(distinct) > MOST_CATEGORIES or len(distinct) == rows > 20:
         hint = f"{len(distinct):,} different texts: an identifier or free text is no column"
         return replace(column, hints=(*column.hints, hint))
+    if any(len(text.splitlines()) > 1 for text in distinct):
+        return replace(column, hints=(*column.hints, "texts of several lines are no categories"))
     ordered = sorted(distinct, key=lambda text: (not _NUMBER.match(text), _rank(text), text))
     return replace(column, values=tuple(ordered))
 

@@ -27,6 +27,7 @@ _KEYS = (
     "name kind min max bounds values nullable special bins scale edges other description".split()
 )
 _PRIVATE = "private"
+_LINE_ENDS = set("\r\n\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,13 @@ class Column:
         self._set("values", values)
         if self.other is not None and (not isinstance(self.other, str) or not self.other):
             raise self._error(f"other must be a label in quotes, got {self.other!r}")
+        # An empty cell of a CSV file is a missing value, and its lines end at the end of a row.
+        for text in (*values, *([] if self.other is None else [self.other])):
+            if not text.strip() or set(text) & _LINE_ENDS:
+                raise self._error(
+                    f"{text!r} is no category: a category is text on one line; for missing values "
+                    "say nullable = true"
+                )
         repeated = sorted({value for value in values if values.count(value) > 1})
         if repeated:
             raise self._error(f"values lists {repeated[0]!r} twice; list each once")

@@ -4,21 +4,31 @@ In the wheel `common`, `privacy`, `client` and `server` lie inside this folder. 
 they lie beside it, so the checkout's root joins this package's path; only fedloom's own
 checkout does, or `fedloom.numpy` would import whatever stands beside an installed package.
 
-`simulate`, `verify` and `Run` are the interface for Python; they are loaded when first used.
+`simulate` and `Run` are the interface for Python to studies; `Release`, `read` and `verify` are
+that to releases. They are loaded when first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedloom.api import Run, simulate, verify
+    from fedloom.consumer import Release, read
 
-__all__ = ["Run", "__version__", "simulate", "verify"]
+__all__ = ["Release", "Run", "__version__", "read", "simulate", "verify"]
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "Release": "fedloom.consumer",
+    "Run": "fedloom.api",
+    "read": "fedloom.consumer",
+    "simulate": "fedloom.api",
+    "verify": "fedloom.api",
+}
 _root = Path(__file__).resolve().parent.parent
 _parts = ("common", "privacy", "client", "server", "deploy", "pyproject.toml")
 
@@ -27,10 +37,8 @@ if all((_root / part).exists() for part in _parts):
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Run", "simulate", "verify"):
-        from fedloom import api
-
-        return getattr(api, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'fedloom' has no attribute {name!r}")
 
 

@@ -85,7 +85,10 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.exists():
-            raise ConfigError(f"{path} holds no run: it has no readable run.json")
+            remedy = "give the folder of a run"
+            if (path / "manifest.json").is_file():
+                remedy = "it is a release; open it with fedloom.Release"
+            raise ConfigError(f"{path} holds no run: it has no run.json; {remedy}")
         return folder
 
     def exists(self) -> bool:

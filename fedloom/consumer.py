@@ -1,0 +1,218 @@
+"""A release for those who use it: rows, codebook, generator and privacy statement, in Python.
+
+    release = fedloom.Release("release")
+    release.verify(key="...")            # the publisher's key, from elsewhere
+    release.data                         # the rows, typed
+    release.sample(1000, where={"visited": "yes"})
+    release.impute(table)
+
+Nothing here costs privacy: whatever is computed from a release is post-processing. A file is read
+only if the signed manifest holds its hash, so a file that was changed, added or exchanged raises;
+whether the release states its price rightly, and who signed it, is what `verify` tells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.digest import file_sha256
+from fedloom.common.errors import ConfigError, ReleaseError
+from fedloom.common.schema import Schema
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.manifest import MANIFEST, read_manifest
+from fedloom.privacy.release.typed import FORMATS, dtypes, read_typed, typed
+
+if TYPE_CHECKING:
+    from fedloom.privacy.release.verify import Verification
+
+__all__ = ["Release", "read"]
+
+_GENERATOR = ("generator/config.json", "generator/model.safetensors")
+
+
+class Release:
+    """A signed release.
+
+    Args:
+      path: The release's folder.
+
+    Raises:
+      ConfigError: the folder holds no release.
+      ReleaseError: its manifest is damaged or was changed after signing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / MANIFEST).is_file():
+            is_run = (self.path / "run.json").is_file()
+            remedy = (
+                "it is a run; build its release, or open it with fedloom.Run"
+                if is_run
+                else "give the folder of a release"
+            )
+            raise ConfigError(f"{self.path} holds no release: no {MANIFEST}; {remedy}")
+        self.manifest: Mapping[str, Any] = read_manifest(self.path)
+        self._hashes = {entry["path"]: entry["sha256"] for entry in self.manifest["files"]}
+
+    def __repr__(self) -> str:
+        """Says what it is, how large and at what price."""
+        columns = ", ".join(self.schema.names[:6])
+        more = len(self.schema.names) - 6
+        return (
+            f"<fedloom.Release {self.title!r}: {len(self.data):,} rows, "
+            f"{len(self.schema.names)} columns ({columns}{f' and {more} more' if more > 0 else ''})"
+            f", model {self.plan.model['kind']}, epsilon {self.epsilon:.4g} at delta "
+            f"{self.delta:g} for one {self.plan.privacy['unit']}>"
+        )
+
+    @property
+    def title(self) -> str:
+        """The release's title."""
+        return str(self.manifest["title"])
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that the sites signed."""
+        return Plan.load(self._checked("plan.json"))
+
+    @property
+    def schema(self) -> Schema:
+        """The public schema."""
+        return self.plan.schema
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """The type of each column of `data`, by name."""
+        return dtypes(self.schema)
+
+    @cached_property
+    def data(self) -> pd.DataFrame:
+        """The synthetic rows, typed; see `read`."""
+        return self.read()
+
+    def read(self, *, format: str = "parquet") -> pd.DataFrame:
+        """Reads the synthetic rows anew.
+
+        Args:
+          format: Which of the two files is read, "parquet" or "csv"; the result is the same.
+
+        Raises:
+          ReleaseError: the file is not the one that was signed.
+        """
+        if format in FORMATS:
+            self._checked(FORMATS[format])
+        return read_typed(self.path, self.schema, format)
+
+    @cached_property
+    def codebook(self) -> dict[str, Any]:
+        """What each column means, and what holds in every row."""
+        return self._json("codebook.json")
+
+    @cached_property
+    def statement(self) -> dict[str, Any]:
+        """The privacy statement."""
+        return self._json("dp_statement.json")
+
+    @property
+    def epsilon(self) -> float:
+        """The stated price for one unit, with what learning the schema cost, at `delta`."""
+        return float(self.statement["with_the_schema"]["epsilon"])
+
+    @property
+    def delta(self) -> float:
+        """The delta of `epsilon`."""
+        return float(self.statement["with_the_schema"]["delta"])
+
+    def verify(self, *, key: str | None = None) -> Verification:
+        """Checks the whole release offline, and raises if anything is not what it claims to be.
+
+        Args:
+          key: The publisher's public key, from elsewhere than the release; without it the signer
+            is not checked.
+
+        Raises:
+          ReleaseError: names each check that failed.
+        """
+        from fedloom.privacy.release.verify import verify_release
+
+        return verify_release(self.path, key)
+
+    def sample(
+        self, rows: int, *, where: Mapping[str, Any] | None = None, seed: int | None = None
+    ) -> pd.DataFrame:
+        """Draws further synthetic rows, typed as `data`; free of charge, however many.
+
+        Args:
+          rows: Number of rows.
+          where: Conditions by column that every row meets: a value, a pair `(lo, hi)` for a range,
+            None for missing, or a list of these.
+          seed: Makes the draw repeatable; None draws afresh.
+
+        Raises:
+          ConfigError: the condition cannot be met.
+        """
+        from fedloom.common.sampling import sample
+
+        drawn = sample(self._generator, self.schema, self.plan.target, rows, where=where, seed=seed)
+        return typed(drawn, self.schema)
+
+    def impute(self, table: pd.DataFrame, *, seed: int | None = None) -> pd.DataFrame:
+        """Fills the missing values of a table, each drawn given what its own record holds.
+
+        The result is as private as the table, which stays where it is.
+
+        Args:
+          table: With the schema's columns; further ones pass through.
+          seed: Makes the draw repeatable; None draws afresh.
+
+        Raises:
+          DataError: the table lacks a column.
+        """
+        from fedloom.common.sampling import impute
+
+        found = impute(self._generator, self.schema, self.plan.target, table, seed=seed)
+        return found.apply(table)
+
+    @cached_property
+    def _generator(self) -> Artifact:
+        for name in _GENERATOR:
+            self._checked(name)
+        return Artifact.load(self.path / "generator")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        return dict(json.loads(self._checked(name).read_bytes()))
+
+    def _checked(self, name: str) -> Path:
+        """Returns a file's path, if the file is the one that was signed."""
+        path = self.path / name
+        if name not in self._hashes or not path.is_file():
+            raise ReleaseError(f"{self.path} lacks {name}; fetch the release again")
+        if file_sha256(path) != self._hashes[name]:
+            raise ReleaseError(
+                f"{path} was changed after signing; fetch the release again from its publisher"
+            )
+        return path
+
+
+def read(release: str | Path, *, format: str = "parquet") -> pd.DataFrame:
+    """Reads the synthetic rows of a release as a typed table.
+
+    Integers are `Int64`, reals `float64`, categories `category` with all of the schema's
+    categories in its order, times `datetime64[s]`; missing values are missing.
+
+    Args:
+      release: The release's folder.
+      format: Which of the two files is read, "parquet" or "csv"; the result is the same.
+
+    Raises:
+      ConfigError: the folder holds no release.
+      ReleaseError: the file is not the one that was signed.
+    """
+    return Release(release).read(format=format)
