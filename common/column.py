@@ -177,7 +177,7 @@ class Column:
             raise self._error(f"other must be a label in quotes, got {self.other!r}")
         # An empty cell of a CSV file is a missing value, and its lines end at the end of a row.
         for text in (*values, *([] if self.other is None else [self.other])):
-            if not text.strip() or set(text) & _LINE_ENDS:
+            if not text or set(text) & _LINE_ENDS:
                 raise self._error(
                     f"{text!r} is no category: a category is text on one line; for missing values "
                     "say nullable = true"
