@@ -8,6 +8,7 @@ what was spent.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Callable, Collection
 from typing import Any
@@ -83,32 +84,34 @@ class Sites:
         answers = self._send(self._request(query="describe"), timeout_s=timeout_s)
         self.ready = {site for site, answer in answers.items() if answer.ok}
 
-    def ask(
-        self,
-        asked: RoundQuery,
-        arrays: dict[str, Any],
-        expected: Shapes,
-        *,
-        roster: list[str] | None = None,
-        attempt: int = 1,
-    ) -> dict[str, Answer]:
-        """Asks for one round and returns the answers that may be used.
+    def request(
+        self, asked: RoundQuery, arrays: dict[str, Any], *, roster: list[str], attempt: int
+    ) -> Request:
+        """Makes the request for one round.
 
         Args:
           asked: the round.
           arrays: what the query takes.
-          expected: shapes and types of an answer's arrays.
-          roster: names of the sites that are asked, sorted; all of them if None.
+          roster: names of the sites that are asked, sorted.
           attempt: from 1; an attempt is answered once, for one roster.
         """
-        request = self._request(
+        return self._request(
             query=asked.query,
             round=asked.round,
             attempt=attempt,
             params=asked.params,
             arrays=arrays,
-            roster=tuple(self.names if roster is None else roster),
+            roster=tuple(roster),
         )
+
+    def ask(self, request: Request, expected: Shapes) -> dict[str, Answer]:
+        """Sends a request, each time with a nonce of its own, and returns the usable answers.
+
+        Args:
+          request: as `request` makes it.
+          expected: shapes and types of an answer's arrays.
+        """
+        request = dataclasses.replace(request, nonce=secrets.token_hex(_NONCE_BYTES))
         answers = {}
         for site, answer in self._send(request).items():
             if not answer.ok:

@@ -9,7 +9,6 @@ tells and are deleted when the run is done.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import safetensors.numpy
 
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import IncompleteError
+from fedloom.server.private_file import write_private
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -56,13 +56,7 @@ class Checkpoints:
             metadata={"checkpoint": canonical_json(header).decode()},
         )
         path = self._path(checkpoint.round)
-        partial = path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        write_private(path, data)
         for older in self._folder.glob("round-*.safetensors"):
             if older != path:
                 older.unlink()

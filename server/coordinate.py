@@ -8,7 +8,6 @@ holds for that site's key. A round with fewer answers than the plan's minimum ag
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import secrets
@@ -16,8 +15,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fedloom.common.errors import (
     BudgetExceededError,
@@ -27,6 +24,8 @@ from fedloom.common.errors import (
     RefusedError,
 )
 from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, group_sizes
+from fedloom.privacy.answers.opened import OpenedRound, spread_of
+from fedloom.privacy.answers.statistics import noisy_statistics
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.asking import Sites
@@ -124,12 +123,11 @@ class _Run:
         self._describe()
         asked, plan = self._plan.rounds[0], self._plan
         opened = self._sums.ask(asked, {}, plan.discovery.length)
-        self._folder.keep_roster(asked.round, opened.roster)
         self._folder.keep_metrics_until(0)
         reporter = Reporter(self._folder, plan, self._on_event)
-        reporter.round(asked, list(opened.roster), None, {})
+        reporter.round(asked, list(opened.sites), None, {})
         reporter.close()
-        learned = LearnedSchema.learn(plan, opened.values, _planned_std(asked) * opened.spread)
+        learned = LearnedSchema.learn(plan, opened.values(), opened.stds[0])
         learned.save(self._folder.path)
 
     def _train(self) -> State:
@@ -154,54 +152,27 @@ class _Run:
     def _statistics(self, reporter: Reporter) -> State:
         """The look and, if the plan has them, pairs on cells that the look chose."""
         rounds = [asked for asked in self._plan.rounds if asked.query == "statistic"]
-        known = self._folder.rosters()
-        statistics = (
-            self._folder.statistics() if rounds[0].round in known else self._look(rounds[0])
-        )
+        opened = [self._sums.ask(rounds[0], {}, OneWay(self._plan.encoding).length)]
+        statistics = self._keep_statistics(opened)
         if len(rounds) > 1:
-            reporter.round(rounds[0], self._folder.rosters()[rounds[0].round], None, {})
-            if not statistics.has_pairs:
-                statistics = self._pairs(rounds[1], statistics)
+            reporter.round(rounds[0], list(opened[0].sites), None, {})
+            spread = spread_of(self._plan, len(opened[0].sites))
+            opened.append(self._pairs(rounds[1], statistics, _planned_std(rounds[1]) * spread))
+            statistics = self._keep_statistics(opened)
         state = self._learner.start(statistics, self._seed(rounds[-1].round))
-        sites = self._folder.rosters()[rounds[-1].round]
-        self._keep(rounds[-1], state, sites, reporter)
+        self._keep(rounds[-1], state, opened[-1].sites, reporter)
         return state
 
-    def _look(self, asked: RoundQuery) -> NoisyStatistics:
-        encoding = self._plan.encoding
-        opened = self._sums.ask(asked, {}, OneWay(encoding).length)
-        std = _planned_std(asked)
-        totals = {
-            site: NoisyStatistics(encoding=encoding, look=part, look_std=std).total()
-            for site, part in (opened.parts or {}).items()
-        }
-        for entry in self._plan.sites:
-            if entry.records is not None:
-                totals[entry.name] = float(entry.records)
-        statistics = NoisyStatistics(
-            encoding=encoding,
-            look=opened.values,
-            look_std=std * opened.spread,
-            site_totals=totals,
-        )
+    def _keep_statistics(self, opened: Sequence[OpenedRound]) -> NoisyStatistics:
+        statistics = noisy_statistics(self._plan, opened)
         self._folder.save_statistics(statistics)
-        self._folder.keep_roster(asked.round, opened.roster)
         return statistics
 
-    def _pairs(self, asked: RoundQuery, statistics: NoisyStatistics) -> NoisyStatistics:
-        encoding, std = self._plan.encoding, _planned_std(asked)
-        spread = statistics.look_std / _planned_std(self._plan.rounds[0])
-        groups = choose_groups(
-            statistics, pair_std=std * spread, most_cells=asked.params["most_cells"]
-        )
+    def _pairs(self, asked: RoundQuery, statistics: NoisyStatistics, std: float) -> OpenedRound:
+        groups = choose_groups(statistics, pair_std=std, most_cells=asked.params["most_cells"])
         self._tell_groups(groups)
-        opened = self._sums.ask(asked, {"groups": groups}, Pairwise(encoding, groups).length)
-        statistics = dataclasses.replace(
-            statistics, groups=groups, pairs=opened.values, pair_std=std * opened.spread
-        )
-        self._folder.save_statistics(statistics)
-        self._folder.keep_roster(asked.round, opened.roster)
-        return statistics
+        length = Pairwise(self._plan.encoding, groups).length
+        return self._sums.ask(asked, {"groups": groups}, length)
 
     def _tell_groups(self, groups: Any) -> None:
         """Says on how many groups of cells each column's pairs are counted."""
@@ -218,15 +189,14 @@ class _Run:
         arrays = self._learner.request_arrays(state)
         if asked.query == "train":
             expected = {name: (shape, "float32") for name, shape in shapes.items()}
-            answers = self._sites.ask(asked, arrays, expected)
-            self._sites.need(answers, f"round {asked.round}")
+            _, answers = self._sums.collect(asked, arrays, expected)
             roster = sorted(answers)
             weights = {site: answer.arrays for site, answer in answers.items()}
             aggregate = weighted_mean(weights, self._sizes(roster))
         else:
             length = sum(math.prod(shape) for shape in shapes.values())
             opened = self._sums.ask(asked, arrays, length)
-            roster, aggregate = list(opened.roster), unflatten(opened.values, shapes)
+            roster, aggregate = list(opened.sites), unflatten(opened.values(), shapes)
         batch = max(1.0, asked.params["sample_rate"] * sum(self._sizes(roster).values()))
         state = self._learner.absorb(state, aggregate, batch, self._seed(asked.round))
         self._keep(asked, state, roster, reporter)
@@ -240,22 +210,19 @@ class _Run:
         asked, encoding, artifact = rounds[0], self._plan.encoding, self._folder.generator()
         seed, histograms = self._seed(asked.round), asked.params["histograms"]
         arrays = evaluation_request(artifact, encoding, seed=seed)
-        sizes = [histogram["length"] for histogram in histograms]
-        opened = self._sums.ask(asked, arrays, sum(sizes), unit=1.0)
-        units = [histogram["lattice_unit"] for histogram in histograms]
-        stds = [h["l2_norm"] * h["noise_multiplier"] * opened.spread for h in histograms]
+        opened = self._sums.ask(asked, arrays, sum(histogram["length"] for histogram in histograms))
         record = evaluation_result(
             artifact,
             encoding,
             arrays,
-            opened.values * np.repeat(units, sizes),
-            stds,
+            opened.values(),
+            opened.stds,
             hold_back=asked.params["hold_back"],
             seed=seed,
         )
         reporter = Reporter(self._folder, self._plan, self._on_event)
         self._folder.keep_metrics_until(asked.round - 1)
-        reporter.round(asked, list(opened.roster), None, {})
+        reporter.round(asked, list(opened.sites), None, {})
         reporter.close()
         self._folder.save_evaluation(record)
 

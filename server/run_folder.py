@@ -4,7 +4,8 @@
     run.json             name and state of the run, sites, ledger heads, versions
     metrics.jsonl        one line a reported round, post-processing only
     tensorboard/         the same as TensorBoard events
-    statistics/          the noisy sum over sites
+    statistics/          the noisy statistics, from the sums over sites
+    answers/             opened sums, and each site's signed part, mode 0600 (`kept_answers`)
     evaluation.json      scores on held-back records, if the plan asks for them
     generator/           the generator, once the run is done
     schema.toml          or the completed schema, of a study of kind "schema", and findings.json
@@ -21,7 +22,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +148,6 @@ class RunFolder:
     def keep_versions(self, versions: dict[str, Any]) -> None:
         """Notes which software each site says it runs."""
         self._update_sites("versions", versions)
-
-    def keep_roster(self, round_number: int, roster: Sequence[str]) -> None:
-        """Notes the sites whose sum a statistics round opened."""
-        known = self.state().get("rosters", {})
-        self.update_state(rosters={**known, str(round_number): list(roster)})
-
-    def rosters(self) -> dict[int, list[str]]:
-        """Returns the rosters of the statistics rounds, by round."""
-        known = self.state().get("rosters", {})
-        return {int(number): list(names) for number, names in known.items()}
 
     def _update_sites(self, key: str, values: dict[str, Any]) -> None:
         state = self.state()

@@ -1,50 +1,34 @@
 """One noisy sum over sites, opened: in local trust from whoever answers, masked from a roster.
 
 In local trust each answer is private alone and they are added up. With a secure sum the answers
-are masked, and only the sum over a whole roster tells anything: the roster and the attempt's
-number are written down before anything is sent, so that a coordinator that crashed asks for the
-very same again, which costs the sites nothing. An attempt to which a site of its roster stays
-silent is void: the round is asked again under the next number, of those that are there, with
-fresh samples, noise and masks. What was answered to a void attempt is charged all the same,
-from the plan's spare rounds; where none is left the run stays incomplete.
+are masked, and only the sum over a whole roster tells anything. The roster, which is made of the
+sites that are there, and the attempt's number are written down before anything is sent, so that
+a coordinator that crashed asks for the very same again, which costs the sites nothing. What was
+opened is kept with every site's part and not asked for again.
+
+An attempt at a secure sum to which a site of its roster stays silent is void: the round is asked
+again under the next number, of those that are there, with fresh samples, noise and masks. What
+was answered to a void attempt is charged all the same, from the plan's spare rounds; where none
+is left the run stays incomplete.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedloom.common.errors import IncompleteError
+from fedloom.common.messages import Answer, Request
+from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan, RoundQuery
-from fedloom.privacy.secure_sum import from_lattice, open_sum
+from fedloom.server.admission import Shapes
 from fedloom.server.asking import Sites
+from fedloom.server.kept_answers import KeptAnswers
 from fedloom.server.run_folder import RunFolder
 
-__all__ = ["Opened", "Sums"]
+__all__ = ["Sums"]
 
 _TRIES = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A noisy sum over sites.
-
-    Attributes:
-      values: (length,) the sum over the roster, float64.
-      roster: names of the sites in it, sorted.
-      spread: standard deviation of its noise in units of what the plan states.
-      parts: each site's own noisy answer; in local trust alone.
-    """
-
-    values: NDArray[np.float64]
-    roster: tuple[str, ...]
-    spread: float
-    parts: dict[str, NDArray[np.float64]] | None
 
 
 class Sums:
@@ -58,51 +42,67 @@ class Sums:
         self._plan: Plan = folder.plan()
         self._sites = sites
         self._on_event = on_event
+        self._kept = KeptAnswers(folder.path, self._plan)
 
-    def ask(
-        self, asked: RoundQuery, arrays: dict[str, Any], length: int, *, unit: float | None = None
-    ) -> Opened:
-        """Asks for one round until its sum opens.
+    def ask(self, asked: RoundQuery, arrays: dict[str, Any], length: int) -> OpenedRound:
+        """Asks for one round until its sum opens, and keeps what opened.
 
         Args:
-          asked: the round.
+          asked: a round whose answers are sums.
           arrays: what the query takes.
           length: of the sum.
-          unit: of its lattice, if the round's parameters do not name it.
 
         Raises:
           QuorumError: too few sites answer; the run can be resumed.
           IncompleteError: a sum did not open, and no spare round is left.
         """
-        unit = asked.params["lattice_unit"] if unit is None else unit
-        expected = {"sum": ((length,), "int64")}
-        if self._plan.colluding is None:
-            return self._plain(asked, arrays, expected, unit)
-        return self._masked(asked, arrays, expected, unit)
+        request, answers = self.collect(asked, arrays, {"sum": ((length,), "int64")})
+        opened = OpenedRound.open(self._plan, asked, request, answers)
+        if asked.query != "gradient":  # a release holds no sum of gradients
+            self._kept.keep_opened(opened)
+        return opened
 
-    def _plain(
-        self, asked: RoundQuery, arrays: dict[str, Any], expected: Any, unit: float
-    ) -> Opened:
-        answers = self._sites.ask(asked, arrays, expected)
-        self._sites.need(answers, f"round {asked.round}")
-        parts = {site: from_lattice(answers[site].arrays["sum"], unit) for site in sorted(answers)}
-        return Opened(
-            values=np.sum(list(parts.values()), axis=0),
-            roster=tuple(parts),
-            spread=math.sqrt(len(parts)),
-            parts=parts,
-        )
+    def collect(
+        self, asked: RoundQuery, arrays: dict[str, Any], expected: Shapes
+    ) -> tuple[Request, dict[str, Answer]]:
+        """Asks for one round, and keeps each site's signed answer.
 
-    def _masked(
-        self, asked: RoundQuery, arrays: dict[str, Any], expected: Any, unit: float
-    ) -> Opened:
+        Args:
+          asked: the round.
+          arrays: what the query takes.
+          expected: shapes and types of an answer's arrays.
+
+        Returns:
+          The request that was answered, and the answers by site.
+
+        Raises:
+          QuorumError: too few sites answer; the run can be resumed.
+          IncompleteError: a secure sum did not open, and no spare round is left.
+        """
         attempt, roster = self._begin(asked)
+        request = self._sites.request(asked, arrays, roster=roster, attempt=attempt)
+        answers = self._kept.parts(asked.round, request.digest())
+        if answers is not None:
+            return request, answers
+        if self._plan.colluding is None:
+            answers = self._sites.ask(request, expected)
+            self._sites.need(answers, f"round {asked.round}")
+        else:
+            request, answers = self._whole_roster(asked, request, expected)
+        self._kept.keep_parts(asked.round, answers)
+        return request, answers
+
+    def _whole_roster(
+        self, asked: RoundQuery, request: Request, expected: Shapes
+    ) -> tuple[Request, dict[str, Answer]]:
+        """Asks until all sites of one roster have answered one attempt."""
+        attempt, roster = request.attempt, list(request.roster)
         tries = 0
         while True:
-            answers = self._sites.ask(asked, arrays, expected, roster=roster, attempt=attempt)
+            answers = self._sites.ask(request, expected)
             tries += 1
             if len(answers) == len(roster):
-                break
+                return request, answers
             silent, why = sorted(set(roster) - set(answers)), self._sites.why()
             self._sites.look_again()
             if tries < _TRIES and set(roster) <= self._sites.ready:
@@ -113,20 +113,15 @@ class Sums:
             self._sites.need(there, f"round {asked.round}", why)
             attempt, roster, tries = attempt + 1, sorted(there), 0
             self._note(asked, attempt, roster)
-        shares = {site: answers[site].arrays["sum"] for site in roster}
-        honest = len(roster) - (self._plan.colluding or 0)
-        return Opened(
-            values=open_sum(shares, roster=roster, unit=unit),
-            roster=tuple(roster),
-            spread=math.sqrt(len(roster) / honest),
-            parts=None,
-        )
+            request = self._sites.request(asked, request.arrays, roster=roster, attempt=attempt)
 
     def _begin(self, asked: RoundQuery) -> tuple[int, list[str]]:
         """Returns the attempt that was sent last for this round, or a first one."""
         known = self._folder.state().get("attempt")
         if known is not None and known["round"] == asked.round:
             return int(known["attempt"]), [str(name) for name in known["roster"]]
+        if not self._sites.ready:
+            self._sites.look_again()
         roster = sorted(self._sites.ready)
         self._sites.need(roster, f"round {asked.round}")
         self._note(asked, 1, roster)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.keys import ExchangeKey
-from fedloom.privacy.secure_sum.lattice import from_lattice
 from fedloom.privacy.secure_sum.masks import mask
 
 __all__ = ["masked_share", "open_sum"]
@@ -54,9 +53,9 @@ def masked_share(
 
 
 def open_sum(
-    shares: Mapping[str, NDArray[np.int64]], *, roster: Collection[str], unit: float
-) -> NDArray[np.float64]:
-    """Adds the answers of a whole roster, modulo 2^64, and returns the sum as numbers.
+    shares: Mapping[str, NDArray[np.int64]], *, roster: Collection[str]
+) -> NDArray[np.int64]:
+    """Adds the answers of a whole roster, modulo 2^64, in units of their grid.
 
     Masks cancel only in the sum of all: without one of them the rest is uniform noise, so a
     sum that lacks a site is refused. Answers that were never masked are added just the same.
@@ -64,7 +63,6 @@ def open_sum(
     Args:
       shares: By site, its answer.
       roster: The sites that the request named.
-      unit: The grid's unit.
 
     Raises:
       ConfigError: a site of the roster is missing, another is there, or the answers differ in
@@ -81,4 +79,4 @@ def open_sum(
     total = np.zeros(arrays[0].shape, dtype=np.uint64)
     for array in arrays:
         total += np.ascontiguousarray(array).view(np.uint64)
-    return from_lattice(total, unit)
+    return total.view(np.int64)

@@ -20,7 +20,7 @@ from fedloom.common.study import load_study
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
-from fedloom.privacy.secure_sum import open_sum
+from fedloom.privacy.secure_sum import from_lattice, open_sum
 from tests.federation import ask, make, request, status, table
 
 __all__ = [
@@ -109,7 +109,7 @@ class Consortium:
 
 def opened(shares: dict[str, np.ndarray], asked: Request) -> np.ndarray:
     """Opens the sum of a roster as the coordinator does."""
-    return open_sum(shares, roster=asked.roster, unit=asked.params["lattice_unit"])
+    return from_lattice(open_sum(shares, roster=asked.roster), asked.params["lattice_unit"])
 
 
 def exact_look(plan: Plan, sites: tuple[str, ...] = SITES) -> np.ndarray:

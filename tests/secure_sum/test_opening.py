@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
-from fedloom.privacy.secure_sum import masked_share, open_sum, unit_of
+from fedloom.privacy.secure_sum import from_lattice, masked_share, open_sum, unit_of
 
 DIGEST = "ab" * 32
 SIZE = 10_000
@@ -31,15 +31,15 @@ def test_the_sum_is_exact(sites, count, size, seed, data):
     shares = {name: rng.integers(-(2**52), 2**52, size) for name in made.roster}
     masked = made.mask(shares)
     order = data.draw(st.permutations(list(masked)))
-    got = open_sum({name: masked[name] for name in order}, roster=order, unit=0.5)
-    assert (got == sum(shares.values()) * 0.5).all()
+    got = open_sum({name: masked[name] for name in order}, roster=order)
+    assert (got == sum(shares.values())).all()
 
 
 def test_arrays_keep_their_shape(sites):
     made = sites(3)
     shares = {name: np.full((2, 3), -7) for name in made.roster}
-    got = open_sum(made.mask(shares), roster=made.roster, unit=1.0)
-    assert got.shape == (2, 3) and (got == -21.0).all()
+    got = open_sum(made.mask(shares), roster=made.roster)
+    assert got.shape == (2, 3) and (got == -21).all()
 
 
 def test_a_share_is_masked_in_its_place(sites):
@@ -95,7 +95,7 @@ def test_the_opened_noise_has_the_planned_variance(sites, roster, scale, accepte
             )
             for name, total in totals.items()
         }
-        opened = open_sum(made.mask(shares), roster=made.roster, unit=unit)
+        opened = from_lattice(open_sum(made.mask(shares), roster=made.roster), unit)
         everything = opened - sum(totals.values())
         assert planned(everything, 2.0 * math.sqrt(roster / (roster - colluding))) is accepted
         known = sum(shares[name] * unit - totals[name] for name in list(shares)[:colluding])
@@ -107,14 +107,14 @@ def test_a_sum_opens_with_the_whole_roster_alone(sites):
     masked = made.mask({name: np.arange(5) for name in made.roster})
     three = {name: masked[name] for name in list(masked)[:3]}
     with pytest.raises(ConfigError, match="new attempt"):
-        open_sum(three, roster=made.roster, unit=1.0)
+        open_sum(three, roster=made.roster)
     with pytest.raises(ConfigError, match="new attempt"):
-        open_sum(masked, roster=list(three), unit=1.0)
+        open_sum(masked, roster=list(three))
     with pytest.raises(ConfigError, match="new attempt"):
-        open_sum({}, roster=[], unit=1.0)
+        open_sum({}, roster=[])
     masked["site-02"] = masked["site-02"][:4]
     with pytest.raises(ConfigError, match="one shape"):
-        open_sum(masked, roster=made.roster, unit=1.0)
+        open_sum(masked, roster=made.roster)
 
 
 def is_uniform(words: np.ndarray) -> bool:

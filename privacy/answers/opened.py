@@ -1,0 +1,307 @@
+"""One round's noisy sum over sites, opened, with all that it depends on.
+
+What is here is what the coordinator sees of a `statistic` or an `evaluate` round, and what a
+release publishes of it: the sum in integers of the public grid, the arrays of the request, who was
+asked, who answered, and the digest that each site's ledger committed to. In local trust each
+site's own sum is private by itself and stands beside the total; with a secure sum the coordinator
+never sees it, and neither does anybody else.
+
+Guarantee: none of its own; it publishes a sum whose price is the round's event. Towards whoever
+reads it the noise is that of the whole sum: see `fedloom.privacy.release.parties`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.errors import ReleaseError
+from fedloom.common.messages import Answer, Request
+from fedloom.privacy.answers.files import Arrays, pack_arrays, read_arrays
+from fedloom.privacy.plan import Plan, RoundQuery
+from fedloom.privacy.secure_sum import from_lattice, inflated, open_sum
+
+__all__ = ["ANSWER_FORMAT", "NoisySum", "OpenedRound", "answer_path", "noisy_sums", "spread_of"]
+
+ANSWER_FORMAT = "fedloom-answer/1"
+
+_SUM = "sum"
+_OWN = "own/"
+_REQUEST = "request/"
+_KEYS = {
+    "format",
+    "plan",
+    "run",
+    "round",
+    "query",
+    "attempt",
+    "roster",
+    "request_digest",
+    "params",
+    "sums",
+    "answer_digests",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisySum:
+    """One of the sums that lie one after another in an answer, each with noise of its own.
+
+    Attributes:
+      name: what is counted, such as "oneway", "pairwise", "scores".
+      length: coordinates.
+      lattice_unit: value of one unit of the grid.
+      l2_norm: most that one unit of privacy changes, in the L2 norm.
+      noise_multiplier: noise that the study's epsilon counts on, in units of `l2_norm`.
+      std: standard deviation of all the noise in each coordinate of the opened sum.
+      own_std: of that in one site's own sum; None with a secure sum.
+    """
+
+    name: str
+    length: int
+    lattice_unit: float
+    l2_norm: float
+    noise_multiplier: float
+    std: float
+    own_std: float | None
+
+
+def answer_path(round_number: int) -> str:
+    """Returns where a release and a run folder hold a round's opened sum."""
+    return f"answers/round-{round_number:04d}.safetensors"
+
+
+def spread_of(plan: Plan, num_sites: int) -> float:
+    """Returns the standard deviation of an opened sum's noise in units of what the plan states.
+
+    Each of n sites adds the whole noise in local trust, and a share of variance s^2 / (n - t)
+    in a secure sum against t colluding sites.
+    """
+    if plan.colluding is None:
+        return math.sqrt(num_sites)
+    return math.sqrt(num_sites / (num_sites - plan.colluding))
+
+
+def noisy_sums(plan: Plan, asked: RoundQuery, length: int, num_sites: int) -> tuple[NoisySum, ...]:
+    """Returns what the answers to a round hold, from public numbers alone.
+
+    Args:
+      plan: the plan.
+      asked: a round whose answers are sums.
+      length: coordinates of an answer.
+      num_sites: sites in the sum.
+    """
+    params, whole = asked.params, asked.query != "gradient"
+    if asked.query == "evaluate":
+        parts = [dict(histogram) for histogram in params["histograms"]]
+    elif whole:
+        parts = [{**params, "name": params["kind"], "length": length}]
+    else:
+        norm = params["max_grad_norm"]
+        parts = [{**params, "name": "gradient", "length": length, "l2_norm": norm}]
+    spread = spread_of(plan, num_sites)
+    sums = []
+    for part in parts:
+        norm, size = float(part["l2_norm"]), int(part["length"])
+        unit, multiplier = float(part["lattice_unit"]), float(part["noise_multiplier"])
+        std = multiplier * inflated(norm, unit, size, whole)
+        sums.append(
+            NoisySum(
+                name=str(part["name"]),
+                length=size,
+                lattice_unit=unit,
+                l2_norm=norm,
+                noise_multiplier=multiplier,
+                std=std * spread,
+                own_std=std if plan.colluding is None else None,
+            )
+        )
+    return tuple(sums)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedRound:
+    """An opened sum.
+
+    Attributes:
+      plan: digest of the plan.
+      run: name of the run.
+      round: of the plan, from 1.
+      query: "statistic", "evaluate" or "gradient".
+      attempt: the one whose answers these are.
+      roster: sites that were asked, sorted.
+      request_digest: of the request that they answered.
+      params: the request's parameters.
+      sums: what lies in the vectors, in order.
+      answer_digests: by site in the sum, `arrays_digest` of its answer as it left the site.
+      total: (length,) int64 sum over the sites in units of the grid, modulo 2^64.
+      own: by site, its own (length,) int64 sum; empty with a secure sum.
+      request_arrays: what the request carried.
+    """
+
+    plan: str
+    run: str
+    round: int
+    query: str
+    attempt: int
+    roster: tuple[str, ...]
+    request_digest: str
+    params: dict[str, Any]
+    sums: tuple[NoisySum, ...]
+    answer_digests: dict[str, str]
+    total: NDArray[np.int64]
+    own: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    request_arrays: Arrays = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls, plan: Plan, asked: RoundQuery, request: Request, answers: Mapping[str, Answer]
+    ) -> OpenedRound:
+        """Adds up the answers to a request.
+
+        Args:
+          plan: the plan.
+          asked: the round.
+          request: what was asked.
+          answers: by site, checked: with a secure sum those of the whole roster.
+
+        Raises:
+          ConfigError: an answer is missing, or does not fit the others.
+        """
+        sites = sorted(answers)
+        shares = {site: answers[site].arrays[_SUM] for site in sites}
+        masked = plan.colluding is not None
+        total = open_sum(shares, roster=request.roster if masked else sites)
+        return cls(
+            plan=request.plan,
+            run=request.run,
+            round=request.round,
+            query=request.query,
+            attempt=request.attempt,
+            roster=request.roster,
+            request_digest=request.digest(),
+            params=dict(request.params),
+            sums=noisy_sums(plan, asked, len(total), len(sites)),
+            answer_digests={site: str(answers[site].header["arrays_digest"]) for site in sites},
+            total=total,
+            own={} if masked else shares,
+            request_arrays=dict(request.arrays),
+        )
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites in the sum, sorted."""
+        return tuple(sorted(self.answer_digests))
+
+    @property
+    def stds(self) -> tuple[float, ...]:
+        """Standard deviation of the noise in each of `sums`."""
+        return tuple(part.std for part in self.sums)
+
+    def values(self, site: str | None = None) -> NDArray[np.float64]:
+        """Returns the sum as numbers, (length,).
+
+        Args:
+          site: whose own sum; None for that over all sites.
+        """
+        vector = self.total if site is None else self.own[site]
+        ends = np.cumsum([part.length for part in self.sums])[:-1]
+        return np.concatenate(
+            [
+                from_lattice(part, noisy.lattice_unit)
+                for part, noisy in zip(np.split(vector, ends), self.sums, strict=True)
+            ]
+        )
+
+    def request(self, study: str) -> Request:
+        """Returns the request that was answered, without what its digest leaves out.
+
+        Args:
+          study: the study's digest.
+        """
+        return Request(
+            query=self.query,
+            study=study,
+            plan=self.plan,
+            run=self.run,
+            round=self.round,
+            attempt=self.attempt,
+            params=self.params,
+            roster=self.roster,
+            arrays=self.request_arrays,
+        )
+
+    def header(self) -> dict[str, Any]:
+        """Returns everything but the arrays, JSON-able."""
+        return {
+            "format": ANSWER_FORMAT,
+            "plan": self.plan,
+            "run": self.run,
+            "round": self.round,
+            "query": self.query,
+            "attempt": self.attempt,
+            "roster": list(self.roster),
+            "request_digest": self.request_digest,
+            "params": self.params,
+            "sums": [dataclasses.asdict(part) for part in self.sums],
+            "answer_digests": self.answer_digests,
+        }
+
+    def pack(self) -> bytes:
+        """Returns the bytes of a file."""
+        arrays = {
+            _SUM: self.total,
+            **{_OWN + site: array for site, array in self.own.items()},
+            **{_REQUEST + name: array for name, array in self.request_arrays.items()},
+        }
+        return pack_arrays(self.header(), arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> OpenedRound:
+        """Reads a file that `pack` made; what it claims is not checked.
+
+        Raises:
+          ReleaseError: it is missing, damaged or of another format.
+        """
+        header, arrays = read_arrays(path)
+        if set(header) != _KEYS or header["format"] != ANSWER_FORMAT:
+            raise ReleaseError(f"{path.name} is not of the format {ANSWER_FORMAT}")
+        own = _named(arrays, _OWN)
+        request_arrays = _named(arrays, _REQUEST)
+        try:
+            opened = cls(
+                **{
+                    **{key: value for key, value in header.items() if key != "format"},
+                    "roster": tuple(header["roster"]),
+                    "sums": tuple(NoisySum(**part) for part in header["sums"]),
+                },
+                total=arrays[_SUM],
+                own=own,
+                request_arrays=request_arrays,
+            )
+            lengths = sum(part.length for part in opened.sums)
+            fit = all(_is_sum(array, lengths) for array in (opened.total, *own.values()))
+        except (KeyError, TypeError) as error:
+            raise ReleaseError(f"{path.name} lacks what an answer holds ({error})") from error
+        if not fit or len(arrays) != 1 + len(own) + len(request_arrays):
+            raise ReleaseError(f"the arrays of {path.name} are not those of its header")
+        return opened
+
+
+def _named(arrays: Arrays, prefix: str) -> Arrays:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _is_sum(array: np.ndarray[Any, np.dtype[Any]], length: int) -> bool:
+    return array.shape == (length,) and array.dtype == np.dtype(np.int64)

@@ -1,0 +1,87 @@
+"""What the sites answered, kept beside the run: opened sums, and every site's own signed part.
+
+    answers/round-0001.safetensors             the opened sum of a `statistic` or `evaluate` round
+    answers/parts/round-0001/NAME.safetensors  a site's signed answer, masked in a secure sum
+
+An opened sum goes into the release as it lies here, and parts are the evidence for it
+(`fedloom release build --evidence`). Parts of an attempt that did not open are not kept. All of
+it is of mode 0600 and stays when the run is done: the sites erase their copies then, so what is
+deleted here cannot be had again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedloom.common.errors import IncompleteError, ReleaseError
+from fedloom.common.messages import Answer
+from fedloom.privacy.answers.opened import OpenedRound, answer_path
+from fedloom.privacy.answers.parts import PARTS, part_path, read_part
+from fedloom.privacy.plan import Plan
+from fedloom.server.private_file import write_private
+
+__all__ = ["KeptAnswers"]
+
+
+class KeptAnswers:
+    """The answers of one run."""
+
+    def __init__(self, run_dir: Path, plan: Plan) -> None:
+        """Names the folder; nothing is read yet."""
+        self._run_dir = run_dir
+        self._plan = plan
+
+    def keep_parts(self, round_number: int, answers: Mapping[str, Answer]) -> None:
+        """Keeps the answers of all sites in a round's sum, all of them or none."""
+        folder = self._folder(round_number)
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        for made in (self._run_dir / "answers", self._run_dir / PARTS, partial):
+            made.mkdir(mode=0o700, exist_ok=True)
+        for site, answer in answers.items():
+            write_private(partial / f"{site}.safetensors", answer.pack())
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+
+    def parts(self, round_number: int, request_digest: str) -> dict[str, Answer] | None:
+        """Returns the answers that a round's sum was opened from, if they are to this request.
+
+        Args:
+          round_number: of the plan.
+          request_digest: of the request that would be sent now.
+
+        Raises:
+          IncompleteError: one of them cannot be read.
+        """
+        folder = self._folder(round_number)
+        if not folder.is_dir():
+            return None
+        try:
+            parts = {
+                path.stem: read_part(path, site=path.stem, key=self._plan.site(path.stem).key)
+                for path in sorted(folder.glob("*.safetensors"))
+            }
+        except ReleaseError as error:
+            raise IncompleteError(
+                f"{folder}: a kept answer cannot be used ({error}); restore the run folder from "
+                "a backup, or delete this folder: the sites send what they answered again, free "
+                "of charge, as long as the run is not finished there"
+            ) from error
+        if {part.header.get("request_digest") for part in parts.values()} != {request_digest}:
+            return None
+        return parts
+
+    def keep_opened(self, opened: OpenedRound) -> None:
+        """Keeps an opened sum."""
+        write_private(self._run_dir / answer_path(opened.round), opened.pack())
+
+    def opened(self, round_number: int) -> OpenedRound | None:
+        """Reads the opened sum of a round, if there is one."""
+        path = self._run_dir / answer_path(round_number)
+        return OpenedRound.load(path) if path.exists() else None
+
+    def _folder(self, round_number: int) -> Path:
+        return part_path(self._run_dir / PARTS, round_number, "-").parent
