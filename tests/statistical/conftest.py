@@ -13,6 +13,7 @@ rates; Dong, Roth & Su 2022 (arXiv:1905.02383) for mu of a Gaussian mechanism.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,12 @@ import scipy.stats
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+from fedloom.client.home import Home
+from tests.federation import make_home
+from tests.mu_audit import Found
+
+AUDITS = pytest.StashKey[list[tuple[str, Found]]]()
 
 
 class Canary:
@@ -93,3 +100,41 @@ def table() -> Callable[..., tuple[NDArray[np.int32], NDArray[np.int64]]]:
 @pytest.fixture
 def mu_bound() -> Callable[..., float]:
     return lower_bound_of_mu
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Where records of audits are frozen; each plan has its own."""
+    return make_home(tmp_path_factory.mktemp("audits") / "home")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a study's files go."""
+    return tmp_path / "study"
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str, Found], Found]:
+    """Keeps what an audit of the mechanism as it is found for the table at the end."""
+
+    def told(name: str, found: Found) -> Found:
+        request.config.stash.setdefault(AUDITS, []).append((name, found))
+        return found
+
+    return told
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Prints the table of docs/audit.md, if asked for details (`make audit`)."""
+    rows = config.stash.get(AUDITS, [])
+    if not rows or config.get_verbosity() < 1:
+        return
+    terminalreporter.section("audits")
+    terminalreporter.line("| mechanism | claim | estimate | lower bound | of the claim |")
+    terminalreporter.line("|---|---|---|---|---|")
+    for name, found in rows:
+        numbers = f"{found.claim:.2f} | {found.estimate:.2f} | {found.bound:.2f}"
+        terminalreporter.line(f"| {name} | {numbers} | {found.reached:.0%} |")

@@ -1,0 +1,204 @@
+"""Audits of every query at a noise that gives them power; tests choose unit, trust and roster."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedloom.client.home import Home
+from fedloom.common.messages import Request
+from fedloom.common.scores import BINS
+from fedloom.common.statistics import groups_of_one
+from fedloom.privacy.plan import Plan
+from tests.audited import allowed, audited_plan, neighbours
+from tests.crafted_weights import crafted_weights
+from tests.mu_audit import Audit, Vector, claimed_mu
+
+__all__ = [
+    "COUNTS",
+    "NOISE",
+    "by_the_plans_sites",
+    "counting_audit",
+    "counting_plan",
+    "gradient_audit",
+    "training_audit",
+    "training_plan",
+]
+
+NOISE = {"look": 1 / 3, "pairs": 1 / 3, "evaluation": 0.5, "training": 0.3}
+COUNTS = {"oneway": (1,), "pairwise": (2,), "evaluate": (3,), "both looks": (1, 2)}
+"""What is asked of a plan of `counting_plan`, by the rounds' numbers."""
+
+_EVALUATED = "\n[evaluation]\nshare = 0.2\nhold_back = 0.5\n"
+_MODELS = {
+    "vae": '[model]\nkind = "vae"\nhidden = 8\nlatent = 2\n',
+    "gan": '[model]\nkind = "gan"\nhidden = 8\nlatent = 2\ncritic_hidden = 8\n',
+}
+_SETTINGS = "sample_rate = 1.0\nmax_grad_norm = 0.5\nmax_physical_batch = 64\n"
+_OTHERS = 4
+
+
+def counting_plan(folder: Path, *, louder: float = 1.0, **options: Any) -> Plan:
+    """Returns a plan of a mixture: a look, pairs, an evaluation; at `louder` times the noise."""
+    noise = {phase: louder * multiplier for phase, multiplier in NOISE.items()}
+    return audited_plan(folder, "mixture", noise=noise, more=_EVALUATED, **options)
+
+
+def counting_audit(
+    home: Home,
+    plan: Plan,
+    name: str,
+    *,
+    rows: int = 1,
+    roster: Sequence[str] | None = None,
+    at: Sequence[str] = ("north",),
+    **options: Any,
+) -> Audit:
+    """Audits some rounds of counts.
+
+    Args:
+      home: Where records are frozen.
+      plan: The plan.
+      name: A key of `COUNTS`; any other is the first round.
+      rows: Rows of the canary.
+      roster: Who is asked; every site if None.
+      at: Sites where the canary is.
+      **options: Of `Audit`.
+    """
+    numbers = COUNTS.get(name, (1,))
+    asked = tuple(_counting_request(plan, number, roster) for number in numbers)
+    claim = claimed_mu(*(plan.rounds[number - 1].event for number in numbers))
+    held_back = name == "evaluate"
+    return _audit(home, plan, asked, claim, rows=rows, at=at, held_back=held_back, **options)
+
+
+def training_plan(
+    folder: Path,
+    model: str,
+    *,
+    exchange: str,
+    training: str = "",
+    noise: float = NOISE["training"],
+    **options: Any,
+) -> Plan:
+    """Returns a plan with training rounds in which every unit takes part.
+
+    Args:
+      folder: For the study's files.
+      model: "vae" or "gan".
+      exchange: "gradients" or "weights".
+      training: Further text of `[training]`.
+      noise: Noise multiplier of a step.
+      **options: Of `audited_plan`.
+    """
+    text = f'{_MODELS[model]}[training]\nexchange = "{exchange}"\n{_SETTINGS}{training}'
+    return audited_plan(folder, text, noise={"look": 3.0, "training": noise}, **options)
+
+
+def gradient_audit(
+    home: Home,
+    plan: Plan,
+    *,
+    rows: int = 1,
+    roster: Sequence[str] | None = None,
+    there_and_back: bool = False,
+) -> Audit:
+    """Audits one round of `gradient`; or two, in the second of which the canary moves back."""
+    first = plan.statistics["rounds"]
+    numbers = [len(first) + 1 + step for step in range(1 + there_and_back)]
+    asked = []
+    for number in numbers:
+        sites = roster or [site.name for site in plan.sites]
+        units = _OTHERS * (len(sites) - (plan.colluding or 0))
+        crafted = crafted_weights(plan, others=units, away=number != numbers[0])
+        asked.append(_request(plan, number, roster, crafted.arrays))
+    claim = claimed_mu(*(plan.rounds[number - 1].event for number in numbers))
+    return _audit(home, plan, tuple(asked), claim, rows=rows, at=("north",), held_back=False)
+
+
+def training_audit(home: Home, plan: Plan, *, rows: int = 1) -> Audit:
+    """Audits one round of `train`; of Adam's steps there may be two."""
+    number = len(plan.statistics["rounds"]) + 1
+    crafted = crafted_weights(plan, others=_OTHERS)
+    asked = _request(plan, number, None, crafted.arrays)
+    options: dict[str, Any] = {}
+    if asked.params["optimizer"] == "adam":
+        assert asked.params["local_steps"] == 2
+        options = {"coordinate": crafted.coordinate, "guess": _guess_of_two_adam_steps}
+    claim = claimed_mu(plan.rounds[number - 1].event)
+    return _audit(home, plan, (asked,), claim, rows=rows, at=("north",), held_back=False, **options)
+
+
+def _guess_of_two_adam_steps(scores: Vector) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tells from a weight after two steps of Adam whether the two gradients had a positive sum.
+
+    That is the likelihood ratio of two gradients that are as far above zero with the canary as
+    below zero without. In units of the learning rate, with weight w and gradients g and h, Adam
+    gives w = sign(g) + (0.09 g + 0.1 h) / 0.19 / sqrt(v), and where g + h = 0 that is plus or minus
+    0.18 / 0.19. Of one sign of g, w falls as the sum does; so the sum is positive for w above that
+    number, and for w between its negative and 0.
+    """
+    weight = 4.0 * scores - 2.0
+    border = 0.18 / 0.19
+    return (weight > border) | ((-border < weight) & (weight < 0.0))
+
+
+def _audit(
+    home: Home,
+    plan: Plan,
+    asked: tuple[Request, ...],
+    claim: float,
+    *,
+    rows: int,
+    at: Sequence[str],
+    held_back: bool,
+    **options: Any,
+) -> Audit:
+    roster = asked[0].roster
+    tables = {}
+    for site in roster[: len(roster) - (plan.colluding or 0)]:
+        pair = neighbours(home, plan, rows=rows, others=_OTHERS, held_back=held_back)
+        absent = dataclasses.replace(pair, with_it=pair.without)
+        tables[site] = pair if site in at else absent
+    return Audit(plan=plan, requests=asked, tables=tables, claim=claim, **options)
+
+
+def _counting_request(plan: Plan, number: int, roster: Sequence[str] | None) -> Request:
+    """Asks what any coordinator would; what a scorer says does not matter."""
+    asked = plan.rounds[number - 1]
+    arrays = {}
+    if asked.query == "evaluate":
+        width = plan.encoding.width
+        arrays = {
+            "groups": groups_of_one(plan.encoding),
+            "questions": np.array([[0, 1, -1]], dtype=np.int32),
+            "weights": np.linspace(-1, 1, width + 1, dtype=np.float32)[None],
+            "edges": np.linspace(-2, 2, BINS - 1, dtype=np.float32)[None],
+        }
+    elif asked.params["kind"] == "pairwise":
+        arrays = {"groups": groups_of_one(plan.encoding)}
+    return _request(plan, number, roster, arrays)
+
+
+def _request(
+    plan: Plan, number: int, roster: Sequence[str] | None, arrays: dict[str, Any]
+) -> Request:
+    changes = {} if roster is None else {"roster": tuple(roster)}
+    return allowed(plan, number, arrays=arrays, **changes)
+
+
+def by_the_plans_sites(answer_arrays: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a broken twin that sizes its share of the noise by the plan's sites, not the roster.
+
+    Over three of four sites the sum then has two thirds of the variance that is charged.
+    """
+
+    def broken(plan: Plan, asked: Request, *rest: Any, **more: Any) -> Any:
+        everyone = tuple(sorted(site.name for site in plan.sites))
+        return answer_arrays(plan, dataclasses.replace(asked, roster=everyone), *rest, **more)
+
+    return broken

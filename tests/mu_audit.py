@@ -1,0 +1,232 @@
+"""A white-box attack on answers: is the canary in the table? What it gains bounds mu from below.
+
+The attacker knows everything but the canary's presence and the honest sites' noise: records,
+weights, fakes, the parts of colluding sites. It takes off what the answers would be without the
+canary, projects the rest on the direction in which the canary moves them (the likelihood ratio of
+Gaussian noise), and guesses by which end is nearer. Direction and cut come from the same mechanism
+without noise, not from the scores, so no score is used twice.
+
+A mechanism that is mu-GDP leaves any test with errors of the two kinds that add up to at least
+2 Phi(-mu / 2). So an upper bound p on their mean is a lower bound -2 Phi^-1(p) on mu, whatever the
+law of the scores. p is Clopper's and Pearson's over both tables together: a sum of independent
+coins of two chances has no heavier lower tail than one of their mean (Hoeffding 1956).
+
+Sources: Nasr et al. 2023 (arXiv:2302.07956) for the attack; Dong, Roth & Su 2022
+(arXiv:1905.02383) for mu; Hoeffding 1956, "On the distribution of the number of successes in
+independent trials".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from dp_accounting import DpEvent
+
+from fedloom.client import queries
+from fedloom.client.records import Snapshot
+from fedloom.common.messages import Request
+from fedloom.privacy.events import steps_of
+from fedloom.privacy.noise import NoiseSource
+from fedloom.privacy.plan import Plan
+from tests.audited import Neighbours
+
+__all__ = ["FALSE_ALARM", "Audit", "Found", "Vector", "claimed_mu", "mu_at_least"]
+
+FALSE_ALARM = 1e-3
+Vector = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def claimed_mu(*events: DpEvent) -> float:
+    """Returns mu of a composition of Gaussian mechanisms, the root of the sum of their squares.
+
+    >>> from fedloom.privacy.events import gaussian, repeat
+    >>> claimed_mu(repeat(gaussian(0.5), 4))
+    4.0
+    """
+    steps = steps_of(events)
+    assert all(step.sample_rate == 1.0 for step in steps), "a sampled Gaussian has no mu"
+    return math.sqrt(sum(count / step.noise_multiplier**2 for step, count in steps.items()))
+
+
+def mu_at_least(wrong: int, trials: int, false_alarm: float = FALSE_ALARM) -> float:
+    """Bounds mu from below by the number of wrong guesses, half of all trials on either table.
+
+    The bound is above the true mu with probability at most `false_alarm`.
+    """
+    if wrong >= trials:
+        return 0.0
+    mean_error = scipy.stats.beta.ppf(1.0 - false_alarm, wrong + 1, trials - wrong)
+    return max(0.0, -2.0 * float(scipy.stats.norm.ppf(mean_error)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What an audit found: mu as claimed, at the rate of wrong guesses, and its lower bound."""
+
+    claim: float
+    estimate: float
+    bound: float
+
+    @property
+    def reached(self) -> float:
+        """The bound as a part of the claim."""
+        return self.bound / self.claim
+
+
+def _half_way(scores: Vector) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return scores > 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """One attack.
+
+    Attributes:
+      plan: The plan.
+      requests: What is asked, one after another; of one `train` alone.
+      tables: Of every honest site, with and without the canary; without a secure sum, of all.
+      claim: The mu that is claimed for all requests together.
+      coordinate: Where the attacker looks; None takes the whole direction.
+      towards: Tables that show the direction, if the audited ones should not differ in it.
+      guess: Tells from scores, 0 without the canary and 1 with it but for noise, where it is.
+      same_seed: Whether the attacker bets that all sites have the noise of the colluding one.
+    """
+
+    plan: Plan
+    requests: tuple[Request, ...]
+    tables: Mapping[str, Neighbours]
+    claim: float
+    coordinate: int | None = None
+    towards: Mapping[str, Neighbours] | None = None
+    guess: Callable[[Vector], np.ndarray[Any, np.dtype[np.bool_]]] = _half_way
+    same_seed: bool = False
+
+    def run(self, trials: int, seed: int = 20_261_128) -> Found:
+        """Attacks `trials` answers on either table; the noise comes from an insecure seed."""
+        silent = tuple(_exactly(asked) for asked in self.requests)
+        shown = self.towards or self.tables
+        start = self._view(silent, shown, False, _sources(self, seed))
+        direction = self._view(silent, shown, True, _sources(self, seed)) - start
+        if self.coordinate is not None:
+            direction *= np.arange(direction.size) == self.coordinate
+        assert direction.any(), "the canary moves nothing: the audit would be blind"
+        sources = _sources(self, seed + 1)
+        scores = [
+            np.array(
+                [
+                    (self._view(self.requests, self.tables, present, sources) - start) @ direction
+                    for _ in range(trials)
+                ]
+            )
+            / (direction @ direction)
+            for present in (False, True)
+        ]
+        wrong = int(self.guess(scores[0]).sum() + (~self.guess(scores[1])).sum())
+        return Found(
+            claim=self.claim,
+            estimate=-2.0 * float(scipy.stats.norm.ppf(wrong / (2 * trials))),
+            bound=mu_at_least(wrong, 2 * trials),
+        )
+
+    def noise(self, count: int, seed: int = 20_261_128) -> Vector:
+        """Returns at least so many coordinates of noise, (answers, length), in units of the plan's.
+
+        They are what answers with the canary differ by from the same answers without noise.
+        """
+        silent = tuple(_exactly(asked) for asked in self.requests)
+        exact = self._view(silent, self.tables, True, _sources(self, seed))
+        sources = _sources(self, seed + 1)
+        trials = math.ceil(count / exact.size)
+        return np.stack(
+            [self._view(self.requests, self.tables, True, sources) - exact for _ in range(trials)]
+        )
+
+    def _view(
+        self,
+        requests: tuple[Request, ...],
+        tables: Mapping[str, Neighbours],
+        present: bool,
+        sources: Mapping[str, NoiseSource],
+    ) -> Vector:
+        snapshots = {
+            site: pair.with_it if present else pair.without for site, pair in tables.items()
+        }
+        parts = [self._opened(asked, snapshots, sources) for asked in requests]
+        return np.concatenate(
+            [part / _std(asked) for part, asked in zip(parts, self.requests, strict=True)]
+        )
+
+    def _opened(
+        self, asked: Request, snapshots: Mapping[str, Snapshot], sources: Mapping[str, NoiseSource]
+    ) -> Vector:
+        """Returns what the attacker holds of one round, in the sum's own scale.
+
+        In local trust that is every site's answer, else the sum over the honest sites: the
+        colluding ones, the last of the roster, have told their parts. Masks cancel: none is put on.
+        """
+        honest = asked.roster[: len(asked.roster) - (self.plan.colluding or 0)]
+        assert set(snapshots) == set(honest)
+        parts = [self._answer(asked, snapshots[site], sources[site]) for site in honest]
+        if self.plan.colluding is None:
+            return np.concatenate(parts)
+        total: Vector = np.sum(parts, axis=0)
+        if self.same_seed:
+            empty = _empty(snapshots[honest[0]])
+            total -= len(honest) * self._answer(asked, empty, sources[asked.roster[-1]])
+        return total
+
+    def _answer(self, asked: Request, snapshot: Snapshot, noise: NoiseSource) -> Vector:
+        arrays = queries.answer_arrays(
+            self.plan, asked, snapshot, noise, device="cpu", seal=lambda part: part
+        )
+        if asked.query == "train":
+            return np.concatenate([value.reshape(-1) for value in arrays.values()]).astype(float)
+        return arrays["sum"] * _per_cell(asked, "lattice_unit")
+
+
+def _sources(audit: Audit, seed: int) -> dict[str, NoiseSource]:
+    names = sorted({site for asked in audit.requests for site in asked.roster})
+    return {
+        site: NoiseSource.from_insecure_seed(1000 * seed + number)
+        for number, site in enumerate(names)
+    }
+
+
+def _exactly(asked: Request) -> Request:
+    """Returns the request without noise, which an insecure source alone would answer."""
+    silent = {"noise_multiplier": 0.0}
+    if asked.query == "evaluate":
+        silent = {"histograms": [{**part, **silent} for part in asked.params["histograms"]]}
+    return dataclasses.replace(asked, params={**asked.params, **silent})
+
+
+def _std(asked: Request) -> Vector | float:
+    """Returns the standard deviation that the noise of a sum should have in each coordinate."""
+    if asked.query == "train":
+        return 1.0  # all coordinates alike, and no second request beside it
+    norm = "max_grad_norm" if asked.query == "gradient" else "l2_norm"
+    return _per_cell(asked, norm) * _per_cell(asked, "noise_multiplier")
+
+
+def _per_cell(asked: Request, name: str) -> Vector | float:
+    if asked.query != "evaluate":
+        return float(asked.params[name])
+    parts = asked.params["histograms"]
+    return np.concatenate([np.full(part["length"], float(part[name])) for part in parts])
+
+
+def _empty(snapshot: Snapshot) -> Snapshot:
+    records = snapshot.training
+    nobody = dataclasses.replace(
+        records,
+        feature_codes=records.feature_codes[:0],
+        classes=records.classes[:0],
+        persons=None if records.persons is None else records.persons[:0],
+    )
+    return Snapshot(training=nobody, held_back=nobody)

@@ -1,0 +1,211 @@
+"""White-box audits of `client.queries.answer_arrays`: counts, pairs, schema learning, evaluation.
+
+`tests.mu_audit` says how. A bound is above the true mu with probability at most 0.001 over seeds;
+all noise comes from fixed insecure seeds, so no run differs from another. A bound must reach 90%
+of the claim, which is mu of the plan's own event, and must not exceed it. The twins each have
+one bug built in, and their bounds must exceed it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import fedloom.client.queries as queries
+import fedloom.client.records as records_module
+import fedloom.privacy.plan_rounds as plan_rounds
+import tests.mu_audit as mu_audit
+from fedloom.client.persons import kept_rows
+from fedloom.client.records import Records
+from fedloom.privacy.noise import NoiseSource
+from tests.audit_cases import COUNTS, NOISE, by_the_plans_sites, counting_audit, counting_plan
+from tests.audited import FOUR_SITES, ROWS_PER_PERSON, audited_plan, neighbours
+from tests.mu_audit import claimed_mu
+from tests.oracles import gaussian_epsilon
+
+TRIALS = 2500
+TRIALS_OF_TWINS = 1000
+SCHEMA_STUDY = '[model]\nkind = "schema"\n'
+THREE = FOUR_SITES[:3]
+
+
+@pytest.fixture
+def tight(tell):
+    """Whether an audit's bound reaches 90% of the claim, and not the claim itself."""
+
+    def holds(name, audit, trials=TRIALS):
+        return 0.9 < tell(name, audit.run(trials)).reached <= 1.0
+
+    return holds
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("unit", ["record", "person"])
+def test_counts_give_away_what_is_claimed_and_no_more(home, folder, tight, name, unit):
+    """A person comes with more rows than are used."""
+    persons = unit == "person"
+    plan = counting_plan(folder, persons=persons)
+    audit = counting_audit(home, plan, name, rows=ROWS_PER_PERSON + 2 if persons else 1)
+    assert tight(f"{name}, {unit}", audit)
+
+
+@pytest.mark.parametrize(
+    "columns, trials",
+    [
+        (("age",), TRIALS),
+        # Texts have 650,000 cells: 16 ms an answer.
+        pytest.param(("age", "town"), 1000, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("unit", ["record", "person"])
+def test_learning_a_schema_gives_away_what_is_claimed_and_no_more(
+    home, folder, tight, columns, trials, unit
+):
+    persons = unit == "person"
+    plan = audited_plan(folder, SCHEMA_STUDY, noise=NOISE, open_columns=columns, persons=persons)
+    audit = counting_audit(home, plan, "discovery", rows=ROWS_PER_PERSON + 2 if persons else 1)
+    assert tight(f"discovery of {' and '.join(columns)}, {unit}", audit, trials)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("roster", [FOUR_SITES, THREE], ids=["all", "three of four"])
+def test_a_sum_over_a_roster_gives_away_what_is_claimed_and_no_more(
+    home, folder, tight, name, roster
+):
+    """The colluding site's part, with its noise, is taken off."""
+    plan = counting_plan(folder, sites=FOUR_SITES, trust="secure-sum")
+    audit = counting_audit(home, plan, name, roster=roster)
+    assert tight(f"{name}, secure sum over {len(roster)} of 4 sites", audit)
+
+
+@pytest.mark.parametrize("trust", ["local", "secure-sum"])
+def test_a_person_at_two_sites_gives_away_what_is_claimed_and_no_more(home, folder, tight, trust):
+    options = {"persons": True, "overlap": 2, "louder": 2.0}
+    sites = FOUR_SITES if trust == "secure-sum" else FOUR_SITES[:2]
+    plan = counting_plan(folder, sites=sites, trust=trust, **options)
+    audit = counting_audit(home, plan, "oneway", rows=ROWS_PER_PERSON, at=("east", "north"))
+    assert tight(f"oneway, person at two sites, {trust}", audit)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_claims_are_what_the_plan_says_it_costs(folder, name):
+    """The closed form at the claimed mu is the price of the same event."""
+    plan = counting_plan(folder)
+    assert claimed_mu(plan.event()) == pytest.approx(np.sqrt(9 + 9 + 8))
+    expected = gaussian_epsilon(claimed_mu(plan.event()), plan.delta)
+    assert plan.price().epsilon == pytest.approx(expected, rel=1e-3)
+
+
+def caught(audit) -> bool:
+    found = audit.run(TRIALS_OF_TWINS)
+    return found.bound > found.claim
+
+
+@pytest.mark.parametrize("name", [*COUNTS, "discovery"])
+def test_half_the_noise_is_caught(home, folder, monkeypatch, name):
+    whole = NoiseSource.normal
+    monkeypatch.setattr(NoiseSource, "normal", lambda self, n, std: whole(self, n, std / 2))
+    if name == "discovery":
+        plan = audited_plan(folder, SCHEMA_STUDY, noise=NOISE, open_columns=["age"])
+    else:
+        plan = counting_plan(folder)
+    assert caught(counting_audit(home, plan, name))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_record_that_is_counted_twice_is_caught(home, folder, name):
+    assert caught(counting_audit(home, counting_plan(folder), name, rows=2))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_person_whose_rows_are_not_capped_is_caught(home, folder, monkeypatch, name):
+    def ignoring_the_cap(ids, codes, cap, key):
+        return kept_rows(ids, codes, 100, key)
+
+    monkeypatch.setattr(records_module, "kept_rows", ignoring_the_cap)
+    plan = counting_plan(folder, persons=True)
+    assert caught(counting_audit(home, plan, name, rows=2 * ROWS_PER_PERSON))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_shares_by_the_plans_sites_are_caught(home, folder, monkeypatch, name):
+    """A roster of three of four has two thirds of the noise then."""
+    monkeypatch.setattr(queries, "answer_arrays", by_the_plans_sites(queries.answer_arrays))
+    plan = counting_plan(folder, sites=FOUR_SITES, trust="secure-sum")
+    audit = counting_audit(home, plan, name, roster=THREE)
+    found = audit.run(TRIALS)
+    assert found.bound > found.claim
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_one_seed_for_all_sites_is_caught(home, folder, monkeypatch, same):
+    """The colluding site's noise is then everybody's; an honest sum loses nothing by that bet."""
+    if same:
+        monkeypatch.setattr(
+            mu_audit,
+            "_sources",
+            lambda audit, seed: {
+                site: NoiseSource.from_insecure_seed(seed) for site in audit.requests[0].roster
+            },
+        )
+    plan = counting_plan(folder, sites=FOUR_SITES, trust="secure-sum")
+    assert caught(counting_audit(home, plan, "oneway", same_seed=True)) is same
+
+
+def test_an_evaluation_priced_as_one_histogram_is_caught(home, folder, monkeypatch):
+    monkeypatch.setattr(plan_rounds, "_repeated", lambda event, count: event)
+    assert caught(counting_audit(home, counting_plan(folder), "evaluate"))
+
+
+def test_an_evaluation_with_the_noise_of_one_histogram_is_caught(home, folder, monkeypatch):
+    honest = queries.noisy_sum
+
+    def of_one(total, *, noise_multiplier, **more):
+        return honest(total, noise_multiplier=noise_multiplier / np.sqrt(2), **more)
+
+    plan = counting_plan(folder)
+    monkeypatch.setattr(queries, "noisy_sum", of_one)
+    assert caught(counting_audit(home, plan, "evaluate"))
+
+
+@pytest.mark.parametrize("trust", ["local", "secure-sum"])
+def test_a_price_that_forgets_the_second_site_is_caught(home, folder, monkeypatch, trust):
+    monkeypatch.setattr(
+        plan_rounds, "overlapping", lambda event_at, noise, *, overlap, trust: event_at(noise)
+    )
+    plan = counting_plan(folder, sites=FOUR_SITES, trust=trust, persons=True, overlap=2)
+    rows = {"rows": ROWS_PER_PERSON, "at": ("east", "north")}
+    assert caught(counting_audit(home, plan, "oneway", **rows))
+
+
+def mixed(one: Records, other: Records) -> Records:
+    return Records(
+        feature_codes=np.concatenate([one.feature_codes, other.feature_codes]),
+        classes=np.concatenate([one.classes, other.classes]),
+    )
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_unit_of_the_other_part_gives_away_nothing(home, folder, monkeypatch, name, leaky):
+    """The claim is 0: held-back units are in `evaluate` alone, all others in the rest.
+
+    The twin counts both parts in every query.
+    """
+    plan = counting_plan(folder)
+    held_back = name == "evaluate"
+    hidden = neighbours(home, plan, held_back=not held_back)
+    audit = counting_audit(home, plan, name)
+    audit = dataclasses.replace(audit, claim=0.0, tables={"north": hidden}, towards=audit.tables)
+    if leaky:
+        honest = queries.answer_arrays
+
+        def both(plan, asked, snapshot, *rest, **more):
+            everybody = mixed(snapshot.training, snapshot.held_back)
+            whole = dataclasses.replace(snapshot, training=everybody, held_back=everybody)
+            return honest(plan, asked, whole, *rest, **more)
+
+        monkeypatch.setattr(queries, "answer_arrays", both)
+    assert caught(audit) is leaky
