@@ -297,10 +297,37 @@ def test_a_revocation_takes_effect_at_once_and_frees_what_was_not_answered(homes
     assert finished.ok and finished.header["extract"]
 
 
-def test_a_plan_over_budget_is_refused_and_nothing_is_reserved(homes, plan, vault):
-    assert status(vault, request(plan, run="one")) == "ok"
-    assert status(vault, request(plan, run="two")) == "budget"
+def test_a_plan_over_budget_is_refused_and_nothing_is_reserved(homes, plan):
+    with Vault(homes["north"]) as vault:
+        assert status(vault, request(plan, "statistic", 1, run="one")) == "ok"
+        assert status(vault, request(plan, run="one", finish=True)) == "ok"
+    approve_at(homes["north"], plan, table(100))
+    with Vault(homes["north"]) as vault:
+        assert status(vault, request(plan, run="two")) == "budget"
     assert kinds(homes["north"]).count("reserve") == 1
+
+
+@pytest.mark.parametrize("after", ["while the first goes on", "after its end"])
+def test_a_run_beyond_the_approval_is_refused_with_the_number_that_was_approved(
+    homes, plan, vault, after
+):
+    assert status(vault, request(plan, "statistic", 1, run="one")) == "ok"
+    if after == "after its end":
+        assert status(vault, request(plan, run="one", finish=True)) == "ok"
+        assert status(vault, request(plan, run="one")) == "closed"
+    entries = len(read_ledger(homes["north"].path).entries)
+    for query, number in (("describe", 0), ("statistic", 1)):
+        header = ask(vault, request(plan, query, number, run="two")).header
+        assert (header["status"], header["runs"]) == ("used-up", 1)
+    assert len(read_ledger(homes["north"].path).entries) == entries
+    log = (homes["north"].path / "private.log").read_text()
+    assert "was for one run" in log and "fedloom site approve" in log
+
+
+def test_a_run_that_was_never_asked_anything_leaves_its_use_to_another(homes, plan, vault):
+    assert status(vault, request(plan, run="one")) == "ok"
+    assert status(vault, request(plan, run="one", finish=True)) == "ok"
+    assert status(vault, request(plan, "statistic", 1, run="two")) == "ok"
 
 
 def test_a_plan_beyond_the_policy_is_refused(homes, plan):
