@@ -4,8 +4,8 @@
     name = "seattle"             # the name in studies
     device = "auto"              # cpu, cuda, cuda:1 or auto
 
-    [source]                     # where the records are; see `fedloom.client.sources.config`
-    path = "records.csv"
+    [source]                     # where the records are, and how they are written; see
+    path = "records.csv"         # `fedloom.client.sources.config` and `.options`
 
     [policy]                     # the institution's own limits, for the records' whole life
     epsilon = 3.0
@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedloom.client.peers import Peer, read_peers
-from fedloom.client.sources import SourceConfig
+from fedloom.client.sources import Source
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.policy import Policy
 
@@ -50,7 +50,7 @@ class SiteConfig:
 
     name: str
     device: str
-    source: SourceConfig
+    source: Source
     policy: Policy
     peers: dict[str, Peer] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ class SiteConfig:
         return cls(
             name=name,
             device=device,
-            source=SourceConfig.from_dict(raw["source"], path.parent),
+            source=Source.from_dict(raw["source"], path.parent),
             policy=Policy.from_dict(raw["policy"]),
             peers=read_peers(raw.get("peers", {})),
         )

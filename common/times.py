@@ -57,7 +57,7 @@ def parse_time(text: str) -> dt.datetime | None:
         return None
     parts = {key: int(found[key] or 0) for key in "year month day hour minute second".split()}
     try:
-        return dt.datetime(**parts, tzinfo=_zone(found["zone"]))  # type: ignore[arg-type]
+        return dt.datetime(**parts, tzinfo=_zone(found["zone"]))
     except ValueError:
         return None
 

@@ -4,8 +4,8 @@ In the wheel `common`, `privacy`, `client` and `server` lie inside this folder. 
 they lie beside it, so the checkout's root joins this package's path; only fedloom's own
 checkout does, or `fedloom.numpy` would import whatever stands beside an installed package.
 
-`simulate` and `Run` are the interface for Python to studies; `Release`, `read` and `verify` are
-that to releases. They are loaded when first used.
+`simulate`, `Source` and `Run` are the interface for Python to studies; `Release`, `read` and
+`verify` are that to releases. They are loaded when first used.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedloom.api import Run, simulate, verify
+    from fedloom.client.sources import Source
     from fedloom.consumer import Release, read
 
-__all__ = ["Release", "Run", "__version__", "read", "simulate", "verify"]
+__all__ = ["Release", "Run", "Source", "__version__", "read", "simulate", "verify"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Release": "fedloom.consumer",
     "Run": "fedloom.api",
+    "Source": "fedloom.client.sources",
     "read": "fedloom.consumer",
     "simulate": "fedloom.api",
     "verify": "fedloom.api",

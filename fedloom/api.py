@@ -1,6 +1,7 @@
 """fedloom from Python: the same work as the command line, for notebooks.
 
-    run = fedloom.simulate("study.toml", {"north": "north.csv", "south": south_frame})
+    south = fedloom.Source(path="south.csv", separator=";", decimal=",")
+    run = fedloom.simulate("study.toml", {"north": "north.csv", "south": south, "west": frame})
     run.sample(1000, where={"visited": "yes"})
     run.release("release")
     fedloom.verify("release")
@@ -44,6 +45,7 @@ from fedloom.common.study import Study, load_study
 from fedloom.privacy.plan import Plan
 
 if TYPE_CHECKING:
+    from fedloom.client.sources import Source
     from fedloom.privacy.release.verify import Verification
 
 __all__ = ["Run", "simulate", "verify"]
@@ -139,7 +141,7 @@ class Run:
 
 def simulate(
     study: str | Path | Study,
-    sites: Mapping[str, str | Path | pd.DataFrame],
+    sites: Mapping[str, str | Path | Source | pd.DataFrame],
     *,
     schema: Schema | None = None,
     out: str | Path | None = None,
@@ -161,7 +163,8 @@ def simulate(
 
     Args:
       study: path of a `study.toml`, or a study (then with `schema`).
-      sites: private records by site: a table, or the path of a CSV or Parquet file.
+      sites: private records by site: a table, the path of a CSV, Excel or Parquet file, or a
+        `fedloom.Source`, which also says how the file is written.
       schema: the study's schema; only with a study that is not a path.
       out: the run's folder; by default a new one in the system's folder for temporary files.
       homes: homes that live on beyond this run, by site.

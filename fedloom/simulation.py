@@ -20,7 +20,7 @@ import fedloom
 from fedloom.client.approval import approve
 from fedloom.client.home import Home
 from fedloom.client.records import holds_same
-from fedloom.client.sources import load_table
+from fedloom.client.sources import Source, Table, load_table
 from fedloom.client.vault import Vault
 from fedloom.common.errors import ConfigError, StudyError
 from fedloom.common.schema import Schema
@@ -32,7 +32,7 @@ from fedloom.server.run_folder import RunFolder
 
 __all__ = ["prepare", "run_prepared"]
 
-PrivateTable: TypeAlias = str | Path | pd.DataFrame
+PrivateTable: TypeAlias = Table
 
 
 def run_prepared(
@@ -112,9 +112,8 @@ def prepare(
         if folder.exists()
         else resolve_plan(study.with_keys(keys), schema, version=fedloom.__version__, where=where)
     )
-    run = str(folder.state()["run"]) if folder.exists() else None
     for name, path in paths.items():
-        _approve_where_made(name, path, plan, sites.get(name), clamp, run)
+        _approve_where_made(name, path, plan, sites.get(name), clamp)
     if not folder.exists():
         folder = RunFolder.create(
             out,
@@ -186,17 +185,9 @@ def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bo
 
 
 def _approve_where_made(
-    name: str,
-    path: Path,
-    plan: Plan,
-    private_table: PrivateTable | None,
-    clamp: bool,
-    run: str | None,
+    name: str, path: Path, plan: Plan, private_table: PrivateTable | None, clamp: bool
 ) -> None:
-    """Approves one run in a home that a simulation made; a steward's home needs its steward.
-
-    `run` is the name of the run that is resumed; what was approved for it is not approved again.
-    """
+    """Approves in a home that a simulation made; a steward's home needs its steward."""
     home = Home.open(path)
     with Ledger.open(home.path, home.private_key()) as ledger:
         if ledger.site != name:
@@ -206,24 +197,27 @@ def _approve_where_made(
                 f"{path} is a steward's home and holds the records of {name!r} that were frozen "
                 f"at approval; leave out --site {name}=..."
             )
-        grant = ledger.grant(plan.digest())
-        known = grant is not None and any(known.run == run for known in grant.runs)
-        over = grant is None or grant.ended
-        if not ledger.rehearsal or (over and known) or not (over or private_table is not None):
+        approval = ledger.approval(plan.digest())
+        if not ledger.rehearsal or (approval is not None and private_table is None):
             return
         if private_table is None:
             raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
-        is_frame = isinstance(private_table, pd.DataFrame)
-        where = f"the table of {name}" if is_frame else str(private_table)
+        where = _where(name, private_table)
         frame = load_table(private_table, plan.schema, id_column=plan.privacy["id"])
-        if grant is None or over:
+        if approval is None:
             approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
-        elif not holds_same(home, plan, str(grant.approval["snapshot_commitment"]), frame):
+        elif not holds_same(home, plan, str(approval["snapshot_commitment"]), frame):
             raise ConfigError(
                 f"{where}: the records of {name!r} are not those that were frozen when the plan "
                 f"was approved in {path}; leave out --site {name}=... to go on with those, or "
                 "begin anew in other homes"
             )
+
+
+def _where(name: str, private_table: PrivateTable) -> str:
+    if isinstance(private_table, Source):
+        return private_table.where
+    return f"the table of {name}" if isinstance(private_table, pd.DataFrame) else str(private_table)
 
 
 def _homes_of(folder: RunFolder) -> dict[str, Path]:

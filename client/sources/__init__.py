@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedloom.client.sources.config import DEFAULT_MISSING, SourceConfig
-from fedloom.client.sources.table import load_table
+from fedloom.client.sources.config import Source
+from fedloom.client.sources.options import DEFAULT_MISSING
+from fedloom.client.sources.table import Table, load_table, load_whole
 
-__all__ = ["DEFAULT_MISSING", "SourceConfig", "load_table"]
+__all__ = ["DEFAULT_MISSING", "Source", "Table", "load_table", "load_whole"]

@@ -1,72 +1,131 @@
-"""Records in CSV and TSV files, read as text; the schema alone says what the text means."""
+"""Records in text files with a mark between cells, read as text.
+
+Rows are read by position, and every row must have the header's number of cells: a row of another
+length is an error with its line, never filled up or shifted. What the cells mean is said by schema
+and source alone (`fedloom.client.sources.dialect`). The one statement about itself that a file may
+make is Excel's first line `sep=;`.
+"""
 
 from __future__ import annotations
 
 import csv
-import gzip
-from collections.abc import Callable
-from pathlib import Path
-from typing import TextIO
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
+from fedloom.client.sources.config import Source
+from fedloom.client.sources.layout import RowLengths, header_hint
+from fedloom.client.sources.lines import Lines
+from fedloom.client.sources.wanted import find_columns
 from fedloom.common.errors import DataError
+from fedloom.common.text import normal
 
-__all__ = ["read_csv"]
+__all__ = ["csv_format", "read_csv"]
+
+_CHUNK = 1 << 15
+_TYPE = pd.Series(["text"]).dtype
 
 
-def read_csv(
-    path: Path, names: tuple[str, ...], require: Callable[[list[str], tuple[str, ...], str], None]
-) -> pd.DataFrame:
-    """Reads the columns `names` of a CSV or TSV file with a header, plain or gzipped, in UTF-8.
+def csv_format(separator: str, quote: str | None) -> dict[str, Any]:
+    """Returns what `csv.reader` needs to know of a source."""
+    return {
+        "delimiter": separator,
+        "quotechar": None if quote == "" else quote or '"',
+        "quoting": csv.QUOTE_NONE if quote == "" else csv.QUOTE_MINIMAL,
+        "skipinitialspace": separator != " ",
+        "strict": True,
+    }
 
-    Args:
-      path: The file.
-      names: Columns to read.
-      require: Refuses a header that lacks a column.
+
+def read_csv(source: Source, names: Sequence[str] | None) -> pd.DataFrame:
+    """Reads the columns `names`, or all, of a text file, plain or packed by gzip.
 
     Raises:
-      DataError: the file is not such a table.
+      DataError: the file is not such a table, or lacks a column.
     """
-    separator = "\t" if ".tsv" in path.name.lower() else ","
-    try:
-        with _open(path) as stream:
-            first = next(csv.reader(stream, delimiter=separator), None)
-            if first is None:
-                raise DataError(f"{path}: the file is empty; it needs a header and records")
-            header = [name.strip() for name in first]
-            require(header, names, str(path))
-            frame = _rows(stream, separator, len(header), path)
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}; save it as UTF-8") from None
-    return pd.DataFrame({name: frame[header.index(name)] for name in names})
+    lines = Lines(source)
+    records = _parsed(source, lines)
+    header = _header(source, lines, records)
+    places = find_columns(
+        header, names, source.where, lambda: header_hint(source, lines, names or ())
+    )
+    rows = _checked(source, lines, records, len(header))
+    frames = []
+    while part := list(itertools.islice(rows, _CHUNK)):
+        cells = [[row[place] for place in places.values()] for row in part]
+        frames.append(pd.DataFrame(cells, columns=list(places), dtype=_TYPE))
+    empty = pd.DataFrame({name: pd.Series(dtype=_TYPE) for name in places})
+    return pd.concat(frames, ignore_index=True) if frames else empty
 
 
-def _rows(stream: TextIO, separator: str, num_cells: int, path: Path) -> pd.DataFrame:
-    """Reads what follows the header; a row of another length is an error, never shifted."""
+def _parsed(source: Source, lines: Lines) -> Iterator[tuple[int, list[str]]]:
+    """Yields the first line and the cells of each record, the header's included."""
+    reading = lines.from_header()
+    first = next(reading, None)
+    if first is None:
+        return
+    start = lines.number
+    reader = csv.reader(
+        itertools.chain([first], reading), **csv_format(lines.separator, source.quote)
+    )
     try:
-        frame: pd.DataFrame = pd.read_csv(
-            stream,
-            sep=separator,
-            header=None,
-            dtype=str,
-            keep_default_na=False,
-            na_filter=False,
-            skipinitialspace=True,
-        )
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame({position: pd.Series(dtype=str) for position in range(num_cells)})
-    except pd.errors.ParserError as error:
-        raise DataError(f"{path}: not a table: {error}; give every row {num_cells} cells") from None
-    if frame.shape[1] != num_cells:
+        for record in reader:
+            yield start, record
+            start = lines.number + 1
+    except csv.Error as error:
+        until = f" to {lines.number}" if lines.number > start else ""
         raise DataError(
-            f"{path}: the header names {num_cells} columns, but rows have {frame.shape[1]} cells; "
-            "give every row one cell for each column"
+            f"{source.where}, line {start}{until}: {error}; a cell in quotes ends with its quote, "
+            "and a quote within it is written twice. Correct the line, or say how cells are quoted "
+            "by quote in [source] or --quote, '' where quotes mean nothing"
+        ) from None
+
+
+def _header(source: Source, lines: Lines, records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Returns the names of all columns."""
+    if isinstance(source.header, tuple):
+        return list(source.header)
+    first = next(records, None)
+    if first is None and lines.number and source.header is not None:
+        raise DataError(
+            f"{source.where}: header = {source.header}, but the file has {lines.number} lines; "
+            "give the number of the line that names the columns"
         )
-    return frame
+    if first is None:
+        raise DataError(f"{source.where}: the file is empty; it needs a header and records")
+    return [normal(name).strip() for name in first[1]]
 
 
-def _open(path: Path) -> TextIO:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def _checked(
+    source: Source, lines: Lines, records: Iterator[tuple[int, list[str]]], num_cells: int
+) -> Iterator[list[str]]:
+    """Yields the cells of the rows that hold something; refuses the file if one does not fit.
+
+    Lines without anything are no records, but where one column is all, they could be.
+    """
+    lengths = RowLengths(source, lines, num_cells)
+    empty: list[tuple[int, list[str]]] = []
+    for number, record in records:
+        nothing = not any(cell.strip() for cell in record)
+        if nothing and (len(record) <= 1 < num_cells):
+            continue
+        if nothing:
+            empty.append((number, record))
+            continue
+        if empty and num_cells == 1 and not empty[0][1]:
+            raise DataError(
+                f"{source.where}, line {empty[0][0]}: is blank; in a table of one column that is a "
+                'missing value or nothing: write "" for the one, delete the line for the other'
+            )
+        for place, cells in (*empty, (number, record)):
+            if lengths.fit(place, cells):
+                yield cells
+        empty.clear()
+    lengths.check()
+    if empty and num_cells > 1:
+        raise DataError(
+            f"{source.where}, lines {empty[0][0]} to {empty[-1][0]}: hold no value, as the blank "
+            "end of a sheet does; delete them, for they would count as records"
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
+from fedloom.client.sources.config import Source
+from fedloom.client.sources.wanted import find_columns
 from fedloom.common.errors import DataError
 
 __all__ = ["read_parquet"]
@@ -28,26 +29,22 @@ _TYPES = {
 }
 
 
-def read_parquet(
-    path: Path, names: tuple[str, ...], require: Callable[[list[str], tuple[str, ...], str], None]
-) -> pd.DataFrame:
-    """Reads the columns `names` of a Parquet file.
-
-    Args:
-      path: The file.
-      names: Columns to read.
-      require: Refuses a file that lacks a column.
+def read_parquet(source: Source, names: Sequence[str] | None) -> pd.DataFrame:
+    """Reads the columns `names`, or all, of a Parquet file.
 
     Raises:
-      DataError: the file is no such table.
+      DataError: the file is no such table, or lacks a column.
     """
+    path = source.file
     try:
-        require(pyarrow.parquet.read_schema(path).names, names, str(path))
-        table = pyarrow.parquet.ParquetFile(path).read(columns=list(names))
+        present = pyarrow.parquet.read_schema(path).names
+        places = find_columns(present, names, str(path))
+        found = [present[place] for place in places.values()]
+        table = pyarrow.parquet.ParquetFile(path).read(columns=found)
         frame: pd.DataFrame = _plain(table).to_pandas(types_mapper=_TYPES.get, ignore_metadata=True)
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a Parquet file: {error}; write it again") from None
-    return frame[list(names)]
+    return frame[found].set_axis(list(places), axis=1)
 
 
 def _plain(table: pyarrow.Table) -> pyarrow.Table:

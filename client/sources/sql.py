@@ -8,44 +8,39 @@ opened with `query_only`. The database's password never appears in a message.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 
-from fedloom.client.sources.config import SourceConfig
+from fedloom.client.sources.config import Source
+from fedloom.client.sources.wanted import find_columns
 from fedloom.common.errors import DataError
 
 __all__ = ["read_sql"]
 
 
-def read_sql(
-    config: SourceConfig,
-    names: tuple[str, ...],
-    require: Callable[[list[str], tuple[str, ...], str], None],
-) -> pd.DataFrame:
-    """Reads the columns `names` of a query's result.
-
-    Args:
-      config: A source with `url` and `query`.
-      names: Columns to read.
-      require: Refuses a result that lacks a column.
+def read_sql(source: Source, names: Sequence[str] | None) -> pd.DataFrame:
+    """Reads the columns `names`, or all, of a query's result.
 
     Raises:
-      DataError: the database or the query cannot be used.
+      DataError: the database or the query cannot be used, or its result lacks a column.
     """
-    assert config.query is not None
-    url = _url(config)
+    assert source.query is not None
+    url = _url(source)
     where = url.render_as_string(hide_password=True)
-    query = sa.text(f"({config.query.strip().rstrip(';')}\n) AS fedloom_source")
+    query = sa.text(f"({source.query.strip().rstrip(';')}\n) AS fedloom_source")
     engine = _engine(url, where)
     try:
         with engine.connect() as connection:
             nothing = sa.select(sa.text("*")).select_from(query).where(sa.false())
-            require(list(connection.execute(nothing).keys()), names, where)
-            wanted: list[sa.ColumnClause[object]] = [sa.column(name) for name in names]
+            present = list(connection.execute(nothing).keys())
+            places = find_columns(present, names, where)
+            wanted: list[sa.ColumnClause[object]] = [
+                sa.column(present[place]) for place in places.values()
+            ]
             rows = connection.execute(sa.select(*wanted).select_from(query)).fetchall()
     except sa.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
@@ -55,28 +50,28 @@ def read_sql(
     finally:
         engine.dispose()
     # Cells stay single objects: a type for the column would make integers beside NULL floats.
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    columns = zip(*rows, strict=True) if rows else [()] * len(places)
     return pd.DataFrame(
         {
             name: pd.Series(list(cells), dtype=object)
-            for name, cells in zip(names, columns, strict=True)
+            for name, cells in zip(places, columns, strict=True)
         }
     )
 
 
-def _url(config: SourceConfig) -> URL:
+def _url(source: Source) -> URL:
     try:
-        url = sa.engine.make_url(config.url or "")
+        url = sa.engine.make_url(source.url or "")
     except sa.exc.ArgumentError:
         raise DataError(
             "[source]: url is not a database URL; write sqlite:///records.db or "
             "postgresql+pg8000://user@host/database"
         ) from None
-    if config.password_env is not None:
-        password = os.environ.get(config.password_env)
+    if source.password_env is not None:
+        password = os.environ.get(source.password_env)
         if password is None:
             raise DataError(
-                f"[source]: the environment has no {config.password_env}; set it to the password"
+                f"[source]: the environment has no {source.password_env}; set it to the password"
             )
         url = url.set(password=password)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():

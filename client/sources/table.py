@@ -10,91 +10,102 @@ anywhere.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 
-from fedloom.client.sources.config import SourceConfig
+from fedloom.client.sources.config import ENDINGS, Source
 from fedloom.client.sources.csv import read_csv
+from fedloom.client.sources.dialect import in_dialect
+from fedloom.client.sources.excel import read_excel
+from fedloom.client.sources.options import DEFAULT_MISSING
 from fedloom.client.sources.parquet import read_parquet
 from fedloom.client.sources.sql import read_sql
+from fedloom.client.sources.wanted import find_columns
 from fedloom.common.cells import plain_cells
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Schema
+from fedloom.common.text import normal
 
-__all__ = ["load_table", "require_columns"]
+__all__ = ["Table", "load_table", "load_whole"]
 
-_CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-_PARQUET = (".parquet", ".pq")
+Table: TypeAlias = Source | Path | str | pd.DataFrame
+_READERS = {
+    "text": read_csv,
+    "excel": read_excel,
+    "parquet": read_parquet,
+    "database": read_sql,
+}
+_SAVE_AS = {
+    (".xls", ".xlsb", ".ods", ".numbers"): "open it in a spreadsheet and save it as .xlsx or CSV",
+    (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt", ".rds", ".rdata"): "export it as CSV",
+    (".zip", ".7z", ".bz2", ".xz", ".zst"): "unpack it",
+    (".json", ".jsonl", ".xml", ".html"): "write the table as CSV or Parquet",
+}
 
 
-def load_table(
-    source: SourceConfig | Path | str | pd.DataFrame,
-    schema: Schema,
-    *,
-    id_column: str | None = None,
-) -> pd.DataFrame:
+def load_table(source: Table, schema: Schema, *, id_column: str | None = None) -> pd.DataFrame:
     """Loads the schema's columns of a table.
 
     Args:
-      source: A path, the configuration of a source, or a table in memory.
+      source: A path, a source with the way it is written, or a table in memory.
       schema: Says which columns are read.
       id_column: Read beside them, as the last: says whose row it is. Never synthesised.
 
     Raises:
       DataError: the source cannot be read or lacks a column; the message is for the steward.
     """
-    names = schema.names if id_column is None else (*schema.names, id_column)
+    names = schema.names if id_column is None else (*schema.names, normal(id_column))
     if isinstance(source, pd.DataFrame):
-        require_columns([str(name) for name in source.columns], names, "the table")
-        private_frame = source[list(names)].reset_index(drop=True)
-        missing = SourceConfig(path=Path()).missing
-    else:
-        config = source if isinstance(source, SourceConfig) else SourceConfig(path=Path(source))
-        private_frame = _read(config, names)
-        missing = config.missing
-    return _mark_missing(private_frame, schema, missing)
+        places = list(find_columns(source.columns, names, "the table").values())
+        private_frame = source.iloc[:, places].reset_index(drop=True)
+        return _mark_missing(private_frame.set_axis(list(names), axis=1), schema, DEFAULT_MISSING)
+    config = source if isinstance(source, Source) else Source(path=source)
+    private_frame = _mark_missing(_read(config, names), schema, config.missing)
+    for column in schema.columns:
+        private_frame[column.name] = in_dialect(column, private_frame[column.name], config)
+    return private_frame
 
 
-def require_columns(present: Iterable[str], wanted: Iterable[str], where: str) -> None:
-    """Refuses a table that lacks a column or has one twice.
+def load_whole(source: Source) -> pd.DataFrame:
+    """Loads every column of a source, cells as they are written: for drafts of a schema alone.
 
     Raises:
-      DataError: names the table, the column and the remedy.
+      DataError: the source cannot be read, or two of its columns have one name.
     """
-    names = list(present)
-    for name in wanted:
-        if names.count(name) > 1:
-            raise DataError(f"{where}: column '{name}' appears twice; rename or remove one")
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f" (did you mean '{close[0]}'?)" if close else ""
-            raise DataError(
-                f"{where}: no column '{name}'{hint}; it has {', '.join(names) or 'none'}; "
-                "rename the column or correct the schema"
-            )
+    return _read(source, None)
 
 
-def _read(config: SourceConfig, names: tuple[str, ...]) -> pd.DataFrame:
-    if config.path is None:
-        return read_sql(config, names, require_columns)
-    path, name = config.path, config.path.name.lower()
-    if not path.exists():
-        raise DataError(f"{path}: no such file; give the path of a CSV or Parquet file")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; give the path of a CSV or Parquet file")
-    if name.endswith(_CSV):
-        return read_csv(path, names, require_columns)
-    if name.endswith(_PARQUET):
-        return read_parquet(path, names, require_columns)
-    known = ", ".join((*_CSV, *_PARQUET))
-    raise DataError(f"{path}: unknown kind of file; name it {known}, or use a database")
+def _read(source: Source, names: tuple[str, ...] | None) -> pd.DataFrame:
+    kind = source.kind
+    if kind == "database":
+        return read_sql(source, names)
+    if not source.file.exists():
+        raise DataError(f"{source.file}: no such file; give the path of a CSV or Parquet file")
+    if source.file.is_dir():
+        raise DataError(f"{source.file}: is a folder; give the path of a CSV or Parquet file")
+    if kind is None:
+        raise _unknown_kind(source.file)
+    try:
+        return _READERS[kind](source, names)
+    except PermissionError:
+        raise DataError(f"{source.file}: may not be read by this user; change its rights") from None
+
+
+def _unknown_kind(path: Path) -> DataError:
+    for endings, what_to_do in _SAVE_AS.items():
+        if path.name.lower().endswith(endings):
+            return DataError(f"{path}: {path.suffix} files are not read; {what_to_do}")
+    known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
+    return DataError(
+        f"{path}: unknown kind of file; name it {known} (text also with .gz), or use a database"
+    )
 
 
 def _mark_missing(
-    private_frame: pd.DataFrame, schema: Schema, missing: tuple[str, ...]
+    private_frame: pd.DataFrame, schema: Schema, missing: Sequence[str]
 ) -> pd.DataFrame:
     said = {column.name: {*column.values, column.other} for column in schema.columns}
     marked = {}
@@ -103,7 +114,9 @@ def _mark_missing(
         markers = set(missing) - said.get(name, set())
         if values.dtype == object:
             cells = values.to_numpy(dtype=object, copy=True)
-            cells[[isinstance(cell, str) and cell.strip() in markers for cell in cells]] = None
+            cells[[isinstance(cell, str) and normal(cell).strip() in markers for cell in cells]] = (
+                None
+            )
             values = pd.Series(cells, dtype=object)
         elif pd.api.types.is_string_dtype(values.dtype):
             values = values.mask(values.str.strip().isin(list(markers)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fedloom.cli.csv_cells import CsvCells
 from fedloom.cli.generator_folder import load_generator
+from fedloom.cli.source_options import source_options
 from fedloom.cli.table_file import partial_file
 from fedloom.common.errors import ConfigError
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from fedloom.client.sources import Source
     from fedloom.common.sampling import Imputation
+    from fedloom.common.schema import Schema
 
 __all__ = ["impute"]
 
-_TEXT = (".csv", ".tsv")
+_TEXT = (".csv", ".tsv", ".tab", ".txt")
 _PARQUET = (".parquet", ".pq")
 
 
@@ -35,17 +38,17 @@ _PARQUET = (".parquet", ".pq")
     help="The filled table, in the format of TABLE.",
 )
 @click.option("--column", multiple=True, help="Fill this column alone; repeat for more.")
-@click.option("--missing", multiple=True, help="A text that stands for a missing value; repeat.")
 @click.option("--seed", type=int, help="Makes the draw repeatable.")
+@source_options
 def impute(
     source: Path,
     table: Path,
     out: Path,
     column: tuple[str, ...],
-    missing: tuple[str, ...],
     seed: int | None,
+    dialect: dict[str, Any],
 ) -> None:
-    """Fill the missing values of TABLE (CSV or Parquet) from SOURCE, a run or a release.
+    """Fill the missing values of TABLE (text or Parquet) from SOURCE, a run or a release.
 
     Each is drawn from the generator given what its record holds; draw several times with
     different seeds to see how sure that is. Only missing cells change, everything else stays
@@ -54,24 +57,23 @@ def impute(
     What comes out holds the records of TABLE. If TABLE is private, so is the result: it stays with
     the owner of TABLE. Nothing is charged, since the generator is public and TABLE never leaves.
     """
-    from fedloom.client.sources import DEFAULT_MISSING, SourceConfig, load_table
+    from fedloom.client.sources import Source, load_table
     from fedloom.common.sampling import impute as fill
 
     suffix = table.suffix.lower()
     if suffix not in (*_TEXT, *_PARQUET) or out.suffix.lower() != suffix:
         raise ConfigError(
-            f"{table} to {out}: tables are .csv, .tsv or .parquet (unpacked), and the filled one "
-            "has the ending of the given one"
+            f"{table} to {out}: tables are {', '.join((*_TEXT, *_PARQUET))} (unpacked), and the "
+            "filled one has the ending of the given one"
         )
     artifact, plan = load_generator(source)
-    private_frame = load_table(
-        SourceConfig(path=table, missing=missing or DEFAULT_MISSING), plan.schema
-    )
+    given = Source(path=table, **dialect)
+    private_frame = load_table(given, plan.schema)
     found = fill(
         artifact, plan.schema, plan.target, private_frame, columns=column or None, seed=seed
     )
     if suffix in _TEXT:
-        filled = _filled_text(table, found, len(private_frame))
+        filled = _filled_text(given, plan.schema, found, len(private_frame))
     else:
         filled = _filled_parquet(table, found)
     partial = partial_file(out)
@@ -105,26 +107,22 @@ def _tell(found: Imputation, rows: int, out: Path) -> None:
     )
 
 
-def _filled_text(table: Path, found: Imputation, rows: int) -> bytes:
-    cells = CsvCells(table)
+def _filled_text(given: Source, schema: Schema, found: Imputation, rows: int) -> bytes:
+    from fedloom.client.sources.dialect import text_writer
+
+    cells = CsvCells(given)
     if cells.num_rows != rows:
         raise ConfigError(
-            f"{table}: {rows} records were read, but {cells.num_rows} lines hold some; quote cells "
-            "that hold line ends"
+            f"{given.where}: {rows} records were read, but {cells.num_rows} lines hold some; quote "
+            "cells that hold line ends"
         )
     texts: dict[int, dict[int, str]] = defaultdict(dict)
     for name, values in found.values.items():
         place = cells.names.index(name)
-        for row, text in zip(values.index, _texts(values), strict=True):
-            texts[row][place] = text
+        write = text_writer(schema.column(name), given)
+        for row, value in values.items():
+            texts[row][place] = write(value)
     return cells.replaced(texts)
-
-
-def _texts(values: pd.Series) -> list[str]:
-    if values.dtype.kind != "M":
-        return [str(value) for value in values]
-    dates = values.dt.normalize().eq(values).all()
-    return list(values.dt.strftime("%Y-%m-%d" if dates else "%Y-%m-%d %H:%M:%S"))
 
 
 def _filled_parquet(table: Path, found: Imputation) -> bytes:

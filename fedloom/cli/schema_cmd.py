@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fedloom.cli.pairs import name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.schema_draft import draft
+from fedloom.cli.source_options import site_source_options, site_sources, source_options
 
 __all__ = ["schema"]
 
@@ -25,28 +27,28 @@ schema.add_command(draft)
 @schema.command()
 @click.argument("schema_file", metavar="SCHEMA", type=click.Path(path_type=Path))
 @click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
-@click.option("--missing", multiple=True, help="A text that stands for a missing value; repeat.")
 @click.option("--id", "id_column", metavar="COLUMN", help="The column that tells persons apart.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@source_options
 @click.pass_context
 def check(
     context: click.Context,
     schema_file: Path,
     data: Path,
-    missing: tuple[str, ...],
     id_column: str | None,
     as_json: bool,
+    dialect: dict[str, Any],
 ) -> None:
-    """Tells whether the table DATA (CSV or Parquet) fits SCHEMA: exit code 0, otherwise 2.
+    """Tells whether the table DATA (CSV, Excel or Parquet) fits SCHEMA: exit code 0, otherwise 2.
 
     What it prints quotes records. It stays on this machine: do not pass it on.
     """
     from fedloom.client.data_check import check as check_table
-    from fedloom.client.sources import DEFAULT_MISSING, SourceConfig, load_table
+    from fedloom.client.sources import Source, load_table
     from fedloom.common.schema import Schema
 
     description = Schema.load(schema_file)
-    source = SourceConfig(path=data, missing=missing or DEFAULT_MISSING)
+    source = Source(path=data, **dialect)
     table = load_table(source, description, id_column=id_column)
     report = check_table(table, description, where=str(data), id_column=id_column)
     if as_json:
@@ -75,7 +77,7 @@ def check(
 
 @schema.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--site", "sites", multiple=True, metavar="NAME=DATA", help="Records of a site.")
+@site_source_options
 @click.option("--home", "homes", multiple=True, metavar="NAME=DIR", help="A home that lives on.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
@@ -88,6 +90,8 @@ def check(
 def learn(
     study: Path,
     sites: tuple[str, ...],
+    sources: tuple[str, ...],
+    dialect: dict[str, Any],
     homes: tuple[str, ...],
     out: Path,
     resume: bool,
@@ -116,7 +120,7 @@ def learn(
         folder = prepare(
             agreed,
             description,
-            name_value_pairs(sites, "--site"),
+            site_sources(sites, sources, dialect),
             out=out,
             homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
             where=study,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedloom.cli.source_options import source_options
 from fedloom.cli.table_file import partial_file
 from fedloom.common.errors import ConfigError, SchemaError
 
@@ -35,6 +37,7 @@ __all__ = ["draft"]
 )
 @click.option("--blanks", is_flag=True, help="Leave blanks to fill in, in place of open columns.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@source_options
 def draft(
     file: Path,
     out: Path,
@@ -43,6 +46,7 @@ def draft(
     public: bool,
     blanks: bool,
     as_json: bool,
+    dialect: dict[str, Any],
 ) -> None:
     """Draft a schema from FILE: a public codebook, or a table of made-up rows.
 
@@ -50,15 +54,16 @@ def draft(
     on the Web, JSON Schema, the codebook.json of a release, or a plain list of variables. What they
     say of bounds and categories is taken; what they do not say is left open.
 
-    Of a table (CSV or Parquet) names and kinds alone are taken. Kinds are read from its values, so
-    give made-up rows, never records. Only with --public are bounds and categories taken too.
+    Of a table (CSV, Excel or Parquet) names and kinds alone are taken. Kinds are read from its
+    values, so give made-up rows, never records. Only with --public are bounds and categories taken
+    too.
     """
     from fedloom.common.draft import draft_text
     from fedloom.common.schema import Schema
 
     if out.exists():
         raise ConfigError(f"{out} exists, and people may have completed it; choose another --out")
-    found = _read(file, form, table, public)
+    found = _read(file, form, table, public, dialect)
     text = draft_text(found, name=file.name, blanks=blanks)
     to_fill_in = [column for column in found.columns if _state(column, blanks) == "blank"]
     if not to_fill_in:
@@ -80,15 +85,16 @@ def draft(
         _tell(found, out, blanks)
 
 
-def _read(file: Path, form: str | None, table: str | None, public: bool) -> Draft:
+def _read(
+    file: Path, form: str | None, table: str | None, public: bool, dialect: Mapping[str, Any]
+) -> Draft:
     from fedloom.client.draft_table import draft_table
-    from fedloom.client.sources import SourceConfig
-    from fedloom.client.sources.whole import load_whole
+    from fedloom.client.sources import Source, load_whole
     from fedloom.common.draft import looks_like_codebook, read_codebook
 
     if form == "codebook" or (form is None and looks_like_codebook(file)):
         return read_codebook(file, table=table, public=public)
-    private_frame = load_whole(SourceConfig(path=file))
+    private_frame = load_whole(Source(path=file, **dialect))
     words = "a public table" if public else "a table of made-up rows"
     try:
         return draft_table(private_frame, public=public, form=words)

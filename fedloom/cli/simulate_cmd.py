@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fedloom.cli.pairs import name_value_pairs
 from fedloom.cli.progress import RunProgress
+from fedloom.cli.source_options import site_source_options, site_sources
 
 __all__ = ["simulate"]
 
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--site", "sites", multiple=True, metavar="NAME=DATA", help="records of a site")
+@site_source_options
 @click.option("--home", "homes", multiple=True, metavar="NAME=DIR", help="a home that lives on")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="the run's folder")
 @click.option("--resume", is_flag=True, help="go on with an interrupted run")
@@ -32,6 +34,8 @@ __all__ = ["simulate"]
 def simulate(
     study: Path,
     sites: tuple[str, ...],
+    sources: tuple[str, ...],
+    dialect: dict[str, Any],
     homes: tuple[str, ...],
     out: Path,
     resume: bool,
@@ -58,7 +62,7 @@ def simulate(
         folder = prepare(
             agreed,
             schema,
-            name_value_pairs(sites, "--site"),
+            site_sources(sites, sources, dialect),
             out=out,
             homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
             where=study,

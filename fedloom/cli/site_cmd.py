@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fedloom.cli.site_serve import node, serve
+from fedloom.cli.source_options import source_options
 from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ site.add_command(node)
 @click.option("--name", required=True, help="the site's name in studies")
 @click.option("--epsilon", type=float, required=True, help="limit for the records' lifetime")
 @click.option("--delta", type=float, default=1e-5, show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), help="a CSV or Parquet file")
+@click.option("--data", type=click.Path(path_type=Path), help="a CSV, Excel or Parquet file")
 @click.option("--url", help="a database, as SQLAlchemy writes it")
 @click.option("--query", help="the SELECT that gives the records")
+@source_options
 def init(
     home: Path,
     name: str,
@@ -50,22 +52,19 @@ def init(
     data: Path | None,
     url: str | None,
     query: str | None,
+    dialect: dict[str, Any],
 ) -> None:
     """Make a home: key, ledger and a first site.toml."""
-    import json
-
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig, template
+    from fedloom.client.sources import Source
     from fedloom.privacy.ledger import Ledger
     from fedloom.privacy.policy import Policy
 
     Policy(epsilon=epsilon, delta=delta)  # unusable limits are said before a file is written
     if (data is None) == (url is None) or (url is None) != (query is None):
         raise ConfigError("say where the records are: either --data FILE or --url URL --query SQL")
-    if data is not None:
-        source = f"path = {json.dumps(str(data.resolve()))}"
-    else:
-        source = f"url = {json.dumps(url)}\nquery = {json.dumps(query)}"
+    source = Source(path=data, url=url, query=query, **dialect).to_toml()
     made = Home(home)
     if made.ledger_path.exists():
         raise ConfigError(f"{home} has a ledger already; a home is made once")
@@ -142,7 +141,7 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool, ids_as_written: boo
             load_table(config.source, agreed.schema, id_column=agreed.privacy["id"]),
             policy=config.policy,
             peers=config.peers,
-            where=str(config.source.path or config.source.url),
+            where=config.source.where,
             clamp=clamp,
             ids_as_written=ids_as_written,
         )

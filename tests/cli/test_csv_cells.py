@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedloom.cli.csv_cells import CsvCells
+from fedloom.client.sources import Source
 from fedloom.common.errors import DataError
 
 cells = st.text(st.sampled_from('ab ,"\n\t1é'), max_size=4)
@@ -44,7 +45,7 @@ def test_a_reader_sees_the_replaced_cells_and_the_others_as_before(
     text = text if last else text.removesuffix(end)
     path = tmp_path_factory.mktemp("csv") / f"table.{ending}"
     path.write_bytes(text.encode())
-    table = CsvCells(path)
+    table = CsvCells(Source(path=path))
     assert table.names == rows[0] and table.num_rows == len(rows) - 1
     assert table.replaced({}) == text.encode()
     row, place = (
@@ -61,4 +62,4 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "table.csv"
     path.write_bytes(b"a,b\n\xff,1\n")
     with pytest.raises(DataError, match="save it as UTF-8"):
-        CsvCells(path)
+        CsvCells(Source(path=path))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fedloom.client.sources import SourceConfig, load_table
+from fedloom.client.sources import Source, load_table
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Column, Schema
@@ -66,7 +66,7 @@ def test_missing_markers_yield_to_listed_categories(tmp_path: Path) -> None:
     assert loaded["age"].isna().tolist() == [False, True, True, True]
     assert loaded["test"].isna().tolist() == [False, False, True, True]
     assert loaded["test"][0] == "None"
-    source = SourceConfig(path=tmp_path / "t.csv", missing=("",))
+    source = Source(path=tmp_path / "t.csv", missing=("",))
     assert load_table(source, SCHEMA)["age"].isna().tolist() == [False, False, True, False]
 
 
@@ -90,13 +90,14 @@ def test_integers_of_parquet_stay_whole_beside_missing_values(tmp_path: Path) ->
     ("name", "text", "said"),
     [
         ("absent.csv", None, "no such file"),
-        ("t.xlsx", "", "unknown kind of file"),
+        ("t.doc", "", "unknown kind of file"),
+        ("t.xlsx", "age,test\n", "not an Excel file"),
         ("t.csv", "", "the file is empty"),
         ("t.csv", "agee,test\n1,Norm\n", "no column 'age' .did you mean 'agee'"),
         ("t.csv", "age,age,test\n1,1,Norm\n", "'age' appears twice"),
         ("t.csv", "age,test\n1,Norm\n2,Norm,3\n", "give every row 2 cells"),
-        ("t.csv", "age,test\n1,Norm,3\n", "names 2 columns, but rows have 3"),
-        ("t.csv.gz", "age,test\n", "cannot be read"),
+        ("t.csv", "age,test\n1,Norm,3\n", "line 2: 3 cells where the header names 2"),
+        ("t.csv.gz", "age\n1\n", "no column 'test'"),
         ("t.parquet", "age,test\n", "not a Parquet file"),
     ],
 )
@@ -116,7 +117,7 @@ def test_header_alone_is_an_empty_table(tmp_path: Path) -> None:
 
 
 def test_configuration_of_a_source_is_checked(tmp_path: Path) -> None:
-    config = SourceConfig.from_dict({"path": "t.csv", "missing": ["-"]}, tmp_path)
+    config = Source.from_dict({"path": "t.csv", "missing": ["-"]}, tmp_path)
     assert config.path == tmp_path / "t.csv" and config.missing == ("-",)
     for wrong, said in (
         ({}, "needs either path, or url and query"),
@@ -127,4 +128,4 @@ def test_configuration_of_a_source_is_checked(tmp_path: Path) -> None:
         ({"path": "a.csv", "missing": "?"}, "missing must be a list"),
     ):
         with pytest.raises(DataError, match=said):
-            SourceConfig.from_dict(wrong, tmp_path)
+            Source.from_dict(wrong, tmp_path)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedloom.client.sources import SourceConfig, load_table
+from fedloom.client.sources import Source, load_table
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Column, Schema
 
@@ -76,7 +76,7 @@ def from_sqlite(rows: list[Row], folder: Path) -> pd.DataFrame:
     connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", rows)
     connection.commit()
     connection.close()
-    return load_table(SourceConfig(url=f"sqlite:///{path}", query="SELECT * FROM t"), SCHEMA)
+    return load_table(Source(url=f"sqlite:///{path}", query="SELECT * FROM t"), SCHEMA)
 
 
 def from_memory(rows: list[Row], folder: Path) -> pd.DataFrame:

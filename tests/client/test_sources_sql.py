@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from fedloom.client.sources import SourceConfig, load_table
+from fedloom.client.sources import Source, load_table
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Schema
@@ -41,7 +41,7 @@ def count(url: str) -> int:
 def test_query_gives_the_same_codes_as_the_table(
     database_url: str, toy_schema: Schema, toy_table: pd.DataFrame
 ) -> None:
-    loaded = load_table(SourceConfig(url=database_url, query=QUERY), toy_schema)
+    loaded = load_table(Source(url=database_url, query=QUERY), toy_schema)
     assert list(loaded.columns) == list(toy_schema.names)
     encoding = Encoding(toy_schema, "label")
     assert (encoding.encode(loaded).codes == encoding.encode(toy_table).codes).all()
@@ -51,7 +51,7 @@ def test_numbers_of_exact_types_are_read(database_url: str, toy_schema: Schema) 
     query = QUERY.replace(
         "*", "sex, visits, CAST(income AS NUMERIC(12, 2)) AS income, health, seen, town, label"
     )
-    loaded = load_table(SourceConfig(url=database_url, query=query), toy_schema)
+    loaded = load_table(Source(url=database_url, query=query), toy_schema)
     encoded = Encoding(toy_schema).encode(loaded)
     assert encoded.unknown["income"] == encoded.missing["income"] == 0
 
@@ -67,7 +67,7 @@ def test_numbers_of_exact_types_are_read(database_url: str, toy_schema: Schema) 
 def test_a_query_cannot_write(database_url: str, toy_schema: Schema, query: str) -> None:
     before = count(database_url)
     with pytest.raises(DataError, match="query failed|no column"):
-        load_table(SourceConfig(url=database_url, query=query), toy_schema)
+        load_table(Source(url=database_url, query=query), toy_schema)
     assert count(database_url) == before == 200
 
 
@@ -76,7 +76,7 @@ def test_refusals_name_database_and_column_and_no_password(
 ) -> None:
     with pytest.raises(DataError, match="no column 'town'") as refusal:
         load_table(
-            SourceConfig(
+            Source(
                 url=database_url,
                 query="SELECT sex, visits, income, health, seen, label FROM people",
             ),
@@ -84,7 +84,7 @@ def test_refusals_name_database_and_column_and_no_password(
         )
     assert "secret" not in str(refusal.value)
     with pytest.raises(DataError, match="query failed.*peple") as refusal:
-        load_table(SourceConfig(url=database_url, query="SELECT * FROM peple"), toy_schema)
+        load_table(Source(url=database_url, query="SELECT * FROM peple"), toy_schema)
     assert "secret" not in str(refusal.value)
 
 
@@ -93,16 +93,16 @@ def test_what_is_no_database_is_refused(
 ) -> None:
     absent = tmp_path / "absent.db"
     with pytest.raises(DataError, match="no such SQLite file"):
-        load_table(SourceConfig(url=f"sqlite:///{absent}", query=QUERY), toy_schema)
+        load_table(Source(url=f"sqlite:///{absent}", query=QUERY), toy_schema)
     assert not absent.exists()
     with pytest.raises(DataError, match="not a database URL"):
-        load_table(SourceConfig(url="records.db", query=QUERY), toy_schema)
+        load_table(Source(url="records.db", query=QUERY), toy_schema)
     with pytest.raises(DataError, match="no driver"):
-        load_table(SourceConfig(url="nosuch://host/db", query=QUERY), toy_schema)
+        load_table(Source(url="nosuch://host/db", query=QUERY), toy_schema)
     nobody = "postgresql+pg8000://reader@127.0.0.1:1/db"
     with pytest.raises(DataError, match="query failed"):
-        load_table(SourceConfig(url=nobody, query=QUERY), toy_schema)
-    source = SourceConfig(url=nobody, query=QUERY, password_env="FEDLOOM_TEST_PASSWORD")
+        load_table(Source(url=nobody, query=QUERY), toy_schema)
+    source = Source(url=nobody, query=QUERY, password_env="FEDLOOM_TEST_PASSWORD")
     with pytest.raises(DataError, match="environment has no FEDLOOM_TEST_PASSWORD"):
         load_table(source, toy_schema)
     monkeypatch.setenv("FEDLOOM_TEST_PASSWORD", "secret")

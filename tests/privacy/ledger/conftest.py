@@ -38,15 +38,7 @@ class SmallHome:
         return Ledger.open(self.path, self.key, interval=1e-3)
 
     @staticmethod
-    def approve(
-        ledger: Ledger,
-        plan: str,
-        event: DpEvent,
-        unit: str = "record",
-        *,
-        runs: int = 1,
-        learned: tuple[str, ...] = (),
-    ) -> None:
+    def approve(ledger: Ledger, plan: str, event: DpEvent, unit: str = "record") -> None:
         ledger.approve(
             study="study",
             plan=plan,
@@ -54,8 +46,6 @@ class SmallHome:
             unit=unit,
             id=None if unit == "record" else "patient",
             event=event,
-            runs=runs,
-            learned=learned,
             snapshot_commitment="salted",
             summary={"epsilon": 1.0},
         )

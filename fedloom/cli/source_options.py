@@ -1,0 +1,90 @@
+"""The options that say how a table is written, the same for every command that reads one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fedloom.cli.pairs import name_value_pairs
+from fedloom.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedloom.client.sources import Source
+
+__all__ = ["site_sources", "site_source_options", "source_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def source_options(command: Command) -> Command:
+    """Adds `--separator`, `--decimal` and the rest of the table of options.
+
+    What was given arrives as the argument `dialect`, a mapping that `Source` takes as keywords.
+    """
+    from fedloom.client.sources.options import OPTIONS
+
+    @functools.wraps(command)
+    def gathered(*args: Any, **kwargs: Any) -> Any:
+        dialect = {}
+        for name, option in OPTIONS.items():
+            given = kwargs.pop(name)
+            words = given if option.repeated else (given,)
+            if words and words[0] is not None:
+                dialect[name] = option.from_words(tuple(words))
+        return command(*args, dialect=dialect, **kwargs)
+
+    for option in reversed(OPTIONS.values()):
+        gathered = click.option(
+            option.flag,
+            option.name,
+            multiple=option.repeated,
+            metavar=option.metavar,
+            help=option.help,
+        )(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+def site_source_options(command: Command) -> Command:
+    """Adds `--site` and `--source`, and the options for the tables of `--site`."""
+    for option in (
+        click.option(
+            "--source",
+            "sources",
+            multiple=True,
+            metavar="NAME=FILE",
+            help="A TOML file whose [source] says where a site's records are and how written.",
+        ),
+        click.option("--site", "sites", multiple=True, metavar="NAME=DATA", help="A site's table."),
+    ):
+        command = option(command)
+    return source_options(command)
+
+
+def site_sources(
+    sites: tuple[str, ...], sources: tuple[str, ...], dialect: Mapping[str, Any]
+) -> dict[str, Source]:
+    """Returns the source of each site.
+
+    Args:
+      sites: NAME=DATA, tables that are written as `dialect` says.
+      sources: NAME=FILE, files with a `[source]` of their own.
+      dialect: As `source_options` gives it.
+
+    Raises:
+      ConfigError: a site is named twice, or a source cannot be used.
+    """
+    from fedloom.client.sources import Source
+
+    found = {
+        name: Source(path=data, **dialect)
+        for name, data in name_value_pairs(sites, "--site").items()
+    }
+    for name, path in name_value_pairs(sources, "--source", example="north=site.toml").items():
+        if name in found:
+            raise ConfigError(f"{name!r} is given both by --site and by --source; keep one")
+        found[name] = Source.load(Path(path))
+    return found
