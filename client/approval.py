@@ -69,15 +69,24 @@ def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
             )
 
 
-def in_plain_words(plan: Plan, *, site: str) -> list[str]:
-    """Says what will leave the site, how often, who sees it and what it costs at worst."""
+def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
+    """Says what will leave the site, how often, who sees it and what it costs at worst.
+
+    Args:
+      plan: what the steward is asked to approve.
+      site: the steward's.
+      runs: how many runs the approval would be for.
+    """
     privacy, training, evaluation = plan.privacy, plan.training, plan.evaluation
     masked = plan.colluding is not None
     unit = _unit_in_words(privacy)
+    together = "" if runs == 1 else f", all {runs} runs together"
     lines = [
         f"Study {plan.name!r} with {len(plan.sites)} sites: "
         + ", ".join(entry.name for entry in plan.sites),
-        f"Asked of {site}: {len(plan.rounds)} answers in all.",
+        f"Asked of {site}: {len(plan.rounds)} answers in all"
+        + ("." if runs == 1 else f" in each of {runs} runs, {runs * len(plan.rounds)} together."),
+        f"An approval is for {_runs(runs)}, and no more; a further one needs another approval.",
     ]
     if masked:
         lines += [f"  keys of {e.name}: {_fingerprints(e)}" for e in plan.sites]
@@ -122,10 +131,10 @@ def in_plain_words(plan: Plan, *, site: str) -> list[str]:
     )
     lines += [
         who,
-        f"Worst price{_TOWARDS[masked]}: epsilon {plan.body['price']['epsilon']:.4g} at delta "
+        f"Worst price{_TOWARDS[masked]}{together}: epsilon {plan.price(runs).epsilon:.4g} at delta "
         f"{plan.delta:g} for one {unit}, added or removed, with records at "
         f"{_sites(privacy['overlap'])} at most, whatever the reader knows otherwise.",
-        *_fellow_site(plan),
+        *_fellow_site(plan, runs),
         "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
         "about this plan.",
         "Not covered: the time that answers take, floating point effects, what is true of "
@@ -144,13 +153,13 @@ _COUNTED = {
 }
 
 
-def _fellow_site(plan: Plan) -> list[str]:
+def _fellow_site(plan: Plan, runs: int) -> list[str]:
     """Says what another site can learn from a secure sum, whose noise it knows its own part of."""
     if plan.colluding is None:
         return []
-    factor, epsilon = noise_factors(plan)["fellow_site"], float(plan.body["price"]["epsilon"])
+    factor, epsilon = noise_factors(plan)["fellow_site"], plan.price(runs).epsilon
     if factor != 1.0:
-        epsilon = epsilon_pld(quieter(plan.event(), factor), plan.delta)
+        epsilon = epsilon_pld(quieter(plan.event_of(runs), factor), plan.delta)
     return [
         f"Price towards another site on its own, which knows its own part of the noise: epsilon "
         f"{epsilon:.4g} at delta {plan.delta:g}."
@@ -161,6 +170,10 @@ def _fingerprints(entry: SiteEntry) -> str:
     """Names both keys as people compare them; a plan without them is refused elsewhere."""
     keys = (("key", entry.key), ("exchange-key", entry.exchange_key))
     return ", ".join(f"{name} {'none' if key is None else fingerprint(key)}" for name, key in keys)
+
+
+def _runs(number: int) -> str:
+    return "one run" if number == 1 else f"{number} runs"
 
 
 def _sites(number: int | None) -> str:
@@ -192,12 +205,13 @@ def approve(
     private_frame: pd.DataFrame,
     *,
     policy: Policy | None,
+    runs: int = 1,
     peers: Mapping[str, Peer] | None = None,
     where: str = "the table",
     clamp: bool = False,
     ids_as_written: bool = False,
 ) -> None:
-    """Freezes the records and signs the plan's digest into the ledger.
+    """Freezes the records and signs the plan's digest, and how often it may run, into the ledger.
 
     Args:
       home: the site's home.
@@ -205,6 +219,7 @@ def approve(
       plan: the plan that the steward has read.
       private_frame: the site's records, with the schema's columns and that of the persons' ids.
       policy: the site's own rules; None in a rehearsal.
+      runs: how many runs are granted; they are priced, admitted and held together.
       peers: the other sites' keys as `site.toml` pins them; None in a rehearsal.
       where: name of the records' source, for messages.
       clamp: accept records outside the schema: they are clamped or set aside, and rows without
@@ -214,23 +229,26 @@ def approve(
 
     Raises:
       RefusedError: the plan's unit of privacy is not the home's.
-      ConfigError: the plan is approved here already.
+      ConfigError: the plan is approved here already, and of that approval something is left.
       DataError: the records do not fit the schema; the message is for the steward alone.
       PolicyError: the plan goes beyond the policy, or names keys that are not pinned.
       StudyError: the plan is not for this site, or states a wrong price.
     """
     verify_plan(plan, site=ledger.site, home=home)
     if policy is not None:
-        check_policy(policy, plan)
+        check_policy(policy, plan, runs)
     if peers is not None:
         check_peers(peers, plan, site=ledger.site)
-    if ledger.approval(plan.digest()) is not None:
+    digest, learned = plan.digest(), [origin.plan for origin in plan.schema.learned]
+    earlier = ledger.grant(digest)
+    if earlier is not None and not earlier.ended:
         raise ConfigError(
-            f"plan {plan.digest()[:12]} is approved here, and its records are frozen; to freeze "
-            "the records as they are now, revoke it first, which ends its runs"
+            f"plan {digest[:12]} is approved here for {_runs(earlier.num_runs)}, of which "
+            f"{earlier.left} can still begin, and its records are frozen; to freeze the records as "
+            "they are now, or for another number of runs, revoke it first, which ends its runs"
         )
     unit, column = str(plan.privacy["unit"]), id_column(plan)
-    ledger.check_unit(unit, column)
+    ledger.check_grant(plan=digest, unit=unit, id=column, learned=learned)
     check_learned(ledger, plan)
     report = check(private_frame, plan.schema, where=where, id_column=column)
     if report.id_problems and not ids_as_written:
@@ -246,21 +264,23 @@ def approve(
             "numbers to the bounds, sets unknown values aside and leaves out rows without an id"
         )
     commitment = freeze(home, plan, private_frame)
-    write_private(home.plan_path(plan.digest()), canonical_json(plan.body))
+    write_private(home.plan_path(digest), canonical_json(plan.body))
     ledger.approve(
         study=plan.study_digest,
-        plan=plan.digest(),
+        plan=digest,
         name=plan.name,
         unit=unit,
         id=column,
         event=plan.event(),
+        runs=runs,
+        learned=learned,
         snapshot_commitment=commitment,
-        summary={"epsilon": plan.body["price"]["epsilon"], "delta": plan.delta},
+        summary={"epsilon": plan.price(runs).epsilon, "delta": plan.delta},
     )
 
 
-def check_policy(policy: Policy, plan: Plan) -> None:
-    """Holds a plan against the site's own rules.
+def check_policy(policy: Policy, plan: Plan, runs: int = 1) -> None:
+    """Holds so many runs of a plan, together, against the site's own rules.
 
     Raises:
       PolicyError: names every rule that the plan breaks.
@@ -273,7 +293,7 @@ def check_policy(policy: Policy, plan: Plan) -> None:
     ]
     masked, persons = plan.colluding is not None, id_column(plan) is not None
     policy.check(
-        epsilon=float(plan.body["price"]["epsilon"]),
+        epsilon=plan.price(runs).epsilon,
         delta=plan.delta,
         model=plan.model["kind"],
         num_sites=len(plan.sites),

@@ -27,10 +27,12 @@ def record_decisions(home: Home, ledger: Ledger) -> list[str]:
         ledger.pause()
     elif not paused and ledger.is_paused:
         ledger.resume()
-    revoked = [plan for plan in ledger.approved_plans if not home.plan_path(plan).exists()]
-    for plan in revoked:
-        ledger.revoke(plan)
-        for row in ledger.budget()["studies"]:
-            if row["plan"] == plan and row["run"] is not None:
-                ledger.finish(plan, row["run"])
+    revoked = []
+    for plan in ledger.plans:
+        grant = ledger.grants(plan)[-1]
+        if not (grant.ended or home.plan_path(plan).exists()):
+            ledger.revoke(plan)
+            for run in grant.unfinished:
+                ledger.finish(plan, run.run)
+            revoked.append(plan)
     return revoked

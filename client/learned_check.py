@@ -9,13 +9,19 @@ answered. A table that was left out cannot be missed here: a schema may also be 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 from fedloom.common.errors import StudyError
 from fedloom.common.learned import Learned
-from fedloom.privacy.ledger import Ledger
+from fedloom.privacy.accounting import price
+from fedloom.privacy.events import repeat
+from fedloom.privacy.ledger import Grant, Ledger
 from fedloom.privacy.plan import Plan
 
 __all__ = ["check_learned"]
+
+_LAST_DIGITS = 1e-6
+"""Relative; accountants on two machines differ no more."""
 
 
 def check_learned(ledger: Ledger, plan: Plan) -> None:
@@ -25,12 +31,13 @@ def check_learned(ledger: Ledger, plan: Plan) -> None:
     has no past to compare with, and its releases say that they cover that run and nothing else.
 
     Raises:
-      StudyError: the home never answered such a study, or approved it at another price.
+      StudyError: the home never answered such a study, or all that it granted or answered of it
+        costs more than the schema says.
     """
     for origin in plan.schema.learned:
-        known = ledger.answered(origin.plan)
-        if known is not None:
-            _check_price(origin, known["study"], known["summary"])
+        grants = ledger.grants(origin.plan)
+        if any(run.committed for grant in grants for run in grant.runs):
+            _check_price(origin, grants)
             continue
         said = (
             f"the schema says that {', '.join(origin.columns)} were learned by plan "
@@ -49,13 +56,24 @@ def check_learned(ledger: Ledger, plan: Plan) -> None:
         )
 
 
-def _check_price(origin: Learned, study: object, summary: dict[str, object]) -> None:
-    said = {"study": origin.study, "epsilon": origin.epsilon, "delta": origin.delta}
-    for name, value in said.items():
-        held = study if name == "study" else summary.get(name)
-        if value != held:
+def _check_price(origin: Learned, grants: Sequence[Grant]) -> None:
+    """Holds a table against all runs of its plan that this home answered, or may still answer."""
+    approval, runs = grants[-1].approval, sum(grant.num_priced for grant in grants)
+    for name, said, held in (
+        ("study", origin.study, approval["study"]),
+        ("delta", origin.delta, approval["summary"].get("delta")),
+    ):
+        if said != held:
             raise StudyError(
-                f"the schema's [[learned]] table of plan {origin.plan[:12]} says {name} {value}, "
+                f"the schema's [[learned]] table of plan {origin.plan[:12]} says {name} {said}, "
                 f"this home's ledger says {held}; have the coordinator send the plan with the "
                 "schema.toml that the learning study wrote"
             )
+    cost = price([repeat(grants[-1].event, runs)], origin.delta).epsilon
+    if origin.epsilon < cost * (1 - _LAST_DIGITS):
+        raise StudyError(
+            f"the schema's [[learned]] table of plan {origin.plan[:12]} says epsilon "
+            f"{origin.epsilon:g}, and {runs} run(s) of it that this home granted cost epsilon "
+            f"{cost!r}; have the coordinator say epsilon = {cost!r} there, which is the price of "
+            "all of them"
+        )

@@ -1,6 +1,8 @@
-"""What a vault says when it refuses: one code, never the text of an error."""
+"""What a vault says when it refuses: one code and public numbers, never the text of an error."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from fedloom.common.errors import (
     BudgetExceededError,
@@ -9,12 +11,14 @@ from fedloom.common.errors import (
     NotApprovedError,
     PolicyError,
     RefusedError,
+    UsedUpError,
 )
 
-__all__ = ["Refusal", "code_of"]
+__all__ = ["Refusal", "code_of", "refusal"]
 
 _CODES: tuple[tuple[type[FedloomError], str], ...] = (
     (BudgetExceededError, "budget"),
+    (UsedUpError, "used-up"),
     (NotApprovedError, "not-approved"),
     (PolicyError, "not-approved"),
     (RefusedError, "conflict"),
@@ -43,3 +47,13 @@ def code_of(error: FedloomError) -> str:
     if isinstance(error, Refusal):
         return error.code
     return next((code for kind, code in _CODES if isinstance(error, kind)), "unavailable")
+
+
+def refusal(error: FedloomError) -> dict[str, Any]:
+    """Returns the header of an answer that refuses.
+
+    >>> refusal(UsedUpError("run 1 is not finished", runs=2))
+    {'status': 'used-up', 'runs': 2}
+    """
+    header: dict[str, Any] = {"status": code_of(error)}
+    return {**header, "runs": error.runs} if isinstance(error, UsedUpError) else header

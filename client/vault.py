@@ -35,7 +35,7 @@ from fedloom.client.home import Home
 from fedloom.client.peers import Peer, check_peers
 from fedloom.client.queries import Arrays, Seal, answer_arrays
 from fedloom.client.records import Snapshot, load_records
-from fedloom.client.refusals import Refusal, code_of
+from fedloom.client.refusals import Refusal, refusal
 from fedloom.client.request_check import asked_round, check_arrays, kernels_hold
 from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import (
@@ -166,7 +166,7 @@ class Vault:
             except FedloomError as error:
                 if not isinstance(error, Refusal):
                     self._log(f"refused: {error}")
-                return self._signed(request, digest, {"status": code_of(error)})
+                return self._signed(request, digest, refusal(error))
             except Exception:  # the steward reads the reason, nobody else does
                 self._log("silent: " + traceback.format_exc().replace("\n", " | "))
                 return b""
@@ -287,8 +287,12 @@ class Vault:
     def _approved(self, request: Request) -> Plan:
         # A steward's decision takes effect at once, also while this process holds the ledger.
         self.record_decisions()
-        if self._ledger.is_paused or self._ledger.approval(request.plan) is None:
-            raise Refusal("not-approved")
+        try:
+            self._ledger.check_run(request.plan, request.run)
+        except NotApprovedError:
+            raise
+        except RefusedError as error:
+            raise Refusal("closed") from error
         if request.plan not in self._plans:
             self._plans[request.plan] = self._load_plan(request.plan)
         plan = self._plans[request.plan]
@@ -306,8 +310,9 @@ class Vault:
         if plan.digest() != digest:
             self._log(f"refused: {self._home.plan_path(digest)} is not the plan that was approved")
             raise Refusal("unavailable")
-        if self._policy is not None:
-            check_policy(self._policy, plan)
+        grant = self._ledger.grant(digest)
+        if self._policy is not None and grant is not None:
+            check_policy(self._policy, plan, grant.num_runs)
         if self._peers is not None:
             check_peers(self._peers, plan, site=self.site)
         return plan

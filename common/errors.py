@@ -9,6 +9,7 @@
     │   ├── BudgetExceededError    the ledger has no room for the plan
     │   ├── PolicyError            the site's policy forbids it
     │   ├── NotApprovedError       no steward approved this very plan
+    │   │   └── UsedUpError        every run that was approved is used
     │   └── HomeInUseError         another vault holds the site's home
     ├── VerificationError       4  something is not what its signature or hash says
     │   ├── LedgerError            a ledger that is damaged, cut or unreadable
@@ -37,6 +38,7 @@ __all__ = [
     "ReleaseError",
     "SchemaError",
     "StudyError",
+    "UsedUpError",
     "VerificationError",
 ]
 
@@ -81,6 +83,19 @@ class PolicyError(RefusedError):
 
 class NotApprovedError(RefusedError):
     """An error for a plan that the steward has not approved, or has revoked or paused."""
+
+
+class UsedUpError(NotApprovedError):
+    """An error for a run beyond those that the steward's approval was for.
+
+    Args:
+      message: what was approved, and what to do.
+      runs: how many runs the approval was for.
+    """
+
+    def __init__(self, message: str, *, runs: int) -> None:
+        super().__init__(message)
+        self.runs = runs
 
 
 class HomeInUseError(RefusedError):

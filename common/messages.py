@@ -8,7 +8,8 @@ bytes and another request under the same key is refused.
 
 An answer is signed by the site over its header, which names the site, echoes the request's nonce
 and holds the digest of the arrays: every answer proves who gave it. An answer that refuses
-carries a code from `REFUSALS` and nothing else, for the text of an error may quote records.
+carries a code from `REFUSALS`, with `used-up` the number of runs that were approved, and nothing
+else, for the text of an error may quote records.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ QUERIES = ("describe", "statistic", "gradient", "train", "evaluate")
 REFUSALS = (
     "malformed",  # cannot be read as a request
     "not-approved",  # the steward has not approved this plan, or revoked or paused it
+    "used-up",  # every run that the steward approved is used
     "outside-plan",  # asks for what the approved plan does not hold
     "conflict",  # another request was answered under the same key
     "budget",  # the ledger has no room

@@ -112,8 +112,9 @@ def prepare(
         if folder.exists()
         else resolve_plan(study.with_keys(keys), schema, version=fedloom.__version__, where=where)
     )
+    run = str(folder.state()["run"]) if folder.exists() else None
     for name, path in paths.items():
-        _approve_where_made(name, path, plan, sites.get(name), clamp)
+        _approve_where_made(name, path, plan, sites.get(name), clamp, run)
     if not folder.exists():
         folder = RunFolder.create(
             out,
@@ -185,9 +186,17 @@ def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bo
 
 
 def _approve_where_made(
-    name: str, path: Path, plan: Plan, private_table: PrivateTable | None, clamp: bool
+    name: str,
+    path: Path,
+    plan: Plan,
+    private_table: PrivateTable | None,
+    clamp: bool,
+    run: str | None,
 ) -> None:
-    """Approves in a home that a simulation made; a steward's home needs its steward."""
+    """Approves one run in a home that a simulation made; a steward's home needs its steward.
+
+    `run` is the name of the run that is resumed; what was approved for it is not approved again.
+    """
     home = Home.open(path)
     with Ledger.open(home.path, home.private_key()) as ledger:
         if ledger.site != name:
@@ -197,16 +206,18 @@ def _approve_where_made(
                 f"{path} is a steward's home and holds the records of {name!r} that were frozen "
                 f"at approval; leave out --site {name}=..."
             )
-        approval = ledger.approval(plan.digest())
-        if not ledger.rehearsal or (approval is not None and private_table is None):
+        grant = ledger.grant(plan.digest())
+        known = grant is not None and any(known.run == run for known in grant.runs)
+        over = grant is None or grant.ended
+        if not ledger.rehearsal or (over and known) or not (over or private_table is not None):
             return
         if private_table is None:
             raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
         where = _where(name, private_table)
         frame = load_table(private_table, plan.schema, id_column=plan.privacy["id"])
-        if approval is None:
+        if grant is None or over:
             approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
-        elif not holds_same(home, plan, str(approval["snapshot_commitment"]), frame):
+        elif not holds_same(home, plan, str(grant.approval["snapshot_commitment"]), frame):
             raise ConfigError(
                 f"{where}: the records of {name!r} are not those that were frozen when the plan "
                 f"was approved in {path}; leave out --site {name}=... to go on with those, or "

@@ -28,7 +28,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.schema import Schema
 from fedloom.common.study import SiteEntry
-from fedloom.privacy.accounting import Price, event_from_json, event_to_json, price
+from fedloom.privacy.accounting import Price, event_from_json, event_to_json, price, repeat
 from fedloom.privacy.plan_rounds import RoundQuery, plan_event, plan_rounds
 
 __all__ = ["PLAN_FORMAT", "Plan", "RoundQuery", "price_of"]
@@ -220,6 +220,10 @@ class Plan:
         """Returns the event of everything that is answered in the whole plan, spares included."""
         return plan_event(self.body)
 
-    def price(self) -> Price:
-        """Returns what the whole plan costs one unit, by PLD and by RDP."""
-        return price_of(self.event(), self.delta)
+    def event_of(self, runs: int) -> dp_event.DpEvent:
+        """Returns the event of so many runs of the plan, each as a whole."""
+        return self.event() if runs == 1 else repeat(self.event(), runs)
+
+    def price(self, runs: int = 1) -> Price:
+        """Returns what the whole plan costs one unit, by PLD and by RDP; so many runs together."""
+        return price_of(self.event_of(runs), self.delta)

@@ -55,6 +55,12 @@ _REFUSED: dict[str, tuple[type[FedloomError], str]] = {
         "its steward has not approved this very plan, or has revoked or paused it; there: "
         "`fedloom site approve {plan} --home HOME`, then resume this run",
     ),
+    "used-up": (
+        NotApprovedError,
+        "its steward's approval was for {runs} run(s), which are used; a further run costs as much "
+        "again and needs a new approval there: `fedloom site approve {plan} --home HOME`, then "
+        "resume this run",
+    ),
     "outside-plan": (RefusedError, "it holds another study under this plan's digest"),
     "closed": (RefusedError, "the run is closed there; begin a new one in another folder"),
     "unavailable": (
@@ -263,7 +269,8 @@ class _Run:
             site, answer = next(iter(sorted(refusals.items())))
             status = str(answer.header.get("status"))
             kind, reason = _REFUSED.get(status, (RefusedError, f"it answered {status!r}"))
-            reason = reason.format(plan=self._folder.plan_path)
+            runs = answer.header.get("runs", "the last")
+            reason = reason.format(plan=self._folder.plan_path, runs=runs)
             raise kind(f"site {site!r} refuses the study: {reason}; {spent}")
         self._sites.need(answers, "describe")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fedloom.privacy.ledger.budget import Admission
 from fedloom.privacy.ledger.extract import ExtractSummary, RunSummary, verify_extract
+from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.view import LedgerView, compose_homes, read_ledger
 from fedloom.privacy.ledger.writer import Ledger
 
 __all__ = [
     "Admission",
     "ExtractSummary",
+    "Grant",
     "Ledger",
     "LedgerView",
     "RunSummary",

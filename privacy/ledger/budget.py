@@ -3,7 +3,8 @@
 The first plan of a home is admitted by its PLD price. Any further plan may have been chosen after
 seeing answers to earlier ones, where adding up PLD is not valid, so all plans together must then
 fit at one Rényi order that was fixed when the home was made. Why the two rules together are
-rigorous: `docs/decisions/0002-lifetime-filter.md`.
+rigorous: `docs/decisions/0002-lifetime-filter.md`. What is admitted and held is a grant, all its
+runs together, whose number and noise are fixed beforehand: `docs/decisions/0013`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any
 
 from fedloom.common.errors import BudgetExceededError
 from fedloom.privacy.accounting import epsilon_pld, epsilon_rdp, price
-from fedloom.privacy.events import DpEvent, compose
-from fedloom.privacy.ledger.state import Reservation, State
+from fedloom.privacy.events import DpEvent, compose, repeat
+from fedloom.privacy.ledger.grants import Grant
+from fedloom.privacy.ledger.state import State
 
-__all__ = ["Admission", "admission", "admit", "budget"]
+__all__ = ["Admission", "admission", "admit_run", "budget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,28 +40,35 @@ def admission(state: State, event: DpEvent, interval: float = 1e-4) -> Admission
     run that ended without any answer told nobody anything, and does not count.
     """
     limit, delta = state.genesis["epsilon_limit"], state.genesis["delta_limit"]
-    live = [r for r in state.reservations.values() if r.live]
+    live = state.live_grants
     if not live:
         rule, epsilon = "first plan", price([event], delta, interval).epsilon
     else:
         orders = [state.genesis["renyi_order"]]
         everything = [*state.held, event]
-        largest_alone = max(epsilon_rdp([r.event], delta, orders) for r in live)
+        largest_alone = max(epsilon_rdp([grant.whole], delta, orders) for grant in live)
         rule, epsilon = "lifetime", max(epsilon_rdp(everything, delta, orders), largest_alone)
     return Admission(fits=epsilon <= limit, rule=rule, epsilon=epsilon, limit=limit, delta=delta)
 
 
-def admit(state: State, event: DpEvent, interval: float = 1e-4) -> None:
-    """Refuses a plan that does not fit.
+def admit_run(state: State, plan: str, interval: float = 1e-4) -> None:
+    """Refuses a run of an approved plan that does not fit, with all others that are granted.
+
+    The first run under a grant has all of its runs admitted; the others are held by it.
 
     Raises:
       BudgetExceededError: says what the plan would bring the home to, and the limit.
     """
+    grant = state.grants[plan][-1]
+    if grant.live:
+        return
+    event = grant.whole
     result = admission(state, event, interval)
     if result.fits:
         return
     if result.rule == "first plan":
-        what = f"this plan costs epsilon {result.epsilon:.4f}"
+        runs = "" if grant.num_runs == 1 else f" with its {grant.num_runs} runs"
+        what = f"this plan{runs} costs epsilon {result.epsilon:.4f}"
     else:
         order = state.genesis["renyi_order"]
         what = (
@@ -101,26 +110,40 @@ def budget(state: State, interval: float = 1e-4) -> dict[str, Any]:
 
 
 def _studies(state: State, delta: float, interval: float) -> list[dict[str, Any]]:
+    """One row for each run, and one for the runs that a grant still allows or never came to."""
     rows = []
-    for plan, approved in state.approvals.items():
-        runs: list[Reservation | None] = [r for r in state.reservations.values() if r.plan == plan]
-        for run in runs or [None]:
-            standing = "revoked" if plan in state.revoked else "approved"
-            if run is not None and (run.finished or standing == "approved"):
-                ended = "finished" if run.committed else "given back"
-                standing = ended if run.finished else "reserved"
+    for grant in (grant for grants in state.grants.values() for grant in grants):
+        for run in grant.runs:
+            standing = "revoked" if grant.revoked else "reserved"
+            if run.finished:
+                standing = "finished" if run.committed else "given back"
             rows.append(
                 {
-                    "study": approved["study"],
-                    "plan": plan,
-                    "run": None if run is None else run.run,
-                    "name": approved["name"],
+                    **_heading(grant),
+                    "run": run.run,
                     "status": standing,
-                    "epsilon_reserved": 0.0 if run is None else _pld(run.held, delta, interval),
-                    "epsilon_spent": 0.0 if run is None else _pld(run.committed, delta, interval),
+                    "runs": 1,
+                    "epsilon_reserved": _pld(run.held, delta, interval),
+                    "epsilon_spent": _pld(run.committed, delta, interval),
+                }
+            )
+        if grant.left or not grant.runs:
+            held = [repeat(grant.event, grant.left)] if grant.live and grant.left else []
+            rows.append(
+                {
+                    **_heading(grant),
+                    "run": None,
+                    "status": "revoked" if grant.revoked else "approved",
+                    "runs": grant.left,
+                    "epsilon_reserved": _pld(held, delta, interval),
+                    "epsilon_spent": 0.0,
                 }
             )
     return rows
+
+
+def _heading(grant: Grant) -> dict[str, Any]:
+    return {name: grant.approval[name] for name in ("study", "plan", "name")}
 
 
 def _pld(events: list[DpEvent], delta: float, interval: float) -> float:

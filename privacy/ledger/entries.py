@@ -25,10 +25,11 @@ from fedloom.privacy.keys import PrivateKey, sign, verify
 
 __all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
 
-FORMAT = 4
+FORMAT = 5
 FIRST_PREV = "0" * 64
 _SIGNED = b"fedloom ledger entry "
 _MAX_WHOLE = 2**53
+_MAX_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +224,10 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _MAX_WHOLE
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MAX_RUNS
+
+
 def _is_number(value: Any) -> bool:
     if type(value) is int:
         return 0 < value <= _MAX_WHOLE
@@ -236,6 +241,13 @@ def _are_seqs(value: Any) -> bool:
 def _are_names(value: Any) -> bool:
     """Names of sites: some, each once, sorted."""
     if not isinstance(value, list) or not value or not all(map(_is_text, value)):
+        return False
+    return value == sorted(set(value))
+
+
+def _are_digests(value: Any) -> bool:
+    """Digests of plans: any number of them, each once, sorted."""
+    if not isinstance(value, list) or not all(map(_is_digest, value)):
         return False
     return value == sorted(set(value))
 
@@ -281,6 +293,8 @@ _KINDS: dict[str, _Fields] = {
         "unit": _is_unit,
         "id": _is_text_or_none,
         "event": _is_event,
+        "runs": _is_count,
+        "learned": _are_digests,
         "snapshot_commitment": _is_text,
         "summary": _is_object,
     },
@@ -296,7 +310,6 @@ _KINDS: dict[str, _Fields] = {
         "event": _is_event,
     },
     "commit": {**_ATTEMPT, "request_digest": _is_text, "answer_digest": _is_digest},
-    "abort": _ATTEMPT,
     "finish": {**_RUN, "entries": _are_seqs},
     "release": {**_RUN, "digest": _is_text},
 }

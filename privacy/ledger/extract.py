@@ -1,10 +1,13 @@
 """A ledger's extract: what one study's auditors see of it, and how they check it without the file.
 
 The extract has every entry of the chain, in order, up to where a run of one plan was last finished.
-The genesis entry and the entries about this plan are whole; of all others only number, hashes and
-signature are given. An extract proves what was reserved and answered for this plan up to its end,
-and that nothing was altered. No entry about the plan can be left out: the last one is the end of
-a run, signed by the site, and names them all. What the hidden entries say, it does not tell.
+The genesis entry, the entries about this plan and those about the plans that learned its schema
+are whole; of all others only number, hashes and signature are given. A release on a learned schema
+publishes what those plans answered, too, so its auditors must see what they cost.
+
+An extract proves what was granted, reserved and answered for these plans up to its end, and that
+nothing was altered. No entry about them can be left out: the last one is the end of a run, signed
+by the site, and names them all. What the hidden entries say, it does not tell.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Any
 from fedloom.common.errors import ConfigError, LedgerError
 from fedloom.privacy.events import DpEvent
 from fedloom.privacy.ledger.entries import Entry, verify_chain
+from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.state import State, replay
 
 __all__ = ["ExtractSummary", "RunSummary", "extract_entries", "verify_extract"]
@@ -49,8 +53,12 @@ class ExtractSummary:
     delta_limit: float
     head: tuple[int, str]
     num_hidden: int
-    approvals: dict[str, dict[str, Any]]
+    grants: tuple[Grant, ...]
+    """All that was approved of the plan, in order."""
+    learned: dict[str, tuple[Grant, ...]]
+    """The same of each plan that learned its schema; empty where the site did not take part."""
     runs: tuple[RunSummary, ...]
+    """All runs of the plan."""
 
     def run(self, plan: str, run: str) -> RunSummary:
         """Returns the summary of one run.
@@ -80,12 +88,13 @@ def extract_entries(
     reservation = state.find(plan, run)
     if reservation is None or not reservation.finished:
         raise ConfigError(f"run {run} of plan {plan[:12]} is not in this ledger, or not finished")
-    shown, end = [], 0
+    shown, end, family = [], 0, state.family(plan)
     for entry in entries:
         body = entry.read()
-        own = body.data.get("plan") == plan
-        shown.append((entry if own or entry.seq == 0 else entry.redacted()).to_dict())
-        if own and body.kind == "finish":
+        own = body.data.get("plan")
+        whole = own in family or entry.seq == 0
+        shown.append((entry if whole else entry.redacted()).to_dict())
+        if own == plan and body.kind == "finish":
             end = len(shown)
     return shown[:end]
 
@@ -108,11 +117,11 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
         raise LedgerError("the extract is empty; ask the site for a whole one")
     verify_chain(entries, public_key)
     state = replay(entries)
-    plan = _plan_of(entries)
+    plan = _plan_of(entries, state)
     if state.genesis["public_key"] != public_key:
         raise LedgerError("the extract's genesis entry names another key than the one expected")
     runs = []
-    for r in state.reservations.values():
+    for r in (run for grant in state.grants[plan] for run in grant.runs):
         answered = [a for a in r.attempts.values() if a.answer_digest is not None]
         runs.append(
             RunSummary(
@@ -135,12 +144,15 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
         delta_limit=state.genesis["delta_limit"],
         head=(entries[-1].seq, entries[-1].hash),
         num_hidden=sum(entry.body is None for entry in entries),
-        approvals={plan: dict(data) for plan, data in state.approvals.items()},
+        grants=tuple(state.grants[plan]),
+        learned={
+            name: tuple(state.grants.get(name, ())) for name in sorted(state.family(plan) - {plan})
+        },
         runs=tuple(runs),
     )
 
 
-def _plan_of(entries: Sequence[Entry]) -> str:
+def _plan_of(entries: Sequence[Entry], state: State) -> str:
     """Returns the plan that all shown entries are about, and whose last end is the last entry."""
     shown = [entry.read() for entry in entries[1:] if entry.body is not None]
     if len(entries) < 2 or entries[-1].body is None or shown[-1].kind != "finish":
@@ -149,6 +161,6 @@ def _plan_of(entries: Sequence[Entry]) -> str:
             "plan may be missing; ask the site for a whole one"
         )
     plan = str(shown[-1].data["plan"])
-    if any(body.data.get("plan") != plan for body in shown):
+    if any(body.data.get("plan") not in state.family(plan) for body in shown):
         raise LedgerError("the extract shows entries about another plan; ask the site for another")
     return plan

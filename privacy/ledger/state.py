@@ -1,8 +1,11 @@
-"""What a chain of entries amounts to: approvals, reservations, attempts.
+"""What a chain of entries amounts to: grants, reservations, attempts.
 
 The rules of the ledger are here and nowhere else. The writer asks `State.check` before it
 appends; opening a ledger, viewing it and checking an extract replay the same rules over the
 entries, so a chain that breaks one is as damaged as a chain with a wrong hash.
+
+An approval grants a number of runs (`fedloom.privacy.ledger.grants`), and a reservation uses one of
+them. A plan has one grant at a time: it is approved again once the grant before has ended.
 
 An attempt is opened before a record is read and committed with its answer. Opening a later
 attempt of a round voids an unanswered earlier one: nothing had left, and it can no longer be
@@ -13,68 +16,23 @@ no unit of a plan for records, and one row is none of a plan for persons, whose 
 choice of rows are for all of them together. So a plan is approved only if every other that is
 approved, or of which a run has answered or may still answer, has its unit.
 
-The end of a run names the numbers of all entries about its plan so far, over all runs: a copy of
-the chain that leaves one of them out as if it were another study's is thereby found out.
+The end of a run names the numbers of all entries about its plan so far, over all runs, and about
+the plans that learned its schema: a copy of the chain that leaves one of them out as if it were
+another study's is thereby found out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
-from fedloom.common.errors import LedgerError, NotApprovedError, RefusedError
-from fedloom.privacy.events import DpEvent, Step, event_from_json, steps_of
+from fedloom.common.errors import LedgerError, NotApprovedError, RefusedError, UsedUpError
+from fedloom.privacy.events import DpEvent, event_from_json, steps_of
 from fedloom.privacy.ledger.entries import Entry
+from fedloom.privacy.ledger.grants import Attempt, Grant, Reservation
 
-__all__ = ["Attempt", "Reservation", "State", "replay"]
-
-
-@dataclass(slots=True, kw_only=True)
-class Attempt:
-    """One attempt at one round: opened, and perhaps answered or void."""
-
-    round: int
-    attempt: int
-    query: str
-    request_digest: str
-    event: DpEvent
-    answer_digest: str | None = None
-    void: bool = False
-
-    @property
-    def pending(self) -> bool:
-        """Whether the attempt is opened and may still be committed."""
-        return self.answer_digest is None and not self.void
-
-
-@dataclass(slots=True, kw_only=True)
-class Reservation:
-    """What one run of one plan may cost, and what it has cost so far."""
-
-    plan: str
-    run: str
-    event: DpEvent
-    room: Counter[Step]
-    attempts: dict[tuple[int, int], Attempt] = field(default_factory=dict)
-    finished: bool = False
-    releases: list[str] = field(default_factory=list)
-
-    @property
-    def committed(self) -> list[DpEvent]:
-        """The events of all answered attempts."""
-        return [a.event for a in self.attempts.values() if a.answer_digest is not None]
-
-    @property
-    def held(self) -> list[DpEvent]:
-        """What the run counts for: its whole reservation until it is finished."""
-        return self.committed if self.finished else [self.event]
-
-    @property
-    def live(self) -> bool:
-        """Whether anything has left for this run, or still may."""
-        return not self.finished or bool(self.committed)
+__all__ = ["State", "replay"]
 
 
 class State:
@@ -84,16 +42,20 @@ class State:
         """Starts before the genesis entry."""
         self.genesis: dict[str, Any] = {}
         self.paused = False
-        self.approvals: dict[str, dict[str, Any]] = {}
-        self.revoked: set[str] = set()
+        self.grants: dict[str, list[Grant]] = {}
         self.reservations: dict[tuple[str, str], Reservation] = {}
         self._num_entries = 0
         self._about: dict[str, list[int]] = {}
 
     @property
+    def live_grants(self) -> list[Grant]:
+        """The grants under which a run has been answered, or may be without more room."""
+        return [grant for grants in self.grants.values() for grant in grants if grant.live]
+
+    @property
     def held(self) -> list[DpEvent]:
-        """Everything committed, and all that unfinished runs still hold."""
-        return [event for r in self.reservations.values() for event in r.held]
+        """Everything committed, and all that grants and unfinished runs still hold."""
+        return [event for grant in self.live_grants for event in grant.held]
 
     @property
     def committed(self) -> list[DpEvent]:
@@ -106,28 +68,47 @@ class State:
 
         None as long as nothing is approved, or what was is revoked and nothing came of it.
         """
-        for plan, approved in self.approvals.items():
-            runs = [r for r in self.reservations.values() if r.plan == plan]
-            if plan not in self.revoked or any(run.live for run in runs):
-                return approved["unit"], approved["id"]
+        for grants in self.grants.values():
+            if not grants[-1].revoked or any(grant.live for grant in grants):
+                return grants[-1].approval["unit"], grants[-1].approval["id"]
         return None
 
-    def approval(self, plan: str) -> dict[str, Any] | None:
-        """Returns what was approved for `plan`, or None if nothing was or it is revoked."""
-        return None if plan in self.revoked else self.approvals.get(plan)
+    def grant(self, plan: str) -> Grant | None:
+        """Returns the grant that holds for `plan` or held last; None if there is none or revoked.
 
-    def answered(self, plan: str) -> dict[str, Any] | None:
-        """Returns the approval of `plan`, revoked since or not, if any run of it has answered."""
-        runs = [r for r in self.reservations.values() if r.plan == plan]
-        return self.approvals[plan] if any(run.committed for run in runs) else None
+        One that is used up is returned as well: its unfinished runs go on under it.
+        """
+        grants = self.grants.get(plan)
+        return None if grants is None or grants[-1].revoked else grants[-1]
+
+    def approval(self, plan: str) -> dict[str, Any] | None:
+        """Returns the entry of the grant that holds for `plan`, or None."""
+        grant = self.grant(plan)
+        return None if grant is None else grant.approval
 
     def find(self, plan: str, run: str) -> Reservation | None:
         """Returns the reservation of this run of this plan, if there is one."""
         return self.reservations.get((plan, run))
 
     def entries_about(self, plan: str) -> list[int]:
-        """Returns the numbers of all entries so far that are about `plan`."""
-        return list(self._about.get(plan, ()))
+        """Returns the numbers of all entries so far that are about `plan` and its `family`."""
+        return sorted(seq for name in self.family(plan) for seq in self._about.get(name, ()))
+
+    def family(self, plan: str) -> set[str]:
+        """Returns `plan` and the plans that learned its schema, and theirs, as approvals name them.
+
+        Whoever sees what `plan` gave has also seen what those gave.
+        """
+        found: set[str] = set()
+        waiting = [plan]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += [
+                    p for grant in self.grants.get(name, []) for p in grant.approval["learned"]
+                ]
+        return found
 
     def pass_over(self) -> None:
         """Counts an entry that was left out of a copy."""
@@ -145,12 +126,13 @@ class State:
         if kind in ("reserve", "open", "commit"):
             self._check_approved(data["plan"])
         if kind == "approve":
-            self.check_unit(data["unit"], data["id"])
-        if kind == "revoke" and self.approval(data["plan"]) is None:
-            raise NotApprovedError(f"plan {_short(data['plan'])} is not approved here")
+            self._check_unit(data["unit"], data["id"])
+            self._check_approve(data)
+        if kind == "revoke":
+            self._check_revoke(data["plan"])
         if kind == "reserve":
             self._check_reserve(data)
-        if kind in ("open", "commit", "abort", "finish"):
+        if kind in ("open", "commit", "finish"):
             self._unfinished(data)
         if kind == "finish" and data["entries"] != self.entries_about(data["plan"]):
             raise RefusedError(
@@ -159,27 +141,23 @@ class State:
             )
         if kind == "open":
             self._check_open(data)
-        if kind in ("commit", "abort"):
+        if kind == "commit":
             self._check_pending(data)
         if kind == "release":
             self._reservation(data)
 
-    def check_unit(self, unit: str, id_column: str | None) -> None:
-        """Checks that a plan's price is for the home's unit.
+    def check_run(self, plan: str, run: str) -> None:
+        """Checks that a run may go on, or begin, as far as the steward decided.
 
         Raises:
-          RefusedError: it is for another.
+          NotApprovedError: the plan is not approved, its runs are used, or the home is paused.
+          RefusedError: the run is finished.
         """
-        if (unit == "person") != (id_column is not None):
-            raise RefusedError("a plan for persons, and no other, names the column of their ids")
-        held = self.unit
-        if held not in (None, (unit, id_column)):
-            raise RefusedError(
-                f"the plan's unit of privacy is {_words(unit, id_column)}, and this home's is "
-                f"{_words(*held)}: their losses cannot be added up to one limit. Ask for a study "
-                "with this home's unit; only a home from which nothing was answered may change "
-                "it, once its other studies are revoked and their runs are finished"
-            )
+        self._check_approved(plan)
+        if (plan, run) in self.reservations:
+            self._unfinished({"plan": plan, "run": run})
+        elif self.grants[plan][-1].left == 0:
+            raise _used_up(plan, self.grants[plan][-1])
 
     def apply(self, kind: str, data: dict[str, Any]) -> None:
         """Checks an entry and takes it in; raises as `check` does."""
@@ -188,23 +166,19 @@ class State:
             case "genesis":
                 self.genesis = dict(data)
             case "approve":
-                self.approvals[data["plan"]] = dict(data)
-                self.revoked.discard(data["plan"])
+                event = event_from_json(data["event"])
+                grant = Grant(approval=dict(data), event=event, num_runs=data["runs"])
+                self.grants.setdefault(data["plan"], []).append(grant)
             case "revoke":
-                self.revoked.add(data["plan"])
+                self.grants[data["plan"]][-1].revoked = True
             case "pause" | "resume":
                 self.paused = kind == "pause"
             case "reserve":
-                event = event_from_json(data["event"])
-                self.reservations[data["plan"], data["run"]] = Reservation(
-                    plan=data["plan"], run=data["run"], event=event, room=steps_of([event])
-                )
+                self._reserve(data)
             case "open":
                 self._open(data)
             case "commit":
                 self._attempt(data).answer_digest = data["answer_digest"]
-            case "abort":
-                self._void(self._reservation(data), self._attempt(data))
             case "finish":
                 self._reservation(data).finished = True
             case "release":
@@ -216,21 +190,65 @@ class State:
     def _check_approved(self, plan: str) -> None:
         if self.paused:
             raise NotApprovedError("the steward has paused this site; it goes on after a resume")
-        if self.approval(plan) is None:
-            word = "revoked" if plan in self.revoked else "not approved"
+        if self.grant(plan) is None:
+            word = "revoked" if plan in self.grants else "not approved"
             raise NotApprovedError(
                 f"plan {_short(plan)} is {word} here; the steward decides: fedloom site approve"
             )
 
-    def _check_reserve(self, data: dict[str, Any]) -> None:
-        if (data["plan"], data["run"]) in self.reservations:
-            raise RefusedError(f"run {data['run']} of plan {_short(data['plan'])} is reserved")
-        approved = event_from_json(self.approvals[data["plan"]]["event"])
-        if steps_of([approved]) != steps_of([event_from_json(data["event"])]):
+    def _check_approve(self, data: dict[str, Any]) -> None:
+        plan = data["plan"]
+        grants = self.grants.get(plan, [])
+        unfinished = [run.run for grant in grants for run in grant.unfinished]
+        if unfinished or (grants and not grants[-1].ended):
+            what = f"run {unfinished[0]} of it is not finished" if unfinished else "a run is left"
             raise RefusedError(
-                f"the reservation for plan {_short(data['plan'])} is not the event that was "
+                f"plan {_short(plan)} is approved here and {what}; it can be approved again once "
+                "its runs are finished and used, or after it is revoked, which ends them"
+            )
+        fixed = {"study", "unit", "id", "event", "learned"} & set(data)
+        if any(grant.approval[name] != data[name] for grant in grants for name in fixed):
+            raise RefusedError(f"plan {_short(plan)} was approved before as something else")
+
+    def _check_unit(self, unit: str, id_column: str | None) -> None:
+        if (unit == "person") != (id_column is not None):
+            raise RefusedError("a plan for persons, and no other, names the column of their ids")
+        held = self.unit
+        if held not in (None, (unit, id_column)):
+            raise RefusedError(
+                f"the plan's unit of privacy is {_words(unit, id_column)}, and this home's is "
+                f"{_words(*held)}: their losses cannot be added up to one limit. Ask for a study "
+                "with this home's unit; only a home from which nothing was answered may change "
+                "it, once its other studies are revoked and their runs are finished"
+            )
+
+    def _check_revoke(self, plan: str) -> None:
+        grant = self.grant(plan)
+        if grant is None:
+            raise NotApprovedError(f"plan {_short(plan)} is not approved here")
+        if grant.ended:
+            raise UsedUpError(
+                f"the approval of plan {_short(plan)} is used up: nothing is left to revoke",
+                runs=grant.num_runs,
+            )
+
+    def _check_reserve(self, data: dict[str, Any]) -> None:
+        plan, grant = data["plan"], self.grants[data["plan"]][-1]
+        if (plan, data["run"]) in self.reservations:
+            raise RefusedError(f"run {data['run']} of plan {_short(plan)} is reserved")
+        if steps_of([grant.event]) != steps_of([event_from_json(data["event"])]):
+            raise RefusedError(
+                f"the reservation for plan {_short(plan)} is not the event that was "
                 "approved; approve the plan as it is now, or ask for what was approved"
             )
+        if grant.left == 0:
+            raise _used_up(plan, grant)
+
+    def _reserve(self, data: dict[str, Any]) -> None:
+        plan, event = data["plan"], event_from_json(data["event"])
+        run = Reservation(plan=plan, run=data["run"], event=event, room=steps_of([event]))
+        self.reservations[plan, data["run"]] = run
+        self.grants[plan][-1].runs.append(run)
 
     def _check_open(self, data: dict[str, Any]) -> None:
         reservation = self._reservation(data)
@@ -323,6 +341,23 @@ def replay(entries: Iterable[Entry]) -> State:
     if not state.genesis:
         raise LedgerError("the ledger has no genesis entry; restore the home from a backup")
     return state
+
+
+def _used_up(plan: str, grant: Grant) -> UsedUpError:
+    runs = "one run" if grant.num_runs == 1 else f"{grant.num_runs} runs"
+    said = f"the approval of plan {_short(plan)} was for {runs}, and nothing of it is left"
+    unfinished = [run.run for run in grant.unfinished]
+    if unfinished:
+        return UsedUpError(
+            f"{said}: run {unfinished[0]} is not finished. Let it go on, or let the steward end "
+            "it (fedloom site revoke) and approve another (fedloom site approve)",
+            runs=grant.num_runs,
+        )
+    return UsedUpError(
+        f"{said}; a further run costs as much again, and the steward must approve it: fedloom "
+        "site approve",
+        runs=grant.num_runs,
+    )
 
 
 def _words(unit: str, id_column: str | None) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 
 from fedloom.common.errors import BudgetExceededError, ConfigError, LedgerError
 from fedloom.privacy.accounting import epsilon_pld
-from fedloom.privacy.events import DpEvent, event_from_json
-from fedloom.privacy.ledger.budget import Admission, admission, admit, budget
+from fedloom.privacy.events import DpEvent
+from fedloom.privacy.ledger.budget import Admission, admission, admit_run, budget
 from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.extract import extract_entries
+from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.head import HomeLock, ledger_path, read_head
 from fedloom.privacy.ledger.reading import check_seal, load, sqlite_errors
 from fedloom.privacy.ledger.state import State
@@ -74,6 +75,10 @@ class LedgerView:
         """Returns the approval of a plan as recorded, or None if there is none or it is revoked."""
         return self._state.approval(plan)
 
+    def grants(self, plan: str) -> tuple[Grant, ...]:
+        """Returns all that was ever approved of a plan, in order, with its runs."""
+        return tuple(self._state.grants.get(plan, ()))
+
     def contains_head(self, seq: int, entry_hash: str) -> bool:
         """Tells whether the chain still has the entry that someone saw as its head."""
         return 0 <= seq < len(self.entries) and self.entries[seq].hash == entry_hash
@@ -91,7 +96,7 @@ class LedgerView:
         return extract_entries(self.entries, self._state, plan, run)
 
     def verify(self, interval: float = 1e-4) -> None:
-        """Prices every reservation again, as the writer had to before it was made.
+        """Prices every grant again, as the writer had to before its first run was reserved.
 
         Hashes, signatures and the rules of the ledger were checked when it was read.
 
@@ -103,7 +108,7 @@ class LedgerView:
             body = entry.read()
             if body.kind == "reserve":
                 try:
-                    admit(state, event_from_json(body.data["event"]), interval)
+                    admit_run(state, body.data["plan"], interval)
                 except BudgetExceededError as error:
                     raise LedgerError(
                         f"entry {entry.seq} reserves more than the limit allows: {error}; this "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from threading import RLock
 from types import TracebackType
 from typing import Any
 
@@ -20,23 +19,20 @@ from fedloom.common.messages import arrays_digest
 from fedloom.privacy.accounting import filter_order
 from fedloom.privacy.events import DpEvent, event_to_json, steps_of
 from fedloom.privacy.keys import PrivateKey, public_key_hex
-from fedloom.privacy.ledger.budget import Admission, admission, admit, budget
+from fedloom.privacy.ledger.budget import Admission, admission, admit_run, budget
+from fedloom.privacy.ledger.decisions import Decisions
 from fedloom.privacy.ledger.entries import FORMAT, check_data
 from fedloom.privacy.ledger.extract import extract_entries
+from fedloom.privacy.ledger.grants import Attempt
 from fedloom.privacy.ledger.journal import Journal
-from fedloom.privacy.ledger.state import Attempt, State
+from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import Arrays, StoredAnswer
 
 __all__ = ["Ledger"]
 
 
-class Ledger:
+class Ledger(Decisions):
     """An open ledger. Use as a context manager; methods may be called from any thread."""
-
-    def __init__(self, journal: Journal, state: State, interval: float) -> None:
-        """Takes over what `create` and `open` have prepared."""
-        self._journal, self._state, self._interval = journal, state, interval
-        self._mutex = RLock()
 
     @classmethod
     def create(
@@ -126,11 +122,6 @@ class Ledger:
         return str(self._state.genesis["site"])
 
     @property
-    def is_paused(self) -> bool:
-        """Whether the steward has paused the site."""
-        return self._state.paused
-
-    @property
     def rehearsal(self) -> bool:
         """Whether this ledger covers a simulation's run alone."""
         return bool(self._state.genesis["rehearsal"])
@@ -139,87 +130,6 @@ class Ledger:
     def insecure_noise(self) -> bool:
         """Whether the home is stamped for noise from a seed."""
         return bool(self._state.genesis["insecure_noise"])
-
-    def approve(
-        self,
-        *,
-        study: str,
-        plan: str,
-        name: str,
-        unit: str,
-        id: str | None,
-        event: DpEvent,
-        snapshot_commitment: str,
-        summary: dict[str, Any],
-    ) -> None:
-        """Records the steward's approval of a plan (by its digest) and of the records' snapshot.
-
-        Args:
-          study: the study's digest.
-          plan: the plan's digest.
-          name: the study's name.
-          unit: whom the plan's price is for: "record" or "person".
-          id: the column that tells persons apart; None for records.
-          event: what the plan costs one unit.
-          snapshot_commitment: see `fedloom.client.records.freeze`.
-          summary: what the steward was told.
-
-        Raises:
-          RefusedError: the home is for another unit.
-        """
-        self._append(
-            "approve",
-            {
-                "study": study,
-                "plan": plan,
-                "name": name,
-                "unit": unit,
-                "id": id,
-                "event": event_to_json(event),
-                "snapshot_commitment": snapshot_commitment,
-                "summary": summary,
-            },
-        )
-
-    def check_unit(self, unit: str, id: str | None) -> None:
-        """Checks that a plan's price is for the home's unit, before anything is frozen for it.
-
-        Raises:
-          RefusedError: it is for another.
-        """
-        with self._mutex:
-            self._state.check_unit(unit, id)
-
-    def revoke(self, plan: str) -> None:
-        """Records that an approval ends; what runs of the plan hold stays held until finished."""
-        self._append("revoke", {"plan": plan})
-
-    def pause(self) -> None:
-        """Records that nothing is reserved, opened or committed until `resume`."""
-        if not self.is_paused:
-            self._append("pause", {})
-
-    def resume(self) -> None:
-        """Ends a pause."""
-        if self.is_paused:
-            self._append("resume", {})
-
-    def approval(self, plan: str) -> dict[str, Any] | None:
-        """Returns the approval of a plan as recorded, or None if there is none or it is revoked."""
-        with self._mutex:
-            return self._state.approval(plan)
-
-    def answered(self, plan: str) -> dict[str, Any] | None:
-        """Returns the approval of a plan, revoked since or not, if any run of it has answered."""
-        with self._mutex:
-            return self._state.answered(plan)
-
-    @property
-    def approved_plans(self) -> tuple[str, ...]:
-        """Digests of the plans whose approval holds."""
-        with self._mutex:
-            state = self._state
-            return tuple(plan for plan in state.approvals if plan not in state.revoked)
 
     def admission(self, event: DpEvent) -> Admission:
         """Says whether a plan with this event would fit now; writes nothing."""
@@ -234,9 +144,11 @@ class Ledger:
     def reserve(self, *, plan: str, run: str, event: DpEvent) -> None:
         """Sets aside what a run of an approved plan may cost; the same run again is free.
 
+        The first run under a grant needs room for all of its runs; they are held from then on.
+
         Raises:
           BudgetExceededError: no room is left; nothing is written.
-          NotApprovedError: the plan is not approved, or the site is paused.
+          NotApprovedError: the plan is not approved or its runs are used, or the site is paused.
           RefusedError: the run is finished, or the event is not the approved one.
           IncompleteError: the disk did not take the entry; nothing is written.
         """
@@ -247,7 +159,7 @@ class Ledger:
                 return
             data = {"plan": plan, "run": run, "event": event_to_json(event)}
             self._state.check("reserve", data)
-            admit(self._state, event, self._interval)
+            admit_run(self._state, plan, self._interval)
             self._append("reserve", data)
 
     def open_attempt(
@@ -322,11 +234,6 @@ class Ledger:
             }
             self._append("commit", data, answer=stored)
 
-    def abort(self, *, plan: str, run: str, round: int, attempt: int) -> None:
-        """Voids an open attempt: it will not be answered, and its steps are free again."""
-        data = {"plan": plan, "run": run, "round": round, "attempt": attempt}
-        self._append("abort", data)
-
     def stored_answer(
         self, *, plan: str, run: str, round: int, attempt: int, request_digest: str
     ) -> Arrays | None:
@@ -344,7 +251,10 @@ class Ledger:
             return self._journal.answer((plan, run, round, attempt))
 
     def finish(self, plan: str, run: str) -> None:
-        """Ends a run: only what was committed counts from now on, and stored answers are erased."""
+        """Ends a run: only what was committed counts from now on, and stored answers are erased.
+
+        A run of which nothing was committed gives its use of the grant back.
+        """
         with self._mutex:
             known = self._state.find(plan, run)
             if known is not None and known.finished:
@@ -366,26 +276,6 @@ class Ledger:
         """
         with self._mutex:
             return extract_entries(self._journal.entries, self._state, plan, run)
-
-    def reserved_event(self, plan: str, run: str) -> DpEvent | None:
-        """Returns what an unfinished run holds, or None."""
-        with self._mutex:
-            known = self._state.find(plan, run)
-            return None if known is None or known.finished else known.event
-
-    def _append(
-        self,
-        kind: str,
-        data: dict[str, Any],
-        answer: StoredAnswer | None = None,
-        forget: tuple[str, str] | None = None,
-    ) -> None:
-        with self._mutex:
-            self._journal.check_usable()
-            check_data(kind, data)
-            self._state.check(kind, data)
-            self._journal.append(kind, data, answer=answer, forget=forget)
-            self._state.apply(kind, data)
 
     def _known(self, plan: str, run: str, round_number: int, attempt: int) -> Attempt | None:
         reservation = self._state.find(plan, run)

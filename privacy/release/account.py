@@ -54,6 +54,7 @@ class SiteAccount:
       answered: the attempts of the run that the site answered, in order; some may be void.
       all_events: the same over all runs of the plan, among which this one may have been chosen.
       runs: how many runs of the plan answered anything.
+      runs_priced: how many runs of the plan answered, or may still answer under an approval.
       epsilon_limit: what the site allows over the life of its records.
       delta_limit: the delta of that limit.
       left_out: entries about other studies up to there; the extract holds their hashes alone.
@@ -68,6 +69,7 @@ class SiteAccount:
     answered: tuple[Answered, ...]
     all_events: tuple[DpEvent, ...]
     runs: int
+    runs_priced: int
     epsilon_limit: float
     delta_limit: float
     left_out: int
@@ -124,9 +126,11 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
         raise LedgerError(f"the ledger extract of {site} is that of another plan")
     if summary.site != site:
         raise LedgerError(f"the ledger extract of {site} is that of {summary.site}")
-    approved, privacy = summary.approvals[summary.plan], plan.privacy
+    approved, privacy = summary.grants[-1].approval, plan.privacy
     if (approved["unit"], approved["id"]) != (privacy["unit"], privacy["id"]):
         raise LedgerError(f"{site} approved the plan for another unit of privacy than the plan's")
+    if approved["learned"] != sorted({origin.plan for origin in plan.schema.learned}):
+        raise LedgerError(f"{site} approved the plan with another schema than the plan's")
     this = summary.run(plan.digest(), run)
     answered = _answered(entries, run)
     _check_rounds(this, answered, plan, site)
@@ -139,6 +143,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
         answered=tuple(answered),
         all_events=tuple(event for other in all_runs for event in other.committed),
         runs=len(all_runs),
+        runs_priced=sum(grant.num_priced for grant in summary.grants),
         epsilon_limit=float(summary.epsilon_limit),
         delta_limit=float(summary.delta_limit),
         left_out=summary.num_hidden,

@@ -14,7 +14,8 @@ from fedloom.client.home import Home
 from fedloom.client.learned_check import check_learned
 from fedloom.common.errors import StudyError
 from fedloom.common.study import load_study
-from fedloom.privacy.events import gaussian
+from fedloom.privacy.accounting import price
+from fedloom.privacy.events import gaussian, repeat
 from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
@@ -22,7 +23,9 @@ from tests.federation import make, make_home, table
 from tests.given import given
 
 STUDY, PLAN = "a" * 64, "b" * 64
-PRICE = {"epsilon": 0.5, "delta": 1e-6}
+EVENT, DELTA = gaussian(8.0), 1e-6
+ONE, BOTH = (price([repeat(EVENT, runs)], DELTA).epsilon for runs in (1, 2))
+PRICE = {"epsilon": ONE, "delta": DELTA}
 
 
 def plan_of(folder: Path, home: Home, **changes: Any) -> Plan:
@@ -38,27 +41,30 @@ def plan_of(folder: Path, home: Home, **changes: Any) -> Plan:
     return resolve_plan(*load_study(federation.study), version=fedloom.__version__)
 
 
-def learn(ledger: Ledger, *, answered: bool = True) -> None:
-    """Approves the learning study, and answers it."""
-    event, run = gaussian(8.0), {"plan": PLAN, "run": "r"}
+def learn(ledger: Ledger, *names: str, runs: int = 1, answered: bool = True) -> None:
+    """Approves the learning study for so many runs, and answers those that are named."""
     ledger.approve(
         study=STUDY,
         plan=PLAN,
         name="learn",
         unit="record",
         id=None,
-        event=event,
+        event=EVENT,
+        runs=runs,
+        learned=(),
         snapshot_commitment="salted",
         summary=PRICE,
     )
-    ledger.reserve(**run, event=event)
-    if answered:
-        attempt = {**run, "round": 1, "attempt": 1}
-        ledger.open_attempt(
-            **attempt, query="statistic", roster=["north"], request_digest="d", event=event
-        )
-        ledger.commit(**attempt, arrays=given(b"noise"))
-    ledger.finish(PLAN, "r")
+    for name in names or ("r",):
+        run = {"plan": PLAN, "run": name}
+        ledger.reserve(**run, event=EVENT)
+        if answered:
+            attempt = {**run, "round": 1, "attempt": 1}
+            ledger.open_attempt(
+                **attempt, query="statistic", roster=["north"], request_digest="d", event=EVENT
+            )
+            ledger.commit(**attempt, arrays=given(b"noise"))
+        ledger.finish(**run)
 
 
 def test_a_home_that_answered_the_learning_study_approves(tmp_path: Path) -> None:
@@ -66,7 +72,7 @@ def test_a_home_that_answered_the_learning_study_approves(tmp_path: Path) -> Non
     home = make_home(tmp_path / "north")
     plan = plan_of(tmp_path / "study", home)
     with Ledger.open(home.path, home.private_key()) as ledger:
-        learn(ledger)
+        learn(ledger, runs=2)
         ledger.revoke(PLAN)
         approve(home, ledger, plan, table(50), policy=None)
         assert ledger.approval(plan.digest()) is not None
@@ -75,7 +81,8 @@ def test_a_home_that_answered_the_learning_study_approves(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epsilon": 1e-9}, "says epsilon 1e-09, this home's ledger says 0.5"),
+        ({"epsilon": 1e-9}, f"says epsilon 1e-09, and 1 run.*{ONE!r}"),
+        ({"epsilon": ONE * (1 - 1e-5)}, "which is the price of all of them"),
         ({"delta": 1e-9}, "says delta"),
         ({"study": "c" * 64}, "says study"),
         ({"plan": "c" * 64}, "never answered that plan"),
@@ -92,6 +99,29 @@ def test_a_table_that_the_ledger_does_not_bear_out_is_refused(
             approve(home, ledger, plan, table(50), policy=None)
     kinds = [entry.read().kind for entry in read_ledger(home.path).entries]
     assert kinds.count("approve") == 1 and not [*home.snapshots.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param([{"names": ("r", "s"), "runs": 2}], id="two runs under one approval"),
+        pytest.param([{"names": ("r",)}, {"names": ("s",)}], id="two approvals"),
+        pytest.param([{"names": ("r",), "runs": 2}], id="one of two that were granted"),
+        pytest.param([{"names": ("r",)}, {"names": ("s",), "answered": False}], id="one may come"),
+    ],
+)
+def test_a_schema_costs_all_runs_of_its_plan(tmp_path: Path, history: list[dict[str, Any]]) -> None:
+    home = make_home(tmp_path / "north")
+    cheap = plan_of(tmp_path / "cheap", home)
+    honest = plan_of(tmp_path / "honest", home, epsilon=BOTH)
+    with Ledger.open(home.path, home.private_key()) as ledger:
+        for one in history:
+            learn(ledger, *one["names"], **{k: v for k, v in one.items() if k != "names"})
+        head = ledger.head
+        with pytest.raises(StudyError, match=f"2 run.*{BOTH!r}"):
+            approve(home, ledger, cheap, table(50), policy=None)
+        assert ledger.head == head and not [*home.snapshots.iterdir()]
+        approve(home, ledger, honest, table(50), policy=None)
 
 
 def test_approved_and_never_answered_is_not_enough(tmp_path: Path) -> None:

@@ -297,9 +297,13 @@ def test_a_revocation_takes_effect_at_once_and_frees_what_was_not_answered(homes
     assert finished.ok and finished.header["extract"]
 
 
-def test_a_plan_over_budget_is_refused_and_nothing_is_reserved(homes, plan, vault):
-    assert status(vault, request(plan, run="one")) == "ok"
-    assert status(vault, request(plan, run="two")) == "budget"
+def test_a_plan_over_budget_is_refused_and_nothing_is_reserved(homes, plan):
+    with Vault(homes["north"]) as vault:
+        assert status(vault, request(plan, "statistic", 1, run="one")) == "ok"
+        assert status(vault, request(plan, run="one", finish=True)) == "ok"
+    approve_at(homes["north"], plan, table(100))
+    with Vault(homes["north"]) as vault:
+        assert status(vault, request(plan, run="two")) == "budget"
     assert kinds(homes["north"]).count("reserve") == 1
 
 

@@ -156,6 +156,8 @@ def make_extract(
             event=plan.event(),
             unit=unit[0] if unit else plan.privacy["unit"],
             id=unit[1] if unit else plan.privacy["id"],
+            runs=len(runs),
+            learned=[origin.plan for origin in plan.schema.learned],
             snapshot_commitment="a" * 64,
             summary={},
         )

@@ -38,7 +38,15 @@ class SmallHome:
         return Ledger.open(self.path, self.key, interval=1e-3)
 
     @staticmethod
-    def approve(ledger: Ledger, plan: str, event: DpEvent, unit: str = "record") -> None:
+    def approve(
+        ledger: Ledger,
+        plan: str,
+        event: DpEvent,
+        unit: str = "record",
+        *,
+        runs: int = 1,
+        learned: tuple[str, ...] = (),
+    ) -> None:
         ledger.approve(
             study="study",
             plan=plan,
@@ -46,6 +54,8 @@ class SmallHome:
             unit=unit,
             id=None if unit == "record" else "patient",
             event=event,
+            runs=runs,
+            learned=learned,
             snapshot_commitment="salted",
             summary={"epsilon": 1.0},
         )

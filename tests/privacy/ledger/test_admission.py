@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fedloom.common.errors import BudgetExceededError, LedgerError, RefusedError
+from fedloom.common.errors import BudgetExceededError, LedgerError, RefusedError, UsedUpError
 from fedloom.privacy.accounting import calibrate, epsilon_pld, filter_order
 from fedloom.privacy.events import DpEvent, event_to_json, gaussian, repeat, subsampled
 from fedloom.privacy.keys import generate_key
@@ -121,12 +121,17 @@ def test_two_threads_that_reserve_at_once_do_not_both_get_the_last_room(new_home
     assert sorted(outcomes) == ["refused", "reserved"]
 
 
-def test_a_second_run_of_the_same_plan_needs_its_own_room(new_home: NewHome) -> None:
+def test_a_second_run_of_the_same_plan_needs_its_own_approval_and_room(new_home: NewHome) -> None:
     home = new_home("again", 1.0)
     event = worth(0.9)
     with home.open() as ledger:
         approve_and_reserve(ledger, home, "p", event)
         ledger.reserve(plan="p", run="run", event=event)
+        with pytest.raises(UsedUpError):
+            ledger.reserve(plan="p", run="another", event=event)
+        answer_all(ledger, "p", event)
+        ledger.finish("p", "run")
+        home.approve(ledger, "p", event)
         with pytest.raises(BudgetExceededError):
             ledger.reserve(plan="p", run="another", event=event)
 
@@ -169,6 +174,8 @@ def test_an_audit_prices_every_reservation_again(small: SmallHome) -> None:
         "plan": "bold",
         "name": "n",
         "event": bold["event"],
+        "runs": 1,
+        "learned": [],
         "unit": "record",
         "id": None,
         "snapshot_commitment": "c",
@@ -197,6 +204,7 @@ class AnyOrder(RuleBasedStateMachine):
     """Reserves, opens, commits and finishes in any order on one home with limit 2."""
 
     limit = 2.0
+    runs = st.sampled_from(["r", "s", "t", "u"])
     plans = st.integers(0, 5).map(lambda number: f"plan-{number}")
     events = {f"plan-{n}": repeat(gaussian(3.0 + n), 1 + n % 3) for n in range(6)}
 
@@ -213,19 +221,31 @@ class AnyOrder(RuleBasedStateMachine):
             interval=1e-3,
         )
         self.released: list[DpEvent] = []
-        for plan, event in self.events.items():
+        self.granted = dict.fromkeys(self.events, 0)
+        self.answered: set[tuple[str, str]] = set()
+        for plan in self.events:
+            self.approve(plan, 1)
+
+    @rule(plan=plans, runs=st.integers(1, 3))
+    def approve(self, plan: str, runs: int) -> None:
+        try:
             self.ledger.approve(
                 study="s",
                 plan=plan,
                 name="n",
-                event=event,
+                event=self.events[plan],
+                runs=runs,
+                learned=(),
                 unit="record",
                 id=None,
                 snapshot_commitment="c",
                 summary={},
             )
+            self.granted[plan] += runs
+        except RefusedError:
+            pass
 
-    @rule(plan=plans, run=st.sampled_from(["r", "s"]))
+    @rule(plan=plans, run=runs)
     def reserve(self, plan: str, run: str) -> None:
         try:
             self.ledger.reserve(plan=plan, run=run, event=self.events[plan])
@@ -234,7 +254,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(
         plan=plans,
-        run=st.sampled_from(["r", "s"]),
+        run=runs,
         round_number=st.integers(0, 3),
         attempt=st.integers(0, 2),
         commits=st.booleans(),
@@ -249,10 +269,11 @@ class AnyOrder(RuleBasedStateMachine):
             if commits:
                 self.ledger.commit(**key, arrays=given(b"x"))
                 self.released.append(event)
+                self.answered.add((plan, run))
         except RefusedError:
             pass
 
-    @rule(plan=plans, run=st.sampled_from(["r", "s"]))
+    @rule(plan=plans, run=runs)
     def finish(self, plan: str, run: str) -> None:
         try:
             self.ledger.finish(plan, run)
@@ -273,6 +294,11 @@ class AnyOrder(RuleBasedStateMachine):
         spent = self.ledger.budget()
         assert spent["epsilon_spent"] == epsilon_pld(self.released, DELTA, 1e-3)
         assert spent["epsilon_spent"] <= spent["epsilon_reserved"] + 1e-9 <= self.limit + 1e-9
+
+    @invariant()
+    def no_plan_answers_more_runs_than_were_granted(self) -> None:
+        for plan, granted in self.granted.items():
+            assert sum(name == plan for name, _ in self.answered) <= granted
 
     def teardown(self) -> None:
         self.ledger.close()

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 EVENT = gaussian(50.0)
 
 
+def check(ledger: Ledger, unit: str, id_column: str | None) -> None:
+    ledger.check_grant(plan="another", unit=unit, id=id_column, learned=())
+
+
 def test_a_plan_for_another_unit_is_refused_with_the_remedy(
     small: SmallHome, ledger: Ledger
 ) -> None:
@@ -27,8 +31,8 @@ def test_a_plan_for_another_unit_is_refused_with_the_remedy(
     with pytest.raises(RefusedError, match="'patient'.*this home's is a record.*Ask for a study"):
         small.approve(ledger, "persons", EVENT, unit="person")
     with pytest.raises(RefusedError, match="cannot be added up"):
-        ledger.check_unit("person", "patient")
-    ledger.check_unit("record", None)
+        check(ledger, "person", "patient")
+    check(ledger, "record", None)
     small.approve(ledger, "records", EVENT)
     assert ledger.head[0] == head[0] + 1
     assert (ledger.budget()["unit"], ledger.budget()["id"]) == ("record", None)
@@ -39,9 +43,9 @@ def test_persons_told_apart_by_another_column_are_another_unit(small: SmallHome)
         ledger.revoke(small.plan)
         small.approve(ledger, "patients", EVENT, unit="person")
         with pytest.raises(RefusedError, match="by 'family'.*by 'patient'"):
-            ledger.check_unit("person", "family")
+            check(ledger, "person", "family")
         with pytest.raises(RefusedError, match="names the column"):
-            ledger.check_unit("person", None)
+            check(ledger, "person", None)
 
 
 def test_a_home_may_change_its_unit_only_while_nothing_came_of_the_other(

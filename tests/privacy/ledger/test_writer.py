@@ -94,19 +94,6 @@ def test_a_later_attempt_voids_an_unanswered_earlier_one(small: SmallHome, ledge
         small.open_attempt(ledger, 1, 5)
 
 
-def test_an_aborted_attempt_frees_its_steps_and_cannot_be_committed(
-    small: SmallHome, ledger: Ledger
-) -> None:
-    for number in (1, 2, 3):
-        small.open_attempt(ledger, number)
-    with pytest.raises(RefusedError, match="left"):
-        small.open_attempt(ledger, 4)
-    ledger.abort(**small.key_of(3))
-    with pytest.raises(RefusedError, match="void"):
-        ledger.commit(**small.key_of(3), arrays=given(b"x"))
-    small.answer(ledger, 4)
-
-
 @pytest.mark.parametrize("event", [gaussian(7.9), repeat(gaussian(8.0), 4), gaussian(9.0)])
 def test_what_was_not_reserved_is_not_opened(small: SmallHome, ledger: Ledger, event: Any) -> None:
     with pytest.raises(RefusedError, match="left"):
@@ -298,7 +285,7 @@ def test_a_head_that_cannot_be_renamed_closes_the_ledger_until_it_is_opened_agai
         with pytest.raises(IncompleteError, match="open it again"):
             small.reserve(ledger)
     with small.open() as ledger:
-        assert ledger.reserved_event(small.plan, small.run) == repeat(small.step, 3)
+        assert [run.run for run in ledger.grants(small.plan)[0].unfinished] == [small.run]
 
 
 def _no_rename(*_: object) -> None:

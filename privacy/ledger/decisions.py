@@ -1,0 +1,149 @@
+"""What a steward decides, written into a home's ledger: approvals, their end, pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import RLock
+from typing import Any
+
+from fedloom.privacy.events import DpEvent, event_to_json
+from fedloom.privacy.ledger.entries import check_data
+from fedloom.privacy.ledger.grants import Grant
+from fedloom.privacy.ledger.journal import Journal
+from fedloom.privacy.ledger.state import State
+from fedloom.privacy.ledger.store import StoredAnswer
+
+__all__ = ["Decisions"]
+
+
+class Decisions:
+    """The steward's part of an open ledger; methods may be called from any thread."""
+
+    def __init__(self, journal: Journal, state: State, interval: float) -> None:
+        """Takes over what `create` and `open` have prepared."""
+        self._journal, self._state, self._interval = journal, state, interval
+        self._mutex = RLock()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the steward has paused the site."""
+        return self._state.paused
+
+    def approve(
+        self,
+        *,
+        study: str,
+        plan: str,
+        name: str,
+        unit: str,
+        id: str | None,
+        event: DpEvent,
+        runs: int,
+        learned: Sequence[str],
+        snapshot_commitment: str,
+        summary: dict[str, Any],
+    ) -> None:
+        """Records the steward's grant of runs of a plan (by its digest), and the records' snapshot.
+
+        Args:
+          study: the study's digest.
+          plan: the plan's digest.
+          name: the study's name.
+          unit: whom the plan's price is for: "record" or "person".
+          id: the column that tells persons apart; None for records.
+          event: what one run of the plan costs one unit.
+          runs: how many runs are granted.
+          learned: digests of the plans that learned the plan's schema.
+          snapshot_commitment: see `fedloom.client.records.freeze`.
+          summary: what the steward was told.
+
+        Raises:
+          RefusedError: the home is for another unit, or an earlier grant has not ended.
+        """
+        self._append(
+            "approve",
+            {
+                "study": study,
+                "plan": plan,
+                "name": name,
+                "unit": unit,
+                "id": id,
+                "event": event_to_json(event),
+                "runs": runs,
+                "learned": sorted(set(learned)),
+                "snapshot_commitment": snapshot_commitment,
+                "summary": summary,
+            },
+        )
+
+    def check_grant(self, *, plan: str, unit: str, id: str | None, learned: Sequence[str]) -> None:
+        """Checks that a plan can be approved, before anything is frozen for it.
+
+        Raises:
+          RefusedError: its price is for another unit than the home's, or a grant has not ended.
+        """
+        with self._mutex:
+            data = {"plan": plan, "unit": unit, "id": id, "learned": sorted(set(learned))}
+            self._state.check("approve", data)
+
+    def revoke(self, plan: str) -> None:
+        """Records that an approval ends; what runs of the plan hold stays held until finished."""
+        self._append("revoke", {"plan": plan})
+
+    def pause(self) -> None:
+        """Records that nothing is reserved, opened or committed until `resume`."""
+        if not self.is_paused:
+            self._append("pause", {})
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        if self.is_paused:
+            self._append("resume", {})
+
+    def approval(self, plan: str) -> dict[str, Any] | None:
+        """Returns the approval of a plan as recorded, or None if there is none or it is revoked."""
+        with self._mutex:
+            return self._state.approval(plan)
+
+    def grant(self, plan: str) -> Grant | None:
+        """Returns the grant that holds for a plan or held last; None if there is none or revoked.
+
+        One that is used up is returned as well; it is the ledger's own, to be read alone.
+        """
+        with self._mutex:
+            return self._state.grant(plan)
+
+    def grants(self, plan: str) -> tuple[Grant, ...]:
+        """Returns all that was ever approved of a plan, in order, with its runs."""
+        with self._mutex:
+            return tuple(self._state.grants.get(plan, ()))
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """Digests of all plans that were ever approved."""
+        with self._mutex:
+            return tuple(self._state.grants)
+
+    def check_run(self, plan: str, run: str) -> None:
+        """Checks that a run of a plan may go on, or begin, as far as the steward decided.
+
+        Raises:
+          NotApprovedError: the plan is not approved, its runs are used, or the site is paused.
+          RefusedError: the run is finished.
+        """
+        with self._mutex:
+            self._state.check_run(plan, run)
+
+    def _append(
+        self,
+        kind: str,
+        data: dict[str, Any],
+        answer: StoredAnswer | None = None,
+        forget: tuple[str, str] | None = None,
+    ) -> None:
+        with self._mutex:
+            self._journal.check_usable()
+            check_data(kind, data)
+            self._state.check(kind, data)
+            self._journal.append(kind, data, answer=answer, forget=forget)
+            self._state.apply(kind, data)
