@@ -6,23 +6,24 @@ and safetensors, never pickle: loading one runs no code.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ReleaseError
+from fedloom.common.strict_json import read_json
+from fedloom.common.strict_safetensors import read_arrays
 
 __all__ = ["Artifact"]
 
 _CONFIG = "config.json"
 _ARRAYS = "model.safetensors"
 _VERSION = 1
+_MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,12 @@ class Artifact:
           ReleaseError: a file is missing, damaged or of a version that this fedloom cannot read.
         """
         try:
-            header = json.loads((folder / _CONFIG).read_bytes())
-            arrays = safetensors.numpy.load((folder / _ARRAYS).read_bytes())
+            header = read_json(folder / _CONFIG)
+            arrays = read_arrays(folder / _ARRAYS, _MAX_BYTES)
+            if not isinstance(header, dict) or set(header) != {"version", "kind", "config"}:
+                raise ReleaseError(f"{_CONFIG} has other keys than version, kind and config")
             version, kind, config = header["version"], header["kind"], header["config"]
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        except ReleaseError as error:
             raise ReleaseError(
                 f"{folder} should hold a generator as {_CONFIG} and {_ARRAYS}, but they cannot "
                 f"be read ({error}); take the release or run again from its source"

@@ -62,7 +62,7 @@ def verify(context: click.Context, folder: Path, key: str | None, as_json: bool)
     if found.fingerprint is not None:
         click.echo(f"signer  {found.public_key}\n        fingerprint {found.fingerprint}")
     if not found.ok:
-        click.echo("Error: this release does not verify; do not use it", err=True)
+        click.echo(f"Error: {found.failure}", err=True)
         context.exit(4)
     if found.signer_checked:
         click.echo("This release is what its publisher signed, and its price is as stated.")

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ReleaseError
-from fedloom.privacy.release.reading import parse_json
+from fedloom.common.strict_json import parse_json
+from fedloom.common.strict_safetensors import Arrays, read_header_and_arrays
 
 __all__ = ["Arrays", "pack_arrays", "read_arrays"]
 
-Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
-
 _KEY = "fedloom"
-_LENGTH_BYTES = 8
+_MAX_BYTES = 1 << 30
 
 
 def pack_arrays(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> bytes:
@@ -44,17 +42,8 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], Arrays]:
     Raises:
       ReleaseError: the file is missing, damaged, or holds anything else beside.
     """
-    try:
-        data = path.read_bytes()
-        arrays = safetensors.numpy.load(data)
-    except OSError as error:
-        raise ReleaseError(f"{path.name} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise ReleaseError(f"{path.name} is damaged ({error}); fetch the release again") from error
-    end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
-    layout = parse_json(data[_LENGTH_BYTES:end], path.name)
-    metadata = layout.get("__metadata__")
-    if set(layout) != {"__metadata__", *arrays} or set(metadata or ()) != {_KEY}:
+    metadata, arrays = read_header_and_arrays(path, _MAX_BYTES)
+    if set(metadata) != {_KEY}:
         raise ReleaseError(f"{path.name} holds something else than fedloom's header and arrays")
     header = parse_json(metadata[_KEY].encode(), path.name)
     if not isinstance(header, dict) or canonical_json(header).decode() != metadata[_KEY]:

@@ -21,9 +21,19 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.scores import BINS, Evaluation
 
-__all__ = ["EVALUATION_FORMAT", "accuracy", "area", "evaluation_record", "figures_of"]
+__all__ = [
+    "EVALUATION_FORMAT",
+    "EVALUATION_KEYS",
+    "accuracy",
+    "area",
+    "evaluation_record",
+    "figures_of",
+]
 
 EVALUATION_FORMAT = "fedloom-evaluation/1"
+EVALUATION_KEYS = frozenset(
+    "format hold_back bins noise_std held_back synthetic groups questions edges figures".split()
+)
 _HIDDEN = 0.1
 """An area whose standard deviation is above this is not worth a reading."""
 _LEAST = 3.0

@@ -22,7 +22,7 @@ from fedloom.common.sampling import sample
 from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.plan_size import limits_of_training
 from fedloom.privacy.release.account import SiteAccount, account_of
-from fedloom.privacy.release.data import CSV, PARQUET, write_table
+from fedloom.privacy.release.data import write_data
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
 from fedloom.privacy.release.manifest import write_manifest
 from fedloom.privacy.release.report.html import render_report
@@ -94,9 +94,7 @@ def _fill(
     statement = make_statement(plan, accounts)
     frame = sample(run.generator, plan.schema, plan.target, rows, seed=seed)
 
-    (folder / "data").mkdir()
-    write_table(frame, folder / CSV)
-    write_table(frame, folder / PARQUET)
+    write_data(frame, folder)
     run.generator.save(folder / "generator")
     (folder / "ledger").mkdir()
     for name, extract in run.extracts.items():
@@ -131,6 +129,7 @@ def _fill(
         "run": run.name,
         "study": plan.study_digest,
         "schema": str(plan.body["schema_digest"]),
+        "rows": rows,
         "ledgers": {
             name: {"seq": account.seq, "hash": account.head, "public_key": account.key}
             for name, account in accounts.items()

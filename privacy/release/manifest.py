@@ -7,20 +7,21 @@ with exactly these bytes, so there is one way to write both and a change of a si
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fedloom.common.digest import canonical_json, file_sha256
 from fedloom.common.errors import ReleaseError
+from fedloom.common.plain_files import read_plain
+from fedloom.common.strict_json import MAX_JSON_BYTES, parse_json
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign, verify
-from fedloom.privacy.release.reading import parse_json
 
 __all__ = [
     "MANIFEST",
     "MANIFEST_FORMAT",
     "SIGNATURE",
-    "changed_files",
     "list_files",
     "read_manifest",
     "release_heads",
@@ -29,9 +30,10 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
-MANIFEST_FORMAT = "fedloom-release/4"
+MANIFEST_FORMAT = "fedloom-release/5"
 _SIGNED_PREFIX = b"fedloom release manifest\n"
 _SIGNATURE_FORM = re.compile(r"[0-9a-f]{128}\n\Z")
+_SIGNATURE_BYTES = 129
 _KEY_FORM = re.compile(r"[0-9a-f]{64}\Z")
 _KEYS = {
     "format",
@@ -43,6 +45,7 @@ _KEYS = {
     "run",
     "study",
     "schema",
+    "rows",
     "ledgers",
     "versions",
     "signer",
@@ -109,11 +112,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
       ReleaseError: manifest or signature is missing, damaged or does not match.
     """
     try:
-        data = (folder / MANIFEST).read_bytes()
-        signature = (folder / SIGNATURE).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_plain(folder / MANIFEST, MAX_JSON_BYTES)
+        signature = read_plain(folder / SIGNATURE, _SIGNATURE_BYTES).decode("ascii")
+    except (ReleaseError, UnicodeDecodeError) as error:
         raise ReleaseError(
-            f"{folder} holds no readable {MANIFEST} and {SIGNATURE}; give the folder of a release"
+            f"{folder} holds no readable {MANIFEST} and {SIGNATURE} ({error}); give the folder of "
+            "a release"
         ) from error
     try:
         manifest = parse_json(data, MANIFEST)
@@ -137,6 +141,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder / MANIFEST} does not match its signature: it was changed after signing; "
             "fetch the release again from its publisher"
         )
+    paths = Counter(entry["path"] for entry in manifest["files"])
+    twice = sorted(path for path, count in paths.items() if count > 1)
+    if twice:
+        raise ReleaseError(
+            f"{folder / MANIFEST} lists {twice[0]} twice, so that it may be read in two ways; do "
+            "not use this release"
+        )
     return dict(manifest)
 
 
@@ -145,6 +156,8 @@ def _is_well_formed(manifest: dict[str, Any]) -> bool:
         set(manifest) == _KEYS
         and manifest["format"] == MANIFEST_FORMAT
         and all(isinstance(manifest[key], str) for key in _TEXTS)
+        and type(manifest["rows"]) is int
+        and manifest["rows"] >= 1
         and set(manifest["signer"]) == {"algorithm", "public_key"}
         and isinstance(manifest["ledgers"], dict)
         and all(_has(head, _LEDGER) for head in manifest["ledgers"].values())
@@ -170,25 +183,3 @@ def release_heads(folder: Path) -> dict[str, tuple[int, str]]:
     """
     ledgers = read_manifest(folder)["ledgers"]
     return {name: (head["seq"], head["hash"]) for name, head in ledgers.items()}
-
-
-def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Names every file that is changed, missing or not listed, with what is wrong."""
-    listed = {str(entry["path"]): entry for entry in manifest["files"]}
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
-    problems = []
-    for name, path in found.items():
-        if path.is_symlink():
-            problems.append(f"{name} is a link; a release holds plain files only")
-        elif path.is_file() and name not in listed and name not in (MANIFEST, SIGNATURE):
-            problems.append(f"{name} was added after signing")
-    for name, entry in listed.items():
-        if name not in found or not found[name].is_file():
-            problems.append(f"{name} is missing")
-            continue
-        path = found[name]
-        if not path.is_symlink() and (
-            path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]
-        ):
-            problems.append(f"{name} was changed after signing")
-    return problems

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedloom.common.errors import ReleaseError
-from fedloom.privacy.evaluation.held_back import figures_of
+from fedloom.common.strict_json import read_json
+from fedloom.privacy.evaluation.held_back import EVALUATION_KEYS, figures_of
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.release.reading import read_json
 from fedloom.privacy.release.verify.comparison import BELOW, compare
 
 __all__ = ["EVALUATION", "check_evaluation"]
@@ -39,7 +39,7 @@ def check_evaluation(folder: Path, plan: Plan) -> str:
             raise ReleaseError(f"{EVALUATION} is there, but the plan holds no unit back")
         return "the plan holds no unit back"
     record = read_json(path)
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or set(record) != EVALUATION_KEYS:
         raise ReleaseError(f"{EVALUATION} is no evaluation")
     compare(record.get("figures"), figures_of(record, plan.encoding), EVALUATION)
     if record.get("hold_back") != plan.evaluation["hold_back"]:

@@ -15,31 +15,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
-
 from fedloom.common.artifact import Artifact
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, FedloomError, ReleaseError
 from fedloom.common.schema import Schema
+from fedloom.common.strict_json import parse_json, read_json
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
-from fedloom.privacy.release.account import SiteAccount, account_of
+from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.attempts import check_rosters
 from fedloom.privacy.release.codebook import codebook
-from fedloom.privacy.release.data import PARQUET, problems_of_data
 from fedloom.privacy.release.derived import TEXTS, json_text
-from fedloom.privacy.release.manifest import changed_files, read_manifest
-from fedloom.privacy.release.reading import parse_json, read_json
+from fedloom.privacy.release.manifest import read_manifest
 from fedloom.privacy.release.statement import STATEMENT_FORMAT
 from fedloom.privacy.release.verify.comparison import must_equal
+from fedloom.privacy.release.verify.data import check_data
 from fedloom.privacy.release.verify.evaluation import check_evaluation
-from fedloom.privacy.release.verify.result import Check, Verification
+from fedloom.privacy.release.verify.files import problems_of_files
+from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, notes_on
+from fedloom.privacy.release.verify.result import DO_NOT_USE, Check, CheckFailed, Verification
 from fedloom.privacy.release.verify.statement import check_statement
 
 __all__ = ["check_release", "verify_release"]
 
 _CREATED = "%Y-%m-%dT%H:%M:%SZ"
+_SHOWN = 8
 T = TypeVar("T")
 
 
@@ -52,12 +53,11 @@ def verify_release(folder: Path, key: str | None = None) -> Verification:
 
     Raises:
       ConfigError: there is no such folder, or `key` is no key.
-      ReleaseError: a check failed; the message names each.
+      ReleaseError: a check failed; the message names it, the file and what to do.
     """
     found = check_release(folder, key)
-    failed = [f"{check.name}: {check.detail}" for check in found.checks if check.ok is False]
-    if failed:
-        raise ReleaseError(f"{folder} does not verify: " + "; ".join(failed))
+    if found.failure is not None:
+        raise ReleaseError(f"{folder}: {found.failure}")
     return found
 
 
@@ -85,7 +85,7 @@ def check_release(folder: Path, key: str | None = None) -> Verification:
 
 
 class _Inspection:
-    """Runs the checks one after another; a later one needs what an earlier one has read."""
+    """Makes the checks one after another; a later one needs what an earlier one has read."""
 
     def __init__(self, folder: Path, key: str | None) -> None:
         self._folder = folder
@@ -93,55 +93,77 @@ class _Inspection:
         self._checks: list[Check] = []
         self._notes: list[str] = []
         self._accounts: dict[str, SiteAccount] = {}
+        self._statement: Mapping[str, Any] | None = None
 
     def result(self) -> Verification:
-        manifest = self._run("manifest", self._manifest)
-        statement: Mapping[str, Any] | None = None
         public_key: str | None = None
+        manifest = self._read("manifest", "manifest.json", self._manifest)
         if manifest is not None:
             public_key = str(manifest["signer"]["public_key"])
             self._signer(public_key)
-            self._run("files", partial(self._files, manifest))
-            plan = self._run("plan", partial(self._plan, manifest))
-            statement = self._run("statement", self._read_statement)
-            if plan is not None:
-                self._run("schema", partial(self._schema, manifest, plan))
-                self._run("data", partial(self._data, plan))
-                for site in sorted({site.name for site in plan.sites} & set(manifest["ledgers"])):
-                    self._run(f"ledger {site}", partial(self._ledger, manifest, plan, site))
-                self._run("ledgers", partial(self._ledgers, manifest))
-                self._run("runs", partial(self._note_accounts, plan))
-                self._run("sums", lambda: (None, check_rosters(plan, self._accounts)))
-                self._run("price", partial(self._price, plan))
-                if statement is not None:
-                    self._run("epsilon", partial(self._epsilon, plan, statement))
-                self._run("codebook", partial(self._codebook, plan))
-                self._run("evaluation", lambda: (None, check_evaluation(self._folder, plan)))
-            self._run("generator", self._generator)
-            detail = f"{', '.join(TEXTS)} are as signed; what they say is not checked"
-            self._checks.append(Check(name="texts", ok=None, detail=detail))
+            if self._files(manifest):
+                self._contents(manifest)
         return Verification(
             checks=tuple(self._checks),
             public_key=public_key,
             fingerprint=None if public_key is None else fingerprint(public_key),
             signer_checked=self._key is not None and public_key == self._key,
             notes=tuple(self._notes),
-            epsilon=_number(statement, "epsilon"),
-            delta=_number(statement, "delta"),
+            epsilon=_number(self._statement, "epsilon"),
+            delta=_number(self._statement, "delta"),
         )
 
-    def _run(self, name: str, check: Callable[[], tuple[T, str]]) -> T | None:
+    def _contents(self, manifest: Mapping[str, Any]) -> None:
+        plan = self._read("plan", "plan.json", lambda: self._plan(manifest))
+        self._statement = self._read("statement", "dp_statement.json", self._read_statement)
+        if plan is not None:
+            self._look("schema", "schema.json", lambda: self._schema(manifest, plan))
+            rows = int(manifest["rows"])
+            self._look("data", "data/", lambda: self._data(plan, rows))
+            self._look_at_ledgers(manifest, plan)
+            self._look("price", "plan.json", lambda: _price(plan))
+            stated = self._statement
+            if stated is not None:
+                self._look("epsilon", "dp_statement.json", lambda: self._epsilon(plan, stated))
+            self._look("codebook", "codebook.json", lambda: self._codebook(plan))
+            evaluation = partial(check_evaluation, self._folder, plan)
+            self._look("evaluation", "evaluation.json", evaluation)
+        self._look("generator", "generator/", self._generator)
+        detail = f"{', '.join(TEXTS)} are as signed; what they say is not checked"
+        self._checks.append(Check(name="texts", ok=None, detail=detail))
+
+    def _look_at_ledgers(self, manifest: Mapping[str, Any], plan: Plan) -> None:
+        for site in sorted({site.name for site in plan.sites} & set(manifest["ledgers"])):
+            read = partial(account_in, self._folder, manifest, plan, site)
+            account = self._read(f"ledger {site}", f"ledger/{site}.json", read)
+            if account is not None:
+                self._accounts[site] = account
+        self._look("ledgers", "ledger/", lambda: check_ledgers(manifest, self._accounts))
+        self._notes += notes_on(plan, self._accounts)
+        self._look("sums", "ledger/", lambda: check_rosters(plan, self._accounts))
+
+    def _look(self, name: str, file: str, check: Callable[[], str]) -> None:
+        """Makes a check that returns what was found."""
+        self._read(name, file, lambda: (None, check()))
+
+    def _read(self, name: str, file: str, check: Callable[[], tuple[T, str]]) -> T | None:
+        """Makes a check that returns what it read, and what was found; None if it failed."""
         try:
             value, detail = check()
+        except CheckFailed as error:
+            self._failed(name, str(error), error.file, error.remedy)
+            return None
         except FedloomError as error:
-            self._checks.append(Check(name=name, ok=False, detail=str(error)))
+            self._failed(name, str(error), file, DO_NOT_USE)
             return None
         except Exception as error:  # a release is hostile input: whatever it breaks, it is bad
-            detail = f"cannot be read: {type(error).__name__}: {error}"
-            self._checks.append(Check(name=name, ok=False, detail=detail))
+            self._failed(name, f"cannot be read: {type(error).__name__}: {error}", file, DO_NOT_USE)
             return None
         self._checks.append(Check(name=name, ok=True, detail=detail))
         return value
+
+    def _failed(self, name: str, detail: str, file: str, remedy: str) -> None:
+        self._checks.append(Check(name=name, ok=False, detail=detail, file=file, remedy=remedy))
 
     def _manifest(self) -> tuple[dict[str, Any], str]:
         manifest = read_manifest(self._folder)
@@ -159,13 +181,21 @@ class _Inspection:
             self._checks.append(Check(name="signer", ok=True, detail=detail))
         else:
             detail = f"signed by another key, {public_key}; do not trust this release"
-            self._checks.append(Check(name="signer", ok=False, detail=detail))
+            remedy = "ask the publisher for the key and the release again, by two ways"
+            self._failed("signer", detail, "manifest.json", remedy)
 
-    def _files(self, manifest: Mapping[str, Any]) -> tuple[None, str]:
-        problems = changed_files(self._folder, manifest)
-        if problems:
-            raise ReleaseError("; ".join(problems))
-        return None, f"{len(manifest['files'])} files, each as signed, none added or missing"
+    def _files(self, manifest: Mapping[str, Any]) -> bool:
+        """Looks at the files, and returns whether they may be opened."""
+        problems = problems_of_files(self._folder, manifest)
+        if not problems:
+            detail = f"{len(manifest['files'])} files, each as signed, none added or missing"
+            self._checks.append(Check(name="files", ok=True, detail=detail))
+            return True
+        told = "; ".join(f"{problem.file} {problem.what}" for problem in problems[:_SHOWN])
+        more = len(problems) - _SHOWN
+        told += f"; and {more} more" if more > 0 else ""
+        self._failed("files", told, problems[0].file, problems[0].remedy)
+        return not any(problem.unreadable for problem in problems)
 
     def _plan(self, manifest: Mapping[str, Any]) -> tuple[Plan, str]:
         plan = Plan(read_json(self._folder / "plan.json"))
@@ -183,7 +213,7 @@ class _Inspection:
             raise ReleaseError(f"dp_statement.json is not of the format {STATEMENT_FORMAT}")
         return statement, f"of the format {STATEMENT_FORMAT}"
 
-    def _schema(self, manifest: Mapping[str, Any], plan: Plan) -> tuple[None, str]:
+    def _schema(self, manifest: Mapping[str, Any], plan: Plan) -> str:
         digests = {
             Schema.from_dict(read_json(self._folder / "schema.json")).digest(),
             plan.schema.digest(),
@@ -192,55 +222,15 @@ class _Inspection:
         }
         if len(digests) != 1:
             raise ReleaseError("schema.json, plan and manifest do not mean the same schema")
-        return None, str(manifest["schema"])
+        return str(manifest["schema"])
 
-    def _data(self, plan: Plan) -> tuple[None, str]:
-        problems = problems_of_data(self._folder, plan.encoding)
-        if problems:
-            raise ReleaseError("; ".join(problems[:5]))
-        rows = len(pd.read_parquet(self._folder / PARQUET))
+    def _data(self, plan: Plan, rows: int) -> str:
         asked = plan.body["release"].get("rows")
         if asked is not None and rows != asked:
             raise ReleaseError(f"the data have {rows} rows, the plan asks for {asked}")
-        return None, "CSV and Parquet agree and conform to the schema"
+        return check_data(self._folder, plan.encoding, rows, lambda rows: None)
 
-    def _ledger(self, manifest: Mapping[str, Any], plan: Plan, site: str) -> tuple[None, str]:
-        extract = read_json(self._folder / "ledger" / f"{site}.json")
-        account = account_of(extract, plan, manifest["run"], site)
-        stated = manifest["ledgers"][site]
-        if (account.seq, account.head, account.key) != (
-            stated["seq"],
-            stated["hash"],
-            stated["public_key"],
-        ):
-            raise ReleaseError(f"the ledger of {site} ends at another head than the manifest says")
-        self._accounts[site] = account
-        return None, (
-            f"{account.seq} entries to its head, signed; {account.rounds} of "
-            f"{len(plan.rounds)} rounds answered, {len(account.answered)} attempts charged, "
-            "within what was reserved"
-        )
-
-    def _ledgers(self, manifest: Mapping[str, Any]) -> tuple[None, str]:
-        listed = {str(entry["path"]) for entry in manifest["files"]}
-        extracts = {path for path in listed if path.startswith("ledger/")}
-        if extracts != {f"ledger/{site}.json" for site in manifest["ledgers"]} or not extracts:
-            raise ReleaseError("the ledgers in the folder are not those that the manifest names")
-        if set(manifest["ledgers"]) != set(self._accounts):
-            raise ReleaseError(
-                "a ledger does not hold, or is that of a site the plan does not have"
-            )
-        return None, f"{len(extracts)} sites"
-
-    def _price(self, plan: Plan) -> tuple[None, str]:
-        computed, stated = plan.price(), plan.body["price"]
-        must_equal(stated["epsilon"], computed.epsilon, "the plan's epsilon")
-        must_equal(stated["epsilon_rdp"], computed.epsilon_rdp, "the plan's epsilon by RDP")
-        if stated["delta"] != plan.delta:
-            raise ReleaseError("the plan is priced at another delta than its own")
-        return None, f"the plan costs epsilon {computed.epsilon:.6g} at delta {plan.delta:g}"
-
-    def _epsilon(self, plan: Plan, statement: Mapping[str, Any]) -> tuple[None, str]:
+    def _epsilon(self, plan: Plan, statement: Mapping[str, Any]) -> str:
         detail = check_statement(plan, self._accounts, statement)
         if plan.schema.learned:
             whole = statement["with_the_schema"]
@@ -248,41 +238,26 @@ class _Inspection:
                 "bounds or categories were learned from records by an earlier study: with it, "
                 f"epsilon {whole['epsilon']:.4g} at delta {whole['delta']:g}"
             )
-        return None, detail
+        return detail
 
-    def _codebook(self, plan: Plan) -> tuple[None, str]:
+    def _codebook(self, plan: Plan) -> str:
         made = parse_json(json_text(codebook(plan.encoding)).encode(), "codebook.json")
         if canonical_json(read_json(self._folder / "codebook.json")) != canonical_json(made):
             raise ReleaseError("codebook.json is not the codebook of the plan's schema")
-        return None, "every column as the plan's schema has it"
+        return "every column as the plan's schema has it"
 
-    def _generator(self) -> tuple[None, str]:
+    def _generator(self) -> str:
         artifact = Artifact.load(self._folder / "generator")
-        return None, f"{artifact.kind}, {len(artifact.arrays)} arrays"
+        return f"{artifact.kind}, {len(artifact.arrays)} arrays"
 
-    def _note_accounts(self, plan: Plan) -> tuple[None, str]:
-        accounts = self._accounts.values()
-        self._note("rehearsal: covers this run alone", [a.site for a in accounts if a.rehearsal])
-        self._note(
-            "noise from a known seed: this protects nobody",
-            [a.site for a in accounts if a.insecure],
-        )
-        absent = [site.name for site in plan.sites if site.name not in self._accounts]
-        self._note("no ledger here: it took no part, or its ledger was left out", absent)
-        for account in accounts:
-            if account.runs > 1:
-                together = account.epsilon_of_all_runs(plan.delta)
-                self._note(
-                    f"{account.runs} runs of this plan answered, together at epsilon "
-                    f"{together:.4g}: this release may have been chosen among them",
-                    [account.site],
-                )
-        most = max((account.runs for account in accounts), default=0)
-        return None, f"runs of this plan that a site answered: {most}"
 
-    def _note(self, note: str, sites: list[str]) -> None:
-        if sites:
-            self._notes.append(f"{note} ({', '.join(sites)})")
+def _price(plan: Plan) -> str:
+    computed, stated = plan.price(), plan.body["price"]
+    must_equal(stated["epsilon"], computed.epsilon, "the plan's epsilon")
+    must_equal(stated["epsilon_rdp"], computed.epsilon_rdp, "the plan's epsilon by RDP")
+    if stated["delta"] != plan.delta:
+        raise ReleaseError("the plan is priced at another delta than its own")
+    return f"the plan costs epsilon {computed.epsilon:.6g} at delta {plan.delta:g}"
 
 
 def _number(statement: Mapping[str, Any] | None, key: str) -> float | None:

@@ -17,8 +17,9 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError, ReleaseError, SchemaError
 from fedloom.common.sampling import sample
 from fedloom.common.schema import Schema
-from fedloom.privacy.release.data import CSV, PARQUET, problems_of_data, write_table
+from fedloom.privacy.release.data import write_data
 from fedloom.privacy.release.typed import dtypes, read_typed, typed
+from fedloom.privacy.release.verify.data import check_data
 
 TEXTS = st.text(min_size=1, max_size=5) | st.sampled_from(
     ["NA", "nan", "1", "01", "1.0", "true", 'a"b', "a,b", "a;b", " a", "a ", "#", "-0"]
@@ -74,14 +75,12 @@ def test_csv_and_parquet_agree_in_values_and_types(
     except SchemaError:
         reject()
     drawn = rows_of(schema, seed)
-    (tmp_path / "data").mkdir(exist_ok=True)
-    for name in (CSV, PARQUET):
-        write_table(drawn, tmp_path / name)
+    write_data(drawn, tmp_path)
     from_csv, from_parquet = (read_typed(tmp_path, schema, form) for form in ("csv", "parquet"))
     pd.testing.assert_frame_equal(from_csv, from_parquet, check_exact=True)
     pd.testing.assert_frame_equal(from_csv, typed(drawn, schema), check_exact=True)
     assert {name: from_csv[name].dtype for name in names} == dtypes(schema)
-    assert problems_of_data(tmp_path, Encoding(schema, None)) == []
+    check_data(tmp_path, Encoding(schema, None), len(drawn), lambda rows: None)
 
 
 def test_types_follow_from_the_schema_alone(toy_schema: Schema) -> None:
