@@ -72,7 +72,7 @@ def test_the_command_to_draw_rows_quotes_what_a_shell_would_run():
     assert "--where label=no\n" in readme_text(facts())
     hostile = readme_text(facts(values=("$(rm x)", "b")))
     assert "--where label='$(rm x)'\n" in hostile
-    assert "--where" not in readme_text(facts(values=("a\n```\n# b", "b")))
+    assert "--where" not in readme_text(facts(values=("a\x1b[2J```# b", "b")))
 
 
 def test_the_codebook_shows_names_descriptions_and_values_literally():
@@ -81,7 +81,7 @@ def test_the_codebook_shows_names_descriptions_and_values_literally():
             Column(
                 "a <!-- # [b](c)",
                 "category",
-                values=("x\n# y", "``z`", "some_name", "<!--"),
+                values=("x\u2028# y", "``z`", "some_name", "<!--"),
                 other="`o",
                 description="first\n# second <!--\n- third",
             ),
