@@ -186,6 +186,7 @@ class Vault:
             "schema_digest": plan.body["schema_digest"],
             "study_digest": plan.study_digest,
             "plan_digest": request.plan,
+            "runs": sum(grant.num_priced for grant in self._ledger.grants(request.plan)),
             "versions": _versions(),
         }
 

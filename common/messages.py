@@ -188,7 +188,8 @@ class Answer:
 
     Attributes:
       header: site, status ("ok" or a code of `REFUSALS`), request_digest, nonce, arrays_digest,
-        and for `describe` the schema's and the study's digest and the software's versions.
+        and for `describe` the schema's and the study's digest, the number of runs of the plan
+        that were answered or may be, and the software's versions.
       arrays: the noised answer.
       signature: Ed25519 of the canonical header, in hexadecimal digits.
     """

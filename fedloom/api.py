@@ -75,8 +75,11 @@ class Run:
 
     @property
     def epsilon(self) -> float:
-        """What the whole plan costs one unit at one site, by PLD, at the study's delta."""
-        return float(self.plan.body["price"]["epsilon"])
+        """What the plan costs one unit at one site, by PLD, at the study's delta.
+
+        All runs together that the stewards approved or that were answered; usually that is one.
+        """
+        return self.plan.price(self._folder.priced_runs()).epsilon
 
     @property
     def metrics(self) -> pd.DataFrame:

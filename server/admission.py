@@ -14,7 +14,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Answer
 from fedloom.privacy.keys import verify
 
-__all__ = ["Rejected", "Shapes", "admit", "check_arrays", "head_of"]
+__all__ = ["Rejected", "Shapes", "admit", "check_arrays", "head_of", "runs_of"]
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 """Expected shape and dtype by name."""
@@ -71,6 +71,12 @@ def head_of(answer: Answer) -> tuple[int, str]:
     if type(seq) is int and isinstance(entry, str):
         return seq, entry
     raise Rejected("it does not name the head of its ledger")
+
+
+def runs_of(answer: Answer) -> int:
+    """Returns how many runs of the plan a site says that it grants; one if it does not say."""
+    runs: Any = answer.header.get("runs")
+    return runs if type(runs) is int and runs >= 1 else 1
 
 
 def check_arrays(arrays: dict[str, np.ndarray[Any, np.dtype[Any]]], expected: Shapes) -> None:

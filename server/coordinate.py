@@ -27,6 +27,7 @@ from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, group_s
 from fedloom.privacy.answers.opened import OpenedRound, spread_of
 from fedloom.privacy.answers.statistics import noisy_statistics
 from fedloom.privacy.plan import RoundQuery
+from fedloom.server.admission import runs_of
 from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.asking import Sites
 from fedloom.server.checkpoints import Checkpoint, Checkpoints
@@ -263,14 +264,16 @@ class _Run:
         self._folder.keep_versions(
             {site: answer.header.get("versions", {}) for site, answer in answers.items()}
         )
+        self._folder.keep_runs(
+            {site: runs_of(answer) for site, answer in answers.items() if answer.ok}
+        )
         refusals = {site: answer for site, answer in answers.items() if not answer.ok}
         if refusals:
             spent = self._give_back_reservations()
             site, answer = next(iter(sorted(refusals.items())))
             status = str(answer.header.get("status"))
             kind, reason = _REFUSED.get(status, (RefusedError, f"it answered {status!r}"))
-            runs = answer.header.get("runs", "the last")
-            reason = reason.format(plan=self._folder.plan_path, runs=runs)
+            reason = reason.format(plan=self._folder.plan_path, runs=runs_of(answer))
             raise kind(f"site {site!r} refuses the study: {reason}; {spent}")
         self._sites.need(answers, "describe")
 

@@ -149,6 +149,14 @@ class RunFolder:
         """Notes which software each site says it runs."""
         self._update_sites("versions", versions)
 
+    def keep_runs(self, runs: dict[str, int]) -> None:
+        """Notes how many runs of the plan each site has answered, or may under an approval."""
+        self._update_sites("runs", runs)
+
+    def priced_runs(self) -> int:
+        """Returns how many runs of the plan are priced together: at the site with most of them."""
+        return max([1, *(int(site.get("runs", 1)) for site in self.state()["sites"].values())])
+
     def _update_sites(self, key: str, values: dict[str, Any]) -> None:
         state = self.state()
         for site, value in values.items():

@@ -7,13 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-# What a ledger tells about its site: prices, limits, how many rounds and entries.
+# What a ledger tells about its site: prices, limits, how many runs, rounds and entries.
 ABOUT_PRICES = (
     "epsilon",
     "delta",
     "rounds_",
     "attempts_charged",
-    "runs_of_this_plan",
+    "runs",
     "head",
     "ledgers",
     "entries_left_out",

@@ -120,13 +120,14 @@ def _studies(studies: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("study", "plan", "status"):
         table.add_column(name)
-    for name in ("spent", "reserved"):
+    for name in ("runs", "spent", "reserved"):
         table.add_column(name, justify="right")
     for study in studies:
         table.add_row(
             str(study["name"]),
             str(study["plan"])[:12],
             str(study["status"]),
+            str(study["runs"]),
             f"{study['epsilon_spent']:.4g}",
             f"{study['epsilon_reserved']:.4g}",
         )

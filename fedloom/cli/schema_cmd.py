@@ -135,8 +135,9 @@ def learn(
     summary = {
         "run": str(out),
         "plan": plan.digest(),
-        "epsilon": plan.body["price"]["epsilon"],
+        "epsilon": plan.price(folder.priced_runs()).epsilon,
         "delta": plan.delta,
+        "runs": folder.priced_runs(),
         "sites": [site.name for site in plan.sites],
         **learned_summary(folder.path),
     }

@@ -74,15 +74,17 @@ def simulate(
         plan = folder.plan()
         progress.plan(plan)
         run_prepared(folder, device=device, insecure_seed=insecure_seed, on_event=progress)
-    price = plan.body["price"]
+    runs = folder.priced_runs()
+    price = plan.price(runs)
     result = {
         "run": str(out),
         "state": folder.state()["state"],
         "study": plan.study_digest,
         "plan": plan.digest(),
-        "epsilon": price["epsilon"],
-        "epsilon_rdp": price["epsilon_rdp"],
+        "epsilon": price.epsilon,
+        "epsilon_rdp": price.epsilon_rdp,
         "delta": plan.delta,
+        "runs": runs,
         "sites": [site.name for site in plan.sites],
         "warnings": warnings(plan),
         "seconds": round(time.monotonic() - started, 1),
@@ -95,15 +97,16 @@ def simulate(
     if plan.learns_schema:
         print_learned(result)
         return
-    whole = with_the_schema(plan)
+    several = "" if runs == 1 else f", {runs} runs together"
+    whole = with_the_schema(plan, runs)
     learned = (
         f", epsilon {whole['epsilon']:.4g} at delta {whole['delta']:g} with what its schema cost"
         if plan.schema.learned
         else ""
     )
     click.echo(
-        f"done in {result['seconds']:.0f} s: epsilon {price['epsilon']:.4g} at delta "
+        f"done in {result['seconds']:.0f} s: epsilon {price.epsilon:.4g} at delta "
         f"{plan.delta:g} for one {plan.body['privacy']['unit']} at each of {len(plan.sites)} "
-        f"sites{learned}\nsamples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
+        f"sites{several}{learned}\nsamples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
         f"release:  fedloom release build {out} --out release"
     )

@@ -24,6 +24,13 @@ _home_option = click.option(
     show_default="this folder",
     help="the site's home",
 )
+_runs_option = click.option(
+    "--runs",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="how many runs the approval is for; they are priced and held together",
+)
 
 
 @click.group()
@@ -103,14 +110,16 @@ def keygen(home: Path) -> None:
 @site.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @_home_option
-def plan(study: Path, home: Path) -> None:
+@_runs_option
+def plan(study: Path, home: Path, runs: int) -> None:
     """Say what STUDY would take from this site and cost it; nothing is signed."""
-    _explain(study, home)
+    _explain(study, home, runs)
 
 
 @site.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @_home_option
+@_runs_option
 @click.option("--yes", is_flag=True, help="sign without asking")
 @click.option("--clamp", is_flag=True, help="accept records outside the schema; they are clamped")
 @click.option(
@@ -118,8 +127,14 @@ def plan(study: Path, home: Path) -> None:
     is_flag=True,
     help='ids such as "7" and "07" are different people, you know; --clamp does not say so',
 )
-def approve(study: Path, home: Path, yes: bool, clamp: bool, ids_as_written: bool) -> None:
-    """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger."""
+def approve(
+    study: Path, home: Path, runs: int, yes: bool, clamp: bool, ids_as_written: bool
+) -> None:
+    """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger.
+
+    An approval is for one run, or for as many as --runs says. When they are used, a further run is
+    refused until you approve again.
+    """
     from fedloom.client import approval
     from fedloom.client.decisions import record_decisions
     from fedloom.client.home import Home
@@ -129,7 +144,7 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool, ids_as_written: boo
 
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
-    agreed = _explain(study, home)
+    agreed = _explain(study, home, runs)
     if not yes and not _confirmed():
         raise NotApprovedError("not approved; nothing was signed (--yes approves without asking)")
     with Ledger.open(opened.path, opened.private_key()) as ledger:
@@ -140,12 +155,13 @@ def approve(study: Path, home: Path, yes: bool, clamp: bool, ids_as_written: boo
             agreed,
             load_table(config.source, agreed.schema, id_column=agreed.privacy["id"]),
             policy=config.policy,
+            runs=runs,
             peers=config.peers,
             where=config.source.where,
             clamp=clamp,
             ids_as_written=ids_as_written,
         )
-    click.echo(f"approved {agreed.digest()}")
+    click.echo(f"approved {agreed.digest()} for {runs} run{'' if runs == 1 else 's'}")
 
 
 @site.command()
@@ -160,8 +176,13 @@ def revoke(study: Path, home: Path) -> None:
     opened = Home.open(home)
     agreed = approval.load_plan_or_study(study)
     digest = agreed.digest()
-    if read_ledger(opened.path).approval(digest) is None:
+    grants = read_ledger(opened.path).grants(digest)
+    if not grants or grants[-1].revoked:
         raise NotApprovedError(f"{digest} is not approved in {home}")
+    if grants[-1].ended:
+        raise NotApprovedError(
+            f"the approval of {digest} in {home} is used up; nothing is left of it"
+        )
     opened.forget_plan(digest)
     _record(opened)
     click.echo(f"revoked {digest}; its frozen records are deleted")
@@ -211,7 +232,7 @@ def _confirmed() -> bool:
         return False
 
 
-def _explain(study: Path, home: Path) -> Plan:
+def _explain(study: Path, home: Path, runs: int) -> Plan:
     from fedloom.client import approval
     from fedloom.client.home import Home
     from fedloom.client.peers import check_peers
@@ -223,10 +244,10 @@ def _explain(study: Path, home: Path) -> Plan:
     config = SiteConfig.load(opened.config_path)
     agreed = approval.load_plan_or_study(study)
     approval.verify_plan(agreed, site=config.name, home=opened)
-    approval.check_policy(config.policy, agreed)
-    for line in approval.in_plain_words(agreed, site=config.name):
+    approval.check_policy(config.policy, agreed, runs)
+    for line in approval.in_plain_words(agreed, site=config.name, runs=runs):
         click.echo(line)
-    after = read_ledger(opened.path).admission(agreed.event())
+    after = read_ledger(opened.path).admission(agreed.event_of(runs))
     click.echo(
         f"Budget: {'it fits' if after.fits else 'IT DOES NOT FIT'}; with it this home would stand "
         f"at epsilon {after.epsilon:.4g} of {after.limit:g} at delta {after.delta:g}"

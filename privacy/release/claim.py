@@ -10,12 +10,13 @@ from fedloom.privacy.release.schema_price import composed
 __all__ = ["make_claim"]
 
 
-def make_claim(plan: Plan, *, void: bool) -> dict[str, Any]:
+def make_claim(plan: Plan, *, void: bool, runs: int = 1) -> dict[str, Any]:
     """States what is claimed.
 
     Args:
       plan: the plan that was carried out.
       void: whether a site's noise came from a known seed.
+      runs: how many runs of the plan are priced together.
 
     Returns:
       The claim's numbers and codes. `place` is where the noise is whole: "each-site", or
@@ -23,13 +24,14 @@ def make_claim(plan: Plan, *, void: bool) -> dict[str, Any]:
       `with_the_schema` is the price of plan and schema together, None if nothing was learned.
       `text` says all of it in a sentence.
     """
-    privacy, epsilon, delta = plan.privacy, plan.price().epsilon, plan.delta
+    privacy, epsilon, delta = plan.privacy, plan.price(runs).epsilon, plan.delta
     place, schema, whole = "at each site", "", None
     if plan.colluding is not None:
         sites = plan.colluding
         place = "towards the coordinator" + (
             f" and any {sites} site{'s' if sites > 1 else ''}" if sites else ""
         )
+    several = "" if runs == 1 else f", for {runs} runs of the plan together"
     if plan.schema.learned:
         both = composed(plan.schema.learned, epsilon, delta)
         whole = {"epsilon": both[0], "delta": both[1]}
@@ -40,12 +42,13 @@ def make_claim(plan: Plan, *, void: bool) -> dict[str, Any]:
     return {
         "epsilon": epsilon,
         "delta": delta,
+        "runs": runs,
         "unit": str(privacy["unit"]),
         "place": "each-site" if plan.colluding is None else "coordinator",
         "colluding": plan.colluding,
         "with_the_schema": whole,
         "void": void,
         "text": f"({epsilon:.4g}, {delta:g})-differential privacy for the unit "
-        f"'{privacy['unit']}' {place}{schema}, under the assumptions listed"
+        f"'{privacy['unit']}' {place}{several}{schema}, under the assumptions listed"
         + ("; VOID: noise from a known seed" if void else ""),
     }

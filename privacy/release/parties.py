@@ -56,16 +56,21 @@ def quieter(event: DpEvent, factor: float) -> list[DpEvent]:
     return events
 
 
-def towards(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Returns epsilon, noise and meaning towards each party, as the statement holds them."""
+def towards(plan: Plan, runs: int = 1) -> dict[str, dict[str, Any]]:
+    """Returns epsilon, noise and meaning towards each party, as the statement holds them.
+
+    Args:
+      plan: the plan.
+      runs: how many runs of it are priced together.
+    """
     factors, colluding, delta = noise_factors(plan), plan.colluding, plan.delta
-    study = plan.price().epsilon
+    study = plan.price(runs).epsilon
     words = _MEANING_LOCAL if colluding is None else _meaning(colluding)
     return {
         party: {
             "epsilon": study
             if factor == 1.0
-            else epsilon_pld(quieter(plan.event(), factor), delta),
+            else epsilon_pld(quieter(plan.event_of(runs), factor), delta),
             "delta": delta,
             "noise": factor,
             "text": words[party],
@@ -74,14 +79,14 @@ def towards(plan: Plan) -> dict[str, dict[str, Any]]:
     }
 
 
-def at_every_site(plan: Plan) -> float:
-    """Returns what a unit with rows at every site loses towards the coordinator."""
+def at_every_site(plan: Plan, runs: int = 1) -> float:
+    """Returns what a unit with rows at every site loses towards the coordinator, in all runs."""
     sites = len(plan.sites)
     if plan.privacy["overlap"] == sites:
-        return plan.price().epsilon
+        return plan.price(runs).epsilon
     body = copy.deepcopy(plan.body)
     body["privacy"]["overlap"] = sites
-    return epsilon_pld([plan_event(body)], plan.delta)
+    return epsilon_pld([repeat(plan_event(body), runs)], plan.delta)
 
 
 _MEANING_LOCAL = {

@@ -28,10 +28,10 @@ def composed(learned: Sequence[Learned], epsilon: float, delta: float) -> tuple[
     )
 
 
-def with_the_schema(plan: Plan) -> dict[str, Any]:
-    """Returns the price of plan and schema together, as the statement holds it."""
+def with_the_schema(plan: Plan, runs: int = 1) -> dict[str, Any]:
+    """Returns the price of so many runs of a plan and of its schema, as the statement holds it."""
     learned = plan.schema.learned
-    epsilon, delta = composed(learned, plan.price().epsilon, plan.delta)
+    epsilon, delta = composed(learned, plan.price(runs).epsilon, plan.delta)
     text = "nothing in the schema was learned from records: this is the plan's own price"
     if learned:
         text = (

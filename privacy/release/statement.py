@@ -25,7 +25,7 @@ from fedloom.privacy.release.schema_price import preprocessing, with_the_schema
 
 __all__ = ["STATEMENT_FORMAT", "make_statement"]
 
-STATEMENT_FORMAT = "fedloom-dp-statement/4"
+STATEMENT_FORMAT = "fedloom-dp-statement/5"
 
 
 def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str, Any]:
@@ -38,12 +38,13 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
     Returns:
       JSON-able values; `towards` holds the loss towards coordinator, fellow sites and public.
     """
-    price, delta, privacy = plan.price(), plan.delta, plan.privacy
+    runs = max(1, *(account.runs_priced for account in accounts.values()))
+    price, delta, privacy = plan.price(runs), plan.delta, plan.privacy
     insecure = sorted(name for name, account in accounts.items() if account.insecure)
     rehearsal = sorted(name for name, account in accounts.items() if account.rehearsal)
     return {
         "format": STATEMENT_FORMAT,
-        "claim": make_claim(plan, void=bool(insecure)),
+        "claim": make_claim(plan, void=bool(insecure), runs=runs),
         "plan": plan.digest(),
         "unit_of_privacy": _unit(plan),
         "neighbouring": {
@@ -53,12 +54,18 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         "definition": {"name": "approximate-dp", "text": "(epsilon, delta)-differential privacy"},
         "epsilon": price.epsilon,
         "delta": delta,
-        "with_the_schema": with_the_schema(plan),
-        "towards": towards(plan),
+        "runs": {
+            "priced": runs,
+            "text": "runs of this plan whose price together is stated, at the site where they are "
+            "most: all that were answered, and all that an approval still allows. This release is "
+            "made from one of them, and may have been chosen among them",
+        },
+        "with_the_schema": with_the_schema(plan, runs),
+        "towards": towards(plan, runs),
         "overlap": {
             "sites_per_unit": int(privacy["overlap"]),
             "sites": len(plan.sites),
-            "epsilon_at_every_site": at_every_site(plan),
+            "epsilon_at_every_site": at_every_site(plan, runs),
             "text": "every epsilon here holds for a unit with rows at no more sites than that",
         },
         "sites": {name: _site(plan, account) for name, account in sorted(accounts.items())},
@@ -206,7 +213,7 @@ def _retries(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str, Any]:
 
 
 def _site(plan: Plan, account: SiteAccount) -> dict[str, Any]:
-    price = plan.price()
+    price = plan.price(max(1, account.runs_priced))
     return {
         "key": account.key,
         "exchange_key": plan.site(account.site).exchange_key,
@@ -218,6 +225,7 @@ def _site(plan: Plan, account: SiteAccount) -> dict[str, Any]:
         "rounds_answered": account.rounds,
         "attempts_charged": len(account.answered),
         "runs_of_this_plan": account.runs,
+        "runs_priced": account.runs_priced,
         "epsilon_of_all_runs": account.epsilon_of_all_runs(plan.delta),
         "lifetime": {
             "epsilon_limit": account.epsilon_limit,

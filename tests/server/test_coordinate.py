@@ -257,7 +257,7 @@ def test_a_run_that_was_closed_elsewhere_cannot_go_on(prepared, vaults):
         coordinate(prepared.path, DirectLink(vaults))
 
 
-def test_run_json_holds_no_more_than_names_heads_and_versions(prepared, vaults):
+def test_run_json_holds_no_more_than_names_heads_runs_and_versions(prepared, vaults):
     coordinate(prepared.path, DirectLink(vaults))
     state = json.loads((prepared.path / "run.json").read_text())
-    assert {key for site in state["sites"].values() for key in site} == {"head", "versions"}
+    assert {key for site in state["sites"].values() for key in site} == {"head", "runs", "versions"}
