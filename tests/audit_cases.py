@@ -96,7 +96,9 @@ def training_plan(
       **options: Of `audited_plan`.
     """
     text = f'{_MODELS[model]}[training]\nexchange = "{exchange}"\n{_SETTINGS}{training}'
-    return audited_plan(folder, text, noise={"look": 3.0, "training": noise}, **options)
+    return audited_plan(
+        folder, text, noise={"look": 3.0, "training": noise, "evaluation": 3.0}, **options
+    )
 
 
 def gradient_audit(

@@ -83,7 +83,7 @@ def _half_way(scores: Vector) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return scores > 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Audit:
     """One attack.
 
