@@ -25,6 +25,7 @@ __all__ = [
     "counting_audit",
     "counting_plan",
     "gradient_audit",
+    "guess_of_two_adam_steps",
     "training_audit",
     "training_plan",
 ]
@@ -130,19 +131,19 @@ def training_audit(home: Home, plan: Plan, *, rows: int = 1) -> Audit:
     options: dict[str, Any] = {}
     if asked.params["optimizer"] == "adam":
         assert asked.params["local_steps"] == 2
-        options = {"coordinate": crafted.coordinate, "guess": _guess_of_two_adam_steps}
+        options = {"coordinate": crafted.coordinate, "guess": guess_of_two_adam_steps}
     claim = claimed_mu(plan.rounds[number - 1].event)
     return _audit(home, plan, (asked,), claim, rows=rows, at=("north",), held_back=False, **options)
 
 
-def _guess_of_two_adam_steps(scores: Vector) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tells from a weight after two steps of Adam whether the two gradients had a positive sum.
+def guess_of_two_adam_steps(scores: Vector) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tells from a weight after two steps of Adam whether the two gradients pushed it up in sum.
 
-    That is the likelihood ratio of two gradients that are as far above zero with the canary as
-    below zero without. In units of the learning rate, with weight w and gradients g and h, Adam
-    gives w = sign(g) + (0.09 g + 0.1 h) / 0.19 / sqrt(v), and where g + h = 0 that is plus or minus
-    0.18 / 0.19. Of one sign of g, w falls as the sum does; so the sum is positive for w above that
-    number, and for w between its negative and 0.
+    That is the likelihood ratio of two pushes that are as far above zero with the canary as below
+    zero without. Of pushes g and h the weight is sign(g) + (0.09 g + 0.1 h) / 0.19 / sqrt(v) in
+    units of the learning rate; where g + h = 0 that is 0.18 / 0.19 with the sign of g. With g > 0
+    the weight is above that number exactly if the sum is positive, and otherwise still above 0;
+    with g < 0 all is the other way round.
     """
     weight = 4.0 * scores - 2.0
     border = 0.18 / 0.19

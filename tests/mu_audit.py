@@ -36,7 +36,7 @@ from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 from tests.audited import Neighbours
 
-__all__ = ["FALSE_ALARM", "Audit", "Found", "Vector", "claimed_mu", "mu_at_least"]
+__all__ = ["FALSE_ALARM", "Audit", "Found", "Vector", "claimed_mu", "exactly", "mu_at_least"]
 
 FALSE_ALARM = 1e-3
 Vector = np.ndarray[Any, np.dtype[np.float64]]
@@ -109,7 +109,7 @@ class Audit:
 
     def run(self, trials: int, seed: int = 20_261_128) -> Found:
         """Attacks `trials` answers on either table; the noise comes from an insecure seed."""
-        silent = tuple(_exactly(asked) for asked in self.requests)
+        silent = tuple(exactly(asked) for asked in self.requests)
         shown = self.towards or self.tables
         start = self._view(silent, shown, False, _sources(self, seed))
         direction = self._view(silent, shown, True, _sources(self, seed)) - start
@@ -139,7 +139,7 @@ class Audit:
 
         They are what answers with the canary differ by from the same answers without noise.
         """
-        silent = tuple(_exactly(asked) for asked in self.requests)
+        silent = tuple(exactly(asked) for asked in self.requests)
         exact = self._view(silent, self.tables, True, _sources(self, seed))
         sources = _sources(self, seed + 1)
         trials = math.ceil(count / exact.size)
@@ -198,7 +198,7 @@ def _sources(audit: Audit, seed: int) -> dict[str, NoiseSource]:
     }
 
 
-def _exactly(asked: Request) -> Request:
+def exactly(asked: Request) -> Request:
     """Returns the request without noise, which an insecure source alone would answer."""
     silent = {"noise_multiplier": 0.0}
     if asked.query == "evaluate":

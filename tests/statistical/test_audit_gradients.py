@@ -17,9 +17,14 @@ import pytest
 import fedloom.client.queries as queries
 import fedloom.privacy.mechanisms.gradient as gradient_module
 from fedloom.client.records import Records
+from fedloom.common.models import build_model
+from fedloom.common.models.base import read_weights
+from fedloom.common.models.gan import GENERATOR, MARGINALS
+from fedloom.common.models.vae import TABLE
 from fedloom.privacy.noise import NoiseSource
 from tests.audit_cases import by_the_plans_sites, gradient_audit, training_plan
-from tests.audited import FOUR_SITES, ROWS_PER_PERSON, neighbours
+from tests.audited import FOUR_SITES, ROWS_PER_PERSON, allowed, neighbours
+from tests.mu_audit import exactly
 
 TRIALS = 400
 TRIALS_OF_TWINS = 100
@@ -70,6 +75,36 @@ def test_two_rounds_give_away_what_is_claimed_and_no_more(home, plan_of, tight):
     """The canary moves the first sum up and the second down; noise is fresh in each."""
     audit = gradient_audit(home, plan_of("gan", noise=0.45), there_and_back=True)
     assert tight("two gradients of gan, record", audit)
+
+
+@pytest.mark.parametrize("model, left", [("vae", 0.89), ("gan", 0.77)])
+def test_an_audit_at_first_weights_would_see_less(home, plan_of, model, left):
+    """The clip is reached there too, but latents and fakes turn the gradient: its mean is shorter.
+
+    The mean is what the attacker's projection sees, so an audit at such weights is loose.
+    """
+    plan = plan_of(model)
+    asked, pair = exactly(first_request(plan)), neighbours(home, plan, others=0)
+    noise = NoiseSource.from_insecure_seed(20_261_128)
+    drawn = [
+        queries.answer_arrays(
+            plan, asked, pair.with_it, noise, device="cpu", seal=lambda part: part
+        )["sum"]
+        * (asked.params["lattice_unit"] / asked.params["max_grad_norm"])
+        for _ in range(60)
+    ]
+    assert np.linalg.norm(drawn, axis=1) == pytest.approx(np.full(60, 0.997), abs=0.003)
+    assert np.linalg.norm(np.mean(drawn, axis=0)) == pytest.approx(left, abs=0.04)
+
+
+def first_request(plan):
+    """What a coordinator asks first, with a generator of flat marginals."""
+    model = build_model(plan.model, plan.encoding)
+    arrays = read_weights(model.private_module(seed=3))
+    for name, shape in model.public_shapes.items():
+        flat = name in (TABLE, MARGINALS, GENERATOR + "table")
+        arrays[name] = np.full(shape, np.log(0.05) if flat else 0.01, dtype=np.float32)
+    return allowed(plan, 2, arrays=arrays)
 
 
 def caught(audit, trials=TRIALS_OF_TWINS) -> bool:
