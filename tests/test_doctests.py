@@ -19,7 +19,9 @@ def modules() -> Iterator[str]:
             [f"{root}/{package}" for root in fedloom.__path__], f"fedloom.{package}."
         ):
             yield found.name
-    yield from ("fedloom.api", "fedloom.simulation", "fedloom.in_process")
+    for found in pkgutil.iter_modules([fedloom.__path__[0]], "fedloom."):
+        if not found.ispkg and not found.name.endswith("__main__"):
+            yield found.name
 
 
 def with_examples() -> list[str]:

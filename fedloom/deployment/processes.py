@@ -6,6 +6,7 @@ which ends them in order, with all that they have started themselves.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from fedloom.deployment.process_tree import Tree
 
 __all__ = ["Processes"]
+
+_REAPED_WITHIN_S = 5.0
 
 
 class Processes:
@@ -73,5 +76,8 @@ class Processes:
             trees.append((Tree(ids), grace_s))
         for tree, grace_s in trees:
             tree.end(grace_s)
-        for process in self._running.values():
-            process.poll()
+        for names, _ in waves:
+            for name in names:
+                if name in self._running:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._running[name].wait(_REAPED_WITHIN_S)

@@ -48,7 +48,7 @@ def test_resume_without_a_run_begins_one(tmp_path):
 
 def test_ctrl_c_ends_with_130_and_the_run_resumes(tmp_path):
     federation = make(tmp_path / "study", "gradients")
-    federation.edit("num_rounds = 3", "num_rounds = 60")
+    federation.edit("num_rounds = 3", "num_rounds = 30")
     words = ["simulate", str(federation.study), *federation.pairs(), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         [sys.executable, "-m", "fedloom", *words],
@@ -70,9 +70,9 @@ def test_ctrl_c_ends_with_130_and_the_run_resumes(tmp_path):
     assert resumed.code == 0, resumed.err
     for site in federation.sites:
         entries = read_ledger(tmp_path / "run" / "sites" / site).entries
-        assert [entry.read().kind for entry in entries].count("commit") == 61
+        assert [entry.read().kind for entry in entries].count("commit") == 31
     rounds = [line["round"] for line in RunFolder.open(tmp_path / "run").metrics()]
-    assert rounds == list(range(1, 62))
+    assert rounds == list(range(1, 32))
 
 
 def test_a_terminal_shows_round_sites_and_budget(tmp_path):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 
 import pytest
 
 import fedloom
+from fedloom.common.resources import resource_path
 from tests.federation import cli
+
+# `fedloom.cli.demo` is the command's module, and in it the command has the same name.
+command = importlib.import_module("fedloom.cli.demo")
 
 
 def test_the_demo_ends_in_a_release(tmp_path):
@@ -22,7 +28,16 @@ def test_the_demo_ends_in_a_release(tmp_path):
 
 
 @pytest.mark.deploy
-def test_the_demo_through_real_processes_ends_in_a_release_and_leaves_nothing(tmp_path):
+def test_the_demo_through_real_processes_ends_in_a_release_and_leaves_nothing(
+    tmp_path, monkeypatch
+):
+    """The whole example but with two training rounds: each costs six processes of Flower."""
+    example = tmp_path / "example"
+    shutil.copytree(resource_path("examples/rand"), example)
+    study = (example / "study.toml").read_text()
+    assert "num_rounds = 10 " in study
+    (example / "study.toml").write_text(study.replace("num_rounds = 10 ", "num_rounds = 2 "))
+    monkeypatch.setattr(command, "_EXAMPLE", str(example))
     outcome = cli("demo", "--deploy", "--out", tmp_path / "demo", "--json")
     assert outcome.code == 0, outcome.err
     result = outcome.json
