@@ -7,19 +7,20 @@ they cannot change under the study. Nothing leaves the home by it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fedloom.client.acceptance import check_acceptance
 from fedloom.client.data_check import check
 from fedloom.client.home import Home, write_private
 from fedloom.client.learned_check import check_learned
 from fedloom.client.peers import Peer, check_peers
 from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
-from fedloom.common.errors import ConfigError, DataError, StudyError
+from fedloom.common.errors import ConfigError, StudyError
 from fedloom.common.study import SiteEntry
 from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.keys import fingerprint
@@ -209,6 +210,7 @@ def approve(
     peers: Mapping[str, Peer] | None = None,
     where: str = "the table",
     clamp: bool = False,
+    clamp_columns: Collection[str] = (),
     ids_as_written: bool = False,
 ) -> None:
     """Freezes the records and signs the plan's digest, and how often it may run, into the ledger.
@@ -222,8 +224,9 @@ def approve(
       runs: how many runs are granted; they are priced, admitted and held together.
       peers: the other sites' keys as `site.toml` pins them; None in a rehearsal.
       where: name of the records' source, for messages.
-      clamp: accept records outside the schema: they are clamped or set aside, and rows without
-        an id left out.
+      clamp: accept records outside the schema, where few values of a column are: they are
+        clamped or set aside, and rows without an id left out.
+      clamp_columns: accept these columns though more of their values are outside the schema.
       ids_as_written: the steward knows that ids which differ only in how they are written, such
         as "7" and "07", are different people.
 
@@ -250,19 +253,12 @@ def approve(
     unit, column = str(plan.privacy["unit"]), id_column(plan)
     ledger.check_grant(plan=digest, unit=unit, id=column, learned=learned)
     check_learned(ledger, plan)
-    report = check(private_frame, plan.schema, where=where, id_column=column)
-    if report.id_problems and not ids_as_written:
-        raise DataError(
-            "; ".join(report.id_problems) + ". Who has two ids has no guarantee, so --clamp does "
-            "not cover this; if you know that they are different people, approve with "
-            "`fedloom site approve --ids-as-written`"
-        )
-    unfit = [problem for problem in report.problems if problem not in report.id_problems]
-    if unfit and not clamp:
-        raise DataError(
-            "; ".join(unfit) + "; or accept them as they are with --clamp, which clamps "
-            "numbers to the bounds, sets unknown values aside and leaves out rows without an id"
-        )
+    check_acceptance(
+        check(private_frame, plan.schema, where=where, id_column=column),
+        clamp=clamp,
+        clamp_columns=clamp_columns,
+        ids_as_written=ids_as_written,
+    )
     commitment = freeze(home, plan, private_frame)
     write_private(home.plan_path(digest), canonical_json(plan.body))
     ledger.approve(

@@ -14,42 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fedloom.client.column_check import ColumnReport, check_column
 from fedloom.client.persons import person_ids
-from fedloom.common.cells import (
-    Cells,
-    axis_value,
-    category_key,
-    cell_text,
-    read_categories,
-    read_numbers,
-)
+from fedloom.common.cells import category_key
 from fedloom.common.constraints import violations
-from fedloom.common.schema import Column, Schema
+from fedloom.common.schema import Schema
+from fedloom.common.text import normal
 
-__all__ = ["ColumnReport", "PersonsReport", "Report", "check"]
+__all__ = ["PersonsReport", "Report", "check"]
 
-_MAX_EXAMPLES = 5
-_MAX_LENGTH = 40
 _CAPS = (1, 2, 3, 5, 10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnReport:
-    """What one column holds. All counts are private.
-
-    Attributes:
-      name: The column.
-      missing: Missing values.
-      clamped: Numbers outside the bounds, or with a fraction in an integer column.
-      unknown: Values that cannot be read or are none of the categories.
-      problems: One message for each thing that does not fit, naming column and remedy.
-    """
-
-    name: str
-    missing: int
-    clamped: int
-    unknown: int
-    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +78,10 @@ class Report:
                     "missing": column.missing,
                     "clamped": column.clamped,
                     "unknown": column.unknown,
+                    "left_out": column.left_out,
+                    "misfits": column.misfits,
+                    "share": column.share,
+                    "verdict": column.verdict,
                 }
                 for column in self.columns
             ],
@@ -125,8 +103,9 @@ def check(
       where: Name of the table, for the messages.
       id_column: The column of the persons' ids, if the unit of privacy is a person.
     """
+    id_column = None if id_column is None else normal(id_column)
     problems = []
-    columns = []
+    columns: list[ColumnReport] = []
     id_problems: list[str] = []
     persons = None
     if private_frame.empty:
@@ -134,10 +113,8 @@ def check(
     for column in schema.columns:
         if column.name not in private_frame.columns:
             report = _absent(column.name, "add it, or remove it from the schema")
-        elif column.kind == "category":
-            report = _check_category(column, private_frame[column.name])
         else:
-            report = _check_number(column, private_frame[column.name])
+            report = check_column(column, private_frame[column.name])
         columns.append(report)
     if id_column is not None and id_column not in private_frame.columns:
         columns.append(_absent(id_column, "add it: it says whose row each is"))
@@ -146,8 +123,8 @@ def check(
         columns.append(_check_ids(id_column, ids))
         persons = _persons(ids)
         id_problems = [f"{where}: column '{id_column}': {text}" for text in _alike(ids)]
-    for report in columns:
-        problems += [f"{where}: column '{report.name}': {text}" for text in report.problems]
+    columns = [report.at(where) for report in columns]
+    problems += [text for report in columns for text in report.problems]
     if set(schema.names) <= set(private_frame.columns):
         problems += [
             f"{where}: {count} records break {constraint}; correct the records, or take the "
@@ -166,8 +143,7 @@ def check(
 
 
 def _absent(name: str, remedy: str) -> ColumnReport:
-    text = f"the table lacks it; {remedy}"
-    return ColumnReport(name=name, missing=0, clamped=0, unknown=0, problems=(text,))
+    return ColumnReport(name=name, unsafe=True, problems=(f"the table lacks it; {remedy}",))
 
 
 def _persons(ids: npt.NDArray[np.object_]) -> PersonsReport:
@@ -182,8 +158,14 @@ def _check_ids(name: str, ids: npt.NDArray[np.object_]) -> ColumnReport:
     """Looks for rows that are nobody's, which are left out."""
     missing = int(pd.isna(ids).sum())
     text = f"{missing} rows have no id, and could be anyone's; complete them, or leave them out"
-    problems = (text,) if missing else ()
-    return ColumnReport(name=name, missing=missing, clamped=0, unknown=0, problems=problems)
+    return ColumnReport(
+        name=name,
+        missing=missing,
+        left_out=missing,
+        misfits=missing,
+        values=len(ids),
+        problems=(text,) if missing else (),
+    )
 
 
 def _alike(ids: npt.NDArray[np.object_]) -> list[str]:
@@ -200,78 +182,3 @@ def _alike(ids: npt.NDArray[np.object_]) -> list[str]:
         f"{len(alike)} ids differ from another only in how they are written, such as "
         f"{alike[0]}, and count as two persons; write each person's id in one way"
     ]
-
-
-def _check_category(column: Column, raw: pd.Series) -> ColumnReport:
-    cells = read_categories(column, raw)
-    problems = _missing_problem(column, cells)
-    unknown = 0 if column.open else int(cells.unreadable.sum())
-    if unknown and column.other is None:
-        problems.append(
-            f"{unknown} values are none of the {len(column.values)} categories, such as "
-            f"{_examples(raw[cells.unreadable])}; add them to values in the schema, correct the "
-            'records, or give the column other = "..."'
-        )
-    return _report(column, cells, 0, problems)
-
-
-def _check_number(column: Column, raw: pd.Series) -> ColumnReport:
-    cells = read_numbers(column, raw)
-    problems = _missing_problem(column, cells)
-    unreadable = int(cells.unreadable.sum())
-    if unreadable:
-        what = "ISO times" if column.kind == "datetime" else "numbers"
-        problems.append(
-            f"{unreadable} values are not {what}, such as {_examples(raw[cells.unreadable])}; "
-            "correct the records, or declare the text that stands for a missing value"
-        )
-    readable = ~(cells.missing | cells.unreadable)
-    outside = _outside(column, cells) & readable
-    if outside.any():
-        problems.append(
-            f"{int(outside.sum())} values lie outside {column.minimum} to {column.maximum}, "
-            f"such as {_examples(raw[outside])}; widen min and max in the schema, list codes under "
-            "special, or correct the records"
-        )
-    rounded = cells.rounded & readable
-    if rounded.any():
-        problems.append(
-            f"{int(rounded.sum())} values are not whole numbers, such as "
-            f"{_examples(raw[rounded])}; use kind 'real' in the schema or round the records"
-        )
-    return _report(column, cells, int((outside | rounded).sum()), problems)
-
-
-def _outside(column: Column, cells: Cells) -> npt.NDArray[np.bool_]:
-    if column.minimum is None or column.maximum is None:  # an open column has no bounds yet
-        return np.zeros(len(cells.values), dtype=bool)
-    low = axis_value(column.minimum, dates_only=column.dates_only)
-    high = axis_value(column.maximum, dates_only=column.dates_only)
-    special = [axis_value(value, dates_only=column.dates_only) for value in column.special]
-    return ((cells.values < low) | (cells.values > high)) & ~np.isin(cells.values, special)
-
-
-def _missing_problem(column: Column, cells: Cells) -> list[str]:
-    missing = int(cells.missing.sum())
-    if not missing or column.nullable or column.open:
-        return []
-    return [
-        f"{missing} values are missing; set nullable = true in the schema, or complete the records"
-    ]
-
-
-def _report(column: Column, cells: Cells, clamped: int, problems: list[str]) -> ColumnReport:
-    return ColumnReport(
-        name=column.name,
-        missing=int(cells.missing.sum()),
-        clamped=clamped,
-        unknown=0 if column.open and column.kind == "category" else int(cells.unreadable.sum()),
-        problems=tuple(problems),
-    )
-
-
-def _examples(raw: pd.Series) -> str:
-    texts = list(dict.fromkeys(cell_text(value)[:_MAX_LENGTH] for value in raw))
-    shown = ", ".join(repr(text) for text in texts[:_MAX_EXAMPLES])
-    rest = len(texts) - _MAX_EXAMPLES
-    return f"{shown} and {rest} more" if rest > 0 else shown

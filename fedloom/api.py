@@ -34,7 +34,7 @@ Errors are those of `fedloom.common.errors`; the command line's exit code is the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +153,7 @@ def simulate(
     resume: bool = False,
     device: str = "cpu",
     clamp: bool = False,
+    clamp_columns: Collection[str] = (),
     insecure_seed: int | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
 ) -> Run:
@@ -174,8 +175,9 @@ def simulate(
       limit: lifetime epsilon of the homes that are made; by default the study's epsilon.
       resume: go on with the run in `out`.
       device: where torch computes: "cpu", "cuda", "cuda:1" or "auto".
-      clamp: accept records outside the schema: numbers are clamped to the bounds, unknown
+      clamp: accept the odd value outside the schema: numbers are clamped to the bounds, unknown
         categories and unreadable values are set aside as "other".
+      clamp_columns: accept these columns though more of their values are outside the schema.
       insecure_seed: makes noise repeatable for tests; voids privacy and is stamped into ledgers.
       on_event: told of progress.
 
@@ -205,6 +207,7 @@ def simulate(
         limit=limit,
         resume=resume,
         clamp=clamp,
+        clamp_columns=clamp_columns,
         insecure_seed=insecure_seed,
     )
     run_prepared(prepared, device=device, insecure_seed=insecure_seed, on_event=on_event)

@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -77,11 +77,12 @@ def prepare(
     limit: float | None = None,
     resume: bool = False,
     clamp: bool = False,
+    clamp_columns: Collection[str] = (),
     insecure_seed: int | None = None,
 ) -> RunFolder:
     """Makes the homes, the plan, the approvals and the run folder, as far as they are missing.
 
-    See `fedloom.simulate` for the arguments; `clamp` accepts records outside the schema.
+    See `fedloom.simulate` for the arguments.
 
     Raises:
       ConfigError: sites and study do not fit, or `out` holds another run.
@@ -114,7 +115,7 @@ def prepare(
     )
     run = str(folder.state()["run"]) if folder.exists() else None
     for name, path in paths.items():
-        _approve_where_made(name, path, plan, sites.get(name), clamp, run)
+        _approve_where_made(name, path, plan, sites.get(name), clamp, clamp_columns, run)
     if not folder.exists():
         folder = RunFolder.create(
             out,
@@ -191,6 +192,7 @@ def _approve_where_made(
     plan: Plan,
     private_table: PrivateTable | None,
     clamp: bool,
+    clamp_columns: Collection[str],
     run: str | None,
 ) -> None:
     """Approves one run in a home that a simulation made; a steward's home needs its steward.
@@ -216,7 +218,16 @@ def _approve_where_made(
         where = _where(name, private_table)
         frame = load_table(private_table, plan.schema, id_column=plan.privacy["id"])
         if grant is None or over:
-            approve(home, ledger, plan, frame, policy=None, where=where, clamp=clamp)
+            approve(
+                home,
+                ledger,
+                plan,
+                frame,
+                policy=None,
+                where=where,
+                clamp=clamp,
+                clamp_columns=clamp_columns,
+            )
         elif not holds_same(home, plan, str(grant.approval["snapshot_commitment"]), frame):
             raise ConfigError(
                 f"{where}: the records of {name!r} are not those that were frozen when the plan "

@@ -32,7 +32,7 @@ def header_hint(source: Source, lines: Lines, names: Sequence[str]) -> str | Non
       lines: As they were read.
       names: The wanted columns.
     """
-    separator, seen, start = lines.separator, lines.seen, lines.begin - 1
+    separator, seen, start = lines.separator, lines.from_top(), lines.begin - 1
     for place in range(len(seen)):
         for mark in dict.fromkeys((separator, *_MARKS)):
             for quote in ('"', "'"):
@@ -77,9 +77,9 @@ class RowLengths:
         self._rows = 0
         said = source.separator is not None or lines.begin != 1 or source.header is not None
         self._rivals = {
-            mark: lines.seen[0].count(mark)
+            mark: lines.first.count(mark)
             for mark in _MARKS[:4]
-            if not said and mark != lines.separator and mark in lines.seen[0]
+            if not said and mark != lines.separator and mark in lines.first
         }
 
     def fit(self, line: int, record: list[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fedloom.cli.data_report import clamp_options, print_counts
 from fedloom.cli.pairs import name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.schema_draft import draft
@@ -54,20 +55,7 @@ def check(
     if as_json:
         click.echo(json.dumps(report.to_dict() | {"schema_digest": description.digest()}, indent=2))
     else:
-        width = max(len(column.name) for column in report.columns)
-        click.echo(f"{report.records} records. Private: for the steward alone.")
-        click.echo(f"{'column':{width}}  missing  clamped  unknown")
-        for column in report.columns:
-            click.echo(
-                f"{column.name:{width}}  {column.missing:7d}  {column.clamped:7d}  "
-                f"{column.unknown:7d}"
-            )
-        if report.persons is not None:
-            kept = ", ".join(f"{cap}: {share:.0%}" for cap, share in report.persons.kept.items())
-            click.echo(
-                f"{report.persons.persons} persons, at most {report.persons.most} rows of one; "
-                f"rows that rows_per_person leaves: {kept}"
-            )
+        print_counts(report)
         for problem in report.problems:
             click.echo(f"Error: {problem}", err=True)
         if report.fits:
@@ -82,9 +70,7 @@ def check(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--limit", type=float, help="Lifetime epsilon of the homes made here.")
-@click.option(
-    "--clamp", is_flag=True, help="Accept values that are no numbers; they are set aside."
-)
+@clamp_options
 @click.option("--insecure-seed", type=int, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def learn(
@@ -97,6 +83,7 @@ def learn(
     resume: bool,
     limit: float | None,
     clamp: bool,
+    clamp_columns: tuple[str, ...],
     insecure_seed: int | None,
     as_json: bool,
 ) -> None:
@@ -127,6 +114,7 @@ def learn(
             limit=limit,
             resume=resume,
             clamp=clamp,
+            clamp_columns=clamp_columns,
             insecure_seed=insecure_seed,
         )
         progress.plan(folder.plan())

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from fedloom.cli.data_report import clamp_options
 from fedloom.cli.pairs import name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.source_options import site_source_options, site_sources
@@ -24,11 +25,7 @@ __all__ = ["simulate"]
 @click.option("--resume", is_flag=True, help="go on with an interrupted run")
 @click.option("--limit", type=float, help="lifetime epsilon of the homes made here")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or auto")
-@click.option(
-    "--clamp",
-    is_flag=True,
-    help="accept records outside the schema: numbers are clamped, unknown categories set aside",
-)
+@clamp_options
 @click.option("--insecure-seed", type=int, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def simulate(
@@ -42,6 +39,7 @@ def simulate(
     limit: float | None,
     device: str,
     clamp: bool,
+    clamp_columns: tuple[str, ...],
     insecure_seed: int | None,
     as_json: bool,
 ) -> None:
@@ -69,6 +67,7 @@ def simulate(
             limit=limit,
             resume=resume,
             clamp=clamp,
+            clamp_columns=clamp_columns,
             insecure_seed=insecure_seed,
         )
         plan = folder.plan()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedloom.cli.data_report import clamp_options, print_counts
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.source_options import source_options
 from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
@@ -121,14 +122,20 @@ def plan(study: Path, home: Path, runs: int) -> None:
 @_home_option
 @_runs_option
 @click.option("--yes", is_flag=True, help="sign without asking")
-@click.option("--clamp", is_flag=True, help="accept records outside the schema; they are clamped")
+@clamp_options
 @click.option(
     "--ids-as-written",
     is_flag=True,
     help='ids such as "7" and "07" are different people, you know; --clamp does not say so',
 )
 def approve(
-    study: Path, home: Path, runs: int, yes: bool, clamp: bool, ids_as_written: bool
+    study: Path,
+    home: Path,
+    runs: int,
+    yes: bool,
+    clamp: bool,
+    clamp_columns: tuple[str, ...],
+    ids_as_written: bool,
 ) -> None:
     """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger.
 
@@ -136,6 +143,7 @@ def approve(
     refused until you approve again.
     """
     from fedloom.client import approval
+    from fedloom.client.data_check import check
     from fedloom.client.decisions import record_decisions
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
@@ -145,6 +153,9 @@ def approve(
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
     agreed = _explain(study, home, runs)
+    column = agreed.privacy["id"]
+    private_frame = load_table(config.source, agreed.schema, id_column=column)
+    print_counts(check(private_frame, agreed.schema, id_column=column))
     if not yes and not _confirmed():
         raise NotApprovedError("not approved; nothing was signed (--yes approves without asking)")
     with Ledger.open(opened.path, opened.private_key()) as ledger:
@@ -153,12 +164,13 @@ def approve(
             opened,
             ledger,
             agreed,
-            load_table(config.source, agreed.schema, id_column=agreed.privacy["id"]),
+            private_frame,
             policy=config.policy,
             runs=runs,
             peers=config.peers,
             where=config.source.where,
             clamp=clamp,
+            clamp_columns=clamp_columns,
             ids_as_written=ids_as_written,
         )
     click.echo(f"approved {agreed.digest()} for {runs} run{'' if runs == 1 else 's'}")

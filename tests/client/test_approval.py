@@ -133,7 +133,7 @@ def test_overlap_and_the_price_towards_a_fellow_site_are_said(tmp_path, colludin
 
 def test_records_that_do_not_fit_are_refused_or_accepted_with_clamp(homes, plan):
     odd = table(50)
-    odd["age"] = 93
+    odd.loc[3, "age"] = 93
     refused(homes["north"], plan, DataError, "age.*--clamp", frame=odd)
     refused(homes["north"], plan, DataError, "no records", frame=table(50).iloc[:0])
     approve_at(homes["north"], plan, odd, clamp=True)
@@ -146,7 +146,8 @@ def test_one_person_under_several_ids_is_no_matter_of_clamping(tmp_path, homes):
     text = (folder / "study.toml").read_text()
     (folder / "study.toml").write_text(text.replace("[privacy]\n", "[privacy]\n" + persons))
     plan = load_plan_or_study(folder / "study.toml")
-    frame = table(6).assign(patient=["7", "7.0", "07", "8", "9", None], age=93)
+    frame = table(6).assign(patient=["7", "7.0", "07", "8", "9", None])
+    frame.loc[3, "age"] = 93
     home = homes["north"]
     refused(home, plan, DataError, "'7' and '7.0'.*--ids-as-written", frame=frame, clamp=True)
     refused(home, plan, DataError, "--clamp", frame=frame, ids_as_written=True)

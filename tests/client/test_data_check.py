@@ -38,15 +38,23 @@ def test_a_table_that_fits_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("changes", "column", "said"),
     [
-        ({"age": 121}, "age", r"1 values lie outside 0 to 120, such as '121'; widen min and max"),
+        (
+            {"age": 121},
+            "age",
+            r"1 of 3 values lie outside 0 to 120, such as '121'; widen min and max",
+        ),
         ({"age": -1}, "age", "outside 0 to 120"),
-        ({"age": "forty"}, "age", "1 values are not numbers, such as 'forty'"),
-        ({"age": 40.5}, "age", "1 values are not whole numbers, such as '40.5'; use kind 'real'"),
-        ({"age": None}, "age", "1 values are missing; set nullable = true"),
+        ({"age": "forty"}, "age", "1 of 3 values are not numbers, such as 'forty'"),
+        (
+            {"age": 40.5},
+            "age",
+            "1 of 3 values are not whole numbers, such as '40.5'; use kind 'real'",
+        ),
+        ({"age": None}, "age", "1 of 3 values are missing; set nullable = true"),
         ({"weight": 1e9}, "weight", "outside 0.0 to 300.0"),
         ({"sex": "2"}, "sex", "none of the 2 categories, such as '2'; add them to values"),
-        ({"sex": None}, "sex", "1 values are missing"),
-        ({"seen": "01.05.2020"}, "seen", "1 values are not ISO times"),
+        ({"sex": None}, "sex", "1 of 3 values are missing"),
+        ({"seen": "01.05.2020"}, "seen", "1 of 3 values are not ISO times"),
         ({"seen": "2021-01-01"}, "seen", "outside 2020-01-01 to 2020-12-31"),
     ],
 )
@@ -97,7 +105,7 @@ def test_what_an_open_column_holds_is_not_held_against_it() -> None:
     table = pd.DataFrame({"age": ["7", "1e5"], "town": ["north", "x"]})
     assert check(table, Schema(columns)).fits
     table["age"] = ["7", "old"]
-    assert "1 values are not numbers" in check(table, Schema(columns)).problems[0]
+    assert "1 of 2 values are not numbers" in check(table, Schema(columns)).problems[0]
 
 
 def test_numbers_too_long_to_print_are_named() -> None:
@@ -123,13 +131,22 @@ def test_command_says_what_it_found_and_exits_by_it(tmp_path: Path) -> None:
     data.write_text("age,sex\n140,1\n39,x\n")
     run = CliRunner().invoke(schema_command, ["check", str(schema_file), str(data)])
     assert run.exit_code == 2
-    assert f"{data}: column 'age': 1 values lie outside 0 to 120" in run.output
-    assert f"{data}: column 'sex': 1 values are none of the 2 categories" in run.output
+    assert f"{data}: column 'age': 1 of 2 values lie outside 0 to 120" in run.output
+    assert f"{data}: column 'sex': 1 of 2 values are none of the 2 categories" in run.output
     run = CliRunner().invoke(schema_command, ["check", str(schema_file), str(data), "--json"])
     assert run.exit_code == 2
     answer = json.loads(run.output)
     assert answer["fits"] is False and len(answer["problems"]) == 2
-    assert answer["columns"][0] == {"name": "age", "missing": 0, "clamped": 1, "unknown": 0}
+    assert answer["columns"][0] == {
+        "name": "age",
+        "missing": 0,
+        "clamped": 1,
+        "unknown": 0,
+        "left_out": 0,
+        "misfits": 1,
+        "share": 0.5,
+        "verdict": "clamp",
+    }
 
 
 def test_the_command_tells_the_steward_what_a_cap_leaves(tmp_path: Path) -> None:
