@@ -24,7 +24,7 @@ from fedloom.common.errors import ConfigError, StudyError
 from fedloom.common.study import SiteEntry
 from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.keys import fingerprint
-from fedloom.privacy.ledger import Ledger
+from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.policy import Policy
@@ -305,9 +305,12 @@ def check_policy(policy: Policy, plan: Plan, runs: int = 1) -> None:
 
 
 def last_approved(home: Home) -> Plan | None:
-    """Returns the plan that was approved last in this home, if any."""
-    paths = sorted(home.approved.glob("*.json"), key=lambda path: path.stat().st_mtime)
-    return Plan.load(paths[-1]) if paths else None
+    """Returns the plan that the ledger approved last, of those that lie in this home; or None."""
+    for entry in reversed(read_ledger(home.path).entries):
+        body = entry.read()
+        if body.kind == "approve" and (path := home.plan_path(body.data["plan"])).exists():
+            return Plan.load(path)
+    return None
 
 
 def load_plan_or_study(path: Path) -> Plan:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -54,6 +55,17 @@ def test_approving_freezes_the_records_and_signs_the_digest(homes, plan):
     assert approval["study"] == plan.study_digest and approval["name"] == "tiny"
     assert approval["summary"]["epsilon"] == plan.body["price"]["epsilon"]
     assert Plan.load(home.plan_path(plan.digest())).digest() == plan.digest()
+    assert last_approved(home).digest() == plan.digest()
+
+
+def test_the_plan_approved_last_is_the_ledgers_last_and_not_the_newest_file(tmp_path, homes, plan):
+    home = homes["north"]
+    later = make_plan(tmp_path / "later", homes, "mixture")
+    for each in (plan, later):
+        approve_at(home, each, table(50))
+    os.utime(home.plan_path(plan.digest()), (4e9, 4e9))  # as a restored backup may have it
+    assert last_approved(home).digest() == later.digest()
+    home.plan_path(later.digest()).unlink()
     assert last_approved(home).digest() == plan.digest()
 
 
