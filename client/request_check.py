@@ -15,8 +15,7 @@ from fedloom.client.refusals import Refusal
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Request
-from fedloom.common.scores import Evaluation
-from fedloom.common.statistics import check_groups
+from fedloom.privacy.answers.requests import sum_length
 from fedloom.privacy.plan import Plan, RoundQuery
 
 __all__ = ["asked_round", "check_arrays", "kernels_hold"]
@@ -56,10 +55,9 @@ def check_arrays(plan: Plan, request: Request) -> None:
       Refusal: a name, shape, type or value is not what the query takes.
     """
     try:
-        if request.query == "statistic":
-            return _check_statistic(plan, request)
-        if request.query == "evaluate":
-            return Evaluation(plan.encoding).check(request.arrays)
+        if request.query in ("statistic", "evaluate"):
+            sum_length(plan, request.query, request.params, request.arrays)
+            return
     except ConfigError as error:
         raise Refusal("malformed") from error
     expected = _request_shapes(plan)
@@ -71,17 +69,6 @@ def check_arrays(plan: Plan, request: Request) -> None:
             raise Refusal("malformed")
         if array.size and np.abs(array).max() > _LARGEST_WEIGHT:
             raise Refusal("malformed")
-
-
-def _check_statistic(plan: Plan, request: Request) -> None:
-    """Pairs come with the groups to count them on, everything else without arrays."""
-    arrays = dict(request.arrays)
-    if request.params["kind"] == "pairwise":
-        if "groups" not in arrays:
-            raise Refusal("malformed")
-        check_groups(plan.encoding, arrays.pop("groups"), request.params["most_cells"])
-    if arrays:
-        raise Refusal("malformed")
 
 
 @lru_cache(maxsize=8)

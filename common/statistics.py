@@ -16,20 +16,15 @@ is post-processing.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from fedloom.common.agreement import Agreed, agree
-from fedloom.common.digest import canonical_json
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 
@@ -248,45 +243,6 @@ class NoisyStatistics:
     def has_pairs(self) -> bool:
         """Whether pairs were measured too."""
         return self.pairs is not None
-
-    def save(self, path: Path) -> None:
-        """Writes `path` with the suffixes `.json` and `.safetensors`."""
-        header = {
-            "look_std": float(self.look_std),
-            "pair_std": None if self.pair_std is None else float(self.pair_std),
-            "site_totals": {name: float(total) for name, total in self.site_totals.items()},
-        }
-        path.with_suffix(".json").write_bytes(canonical_json(header) + b"\n")
-        arrays = {"look": np.ascontiguousarray(self.look)}
-        if self.groups is not None and self.pairs is not None:
-            arrays["groups"] = np.ascontiguousarray(self.groups)
-            arrays["pairs"] = np.ascontiguousarray(self.pairs)
-        path.with_suffix(".safetensors").write_bytes(safetensors.numpy.save(arrays))
-
-    @classmethod
-    def load(cls, path: Path, encoding: Encoding) -> NoisyStatistics:
-        """Reads what `save` wrote.
-
-        Raises:
-          ConfigError: a file is missing, damaged or belongs to another schema.
-        """
-        try:
-            header = json.loads(path.with_suffix(".json").read_bytes())
-            arrays = safetensors.numpy.load(path.with_suffix(".safetensors").read_bytes())
-            return cls(
-                encoding=encoding,
-                look=arrays["look"],
-                look_std=header["look_std"],
-                groups=arrays.get("groups"),
-                pairs=arrays.get("pairs"),
-                pair_std=header["pair_std"],
-                site_totals=header["site_totals"],
-            )
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            raise ConfigError(
-                f"{path}.json and {path}.safetensors should hold noisy statistics, but cannot be "
-                f"read ({error}); run the study again with --resume"
-            ) from error
 
     def class_counts(self) -> Array:
         """Returns the estimated records of each class, (num_classes,), never negative."""

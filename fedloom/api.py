@@ -131,15 +131,21 @@ class Run:
         filled = impute(self._folder.generator(), plan.schema, plan.target, table, seed=seed)
         return filled.apply(table)
 
-    def release(self, out: str | Path) -> Path:
+    def release(self, out: str | Path, *, evidence: str | Path | None = None) -> Path:
         """Builds the signed release of this run in the folder `out` and returns its path.
 
+        Args:
+          out: the folder to make.
+          evidence: another folder to make, for each site's own signed part of every round, with
+            which anyone checks that the published sums are those of the sites.
+
         Raises:
-          ConfigError: the run is not done, or `out` exists.
+          ConfigError: the run is not done, or a folder exists.
         """
         from fedloom.privacy.release import build_release
 
-        return build_release(self.path, Path(out))
+        parts = None if evidence is None else Path(evidence)
+        return build_release(self.path, Path(out), evidence=parts)
 
 
 def simulate(
@@ -214,16 +220,20 @@ def simulate(
     return Run(folder)
 
 
-def verify(release: str | Path, *, key: str | None = None) -> Verification:
+def verify(
+    release: str | Path, *, key: str | None = None, evidence: str | Path | None = None
+) -> Verification:
     """Checks a release offline: hashes, signatures, ledger extracts, and epsilon from events.
 
     Args:
       release: the release's folder.
       key: the publisher's public key; without it the signer is not checked.
+      evidence: the folder of the sites' own signed parts; without it they are not checked.
 
     Raises:
       ReleaseError: something is not what it claims to be.
     """
     from fedloom.privacy.release.verify import verify_release
 
-    return verify_release(Path(release), key)
+    parts = None if evidence is None else Path(evidence)
+    return verify_release(Path(release), key, evidence=parts)

@@ -160,20 +160,15 @@ class _Run:
         """The look and, if the plan has them, pairs on cells that the look chose."""
         rounds = [asked for asked in self._plan.rounds if asked.query == "statistic"]
         opened = [self._sums.ask(rounds[0], {}, OneWay(self._plan.encoding).length)]
-        statistics = self._keep_statistics(opened)
+        statistics = noisy_statistics(self._plan, opened)
         if len(rounds) > 1:
             reporter.round(rounds[0], list(opened[0].sites), None, {})
             spread = spread_of(self._plan, len(opened[0].sites))
             opened.append(self._pairs(rounds[1], statistics, _planned_std(rounds[1]) * spread))
-            statistics = self._keep_statistics(opened)
+            statistics = noisy_statistics(self._plan, opened)
         state = self._learner.start(statistics, self._seed(rounds[-1].round))
         self._keep(rounds[-1], state, opened[-1].sites, reporter)
         return state
-
-    def _keep_statistics(self, opened: Sequence[OpenedRound]) -> NoisyStatistics:
-        statistics = noisy_statistics(self._plan, opened)
-        self._folder.save_statistics(statistics)
-        return statistics
 
     def _pairs(self, asked: RoundQuery, statistics: NoisyStatistics, std: float) -> OpenedRound:
         groups = choose_groups(statistics, pair_std=std, most_cells=asked.params["most_cells"])
@@ -291,8 +286,10 @@ class _Run:
         if any(not self._folder.has_extract(name) for name in self._sites.names):
             for site, extract in self._sites.finish().items():
                 self._folder.save_extract(site, self._plan.site(site).key or "", extract)
-        took_part = {site for line in self._folder.metrics() for site in line["sites"]}
-        missing = sorted(name for name in took_part if not self._folder.has_extract(name))
+        needed = {site for line in self._folder.metrics() for site in line["sites"]}
+        if self._plan.colluding is None:  # a ledger that is left out could hide what was answered
+            needed |= self._sums.asked()
+        missing = sorted(name for name in needed if not self._folder.has_extract(name))
         if missing:
             raise IncompleteError(
                 f"the generator is made, but {', '.join(missing)} did not send the ledger "

@@ -4,7 +4,6 @@
     run.json             name and state of the run, sites, ledger heads, versions
     metrics.jsonl        one line a reported round, post-processing only
     tensorboard/         the same as TensorBoard events
-    statistics/          the noisy statistics, from the sums over sites
     answers/             opened sums, and each site's signed part, mode 0600 (`kept_answers`)
     evaluation.json      scores on held-back records, if the plan asks for them
     generator/           the generator, once the run is done
@@ -28,6 +27,8 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
 from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.answers.opened import OpenedRound, answer_path
+from fedloom.privacy.answers.statistics import noisy_statistics
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.plan import Plan
 
@@ -210,13 +211,20 @@ class RunFolder:
         """Whether the site's extract has arrived."""
         return (self.path / "extracts" / f"{site}.json").exists()
 
-    def save_statistics(self, statistics: NoisyStatistics) -> None:
-        """Keeps the noisy sum over sites."""
-        statistics.save(self.path / "statistics")
-
     def statistics(self) -> NoisyStatistics:
-        """Reads the noisy sum over sites."""
-        return NoisyStatistics.load(self.path / "statistics", self.plan().encoding)
+        """Returns the noisy statistics, from the sums that were opened so far.
+
+        Raises:
+          ReleaseError: there is none yet, or one cannot be read.
+        """
+        plan = self.plan()
+        paths = [
+            self.path / answer_path(asked.round)
+            for asked in plan.rounds
+            if asked.query == "statistic"
+        ]
+        there = [path for path in paths if path == paths[0] or path.exists()]
+        return noisy_statistics(plan, [OpenedRound.load(path) for path in there])
 
     def save_evaluation(self, record: dict[str, Any]) -> None:
         """Keeps what the held-back records said."""

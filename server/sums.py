@@ -19,7 +19,7 @@ from typing import Any
 
 from fedloom.common.errors import IncompleteError
 from fedloom.common.messages import Answer, Request
-from fedloom.privacy.answers.opened import OpenedRound
+from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.admission import Shapes
 from fedloom.server.asking import Sites
@@ -58,7 +58,7 @@ class Sums:
         """
         request, answers = self.collect(asked, arrays, {"sum": ((length,), "int64")})
         opened = OpenedRound.open(self._plan, asked, request, answers)
-        if asked.query != "gradient":  # a release holds no sum of gradients
+        if asked.query in PUBLISHED:
             self._kept.keep_opened(opened)
         return opened
 
@@ -127,9 +127,14 @@ class Sums:
         self._note(asked, 1, roster)
         return 1, roster
 
+    def asked(self) -> set[str]:
+        """Returns the names of all sites that were ever on a roster of this run."""
+        return set(self._folder.state().get("asked", []))
+
     def _note(self, asked: RoundQuery, attempt: int, roster: list[str]) -> None:
         self._folder.update_state(
-            attempt={"round": asked.round, "attempt": attempt, "roster": roster}
+            attempt={"round": asked.round, "attempt": attempt, "roster": roster},
+            asked=sorted(self.asked() | set(roster)),
         )
 
     def _give_up(self, asked: RoundQuery, attempt: int, answered: list[str], why: str) -> None:

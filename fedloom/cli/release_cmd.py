@@ -20,7 +20,12 @@ def release() -> None:
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--seed", type=int, help="Makes the draw of rows repeatable.")
-def build(run: Path, out: Path, seed: int | None) -> None:
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path),
+    help="Folder to make for each site's own signed part of every round.",
+)
+def build(run: Path, out: Path, seed: int | None, evidence: Path | None) -> None:
     """Build the release of the finished run in the folder RUN.
 
     Everything in it is post-processing: building costs no privacy.
@@ -28,21 +33,29 @@ def build(run: Path, out: Path, seed: int | None) -> None:
     from fedloom.privacy.release import build_release
     from fedloom.privacy.release.manifest import read_manifest
 
-    folder = build_release(run, out, seed=seed)
+    folder = build_release(run, out, seed=seed, evidence=evidence)
     key = read_manifest(folder)["signer"]["public_key"]
     click.echo(
         f"release:  {folder}\n"
         f"report:   {folder / 'report.html'}\n"
         f"verify:   fedloom release verify {folder} --key {key}"
+        + (f" --evidence {evidence}" if evidence is not None else "")
     )
 
 
 @release.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--key", help="The publisher's public key, from elsewhere than the release.")
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path),
+    help="Folder of each site's own signed part of every round, to check as well.",
+)
 @json_option
 @click.pass_context
-def verify(context: click.Context, folder: Path, key: str | None, as_json: bool) -> None:
+def verify(
+    context: click.Context, folder: Path, key: str | None, evidence: Path | None, as_json: bool
+) -> None:
     """Verify the release in the folder DIR, offline: exit code 0, or 4 if anything is wrong.
 
     Files, signatures and ledgers are checked, and epsilon is computed again from the events that
@@ -50,7 +63,7 @@ def verify(context: click.Context, folder: Path, key: str | None, as_json: bool)
     """
     from fedloom.privacy.release.verify import check_release
 
-    found = check_release(folder, key)
+    found = check_release(folder, key, evidence=evidence)
     if as_json:
         print_json({"release": str(folder), **found.to_dict()})
         context.exit(0 if found.ok else 4)

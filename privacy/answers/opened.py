@@ -28,9 +28,19 @@ from fedloom.privacy.answers.files import Arrays, pack_arrays, read_arrays
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.secure_sum import from_lattice, inflated, open_sum
 
-__all__ = ["ANSWER_FORMAT", "NoisySum", "OpenedRound", "answer_path", "noisy_sums", "spread_of"]
+__all__ = [
+    "ANSWER_FORMAT",
+    "PUBLISHED",
+    "NoisySum",
+    "OpenedRound",
+    "answer_path",
+    "noisy_sums",
+    "spread_of",
+]
 
 ANSWER_FORMAT = "fedloom-answer/1"
+PUBLISHED = ("statistic", "evaluate")
+"""Queries whose opened sums run folder and release hold."""
 
 _SUM = "sum"
 _OWN = "own/"

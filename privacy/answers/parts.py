@@ -12,12 +12,16 @@ from pathlib import Path
 
 from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.messages import Answer
+from fedloom.common.plain_files import read_plain
 from fedloom.privacy.keys import verify
 
-__all__ = ["PARTS", "part_path", "read_part"]
+__all__ = ["EVIDENCE", "EVIDENCE_FORMAT", "PARTS", "part_path", "read_part"]
 
+EVIDENCE = "evidence.json"
+EVIDENCE_FORMAT = "fedloom-evidence/1"
 PARTS = "answers/parts"
 """Where a run folder holds them; in the same order as evidence does."""
+_MAX_BYTES = 1 << 30
 
 
 def part_path(folder: Path, round_number: int, site: str) -> Path:
@@ -38,9 +42,7 @@ def read_part(path: Path, *, site: str, key: str | None) -> Answer:
     """
     where = f"{path.parent.name}/{path.name}"
     try:
-        part = Answer.unpack(path.read_bytes())
-    except OSError as error:
-        raise ReleaseError(f"{where} cannot be read: {error.strerror}") from error
+        part = Answer.unpack(read_plain(path, _MAX_BYTES))
     except ConfigError as error:
         raise ReleaseError(f"{where} is no answer of a site: {error}") from error
     if part.site != site:

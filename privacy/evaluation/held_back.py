@@ -23,7 +23,6 @@ from fedloom.common.scores import BINS, Evaluation
 
 __all__ = [
     "EVALUATION_FORMAT",
-    "EVALUATION_KEYS",
     "accuracy",
     "area",
     "evaluation_record",
@@ -31,9 +30,6 @@ __all__ = [
 ]
 
 EVALUATION_FORMAT = "fedloom-evaluation/1"
-EVALUATION_KEYS = frozenset(
-    "format hold_back bins noise_std held_back synthetic groups questions edges figures".split()
-)
 _HIDDEN = 0.1
 """An area whose standard deviation is above this is not worth a reading."""
 _LEAST = 3.0

@@ -7,7 +7,9 @@ from pathlib import Path
 __all__ = ["build_release"]
 
 
-def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
+def build_release(
+    run_dir: Path, out: Path, *, seed: int | None = None, evidence: Path | None = None
+) -> Path:
     """Builds, signs and verifies the release of a finished run; see `build.py`.
 
     Building draws samples and may need torch; it is imported here, so that `verify` can use the
@@ -15,4 +17,4 @@ def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
     """
     from fedloom.privacy.release import build
 
-    return build.build_release(run_dir, out, seed=seed)
+    return build.build_release(run_dir, out, seed=seed, evidence=evidence)

@@ -67,16 +67,20 @@ def attempts_of(accounts: Mapping[str, SiteAccount]) -> list[Attempt]:
 def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
     """Checks that every sum of a plan was that of a roster which its noise is made for.
 
+    In local trust every site that was asked must show its ledger, also if it answered nothing:
+    one that is left out could hide answers that are in the data, noise from a known seed or runs
+    before this one.
+
     Returns:
       What was found, for people.
 
     Raises:
-      LedgerError: with a secure sum, a site lacks an exchange key of its own, or a round was
-        answered by fewer sites than the plan's least roster, under different requests, not by
-        its whole roster or not at all.
+      LedgerError: sites answered different requests, or fewer than the plan's least number; in
+        local trust, a site that was asked has no ledger here; with a secure sum, a site lacks an
+        exchange key of its own, or a round was not answered by its whole roster or not at all.
     """
     if plan.colluding is None:
-        return "each site's answers are private by themselves; no roster is needed"
+        return _check_local(plan, accounts)
     keys = {site.exchange_key for site in plan.sites}
     if None in keys or len(keys) != len(plan.sites):
         raise LedgerError("the plan lacks a site's exchange key, or two sites have the same")
@@ -108,4 +112,26 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
     return (
         f"each of {len(plan.rounds)} rounds has one request that its whole roster answered, at "
         f"least {least} sites; void attempts that were charged: {void}"
+    )
+
+
+def _check_local(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
+    """Checks, in local trust, that whoever was asked is here and was asked the same."""
+    attempts = attempts_of(accounts)
+    asked = {site for attempt in attempts for site in attempt.roster}
+    absent = sorted(asked - set(accounts))
+    if absent:
+        raise LedgerError(
+            f"{', '.join(absent)} was asked, as the other ledgers say, and no ledger here shows "
+            "what it answered; ask for the release with every ledger"
+        )
+    for attempt in attempts:
+        if attempt.requests != 1:
+            raise LedgerError(
+                f"the sites answered different requests under round {attempt.round}; a round is "
+                "one request to all that are asked"
+            )
+    return (
+        f"each site's answers are private by themselves; all {len(asked)} sites that were asked "
+        "show their ledgers"
     )

@@ -13,18 +13,22 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import fedloom
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.common.sampling import sample
+from fedloom.privacy.answers.opened import answer_path
 from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.plan_size import limits_of_training
 from fedloom.privacy.release.account import SiteAccount, account_of
 from fedloom.privacy.release.data import write_data
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
+from fedloom.privacy.release.evidence import written_evidence
 from fedloom.privacy.release.manifest import write_manifest
+from fedloom.privacy.release.marginals import MARGINALS, marginals_table
 from fedloom.privacy.release.report.html import render_report
 from fedloom.privacy.release.run_files import FinishedRun
 from fedloom.privacy.release.statement import make_statement
@@ -46,7 +50,9 @@ def default_rows(total: float) -> int:
     return max(round(total / step) * step, 1)
 
 
-def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
+def build_release(
+    run_dir: Path, out: Path, *, seed: int | None = None, evidence: Path | None = None
+) -> Path:
     """Builds, signs and verifies the release of a finished run.
 
     Guarantee: everything in it is post-processing of the sites' noised answers, together with
@@ -56,6 +62,7 @@ def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
       run_dir: folder of a finished run.
       out: folder to make; it must not exist.
       seed: of the draw of rows; None draws afresh.
+      evidence: folder to make for the sites' own signed parts of every round; None makes none.
 
     Returns:
       `out`.
@@ -67,6 +74,8 @@ def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
     out = Path(out)
     if out.exists():
         raise ConfigError(f"{out} exists; a release never changes, choose another folder")
+    if evidence is not None and evidence.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(f"{evidence} lies in the release; choose a folder beside it")
     run = FinishedRun.load(Path(run_dir))
     accounts = {
         name: account_of(extract, run.plan, run.name, name)
@@ -77,8 +86,10 @@ def build_release(run_dir: Path, out: Path, *, seed: int | None = None) -> Path:
     partial.mkdir()
     try:
         _fill(partial, run, accounts, seed)
-        verify_release(partial, public_key_hex(load_private_key(run.path / "coordinator.key")))
-        partial.rename(out)
+        key = public_key_hex(load_private_key(run.path / "coordinator.key"))
+        with nullcontext() if evidence is None else written_evidence(run, evidence):
+            verify_release(partial, key, evidence=evidence)
+            partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
@@ -99,6 +110,12 @@ def _fill(
     (folder / "ledger").mkdir()
     for name, extract in run.extracts.items():
         (folder / "ledger" / f"{name}.json").write_bytes(canonical_json(extract))
+    (folder / "answers").mkdir()
+    for number in run.opened:
+        shutil.copyfile(run.path / answer_path(number), folder / answer_path(number))
+    look = run.opened[plan.rounds[0].round]
+    table = marginals_table(plan, look)
+    table.to_parquet(folder / MARGINALS, index=False, compression=None)
     plan.save(folder / "plan.json")
     (folder / "dp_statement.json").write_text(json_text(statement), encoding="utf-8")
     if run.evaluation is not None:

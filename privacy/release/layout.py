@@ -20,6 +20,7 @@ _SITE = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 REQUIRED = {
     "README.md": _TEXT,
+    "answers/marginals.parquet": _ARRAYS,
     "DATASHEET.md": _TEXT,
     "LICENSE": _TEXT,
     "codebook.md": _TEXT,
@@ -38,6 +39,7 @@ REQUIRED = {
 _OTHERS = (
     (re.compile(rf"ledger/{_SITE}\.json\Z"), MAX_JSON_BYTES),
     (re.compile(r"evaluation\.json\Z"), MAX_JSON_BYTES),
+    (re.compile(r"answers/round-[0-9]{4,}\.safetensors\Z"), _ARRAYS),
 )
 
 # What file managers and office programs leave in a folder that somebody looked at.

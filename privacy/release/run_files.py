@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fedloom.common.artifact import Artifact
-from fedloom.common.errors import ConfigError, VerificationError
+from fedloom.common.errors import ConfigError, ReleaseError, VerificationError
 from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound, answer_path
+from fedloom.privacy.answers.statistics import noisy_statistics
 from fedloom.privacy.plan import Plan
 
 __all__ = ["FinishedRun"]
@@ -23,7 +25,8 @@ class FinishedRun:
       path: its folder.
       plan: the plan that was carried out.
       state: what `run.json` holds.
-      statistics: the noisy sums over sites.
+      statistics: the noisy statistics, from the sums over sites.
+      opened: the opened sums that a release holds, by round.
       generator: the generator.
       extracts: each site's signed ledger extract.
       metrics: post-processing, one mapping a round.
@@ -34,6 +37,7 @@ class FinishedRun:
     plan: Plan
     state: dict[str, Any]
     statistics: NoisyStatistics
+    opened: dict[int, OpenedRound]
     generator: Artifact
     extracts: dict[str, dict[str, Any]]
     metrics: list[dict[str, Any]]
@@ -76,16 +80,34 @@ class FinishedRun:
         }
         if not extracts:
             raise ConfigError(f"{path} holds no ledger extract; resume the run to fetch them")
+        opened = _opened(path, plan)
         return cls(
             path=path,
             plan=plan,
             state=state,
-            statistics=NoisyStatistics.load(path / "statistics", plan.encoding),
+            statistics=noisy_statistics(
+                plan, [answer for answer in opened.values() if answer.query == "statistic"]
+            ),
+            opened=opened,
             generator=Artifact.load(path / "generator"),
             extracts=extracts,
             metrics=_metrics(path / "metrics.jsonl"),
             evaluation=_evaluation(path, plan),
         )
+
+
+def _opened(path: Path, plan: Plan) -> dict[int, OpenedRound]:
+    try:
+        return {
+            asked.round: OpenedRound.load(path / answer_path(asked.round))
+            for asked in plan.rounds
+            if asked.query in PUBLISHED
+        }
+    except ReleaseError as error:
+        raise ConfigError(
+            f"{path / 'answers'}: {error}; restore the run folder from a backup: what the sites "
+            "answered cannot be had again once a run is done"
+        ) from error
 
 
 def _json(path: Path, message: str) -> dict[str, Any]:

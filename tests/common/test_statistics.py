@@ -175,20 +175,6 @@ def test_noisy_counts_are_never_negative(encoding, toy_table):
     assert (statistics.class_counts() >= 0).all() and statistics.total() >= 1.0
 
 
-@pytest.mark.parametrize("pairs", [True, False])
-def test_noisy_statistics_survive_the_disk(encoding, toy_table, tmp_path, pairs):
-    statistics = statistics_of(encoding, toy_table, some_groups(encoding), std=2.0, pairs=pairs)
-    statistics.save(tmp_path / "statistics")
-    read = NoisyStatistics.load(tmp_path / "statistics", encoding)
-    for name in ("look", "groups", "pairs"):
-        np.testing.assert_array_equal(getattr(read, name), getattr(statistics, name))
-    for name in ("look_std", "pair_std", "site_totals"):
-        assert getattr(read, name) == getattr(statistics, name)
-    (tmp_path / "statistics.safetensors").write_bytes(b"broken")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        NoisyStatistics.load(tmp_path / "statistics", encoding)
-
-
 @pytest.mark.parametrize("look", [np.zeros(3), None])
 def test_noisy_statistics_refuse_wrong_vectors(encoding, look):
     if look is None:

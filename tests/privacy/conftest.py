@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,18 +17,22 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import fedloom
-from fedloom.common.artifact import Artifact
 from fedloom.common.schema import Schema
-from fedloom.common.scores import Evaluation
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
 from fedloom.common.study import parse_study
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
 from fedloom.privacy.resolve import assemble
-from fedloom.server.evaluation import evaluation_request, evaluation_result
+from fedloom.server.evaluation import evaluation_result
 from tests.given import given
+from tests.made_answers import (
+    MadeAnswers,
+    make_answers,
+    make_evaluation,
+    make_generator,
+    make_statistics,
+)
 
 SITES = ("north", "south")
 MORE_SITES = ("east", "north", "south", "west")
@@ -116,13 +119,15 @@ def make_extract(
     attempts: Mapping[int, Mapping[int, str]] | None = None,
     rosters: Mapping[str, Sequence[str]] | None = None,
     unit: tuple[str, str | None] | None = None,
+    answers: MadeAnswers | None = None,
 ) -> dict[str, Any]:
     """Returns the signed extract of a site that answered the first `rounds` rounds of each run.
 
     The ledger stays in `home`, if one is given. `attempts` says, for a round, which attempts the
     site answered, each with its request's digest; by default the first alone. `rosters`
     says whom a request asked, by its digest; by default every site. `unit` is what the
-    site approved the plan for, if that is another unit than the plan's.
+    site approved the plan for, if that is another unit than the plan's. `answers` are what it
+    answered to which requests; by default noise to the request "bb...".
     """
     if home is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +143,7 @@ def make_extract(
                 attempts=attempts,
                 rosters=rosters,
                 unit=unit,
+                answers=answers,
             )
     with Ledger.create(
         home,
@@ -164,7 +170,11 @@ def make_extract(
         for run in runs:
             ledger.reserve(plan=digest, run=run, event=plan.event())
             for asked in plan.rounds[:rounds]:
-                for number, request in (attempts or {}).get(asked.round, {1: "b" * 64}).items():
+                arrays, usual = given(b"noise"), "b" * 64
+                if answers is not None:
+                    arrays = answers.parts[asked.round][site].arrays
+                    usual = answers.requests[asked.round].digest()
+                for number, request in (attempts or {}).get(asked.round, {1: usual}).items():
                     attempt = {"plan": digest, "run": run, "round": asked.round, "attempt": number}
                     ledger.open_attempt(
                         **attempt,
@@ -173,7 +183,7 @@ def make_extract(
                         request_digest=request,
                         event=asked.event,
                     )
-                    ledger.commit(**attempt, arrays=given(b"noise"))
+                    ledger.commit(**attempt, arrays=arrays)
             ledger.finish(digest, run)
         entries = ledger.extract(digest, runs[-1])
     return {"public_key": public_key_hex(key), "entries": entries}
@@ -195,82 +205,16 @@ def make_rows(num_rows: int, *, insecure_seed: int) -> pd.DataFrame:
     )
 
 
-def sum_spread(plan: Plan) -> float:
-    """Standard deviation of the noise in a sum over all sites, in units of the plan's."""
-    sites = len(plan.sites)
-    return math.sqrt(sites if plan.colluding is None else sites / (sites - plan.colluding))
-
-
-def make_statistics(plan: Plan, frame: pd.DataFrame, *, insecure_seed: int) -> NoisyStatistics:
-    """Returns the noisy sums that the plan's sites would give for a table."""
-    encoding = plan.encoding
-    codes = encoding.encode(frame).codes
-    groups = np.concatenate([np.arange(block.size) // 2 for block in encoding.features])
-    rng = np.random.default_rng(insecure_seed)
-    noisy, stds = [], []
-    for settings in plan.statistics["rounds"]:
-        pairs = settings["kind"] == "pairwise"
-        measured = Pairwise(encoding, groups.astype(np.int32)) if pairs else OneWay(encoding)
-        std = settings["noise_multiplier"] * settings["l2_norm"] * sum_spread(plan)
-        exact = measured.sum(encoding.feature_codes(codes), encoding.classes(codes))
-        noisy.append(exact + rng.normal(0.0, std, measured.length))
-        stds.append(std)
-    paired = len(noisy) > 1
-    return NoisyStatistics(
-        encoding=encoding,
-        look=noisy[0],
-        look_std=stds[0],
-        groups=groups.astype(np.int32) if paired else None,
-        pairs=noisy[1] if paired else None,
-        pair_std=stds[1] if paired else None,
-        site_totals={},
-    )
-
-
-def make_evaluation(
-    plan: Plan, generator: Artifact, frame: pd.DataFrame, *, insecure_seed: int
-) -> dict[str, Any]:
-    """Returns what a coordinator keeps of an evaluation on a held-back table."""
-    encoding = plan.encoding
-    measured = Evaluation(encoding)
-    arrays = evaluation_request(generator, encoding, seed=3)
-    codes = encoding.encode(frame).codes
-    sums = measured.sums(encoding.feature_codes(codes), encoding.classes(codes), arrays)
-    assert plan.evaluation is not None
-    stds = [
-        h["noise_multiplier"] * h["l2_norm"] * sum_spread(plan)
-        for h in plan.evaluation["histograms"]
-    ]
-    rng = np.random.default_rng(insecure_seed)
-    noise = [
-        rng.normal(0.0, std, len(sums[h.name]))
-        for std, h in zip(stds, measured.histograms, strict=True)
-    ]
-    return evaluation_result(
-        generator,
-        encoding,
-        arrays,
-        measured.join(sums) + np.concatenate(noise),
-        stds,
-        hold_back=plan.evaluation["hold_back"],
-        seed=3,
-    )
-
-
-def make_generator(statistics: NoisyStatistics) -> Artifact:
-    """Returns a mixture of one component a class: the noisy one-way marginals."""
-    encoding = statistics.encoding
-    probabilities = np.zeros((encoding.num_classes, 1, encoding.width))
-    for label in range(encoding.num_classes):
-        for block, counts in zip(encoding.features, statistics.one_way(label), strict=True):
-            kept = np.maximum(counts, 0.0) * np.array(block.sampleable)
-            span = slice(block.start, block.start + block.size)
-            probabilities[label, 0, span] = kept / max(kept.sum(), 1e-12)
-    prior = statistics.class_counts() * np.array(encoding.class_sampleable)
-    return Artifact(
-        kind="mixture",
-        config={},
-        arrays={"probabilities": probabilities, "class_prior": prior / prior.sum()},
+def make_run_answers(plan: Plan, keys: dict[str, Ed25519PrivateKey]) -> MadeAnswers:
+    """Returns what the sites of `write_run` answered; the same at every call."""
+    return make_answers(
+        plan,
+        keys,
+        make_rows(2000, insecure_seed=1),
+        make_rows(500, insecure_seed=4),
+        make_generator,
+        run=RUN,
+        insecure_seed=2,
     )
 
 
@@ -284,17 +228,25 @@ def write_run(
     """Writes what a coordinator leaves when a run is done."""
     folder.mkdir()
     plan.save(folder / "plan.json")
-    statistics = make_statistics(plan, make_rows(2000, insecure_seed=1), insecure_seed=2)
-    statistics.save(folder / "statistics")
-    generator = make_generator(statistics)
-    generator.save(folder / "generator")
+    answers = make_run_answers(plan, keys)
+    answers.save(folder, plan)
+    assert answers.generator is not None
+    answers.generator.save(folder / "generator")
     if plan.evaluation is not None:
-        held_back = make_rows(500, insecure_seed=4)
-        record = make_evaluation(plan, generator, held_back, insecure_seed=5)
+        asked = answers.opened[plan.rounds[-1].round]
+        record = evaluation_result(
+            answers.generator,
+            plan.encoding,
+            asked.request_arrays,
+            asked.values(),
+            asked.stds,
+            hold_back=plan.evaluation["hold_back"],
+            seed=3,
+        )
         (folder / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
     (folder / "extracts").mkdir()
     for name, key in keys.items():
-        text = json.dumps(extract(key, plan, name))
+        text = json.dumps(extract(key, plan, name, answers=answers))
         (folder / "extracts" / f"{name}.json").write_text(text, encoding="utf-8")
     generate_key(folder / "coordinator.key")
     names = list(keys)
@@ -354,6 +306,7 @@ def fake() -> SimpleNamespace:
         make_statistics=make_statistics,
         make_evaluation=make_evaluation,
         make_generator=make_generator,
+        make_run_answers=make_run_answers,
         write_run=write_run,
     )
 
@@ -365,8 +318,10 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     keys = {name: generate_key(folder / f"{name}.pem") for name in SITES}
     plan = make_plan({name: public_key_hex(key) for name, key in keys.items()})
 
-    def extract(key: Ed25519PrivateKey, plan: Plan, site: str) -> dict[str, Any]:
-        return make_extract(key, plan, site, home=folder / "homes" / site)
+    def extract(
+        key: Ed25519PrivateKey, plan: Plan, site: str, *, answers: MadeAnswers
+    ) -> dict[str, Any]:
+        return make_extract(key, plan, site, home=folder / "homes" / site, answers=answers)
 
     run = write_run(folder / "run", plan, keys, extract=extract)
     build_release(run, folder / "release", seed=9)

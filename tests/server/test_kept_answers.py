@@ -7,6 +7,7 @@ import stat
 import numpy as np
 import pytest
 
+import fedloom.server.coordinate as coordinate_module
 from fedloom.client.vault import Vault
 from fedloom.common.errors import IncompleteError, QuorumError
 from fedloom.common.study import load_study
@@ -17,7 +18,6 @@ from fedloom.privacy.release.account import account_of
 from fedloom.privacy.secure_sum import open_sum
 from fedloom.server.coordinate import coordinate
 from fedloom.server.kept_answers import KeptAnswers
-from fedloom.server.run_folder import RunFolder
 from fedloom.simulation import prepare
 from tests.federation import make
 from tests.server.test_sums import DirectLink
@@ -117,15 +117,15 @@ def test_parts_of_an_attempt_that_did_not_open_are_not_kept(made):
 
 def test_a_round_that_was_opened_is_not_asked_again_after_a_crash(made, monkeypatch):
     """Killed after the look was opened and before its checkpoint: the answers are all there."""
-    real = RunFolder.save_statistics
+    real = coordinate_module.noisy_statistics
 
-    def die(self, statistics):
+    def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RunFolder, "save_statistics", die)
+    monkeypatch.setattr(coordinate_module, "noisy_statistics", die)
     with pytest.raises(KeyboardInterrupt):
         made.coordinate()
-    monkeypatch.setattr(RunFolder, "save_statistics", real)
+    monkeypatch.setattr(coordinate_module, "noisy_statistics", real)
     before = {site: made.part(1, site).signature for site in SITES}
     link = made.coordinate()
     assert made.run.done()
@@ -180,3 +180,20 @@ def test_in_local_trust_a_site_that_falls_silent_is_on_the_roster_and_not_in_the
     opened = made.opened(2)
     assert opened.roster == SITES and opened.sites == SITES[:3]
     assert set(opened.own) == set(SITES[:3])
+
+
+@pytest.mark.parametrize("made", [("mixture", "local")], indirect=True)
+def test_in_local_trust_whoever_was_asked_must_send_its_ledger(made):
+    """West is on the rosters and answers nothing: a release without its ledger proves nothing."""
+    away = {"west"}
+
+    def silent(site, request):
+        return site in away and (request.round > 0 or request.finish)
+
+    with pytest.raises(IncompleteError, match="west"):
+        made.coordinate(silent)
+    assert not made.run.done()
+    away.clear()
+    made.coordinate(silent)
+    assert made.run.done() and made.account("west").answered == ()
+    assert made.opened(1).sites == SITES[:3]

@@ -27,9 +27,9 @@ def statistics(plan):
 
 
 @pytest.fixture
-def folder(tmp_path, plan, statistics):
+def folder(tmp_path, plan, statistics, monkeypatch):
     folder = RunFolder.create(tmp_path / "run", plan, run="r1", details={})
-    folder.save_statistics(statistics)
+    monkeypatch.setattr(RunFolder, "statistics", lambda self: statistics)
     return folder
 
 

@@ -1,36 +1,40 @@
-"""The evaluation of a release: do its figures follow from its histograms, is the noise there?"""
+"""The evaluation of a release: does all of it follow from the opened sum and the public rows?"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ReleaseError
+from fedloom.common.scores import Evaluation
 from fedloom.common.strict_json import read_json
-from fedloom.privacy.evaluation.held_back import EVALUATION_KEYS, figures_of
+from fedloom.privacy.answers.opened import OpenedRound
+from fedloom.privacy.evaluation.held_back import evaluation_record
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.release.verify.comparison import BELOW, compare
+from fedloom.privacy.release.verify.comparison import compare
 
 __all__ = ["EVALUATION", "check_evaluation"]
 
 EVALUATION = "evaluation.json"
 
 
-def check_evaluation(folder: Path, plan: Plan) -> str:
-    """Computes the figures of `evaluation.json` again.
-
-    The noisy histograms themselves are the coordinator's word: sites sign their answers to it,
-    and their ledgers hold a hash, but in a secure sum no hash of the opened sum.
+def check_evaluation(folder: Path, plan: Plan, opened: Mapping[int, OpenedRound]) -> str:
+    """Writes `evaluation.json` again, from the opened sum and its counts of synthetic rows.
 
     Args:
       folder: the release.
       plan: what was carried out.
+      opened: the release's opened rounds, checked.
 
     Returns:
       What was found, for people.
 
     Raises:
-      ReleaseError: a figure is another, the plan asks for none or for another, or the stated
-        noise is less than the plan's.
+      ReleaseError: something in it is another, or the plan asks for none.
       ConfigError: the file does not fit the schema.
     """
     path = folder / EVALUATION
@@ -38,14 +42,30 @@ def check_evaluation(folder: Path, plan: Plan) -> str:
         if path.exists():
             raise ReleaseError(f"{EVALUATION} is there, but the plan holds no unit back")
         return "the plan holds no unit back"
+    answers = [answer for answer in opened.values() if answer.query == "evaluate"]
+    if not answers:
+        raise ReleaseError(f"no opened sum is here that {EVALUATION} could be made from")
     record = read_json(path)
-    if not isinstance(record, dict) or set(record) != EVALUATION_KEYS:
-        raise ReleaseError(f"{EVALUATION} is no evaluation")
-    compare(record.get("figures"), figures_of(record, plan.encoding), EVALUATION)
-    if record.get("hold_back") != plan.evaluation["hold_back"]:
-        raise ReleaseError(f"{EVALUATION} names another chance than the plan")
-    for histogram in plan.evaluation["histograms"]:
-        planned = histogram["l2_norm"] * histogram["noise_multiplier"]
-        if record["noise_std"][histogram["name"]] < planned * (1 - BELOW):
-            raise ReleaseError(f"{EVALUATION} states less noise than the plan adds")
-    return "its figures follow from its noisy histograms; these are as signed and not checked"
+    made = evaluation_record(
+        plan.encoding,
+        answers[0].request_arrays,
+        answers[0].values(),
+        answers[0].stds,
+        _synthetic(record, plan.encoding),
+        hold_back=plan.evaluation["hold_back"],
+    )
+    compare(record, made, EVALUATION)
+    return "all of it follows from its opened sum and its counts of synthetic rows"
+
+
+def _synthetic(record: Any, encoding: Encoding) -> np.ndarray[Any, np.dtype[Any]]:
+    """Returns the counts of synthetic rows that a record states."""
+    measured = Evaluation(encoding)
+    try:
+        counts = {
+            histogram.name: np.asarray(record["synthetic"][histogram.name], dtype=np.int64)
+            for histogram in measured.histograms
+        }
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ReleaseError(f"{EVALUATION} lacks its counts of synthetic rows") from error
+    return measured.join({name: part.reshape(-1) for name, part in counts.items()})

@@ -28,12 +28,16 @@ from fedloom.privacy.release.attempts import check_rosters
 from fedloom.privacy.release.codebook import codebook
 from fedloom.privacy.release.derived import TEXTS, json_text
 from fedloom.privacy.release.manifest import read_manifest
+from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.statement import STATEMENT_FORMAT
+from fedloom.privacy.release.verify.answers import check_answers
 from fedloom.privacy.release.verify.comparison import must_equal
 from fedloom.privacy.release.verify.data import check_data
 from fedloom.privacy.release.verify.evaluation import check_evaluation
+from fedloom.privacy.release.verify.evidence import check_evidence
 from fedloom.privacy.release.verify.files import problems_of_files
 from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, notes_on
+from fedloom.privacy.release.verify.marginals import check_marginals
 from fedloom.privacy.release.verify.result import DO_NOT_USE, Check, CheckFailed, Verification
 from fedloom.privacy.release.verify.statement import check_statement
 
@@ -44,29 +48,35 @@ _SHOWN = 8
 T = TypeVar("T")
 
 
-def verify_release(folder: Path, key: str | None = None) -> Verification:
+def verify_release(
+    folder: Path, key: str | None = None, *, evidence: Path | None = None
+) -> Verification:
     """Verifies a release, and raises if anything is not what it claims to be.
 
     Args:
       folder: the release.
       key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
+      evidence: folder of the sites' own signed parts; None leaves them unchecked.
 
     Raises:
       ConfigError: there is no such folder, or `key` is no key.
       ReleaseError: a check failed; the message names it, the file and what to do.
     """
-    found = check_release(folder, key)
+    found = check_release(folder, key, evidence=evidence)
     if found.failure is not None:
         raise ReleaseError(f"{folder}: {found.failure}")
     return found
 
 
-def check_release(folder: Path, key: str | None = None) -> Verification:
+def check_release(
+    folder: Path, key: str | None = None, *, evidence: Path | None = None
+) -> Verification:
     """Checks everything that can be checked in a release, and reports each result.
 
     Args:
       folder: the release.
       key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
+      evidence: folder of the sites' own signed parts; None leaves them unchecked.
 
     Raises:
       ConfigError: there is no such folder, or `key` is no key.
@@ -81,15 +91,16 @@ def check_release(folder: Path, key: str | None = None) -> Verification:
                 "a public key has 64 hexadecimal digits; give the publisher's key, not its "
                 "fingerprint"
             )
-    return _Inspection(folder, key).result()
+    return _Inspection(folder, key, evidence).result()
 
 
 class _Inspection:
     """Makes the checks one after another; a later one needs what an earlier one has read."""
 
-    def __init__(self, folder: Path, key: str | None) -> None:
+    def __init__(self, folder: Path, key: str | None, evidence: Path | None) -> None:
         self._folder = folder
         self._key = key
+        self._evidence = evidence
         self._checks: list[Check] = []
         self._notes: list[str] = []
         self._accounts: dict[str, SiteAccount] = {}
@@ -126,8 +137,7 @@ class _Inspection:
             if stated is not None:
                 self._look("epsilon", "dp_statement.json", lambda: self._epsilon(plan, stated))
             self._look("codebook", "codebook.json", lambda: self._codebook(plan))
-            evaluation = partial(check_evaluation, self._folder, plan)
-            self._look("evaluation", "evaluation.json", evaluation)
+            self._look_at_answers(manifest, plan)
         self._look("generator", "generator/", self._generator)
         detail = f"{', '.join(TEXTS)} are as signed; what they say is not checked"
         self._checks.append(Check(name="texts", ok=None, detail=detail))
@@ -141,6 +151,25 @@ class _Inspection:
         self._look("ledgers", "ledger/", lambda: check_ledgers(manifest, self._accounts))
         self._notes += notes_on(plan, self._accounts)
         self._look("sums", "ledger/", lambda: check_rosters(plan, self._accounts))
+
+    def _look_at_answers(self, manifest: Mapping[str, Any], plan: Plan) -> None:
+        folder, run, accounts = self._folder, str(manifest["run"]), self._accounts
+        listed = [str(entry["path"]) for entry in manifest["files"]]
+        read = partial(check_answers, folder, plan, run, accounts, listed)
+        opened = self._read("answers", "answers/", read) or {}
+        self._look("marginals", MARGINALS, lambda: check_marginals(folder, plan, opened))
+        self._look("evaluation", "evaluation.json", lambda: check_evaluation(folder, plan, opened))
+        evidence = self._evidence
+        if evidence is not None:
+            check = partial(check_evidence, evidence, plan, run, accounts, opened)
+            self._look("evidence", str(evidence), check)
+            return
+        detail = (
+            "not given; what each site answered is in its ledger"
+            if plan.colluding is None
+            else "not given; for the opened sums the publisher is trusted"
+        )
+        self._checks.append(Check(name="evidence", ok=None, detail=detail))
 
     def _look(self, name: str, file: str, check: Callable[[], str]) -> None:
         """Makes a check that returns what was found."""

@@ -20,6 +20,9 @@ from fedloom.privacy.release.verify import verify_release
 from fedloom.privacy.resolve import resolve_plan
 
 EXPECTED = {
+    "answers/marginals.parquet",
+    "answers/round-0001.safetensors",
+    "answers/round-0002.safetensors",
     "DATASHEET.md",
     "LICENSE",
     "README.md",

@@ -1,0 +1,91 @@
+"""All noisy one-way counts of a study as one table, for people.
+
+One row is one count of the opened look (the first statistics round), as it came: unbiased, with
+independent Gaussian noise of a standard deviation that is known exactly, and possibly negative.
+Nothing is fitted, clipped or made to add up. So what follows is simple: a count plus and minus
+1.96 `std` holds the true number of records counted with a chance of 95%; a sum of k counts has
+`std` times the square root of k. Counted are the records at the sites of the sum, held-back ones
+left out, numbers clamped to the schema's bounds, after each person's cap on rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedloom.common.encoding import Block, Encoding
+from fedloom.common.statistics import OneWay
+from fedloom.privacy.answers.opened import OpenedRound
+from fedloom.privacy.plan import Plan
+
+__all__ = ["MARGINALS", "MARGINALS_COLUMNS", "marginals_table"]
+
+MARGINALS = "answers/marginals.parquet"
+
+MARGINALS_COLUMNS = {
+    "column": "name of the column; of the label in rows of kind `class`, empty there without one",
+    "kind": "`class`: all records of one class. Within a class: `interval` of numbers or dates, "
+    "`value` of a category, `special` number that stands apart, `missing`, `other`",
+    "value": "the class, category, number or interval as text, ends included",
+    "lower": "least number of an interval, or the special number; empty for all else",
+    "upper": "largest number of an interval; of a real column it belongs to the next interval",
+    "class": "class of the label that is counted; empty in a study without a label",
+    "count": "noisy number of records, as it was measured; may be negative",
+    "std": "standard deviation of the Gaussian noise in `count`",
+}
+"""What each column of the table means."""
+
+
+def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
+    """Returns the table of a plan's opened look; post-processing.
+
+    Args:
+      plan: a plan that makes records.
+      look: its opened first round.
+    """
+    encoding = plan.encoding
+    counts, cells = OneWay(encoding).rows(look.values())
+    labelled = encoding.target is not None
+    rows: list[dict[str, Any]] = []
+    for number, label in enumerate(encoding.class_labels):
+        name = label if labelled else None
+        rows.append(_row(encoding.target, "class", name, None, None, name, counts[number]))
+        for block in encoding.features:
+            measured = cells[number, block.start : block.start + block.size]
+            rows += [
+                _row(block.name, *cell, name, count)
+                for cell, count in zip(_cells(encoding, block), measured, strict=True)
+            ]
+    frame = pd.DataFrame(rows, columns=[name for name in MARGINALS_COLUMNS if name != "std"])
+    texts = ["column", "kind", "value", "class"]
+    types = {name: object if name in texts else np.float64 for name in frame.columns}
+    return frame.astype(types).assign(std=look.sums[0].std)
+
+
+def _row(*values: Any) -> dict[str, Any]:
+    names = [name for name in MARGINALS_COLUMNS if name != "std"]
+    return dict(zip(names, values, strict=True))
+
+
+def _cells(
+    encoding: Encoding, block: Block
+) -> list[tuple[str, str | None, float | None, float | None]]:
+    """Returns kind, text and ends of each cell of a block, in order."""
+    column, grid = encoding.schema.columns[block.index], encoding.grids[block.index]
+    ends: list[tuple[str, float | None, float | None]]
+    if grid is None:
+        ends = [("value", None, None)] * block.num_bins
+    else:
+        starts, stops, specials = grid.starts.tolist(), grid.stops.tolist(), grid.specials.tolist()
+        if column.kind == "datetime":  # the text says it; an axis of days or seconds would not
+            starts, stops = [None] * len(starts), [None] * len(stops)
+            specials = [None] * len(specials)
+        ends = [("interval", low, high) for low, high in zip(starts, stops, strict=True)]
+        ends += [("special", value, value) for value in specials]
+    ends += [("missing", None, None)] * column.nullable + [("other", None, None)]
+    return [
+        (kind, None if kind == "missing" else label, low, high)
+        for (kind, low, high), label in zip(ends, block.labels, strict=True)
+    ]
