@@ -23,7 +23,8 @@
     key = "..."
     exchange-key = "..."
 
-The ledger holds the two limits from its first entry; the file can only make them stricter.
+The ledger holds the two limits from its first entry; the file can only make them stricter. A vault
+reads it again before every answer, so what it says of policy and peers takes effect at once.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from pathlib import Path
 from fedloom.client.peers import Peer, read_peers
 from fedloom.client.sources import Source
 from fedloom.common.errors import ConfigError
+from fedloom.privacy.ledger import Limits
 from fedloom.privacy.policy import Policy
 
 __all__ = ["SiteConfig", "template"]
@@ -95,6 +97,11 @@ class SiteConfig:
             peers=read_peers(raw.get("peers", {})),
         )
 
+    @classmethod
+    def limits_at(cls, path: Path) -> Limits | None:
+        """Returns what the policy in a home's `site.toml` allows, None where there is no file."""
+        return cls.load(path).policy.limits if path.exists() else None
+
 
 def template(*, name: str, source: str, epsilon: float, delta: float) -> str:
     """Returns the text of a first `site.toml`; `source` is the body of its [source] section."""
@@ -108,7 +115,8 @@ device = "cpu"            # cpu, cuda, cuda:1 or auto
 
 [policy]
 # The largest privacy loss for these records in their whole lifetime, over all studies together.
-# The ledger holds these two numbers from its first entry; changing them here cannot raise them.
+# The ledger holds these two numbers from its first entry. Smaller ones here bind at once, also
+# while a vault runs; larger ones change nothing.
 epsilon = {epsilon!r}
 delta = {delta!r}
 # models = ["vae", "mixture"]   # models that may be trained; all by default

@@ -18,7 +18,6 @@ import hashlib
 import importlib.metadata
 import threading
 import traceback
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -28,16 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fedloom
-from fedloom.client.approval import check_policy
 from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.home import Home
-from fedloom.client.peers import Peer, check_peers
 from fedloom.client.queries import Arrays, Seal, answer_arrays
 from fedloom.client.records import Snapshot, load_records
 from fedloom.client.refusals import Refusal, refusal
 from fedloom.client.request_check import asked_round, check_arrays, kernels_hold
 from fedloom.client.site_config import SiteConfig
+from fedloom.client.site_rules import SiteRules
 from fedloom.common.errors import (
     BudgetExceededError,
     ConfigError,
@@ -51,7 +49,6 @@ from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
-from fedloom.privacy.policy import Policy
 from fedloom.privacy.secure_sum import masked_share
 
 __all__ = ["Vault"]
@@ -64,13 +61,12 @@ class Vault:
 
     Args:
       home: the site's home.
-      policy: the site's own rules, held against every plan; None in a rehearsal.
-      peers: the other sites' keys, held against every plan; None in a rehearsal.
       device: where torch computes.
       insecure_seed: makes the noise repeatable, which voids privacy; only for a home whose
         ledger says from its first entry that its noise is insecure.
 
     Raises:
+      ConfigError: the home's `site.toml` cannot be used.
       HomeInUseError: another vault holds the home.
       LedgerError: the ledger is damaged; the vault does not start.
     """
@@ -79,14 +75,11 @@ class Vault:
         self,
         home: Home,
         *,
-        policy: Policy | None = None,
-        peers: Mapping[str, Peer] | None = None,
         device: str = "cpu",
         insecure_seed: int | None = None,
     ) -> None:
         self._home = home
-        self._policy = policy
-        self._peers = peers
+        self._rules = SiteRules(home)
         self._private_key = home.private_key()
         self._ledger = Ledger.open(home.path, self._private_key)
         if self._ledger.insecure_noise != (insecure_seed is not None):
@@ -115,13 +108,9 @@ class Vault:
           insecure_seed: see the class.
         """
         home = Home.open(path)
-        policy: Policy | None = None
-        peers: Mapping[str, Peer] | None = None
-        if home.config_path.exists():
-            config = SiteConfig.load(home.config_path)
-            policy, peers, device = config.policy, config.peers, device or config.device
-        chosen = torch_device(device or "cpu")
-        return cls(home, policy=policy, peers=peers, device=chosen, insecure_seed=insecure_seed)
+        if device is None and home.config_path.exists():
+            device = SiteConfig.load(home.config_path).device
+        return cls(home, device=torch_device(device or "cpu"), insecure_seed=insecure_seed)
 
     @property
     def site(self) -> str:
@@ -192,7 +181,7 @@ class Vault:
 
     def _finish(self, request: Request) -> dict[str, Any]:
         """Closes a run, also one whose plan was revoked meanwhile, and gives its extract."""
-        self.record_decisions()
+        self._obey()
         if self._ledger.is_paused:
             raise Refusal("not-approved")
         self._ledger.finish(plan=request.plan, run=request.run)
@@ -235,7 +224,12 @@ class Vault:
 
     def _reserve(self, plan: Plan, request: Request) -> None:
         try:
-            self._ledger.reserve(plan=request.plan, run=request.run, event=plan.event())
+            self._ledger.reserve(
+                plan=request.plan,
+                run=request.run,
+                event=plan.event(),
+                policy=self._rules.limits,
+            )
         except (BudgetExceededError, NotApprovedError):
             raise
         except RefusedError as error:
@@ -286,8 +280,7 @@ class Vault:
         return self._records[digest]
 
     def _approved(self, request: Request) -> Plan:
-        # A steward's decision takes effect at once, also while this process holds the ledger.
-        self.record_decisions()
+        self._obey()
         try:
             self._ledger.check_run(request.plan, request.run)
         except NotApprovedError:
@@ -312,11 +305,20 @@ class Vault:
             self._log(f"refused: {self._home.plan_path(digest)} is not the plan that was approved")
             raise Refusal("unavailable")
         grant = self._ledger.grant(digest)
-        if self._policy is not None and grant is not None:
-            check_policy(self._policy, plan, grant.num_runs)
-        if self._peers is not None:
-            check_peers(self._peers, plan, site=self.site)
+        if grant is not None:
+            self._rules.check(plan, grant.num_runs, site=self.site)
         return plan
+
+    def _obey(self) -> None:
+        """Lets what the steward decided take effect, also while this process holds the ledger."""
+        self.record_decisions()
+        try:
+            changed = self._rules.read()
+        except ConfigError as error:
+            self._log(f"refused: {error}")
+            raise Refusal("unavailable") from error
+        if changed:
+            self._plans.clear()  # each is held against the rules when it is loaded
 
     def record_decisions(self) -> None:
         """Writes into the ledger what the steward decided by file: pause, resume, revoke."""

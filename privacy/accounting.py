@@ -248,6 +248,7 @@ def _search_epsilon(merged: _Merged, delta: float) -> float:
     return _pld(merged, _checked_delta(delta), _COARSE_INTERVAL)
 
 
+@lru_cache(maxsize=64)
 def filter_order(epsilon: float, delta: float) -> float:
     """Returns the Rényi order that a home with these lifetime limits is accounted at for life.
 

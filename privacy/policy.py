@@ -1,8 +1,8 @@
 """A site's standing rules: what its steward would never approve.
 
-The policy is the `[policy]` table of `site.toml`. It bounds every plan, before and beside the
-ledger: the ledger keeps the sum of all plans below the lifetime limit, the policy keeps each plan
-within what the institution allows at all.
+The policy is the `[policy]` table of `site.toml`. It bounds every plan by what the institution
+allows at all, and with its epsilon and delta the sum of all plans over the records' life, wherever
+these are smaller than the limits in the ledger (`fedloom.privacy.ledger.limits`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from fedloom.common.errors import ConfigError, PolicyError
 from fedloom.common.text import as_text
+from fedloom.privacy.ledger.limits import Limits
 
 __all__ = ["Policy"]
 
@@ -126,6 +127,16 @@ class Policy:
                     raise ConfigError(f"[policy] {name}: expected a list of names")
                 values[name] = tuple(values[name])
         return cls(**values)
+
+    @property
+    def limits(self) -> Limits:
+        """What everything together may cost over the records' life, as far as the policy says."""
+        return Limits(
+            epsilon=float(self.epsilon),
+            delta=float(self.delta),
+            epsilon_set_by="site.toml",
+            delta_set_by="site.toml",
+        )
 
     def check(
         self,

@@ -36,13 +36,15 @@ def show(homes: tuple[Path, ...], as_json: bool) -> None:
     Several homes of one unit are also composed: that is the loss of a record, or of a person,
     that is in all of them.
     """
+    from fedloom.client.site_config import SiteConfig
     from fedloom.privacy.ledger import compose_homes, read_ledger
 
     views = [read_ledger(home) for home in homes]
-    budgets = [view.budget() for view in views]
+    policies = [SiteConfig.limits_at(home / "site.toml") for home in homes]
+    budgets = [view.budget(policy) for view, policy in zip(views, policies, strict=True)]
     together: dict[str, Any] | None = None
     if len(views) > 1:
-        delta = min(view.delta_limit for view in views)
+        delta = min(spent["delta"] for spent in budgets)
         one_unit = len({view.unit for view in views} - {None}) < 2
         together = {
             "sites": [view.site for view in views],
@@ -52,23 +54,27 @@ def show(homes: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json(budgets[0] if together is None else {"homes": budgets, "together": together})
         return
-    _print(budgets, together)
+    limits = [view.limits(policy).in_words for view, policy in zip(views, policies, strict=True)]
+    _print(budgets, limits, together)
 
 
-def _print(budgets: list[dict[str, Any]], together: dict[str, Any] | None) -> None:
+def _print(
+    budgets: list[dict[str, Any]], limits: list[str], together: dict[str, Any] | None
+) -> None:
     from rich.console import Console
 
     console = Console()
-    for spent in budgets:
+    for spent, limit in zip(budgets, limits, strict=True):
         console.print(_heading(spent), highlight=False)
         console.print(_bar(spent), highlight=False)
         if spent["studies"]:
             console.print(_studies(spent["studies"]))
         console.print(
             "spent is a running total; the guarantee over the life of these records is the limit, "
-            f"epsilon {spent['epsilon_limit']:.4g} at delta {spent['delta']:g}",
+            f"{limit}",
             style="dim",
             highlight=False,
+            markup=False,
         )
         console.print()
     if together is not None:

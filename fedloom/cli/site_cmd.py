@@ -259,10 +259,10 @@ def _explain(study: Path, home: Path, runs: int) -> Plan:
     approval.check_policy(config.policy, agreed, runs)
     for line in approval.in_plain_words(agreed, site=config.name, runs=runs):
         click.echo(line)
-    after = read_ledger(opened.path).admission(agreed.event_of(runs))
+    after = read_ledger(opened.path).admission(agreed.event_of(runs), config.policy.limits)
     click.echo(
         f"Budget: {'it fits' if after.fits else 'IT DOES NOT FIT'}; with it this home would stand "
-        f"at epsilon {after.epsilon:.4g} of {after.limit:g} at delta {after.delta:g}"
+        f"at epsilon {after.epsilon:.4g}, and its limit is {after.limits.in_words}"
     )
     click.echo("Compared with the study approved last:")
     for line in approval.differences(agreed, approval.last_approved(opened)):

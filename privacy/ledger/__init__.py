@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedloom.privacy.ledger.budget import Admission
 from fedloom.privacy.ledger.extract import ExtractSummary, RunSummary, verify_extract
 from fedloom.privacy.ledger.grants import Grant
+from fedloom.privacy.ledger.limits import Limits
 from fedloom.privacy.ledger.view import LedgerView, compose_homes, read_ledger
 from fedloom.privacy.ledger.writer import Ledger
 
@@ -14,6 +15,7 @@ __all__ = [
     "Grant",
     "Ledger",
     "LedgerView",
+    "Limits",
     "RunSummary",
     "compose_homes",
     "read_ledger",

@@ -13,11 +13,12 @@ from typing import Any
 from fedloom.common.errors import BudgetExceededError, ConfigError, LedgerError
 from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.events import DpEvent
-from fedloom.privacy.ledger.budget import Admission, admission, admit_run, budget
+from fedloom.privacy.ledger.budget import Admission, admission, admit_run, budget, limits_of
 from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.extract import extract_entries
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.head import HomeLock, ledger_path, read_head
+from fedloom.privacy.ledger.limits import Limits
 from fedloom.privacy.ledger.reading import check_seal, load, sqlite_errors
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import UnsettledError, open_to_read
@@ -83,13 +84,19 @@ class LedgerView:
         """Tells whether the chain still has the entry that someone saw as its head."""
         return 0 <= seq < len(self.entries) and self.entries[seq].hash == entry_hash
 
-    def budget(self, interval: float = 1e-4) -> dict[str, Any]:
+    def budget(self, policy: Limits | None = None, interval: float = 1e-4) -> dict[str, Any]:
         """Returns limits, what is spent and held, and the studies, as a JSON-able dict."""
-        return budget(self._state, interval)
+        return budget(self._state, policy, interval)
 
-    def admission(self, event: DpEvent, interval: float = 1e-4) -> Admission:
-        """Says whether a plan with this event would fit now."""
-        return admission(self._state, event, interval)
+    def limits(self, policy: Limits | None = None) -> Limits:
+        """Returns the limits that bind: the smaller of the ledger's and the policy's."""
+        return limits_of(self._state).within(policy)
+
+    def admission(
+        self, event: DpEvent, policy: Limits | None = None, interval: float = 1e-4
+    ) -> Admission:
+        """Says whether a plan with this event would fit now, also into the steward's policy."""
+        return admission(self._state, event, policy, interval)
 
     def extract(self, plan: str, run: str) -> list[dict[str, Any]]:
         """Returns the signed chain for those who see this plan, as `Ledger.extract` does."""
@@ -108,7 +115,7 @@ class LedgerView:
             body = entry.read()
             if body.kind == "reserve":
                 try:
-                    admit_run(state, body.data["plan"], interval)
+                    admit_run(state, body.data["plan"], interval=interval)
                 except BudgetExceededError as error:
                     raise LedgerError(
                         f"entry {entry.seq} reserves more than the limit allows: {error}; this "

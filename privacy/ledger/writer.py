@@ -25,6 +25,7 @@ from fedloom.privacy.ledger.entries import FORMAT, check_data
 from fedloom.privacy.ledger.extract import extract_entries
 from fedloom.privacy.ledger.grants import Attempt
 from fedloom.privacy.ledger.journal import Journal
+from fedloom.privacy.ledger.limits import Limits
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import Arrays, StoredAnswer
 
@@ -131,20 +132,21 @@ class Ledger(Decisions):
         """Whether the home is stamped for noise from a seed."""
         return bool(self._state.genesis["insecure_noise"])
 
-    def admission(self, event: DpEvent) -> Admission:
+    def admission(self, event: DpEvent, policy: Limits | None = None) -> Admission:
         """Says whether a plan with this event would fit now; writes nothing."""
         with self._mutex:
-            return admission(self._state, event, self._interval)
+            return admission(self._state, event, policy, self._interval)
 
     def budget(self) -> dict[str, Any]:
         """Returns the budget, as `LedgerView.budget` does."""
         with self._mutex:
-            return budget(self._state, self._interval)
+            return budget(self._state, interval=self._interval)
 
-    def reserve(self, *, plan: str, run: str, event: DpEvent) -> None:
+    def reserve(self, *, plan: str, run: str, event: DpEvent, policy: Limits | None = None) -> None:
         """Sets aside what a run of an approved plan may cost; the same run again is free.
 
-        The first run under a grant needs room for all of its runs; they are held from then on.
+        The first run under a grant needs room for all of its runs; they are held from then on. If
+        `policy` is stricter than the ledger's limits, it binds, also where it has become so since.
 
         Raises:
           BudgetExceededError: no room is left; nothing is written.
@@ -156,10 +158,12 @@ class Ledger(Decisions):
             self._journal.check_usable()
             known = self._state.find(plan, run)
             if known and not known.finished and steps_of([known.event]) == steps_of([event]):
+                self._state.check_run(plan, run)
+                admit_run(self._state, plan, policy, self._interval)
                 return
             data = {"plan": plan, "run": run, "event": event_to_json(event)}
             self._state.check("reserve", data)
-            admit_run(self._state, plan, self._interval)
+            admit_run(self._state, plan, policy, self._interval)
             self._append("reserve", data)
 
     def open_attempt(

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import fedloom.client.vault as vault_module
+from fedloom.client.site_config import template
 from fedloom.client.vault import Vault
 from fedloom.common.errors import ConfigError, HomeInUseError, LedgerError
 from fedloom.common.messages import Answer
 from fedloom.common.models import build_model
 from fedloom.privacy.ledger import Ledger, read_ledger, verify_extract
-from fedloom.privacy.policy import Policy
 from tests.federation import (
     RUN,
     approve_at,
@@ -308,8 +308,9 @@ def test_a_plan_over_budget_is_refused_and_nothing_is_reserved(homes, plan):
 
 
 def test_a_plan_beyond_the_policy_is_refused(homes, plan):
-    policy = Policy(epsilon=8.0, delta=1e-3, models=("mixture",))
-    with Vault(homes["north"], policy=policy) as vault:
+    text = template(name="north", source='path = "x.csv"', epsilon=8.0, delta=1e-3)
+    homes["north"].config_path.write_text(text + 'models = ["mixture"]\n')
+    with Vault(homes["north"]) as vault:
         assert status(vault, request(plan)) == "not-approved"
     assert "the policy allows mixture" in (homes["north"].path / "private.log").read_text()
 

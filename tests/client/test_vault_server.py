@@ -166,5 +166,6 @@ def test_sigterm_lets_the_request_at_work_end_and_the_owner_close(socket_path):
     asking.join(timeout=10)
     assert process.wait(timeout=10) == 0
     assert answers == [b"x"]
-    assert process.stdout.read().strip() == "closed"
+    with process.stdout:
+        assert process.stdout.read().strip() == "closed"
     assert not is_served(socket_path)

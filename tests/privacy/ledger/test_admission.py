@@ -18,7 +18,7 @@ from fedloom.common.errors import BudgetExceededError, LedgerError, RefusedError
 from fedloom.privacy.accounting import calibrate, epsilon_pld, filter_order
 from fedloom.privacy.events import DpEvent, event_to_json, gaussian, repeat, subsampled
 from fedloom.privacy.keys import generate_key
-from fedloom.privacy.ledger import Ledger, compose_homes, read_ledger
+from fedloom.privacy.ledger import Ledger, Limits, compose_homes, read_ledger
 from fedloom.privacy.ledger.entries import new_entry, verify_chain
 from fedloom.privacy.ledger.state import replay
 from fedloom.privacy.ledger.view import LedgerView
@@ -54,7 +54,7 @@ def test_the_first_plan_may_use_the_whole_limit_by_pld(new_home: NewHome) -> Non
         approve_and_reserve(ledger, home, "p", event)
         head = ledger.head
         home.approve(ledger, "q", worth(0.1))
-        with pytest.raises(BudgetExceededError, match="limit for the life of these records is 1"):
+        with pytest.raises(BudgetExceededError, match="limit for the life of these records is epsilon 1 at"):
             ledger.reserve(plan="q", run="run", event=worth(0.1))
         assert ledger.head[0] == head[0] + 1
 
@@ -204,6 +204,7 @@ class AnyOrder(RuleBasedStateMachine):
     """Reserves, opens, commits and finishes in any order on one home with limit 2."""
 
     limit = 2.0
+    policy: Limits | None = None
     runs = st.sampled_from(["r", "s", "t", "u"])
     plans = st.integers(0, 5).map(lambda number: f"plan-{number}")
     events = {f"plan-{n}": repeat(gaussian(3.0 + n), 1 + n % 3) for n in range(6)}
@@ -248,7 +249,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(plan=plans, run=runs)
     def reserve(self, plan: str, run: str) -> None:
         try:
-            self.ledger.reserve(plan=plan, run=run, event=self.events[plan])
+            self.ledger.reserve(plan=plan, run=run, event=self.events[plan], policy=self.policy)
         except RefusedError:
             pass
 
@@ -296,6 +297,12 @@ class AnyOrder(RuleBasedStateMachine):
         assert spent["epsilon_spent"] <= spent["epsilon_reserved"] + 1e-9 <= self.limit + 1e-9
 
     @invariant()
+    def what_left_stays_below_the_policy(self) -> None:
+        if self.policy is not None:
+            spent = epsilon_pld(self.released, self.policy.delta, 1e-3)
+            assert spent <= self.policy.epsilon
+
+    @invariant()
     def no_plan_answers_more_runs_than_were_granted(self) -> None:
         for plan, granted in self.granted.items():
             assert sum(name == plan for name, _ in self.answered) <= granted
@@ -307,6 +314,20 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+class AnyOrderUnderAPolicy(AnyOrder):
+    """The same where the steward's policy is stricter than the ledger from the start."""
+
+    policy = Limits(
+        epsilon=1.2, delta=DELTA / 10, epsilon_set_by="site.toml", delta_set_by="site.toml"
+    )
+
+
+AnyOrderUnderAPolicy.TestCase.settings = settings(
+    max_examples=6, stateful_step_count=25, deadline=None
+)
+TestAnyOrderUnderAPolicy = AnyOrderUnderAPolicy.TestCase
 
 
 def test_the_order_of_a_home_is_that_of_its_limits(small: SmallHome) -> None:

@@ -64,7 +64,7 @@ def test_after_a_kill_the_ledger_opens_and_the_attempt_is_charged_once(
     kill_at(small, moment)
     assert (small.path / "ledger.db-wal").exists()
     before = {path.name: path.read_bytes() for path in small.path.iterdir()}
-    assert (read_ledger(small.path).budget(1e-3)["epsilon_spent"] > 0) is answered
+    assert (read_ledger(small.path).budget(interval=1e-3)["epsilon_spent"] > 0) is answered
     assert {path.name: path.read_bytes() for path in small.path.iterdir()} == before
 
     with small.open() as ledger:

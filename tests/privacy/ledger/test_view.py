@@ -20,7 +20,7 @@ def contents(home: Path) -> dict[str, tuple[bytes, int]]:
 def test_a_view_of_a_closed_ledger_touches_no_file(small: SmallHome) -> None:
     before = contents(small.path)
     view = read_ledger(small.path)
-    assert view.budget(1e-3)["studies"][0]["status"] == "approved"
+    assert view.budget(interval=1e-3)["studies"][0]["status"] == "approved"
     assert contents(small.path) == before
     assert "ledger.db-wal" not in before
 
@@ -44,7 +44,7 @@ def test_a_view_works_beside_a_writer_and_shows_its_last_entry(
     assert view.contains_head(*ledger.head)
     assert not view.contains_head(ledger.head[0], "0" * 64)
     assert not view.contains_head(ledger.head[0] + 1, ledger.head[1])
-    assert view.budget(1e-3) == ledger.budget()
+    assert view.budget(interval=1e-3) == ledger.budget()
     assert view.approval(small.plan) == ledger.approval(small.plan)
     small.answer(ledger, 2)
     assert not view.contains_head(*ledger.head)

@@ -271,7 +271,7 @@ def test_a_disk_that_is_full_while_reserving_leaves_the_ledger_as_it_was(
             small.answer(ledger, 1, answer=bytes(100_000))
         assert ledger.stored_answer(**small.key_of(1), request_digest="d") is None
         ledger.commit(**small.key_of(1), arrays=given(bytes(100_000)))
-    assert read_ledger(small.path).budget(1e-3)["epsilon_spent"] > 0
+    assert read_ledger(small.path).budget(interval=1e-3)["epsilon_spent"] > 0
 
 
 def test_a_head_that_cannot_be_renamed_closes_the_ledger_until_it_is_opened_again(
