@@ -54,7 +54,7 @@ def test_the_first_plan_may_use_the_whole_limit_by_pld(new_home: NewHome) -> Non
         approve_and_reserve(ledger, home, "p", event)
         head = ledger.head
         home.approve(ledger, "q", worth(0.1))
-        with pytest.raises(BudgetExceededError, match="limit for the life of these records is epsilon 1 at"):
+        with pytest.raises(BudgetExceededError, match="life of these records is epsilon 1 at"):
             ledger.reserve(plan="q", run="run", event=worth(0.1))
         assert ledger.head[0] == head[0] + 1
 
