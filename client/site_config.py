@@ -38,6 +38,7 @@ from pathlib import Path
 from fedloom.client.peers import Peer, read_peers
 from fedloom.client.sources import Source
 from fedloom.common.errors import ConfigError
+from fedloom.common.study_sections import check_site_name
 from fedloom.privacy.ledger import Limits
 from fedloom.privacy.policy import Policy
 
@@ -69,6 +70,8 @@ class SiteConfig:
             raise ConfigError(
                 f"{path}: no such file; `fedloom site init` writes one to begin with"
             ) from error
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}; it must be a file to read") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from error
         unknown = sorted(set(raw) - {"site", "source", "policy", "peers"})
@@ -87,6 +90,7 @@ class SiteConfig:
         name, device = site.get("name"), site.get("device", "cpu")
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{path}: [site] needs name, the site's name in studies")
+        check_site_name(name, f"{path}: [site] name")
         if not isinstance(device, str) or not _DEVICE.match(device):
             raise ConfigError(f"{path}: [site] device = {device!r}; say cpu, cuda, cuda:1 or auto")
         return cls(

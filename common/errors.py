@@ -15,6 +15,7 @@
     │   ├── LedgerError            a ledger that is damaged, cut or unreadable
     │   └── ReleaseError           a release that is damaged or states a wrong price
     └── IncompleteError         5  incomplete but resumable
+        ├── DiskFullError          the disk took no more; nothing is damaged
         └── QuorumError            too few sites answered in time
 
 A message says what was expected, what came, and what to do next. Messages of errors that can
@@ -27,6 +28,7 @@ __all__ = [
     "BudgetExceededError",
     "ConfigError",
     "DataError",
+    "DiskFullError",
     "FedloomError",
     "HomeInUseError",
     "IncompleteError",
@@ -120,6 +122,10 @@ class IncompleteError(FedloomError):
     """An error for work that stopped before its end and can be resumed."""
 
     exit_code = 5
+
+
+class DiskFullError(IncompleteError):
+    """An error for a disk that took no more of what was written; nothing is damaged."""
 
 
 class QuorumError(IncompleteError):

@@ -150,8 +150,9 @@ def load_study(path: Path) -> tuple[Study, Schema]:
     path = Path(path)
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StudyError(f"{path}: no such study file") from error
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise StudyError(f"{path}: {reason}; give the path of a study.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a TOML file: {error}") from error
     schema_name = raw.get("study", {}).get("schema") if isinstance(raw.get("study"), dict) else None

@@ -16,6 +16,7 @@ __all__ = [
     "LEAST_SECURE_SITES",
     "Privacy",
     "SiteEntry",
+    "check_site_name",
     "default_exchange",
     "default_trust",
     "line",
@@ -176,6 +177,19 @@ def release_section(table: dict[str, Any], where: str) -> dict[str, Any]:
     return dict(table)
 
 
+def check_site_name(name: str, where: str) -> None:
+    """Refuses what cannot be the name of a site, in a study or in a home.
+
+    Raises:
+      StudyError: says what a name is made of.
+    """
+    if not _SITE_NAME.match(name):
+        raise StudyError(
+            f"{where} = {name!r} must start with a letter or digit and hold at most 48 letters, "
+            "digits, '_', '.', '-'"
+        )
+
+
 def site_entries(entries: Any, where: str) -> tuple[SiteEntry, ...]:
     """Reads all `[[site]]`.
 
@@ -193,11 +207,7 @@ def site_entries(entries: Any, where: str) -> tuple[SiteEntry, ...]:
         if unknown:
             raise StudyError(f"{place} has the unknown key {unknown[0]!r}")
         name = _text(entry, "name", place)
-        if not _SITE_NAME.match(name):
-            raise StudyError(
-                f"{place}: name = {name!r} must start with a letter or digit and hold at most 48 "
-                "letters, digits, '_', '.', '-'"
-            )
+        check_site_name(name, f"{place}: name")
         keys = {
             "key": _key(entry, "key", "an Ed25519", place),
             "exchange_key": _key(entry, "exchange-key", "an X25519", place),

@@ -22,7 +22,8 @@ from fedloom.client.home import Home
 from fedloom.client.records import holds_same
 from fedloom.client.sources import Source, Table, load_table
 from fedloom.client.vault import Vault
-from fedloom.common.errors import ConfigError, StudyError
+from fedloom.common.disk import NOTHING_LOST
+from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, StudyError
 from fedloom.common.schema import Schema
 from fedloom.common.study import Study
 from fedloom.privacy.ledger import Ledger
@@ -31,6 +32,8 @@ from fedloom.privacy.resolve import resolve_plan
 from fedloom.server.run_folder import RunFolder
 
 __all__ = ["prepare", "run_prepared"]
+
+_LEAST_ROOM_BYTES = 1 << 20
 
 PrivateTable: TypeAlias = Table
 
@@ -55,9 +58,23 @@ def run_prepared(
             vaults[name] = Vault.open(path, device=device, insecure_seed=seed)
         with in_process_link(vaults) as link:
             coordinate(folder.path, link, on_event=on_event)
+    except IncompleteError as error:
+        _check_room(_homes_of(folder), error)
+        raise
     finally:
         for vault in vaults.values():
             vault.close()
+
+
+def _check_room(homes: Mapping[str, Path], error: IncompleteError) -> None:
+    """Says that a disk is full where that is why a site fell silent: here its steward listens."""
+    for name, path in homes.items():
+        free = shutil.disk_usage(path).free
+        if free < _LEAST_ROOM_BYTES and not isinstance(error, DiskFullError):
+            raise DiskFullError(
+                f"the disk is full: {free // 1024} KiB are left for the home of {name!r}, {path}, "
+                f"and the run stopped ({error}); {NOTHING_LOST}"
+            ) from error
 
 
 def _seed_of(site: str, insecure_seed: int) -> int:

@@ -94,7 +94,7 @@ class LearnedSchema:
             findings = json.loads((folder / FINDINGS).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"{folder} holds no {FINDINGS}; finish the run with --resume"
+                f"{folder} holds no {FINDINGS}; finish the run by `fedloom schema learn --resume`"
             ) from error
         path = folder / SCHEMA
         if not path.exists():

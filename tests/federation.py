@@ -26,6 +26,7 @@ from fedloom.common.study import load_study
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
+from tests.advice import unknown_advice
 
 SITES = ("north", "south")
 RUN = "00ff00ff00ff00ff"
@@ -72,10 +73,12 @@ class Outcome:
 
 
 def cli(*words: str | Path) -> Outcome:
-    """Runs a command in this process."""
+    """Runs a command in this process; if it fails, it may only advise options that it has."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(word) for word in words])
+    if code:
+        assert unknown_advice(err.getvalue(), [str(word) for word in words]) == []
     return Outcome(code=code, out=out.getvalue(), err=err.getvalue())
 
 

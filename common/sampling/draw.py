@@ -27,6 +27,7 @@ from fedloom.common.sampling.conditions import conditions_of
 from fedloom.common.sampling.cores import default_threads
 from fedloom.common.sampling.enforce import Enforcer
 from fedloom.common.sampling.rows import Rows
+from fedloom.common.sampling.seeds import seed_sequence
 from fedloom.common.sampling.sources import source_of
 from fedloom.common.sampling.tally import Tally
 from fedloom.common.schema import Schema
@@ -117,7 +118,7 @@ def sample(
       seed: Makes the draw repeatable; None draws afresh.
 
     Raises:
-      ConfigError: `num_rows` is negative, or a condition cannot be read or met.
+      ConfigError: `num_rows` or `seed` is negative, or a condition cannot be read or met.
     """
     chunks = list(sample_chunks(artifact, schema, target, num_rows, where=where, seed=seed))
     return pd.concat(chunks, ignore_index=True)
@@ -150,7 +151,7 @@ def sample_chunks(
     if num_rows < 0:
         raise ConfigError(f"the number of rows must be 0 or more, got {num_rows}")
     sampler = Sampler(artifact, schema, target, where)
-    root = np.random.SeedSequence(seed)
+    root = seed_sequence(seed)
 
     def unit(number: int, rows: int) -> tuple[pd.DataFrame, Tally]:
         own = np.random.SeedSequence(root.entropy, spawn_key=(number,))

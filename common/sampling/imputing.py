@@ -33,6 +33,7 @@ from fedloom.common.sampling.cores import default_threads
 from fedloom.common.sampling.posterior import Posterior
 from fedloom.common.sampling.repair import Repair
 from fedloom.common.sampling.rows import Rows
+from fedloom.common.sampling.seeds import seed_sequence
 from fedloom.common.sampling.sources import as_mixture
 from fedloom.common.schema import Schema
 
@@ -100,7 +101,7 @@ def impute(
     wanted = set(schema.names if columns is None else columns)
     table = _Table.read(encoding, private_frame)
     gaps = table.missing & np.array([name in wanted for name in schema.names])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_sequence(seed))
     mixture = as_mixture(artifact, encoding)
     chosen = np.flatnonzero(gaps.any(axis=1))
     rows, filled = _fill(mixture, table.rows.take(chosen), table.known[chosen], gaps[chosen], rng)

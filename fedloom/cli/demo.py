@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -20,13 +22,17 @@ _DEFAULT_OUT = "fedloom-demo"
 @click.command()
 @click.option("--deploy", is_flag=True, help="through real Flower processes on this machine")
 @click.option("--out", type=click.Path(path_type=Path), help="a new folder for run and release")
+@click.option("--resume", is_flag=True, help="go on with the interrupted demo in --out")
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
-def demo(deploy: bool, out: Path | None, as_json: bool) -> None:
+def demo(deploy: bool, out: Path | None, resume: bool, as_json: bool) -> None:
     """Six real sites publish one synthetic table together.
 
     The RAND Health Insurance Experiment: 5,912 people with a row for each of up to five years, at
     six sites, in the public domain. The sites train one generator, which protects each person with
     all rows, by sums that only open together; the result is a signed release.
+
+    Without --out the folder is fedloom-demo, or the next free name after it; --resume takes the
+    last of them.
     """
     from fedloom.common.resources import resource_path
     from fedloom.common.study import load_study
@@ -35,13 +41,13 @@ def demo(deploy: bool, out: Path | None, as_json: bool) -> None:
 
     started = time.monotonic()
     example = resource_path(_EXAMPLE)
-    target = _fresh(out)
+    target = _begun(out) if resume else _fresh(out)
     agreed, schema = load_study(example / "study.toml")
     tables = {entry.name: example / f"{entry.name}.csv.gz" for entry in agreed.sites}
     if not as_json:
         click.echo(f"study {agreed.name!r}: {len(tables)} sites, model {agreed.model['kind']}")
     with RunProgress(quiet=as_json) as progress:
-        folder = prepare(agreed, schema, tables, out=target / "run", homes={})
+        folder = prepare(agreed, schema, tables, out=target / "run", homes={}, resume=resume)
         progress.plan(folder.plan())
         if deploy:
             from fedloom.deployment import deploy_run
@@ -49,7 +55,9 @@ def demo(deploy: bool, out: Path | None, as_json: bool) -> None:
             deploy_run(folder.path, on_event=progress)
         else:
             run_prepared(folder, on_event=progress)
-    release = build_release(folder.path, target / "release")
+    release = target / "release"
+    if not release.exists():
+        build_release(folder.path, release)
     price = folder.plan().body["price"]
     result = {
         "run": str(folder.path),
@@ -75,10 +83,25 @@ def demo(deploy: bool, out: Path | None, as_json: bool) -> None:
 def _fresh(out: Path | None) -> Path:
     if out is not None:
         if out.exists() and any(out.iterdir()):
-            raise ConfigError(f"{out} is not empty; choose another --out")
+            raise ConfigError(
+                f"{out} is not empty; go on with the demo in it by --resume, or choose another "
+                "--out"
+            )
         return out
-    number, candidate = 1, Path(_DEFAULT_OUT)
-    while candidate.exists():
-        number += 1
-        candidate = Path(f"{_DEFAULT_OUT}-{number}")
-    return candidate
+    return next(path for path in _names() if not path.exists())
+
+
+def _begun(out: Path | None) -> Path:
+    begun = list(itertools.takewhile(Path.exists, _names())) if out is None else [out]
+    if not begun or not (begun[-1] / "run").is_dir():
+        raise ConfigError(
+            f"{begun[-1] if begun else _DEFAULT_OUT} holds no demo to go on with; begin one "
+            "without --resume"
+        )
+    return begun[-1]
+
+
+def _names() -> Iterator[Path]:
+    yield Path(_DEFAULT_OUT)
+    for number in itertools.count(2):
+        yield Path(f"{_DEFAULT_OUT}-{number}")

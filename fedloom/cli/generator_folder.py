@@ -33,5 +33,8 @@ def load_generator(source: Path) -> tuple[Artifact, Plan]:
             "records; run a study of another kind on that schema"
         )
     if not (source / "generator").is_dir():
-        raise ConfigError(f"{source} holds no generator; finish the run with --resume first")
+        raise ConfigError(
+            f"{source} holds no generator; finish the run first, by the command that began it, "
+            "such as `fedloom simulate --resume`"
+        )
     return Artifact.load(source / "generator"), plan

@@ -11,7 +11,7 @@ import click
 from fedloom.cli.csv_cells import CsvCells
 from fedloom.cli.generator_folder import load_generator
 from fedloom.cli.source_options import source_options
-from fedloom.cli.table_file import partial_file
+from fedloom.cli.table_file import not_written, partial_file
 from fedloom.common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _PARQUET = (".parquet", ".pq")
     help="The filled table, in the format of TABLE.",
 )
 @click.option("--column", multiple=True, help="Fill this column alone; repeat for more.")
-@click.option("--seed", type=int, help="Makes the draw repeatable.")
+@click.option("--seed", type=click.IntRange(min=0), help="Makes the draw repeatable.")
 @source_options
 def impute(
     source: Path,
@@ -82,7 +82,7 @@ def impute(
         partial.write_bytes(filled)
         partial.replace(out)
     except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
+        raise not_written(out, error) from error
     finally:
         partial.unlink(missing_ok=True)
     _tell(found, len(private_frame), out)

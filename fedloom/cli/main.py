@@ -22,7 +22,8 @@ import click
 
 from fedloom import __version__
 from fedloom.cli.output import print_error
-from fedloom.common.errors import FedloomError
+from fedloom.common.disk import NOTHING_LOST, disk_is_full
+from fedloom.common.errors import DiskFullError, FedloomError
 
 __all__ = ["fedloom", "main"]
 
@@ -136,11 +137,14 @@ def main(args: Sequence[str] | None = None) -> int:
             click.echo(error.ctx.get_usage(), err=True)
         return _fail(f"Error: {error.format_message()}", error, error.exit_code, as_json)
     except FedloomError as error:
-        return _fail(f"Error: {error}", error, error.exit_code, as_json)
+        full = isinstance(error, DiskFullError) and _resumes(words)
+        text = f"Error: {error}{' with --resume' if full else ''}"
+        return _fail(text, error, error.exit_code, as_json)
     except (KeyboardInterrupt, click.Abort) as error:
-        return _fail("Interrupted. A run goes on with --resume.", error, INTERRUPTED, as_json)
+        text = "Interrupted." + (" Go on by the same with --resume." if _resumes(words) else "")
+        return _fail(text, error, INTERRUPTED, as_json)
     except Exception as error:
-        return _unexpected(error, as_json)
+        return _unexpected(error, words, as_json)
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -148,11 +152,29 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {message}", err=True)
 
 
-def _unexpected(error: Exception, as_json: bool) -> int:
+def _resumes(words: Sequence[str]) -> bool:
+    """Tells whether the command that the words name has the option --resume."""
+    command: click.Command = fedloom
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        command = command.get_command(click.Context(command), word) or command
+    return any("--resume" in option.opts for option in command.params)
+
+
+def _unexpected(error: Exception, words: Sequence[str], as_json: bool) -> int:
     root = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     extra = _EXTRAS.get(root)
     if extra is not None:
         text = f"Error: this needs {root}, which is not installed: pip install 'fedloom[{extra}]'"
+        return _fail(text, error, 2, as_json)
+    if disk_is_full(error):
+        path = getattr(error, "filename", None)
+        text = f"Error: the disk is full{f': {path} could not be written' if path else ''}; "
+        text += NOTHING_LOST + (" with --resume" if _resumes(words) else "")
+        return _fail(text, error, DiskFullError.exit_code, as_json)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"Error: {error.filename}: {error.strerror}; check the path, and your rights to it"
         return _fail(text, error, 2, as_json)
     text = (
         f"This is a bug of fedloom: {type(error).__name__}: {error}\n"

@@ -19,7 +19,7 @@ def release() -> None:
 @release.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
-@click.option("--seed", type=int, help="Makes the draw of rows repeatable.")
+@click.option("--seed", type=click.IntRange(min=0), help="Makes the draw of rows repeatable.")
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path),

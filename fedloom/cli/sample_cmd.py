@@ -32,7 +32,7 @@ _HELP_WHERE = (
     help="A .csv or .parquet file; written in chunks, however large.",
 )
 @click.option("--where", multiple=True, metavar="COLUMN=CONDITION", help=_HELP_WHERE)
-@click.option("--seed", type=int, help="Makes the draw repeatable.")
+@click.option("--seed", type=click.IntRange(min=0), help="Makes the draw repeatable.")
 @click.option("--threads", type=click.IntRange(min=1), help="By default one a core, up to 8.")
 def sample(
     source: Path,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedloom.cli.source_options import source_options
-from fedloom.cli.table_file import partial_file
+from fedloom.cli.table_file import not_written, partial_file
 from fedloom.common.errors import ConfigError, SchemaError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def draft(
         partial.write_text(text, encoding="utf-8")
         partial.replace(out)
     except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
+        raise not_written(out, error) from error
     finally:
         partial.unlink(missing_ok=True)
     if as_json:

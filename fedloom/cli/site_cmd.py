@@ -66,16 +66,21 @@ def init(
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig, template
     from fedloom.client.sources import Source
+    from fedloom.common.study_sections import check_site_name
     from fedloom.privacy.ledger import Ledger
     from fedloom.privacy.policy import Policy
 
-    Policy(epsilon=epsilon, delta=delta)  # unusable limits are said before a file is written
-    if (data is None) == (url is None) or (url is None) != (query is None):
-        raise ConfigError("say where the records are: either --data FILE or --url URL --query SQL")
-    source = Source(path=data, url=url, query=query, **dialect).to_toml()
     made = Home(home)
     if made.ledger_path.exists():
         raise ConfigError(f"{home} has a ledger already; a home is made once")
+    # What can never be used is said before a file is written.
+    Policy(epsilon=epsilon, delta=delta)
+    check_site_name(name, "--name")
+    if (data is None) == (url is None) or (url is None) != (query is None):
+        raise ConfigError("say where the records are: either --data FILE or --url URL --query SQL")
+    if data is not None and not data.is_file():
+        raise ConfigError(f"--data {data}: no such file; give the path of the records")
+    source = Source(path=data, url=url, query=query, **dialect).to_toml()
     if not made.exists():
         made = Home.create(home)
     if not made.config_path.exists():

@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedloom.common.errors import ConfigError
+from fedloom.common.disk import NOTHING_LOST, disk_is_full
+from fedloom.common.errors import ConfigError, DiskFullError, FedloomError
 
-__all__ = ["ENDINGS", "check_ending", "partial_file", "write_chunks"]
+__all__ = ["ENDINGS", "check_ending", "not_written", "partial_file", "write_chunks"]
 
 ENDINGS = (".csv", ".parquet")
 
@@ -38,6 +39,7 @@ def write_chunks(chunks: Iterable[pd.DataFrame], path: Path) -> int:
 
     Raises:
       ConfigError: the ending is another, or the file cannot be written.
+      DiskFullError: the disk is full.
     """
     check_ending(path)
     write = _write_csv if path.suffix == ".csv" else _write_parquet
@@ -46,10 +48,18 @@ def write_chunks(chunks: Iterable[pd.DataFrame], path: Path) -> int:
         rows = write(chunks, partial)
         partial.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise not_written(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
     return rows
+
+
+def not_written(path: Path, error: OSError) -> FedloomError:
+    """Returns the error that says why a file could not be written, and what to do."""
+    if disk_is_full(error):
+        return DiskFullError(f"the disk is full: {path} could not be written; {NOTHING_LOST}")
+    reason = error.strerror or error
+    return ConfigError(f"{path} cannot be written: {reason}; choose another path")
 
 
 def partial_file(path: Path) -> Path:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fedloom.common.digest import file_sha256
-from fedloom.common.errors import ConfigError, IncompleteError, LedgerError
+from fedloom.common.disk import NOTHING_LOST, disk_is_full
+from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, LedgerError
 from fedloom.privacy.keys import PrivateKey, public_key_hex
 from fedloom.privacy.ledger.entries import FIRST_PREV, Entry, new_entry
 from fedloom.privacy.ledger.head import (
@@ -58,7 +59,8 @@ class Journal:
         try:
             if (home / "ledger.head").exists():
                 raise FileExistsError
-            store = Store.create(ledger_path(home))
+            with sqlite_errors(home):
+                store = Store.create(ledger_path(home))
         except FileExistsError:
             lock.release()
             raise ConfigError(
@@ -87,7 +89,7 @@ class Journal:
           HomeInUseError: another process holds the home.
         """
         if not home.is_dir():
-            raise LedgerError(f"there is no home at {home}; `fedloom site init` makes one")
+            raise ConfigError(f"there is no home at {home}; `fedloom site init` makes one")
         lock = HomeLock.for_writer(home)
         try:
             head = read_head(home)
@@ -193,10 +195,10 @@ class Journal:
             if self._failed
             else "nothing was written, and the ledger is as it was"
         )
-        return IncompleteError(
-            f"the ledger of {self.home} could not take entry {entry.seq} ({error}); {fate}. Free "
-            "some disk space, see that the home can be written, and run the same again"
-        )
+        text = f"the ledger of {self.home} could not take entry {entry.seq} ({error}); {fate}"
+        if disk_is_full(error):
+            return DiskFullError(f"the disk is full: {text}; {NOTHING_LOST}")
+        return IncompleteError(f"{text}. See that the home can be written, and run the same again")
 
     def _write_head(self, *, sealed: str | None) -> None:
         last = self.entries[-1]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.common.digest import file_sha256
-from fedloom.common.errors import LedgerError
+from fedloom.common.disk import NOTHING_LOST, disk_is_full
+from fedloom.common.errors import ConfigError, DiskFullError, LedgerError
 from fedloom.common.messages import arrays_digest
 from fedloom.privacy.ledger.entries import Entry, verify_chain
 from fedloom.privacy.ledger.head import Head, ledger_path
@@ -21,6 +22,8 @@ from fedloom.privacy.ledger.state import State, replay
 from fedloom.privacy.ledger.store import Store
 
 __all__ = ["Loaded", "check_seal", "load", "sqlite_errors"]
+
+_NO_RIGHTS = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +80,28 @@ def check_seal(home: Path, head: Head) -> None:
 
 @contextmanager
 def sqlite_errors(home: Path) -> Iterator[None]:
-    """Turns what SQLite says about an unreadable file into a `LedgerError`."""
+    """Turns what SQLite says about a file into an error that names the right remedy.
+
+    Raises:
+      DiskFullError: the disk is full; the ledger is as it was.
+      ConfigError: the file may not be opened by this user.
+      LedgerError: the file cannot be read as a ledger.
+    """
     try:
         yield
-    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
+    except (sqlite3.Error, OSError, OverflowError, UnicodeDecodeError) as error:
+        if disk_is_full(error):
+            raise DiskFullError(
+                f"the disk is full: {ledger_path(home)} could not be opened ({error}); "
+                f"{NOTHING_LOST}"
+            ) from error
+        if getattr(error, "sqlite_errorname", "").startswith(_NO_RIGHTS):
+            raise ConfigError(
+                f"{ledger_path(home)} cannot be opened ({error}); run as the user who made the "
+                "home, who must be able to write in it"
+            ) from error
+        if isinstance(error, OSError):
+            raise
         raise LedgerError(
             f"{ledger_path(home)} cannot be read as a ledger ({error}); restore the whole home "
             "from a backup that is not older than its last answer"

@@ -72,12 +72,18 @@ class Store:
         """Makes an empty file with mode 0600; FileExistsError if there is one."""
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = _connect(path.absolute().as_uri() + "?mode=rw")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-        with connection:
-            for statement in _SCHEMA:
-                connection.execute(statement)
-        return cls._for_writing(connection)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+            with connection:
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+            return cls._for_writing(connection)
+        except BaseException:  # half a file would pass for a ledger that lost its tail
+            connection.close()
+            for left in path.parent.glob(f"{path.name}*"):
+                left.unlink()
+            raise
 
     @classmethod
     def open(cls, path: Path) -> Store:

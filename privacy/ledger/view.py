@@ -128,10 +128,11 @@ def read_ledger(home: Path) -> LedgerView:
     """Reads and checks the ledger of a home.
 
     Raises:
-      LedgerError: there is none, or it is damaged, cut or replaced by an older copy.
+      ConfigError: there is none.
+      LedgerError: it is damaged, cut or replaced by an older copy.
     """
     if not ledger_path(home).is_file() and not (home / "ledger.head").is_file():
-        raise LedgerError(f"there is no ledger in {home}; name the home of a site")
+        raise ConfigError(f"there is no ledger in {home}; name the home of a site")
     for _ in range(_TRIES):
         try:
             return _read(home)

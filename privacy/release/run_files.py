@@ -59,8 +59,9 @@ class FinishedRun:
         state = _json(path / "run.json", f"{path} holds no run: it has no readable run.json")
         if state.get("state") != "done":
             raise ConfigError(
-                f"{path}: the run is not done (its state is {state.get('state')!r}); finish it "
-                "with --resume, then build the release"
+                f"{path}: the run is not done (its state is {state.get('state')!r}); finish it by "
+                "the command that began it, such as `fedloom simulate --resume`, then build the "
+                "release"
             )
         plan = Plan.load(path / "plan.json")
         if plan.digest() != state.get("plan"):

@@ -339,7 +339,7 @@ def test_a_disk_that_fills_up_while_reserving_costs_nothing_and_the_run_resumes(
         assert budget["epsilon_spent"] == budget["epsilon_reserved"] == 0.0
     # The limit is the whole process's: while one site meets it, another may fail to write its log.
     logs = [home / "private.log" for home in homes]
-    assert any("disk space" in log.read_text() for log in logs if log.exists())
+    assert any("the disk is full" in log.read_text() for log in logs if log.exists())
     assert federation.simulate(tmp_path / "run", "--resume").code == 0
 
 

@@ -38,7 +38,10 @@ def test_words_name_site_study_and_rehearsal(built, capsys):
 
 
 def test_a_folder_without_a_ledger_and_a_damaged_one(built, capsys, tmp_path):
-    assert main(["budget", "show", str(tmp_path / "none")]) == 4
+    for wrong in (tmp_path / "none", built.release, built.homes / "north" / "ledger.db"):
+        for words in (["budget", "show"], ["ledger", "verify"]):
+            assert main([*words, str(wrong)]) == 2
+            assert "name the home of a site" in capsys.readouterr().err
     path = built.homes / "north" / "ledger.db"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -153,6 +153,7 @@ def test_a_closed_pipe_is_no_bug():
     assert done.returncode in (0, 141)
 
 
+@pytest.mark.filterwarnings("default:the ledger leaves:UserWarning")
 def test_a_warning_is_told_without_its_source(monkeypatch, capsys):
     import warnings
 

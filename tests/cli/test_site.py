@@ -90,6 +90,25 @@ def test_init_needs_to_know_where_the_records_are(tmp_path, words, said):
     assert not (tmp_path / "home" / "ledger.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--name", "../x"),
+        ("--name", ""),
+        ("--name", "a b"),
+        ("--data", "nosuch.csv"),
+        ("--data", "."),
+    ],
+)
+def test_init_refuses_what_can_never_be_used_before_it_makes_anything(tmp_path, option, value):
+    home, data = tmp_path / "home", tmp_path / "records.csv"
+    data.write_text("age\n1\n")
+    words = {"--home": home, "--name": "north", "--epsilon": "3", "--data": data, option: value}
+    done = cli("site", "init", *(word for pair in words.items() for word in pair))
+    assert done.code == 2 and option in done.err
+    assert not home.exists()
+
+
 @pytest.mark.parametrize("epsilon", ["0", "-1", "inf", "nan"])
 def test_init_refuses_a_limit_that_is_none(tmp_path, epsilon):
     home = tmp_path / "home"

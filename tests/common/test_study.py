@@ -163,7 +163,7 @@ def test_a_secure_sum_never_shows_the_weights_of_one_site(toy_schema):
 
 
 def test_a_file_that_is_missing_or_broken_is_named(tmp_path):
-    with pytest.raises(StudyError, match="no such study"):
+    with pytest.raises(StudyError, match="No such file"):
         load_study(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[study\n")

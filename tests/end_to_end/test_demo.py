@@ -6,11 +6,16 @@ import importlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 import fedloom
 from fedloom.common.resources import resource_path
+from tests.advice import unknown_advice
 from tests.federation import cli
 
 # `fedloom.cli.demo` is the command's module, and in it the command has the same name.
@@ -62,3 +67,34 @@ def flat(value):
     if isinstance(value, list):
         return [leaf for part in value for leaf in flat(part)]
     return [value]
+
+
+@pytest.mark.slow
+def test_an_interrupted_demo_goes_on_where_it_was(tmp_path):
+    words = [sys.executable, "-m", "fedloom", "demo", "--out", str(tmp_path / "demo")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "demo" / "run" / "run.json").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130 and "--resume" in err
+    assert unknown_advice(err, ["demo"]) == []
+    before = json.loads((tmp_path / "demo" / "run" / "run.json").read_text())
+    again = cli("demo", "--out", tmp_path / "demo")
+    assert again.code == 2 and "--resume" in again.err
+    outcome = cli("demo", "--resume", "--out", tmp_path / "demo", "--json")
+    assert outcome.code == 0, outcome.err
+    assert fedloom.verify(outcome.json["release"]).ok
+    after = json.loads((tmp_path / "demo" / "run" / "run.json").read_text())
+    assert after["run"] == before["run"] and after["state"] == "done"
+    assert cli("demo", "--resume", "--out", tmp_path / "demo").code == 0
+
+
+def test_without_out_the_last_demo_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli("demo", "--resume").code == 2
+    assert cli("demo", "--resume", "--out", tmp_path / "none").code == 2
+    for name in ("fedloom-demo", "fedloom-demo-2", "fedloom-demo-4"):
+        (tmp_path / name).mkdir()
+    told = cli("demo", "--resume")
+    assert told.code == 2 and "fedloom-demo-2 " in told.err

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedloom.common.errors import LedgerError
+from fedloom.common.errors import ConfigError, LedgerError
 from fedloom.privacy.events import event_to_json, gaussian, repeat
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.ledger.entries import Entry, new_entry, verify_chain
@@ -127,7 +127,7 @@ def test_an_older_copy_beside_a_newer_head_is_found(used: SmallHome, sealed: boo
 def test_a_missing_ledger_is_found(used: SmallHome) -> None:
     (used.path / "ledger.db").unlink()
     assert_damaged(used, "is missing")
-    with pytest.raises(LedgerError, match="no ledger in"):
+    with pytest.raises(ConfigError, match="no ledger in"):
         read_ledger(used.path / "elsewhere")
 
 
