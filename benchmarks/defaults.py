@@ -36,10 +36,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from studies import study_of
 
 import fedloom
 from fedloom.common.schema import Column, Schema
-from fedloom.common.study import SiteEntry, Study
 from fedloom.privacy.evaluation.marginals import marginals
 from fedloom.privacy.evaluation.utility import utility
 
@@ -52,9 +52,9 @@ Loaded = tuple[pd.DataFrame, str | None]
 
 # What was compared: settings of a study's statistics, and constants of modules.
 SEARCH: dict[str, dict[str, Any]] = {
-    "look_share 0.1": {"look_share": 0.1},
-    "look_share 0.2": {"look_share": 0.2},
-    "look_share 0.35": {"look_share": 0.35},
+    "look_share 0.1": {"one_way_share": 0.1},
+    "look_share 0.2": {"one_way_share": 0.2},
+    "look_share 0.35": {"one_way_share": 0.35},
     "coarser groups": {"server.workload._SIGNAL": 1.0},
     "coarsest groups": {"server.workload._SIGNAL": 2.0},
     "at least two groups": {"server.workload._FEWEST_GROUPS": 2},
@@ -230,16 +230,15 @@ def quality(table: Table, made: pd.DataFrame) -> dict[str, float]:
 
 def run(table: Table, *, epsilon: float, seed: int, statistics: dict[str, Any]) -> dict[str, float]:
     """Simulates one study and measures as many synthetic records as there were real ones."""
-    study = Study(
-        name="defaults",
-        schema_digest=table.schema.digest(),
-        target=table.target,
+    study = study_of(
+        "defaults",
+        table.schema,
+        table.target,
+        ["all"],
         epsilon=epsilon,
-        delta=1e-5,
-        trust="local",
+        privacy={"trust": "per-site"},
         model={"kind": "mixture"},
         statistics=statistics,
-        sites=(SiteEntry(name="all"),),
     )
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -293,7 +292,7 @@ def main() -> None:
     parser.add_argument("--search", action="store_true", help="also run what was compared")
     parser.add_argument("--look-share", type=float, help="part of the budget for the first look")
     options = parser.parse_args()
-    base = {} if options.look_share is None else {"look_share": options.look_share}
+    base = {} if options.look_share is None else {"one_way_share": options.look_share}
     settings = {"defaults": base, **(SEARCH if options.search else {})}
     settings = {name: {**base, **values} for name, values in settings.items()}
     print("| table | rows | columns | AUC real | synthetic | TV 1 / 2 real | synthetic | seconds |")

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from studies import study_of
 from tabular import ROOT, SPLIT_SEED, TARGET, TEST_ROWS, adult, deal, quality
 
 import fedloom
 from fedloom.common.schema import Schema
-from fedloom.common.study import SiteEntry, Study
 
 RESULTS = ROOT / "benchmarks" / "results" / "models.csv"
 COLUMNS = (
@@ -40,8 +40,8 @@ COLUMNS = (
 )
 SITES = 10
 _STATISTICS: dict[str, dict[str, Any]] = {
-    "alone": {"kind": "oneway", "share": 0.35},
-    "from statistics": {"kind": "pairwise", "share": 0.8, "look_share": 0.5},
+    "alone": {"kind": "one-way", "share": 0.35},
+    "from statistics": {"kind": "pairwise", "share": 0.8, "one_way_share": 0.5},
 }
 
 
@@ -66,14 +66,13 @@ def measure(settings: dict[str, Any], epsilon: float, seed: int) -> dict[str, An
     test = records.iloc[order[:TEST_ROWS]].reset_index(drop=True)
     fitted = records.iloc[order[TEST_ROWS:]].reset_index(drop=True)
     names = [f"site-{number + 1}" for number in range(SITES)]
-    study = Study(
-        name="adult",
-        schema_digest=schema.digest(),
-        target=TARGET,
+    study = study_of(
+        "adult",
+        schema,
+        TARGET,
+        names,
         epsilon=epsilon,
-        delta=1e-5,
-        trust="secure-sum",
-        sites=tuple(SiteEntry(name=name) for name in names),
+        privacy={"trust": "secure-sum"},
         **settings,
     )
     tables = dict(zip(names, deal(fitted, SITES, None, seed), strict=True))

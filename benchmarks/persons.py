@@ -37,13 +37,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from studies import study_of
 
 import fedloom
 from fedloom.client.persons import kept_rows, person_ids
 from fedloom.client.sources import load_table
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
-from fedloom.common.study import SiteEntry, Study
 from fedloom.privacy.evaluation.marginals import marginals
 from fedloom.privacy.evaluation.utility import utility
 
@@ -183,17 +183,16 @@ def run(
     table: Table, *, unit: str, cap: int, model: str, epsilon: float, seed: int
 ) -> dict[str, float]:
     """Simulates one study and measures a sample of its generator."""
-    study = Study(
-        name=table.name,
-        schema_digest=table.schema.digest(),
-        target=table.target,
+    persons = {"unit": "person", "id": table.id_column, "rows_per_person": cap}
+    study = study_of(
+        table.name,
+        table.schema,
+        table.target,
+        table.sites,
         epsilon=epsilon,
         delta=table.delta,
-        unit=unit,
-        id=table.id_column if unit == "person" else None,
-        rows_per_person=cap,
+        privacy=persons if unit == "person" else None,
         model={"kind": model},
-        sites=tuple(SiteEntry(name=name) for name in table.sites),
     )
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

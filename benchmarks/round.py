@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from studies import study_of
 from tabular import ROOT, TARGET, adult, deal
 
 import fedloom
 import fedloom.privacy.mechanisms.gradient as gradient
 from fedloom.common.schema import Schema
-from fedloom.common.study import SiteEntry, Study
 
 SITES = 10
 
@@ -66,16 +66,15 @@ def measured(model: str, rounds: int, trust: str, *, profile: bool) -> tuple[flo
     schema = Schema.load(ROOT / "benchmarks" / "adult" / "schema.toml")
     tables = deal(adult(), SITES, None, 0)
     names = [f"site-{number + 1}" for number in range(SITES)]
-    study = Study(
-        name="adult",
-        schema_digest=schema.digest(),
-        target=TARGET,
+    study = study_of(
+        "adult",
+        schema,
+        TARGET,
+        names,
         epsilon=3.0,
-        delta=1e-5,
-        trust=trust,
+        privacy={"trust": trust},
         model={"kind": model},
         training={"exchange": "gradients", "num_rounds": rounds},
-        sites=tuple(SiteEntry(name=name) for name in names),
     )
     watch = Watch()
     gradient.noisy_gradient = watch.noisy_gradient
@@ -105,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", choices=["vae", "gan"], default=["vae", "gan"])
     parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--trust", choices=["local", "secure-sum"], default="secure-sum")
+    parser.add_argument("--trust", choices=["per-site", "secure-sum"], default="secure-sum")
     parser.add_argument("--profile", action="store_true", help="of the coordinator's thread")
     options = parser.parse_args()
     for model in options.model:

@@ -36,7 +36,7 @@ target = "income"
 [privacy]
 epsilon = 1.0
 delta = 1e-5
-trust = "local"
+trust = "per-site"
 [model]
 kind = "{model}"
 [[site]]

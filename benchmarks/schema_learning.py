@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from studies import study_of
 from tabular import SPLIT_SEED, TARGET, TEST_ROWS, adult, quality
 
 import fedloom
 from fedloom.common.column import Column
 from fedloom.common.discovery import Discovery
 from fedloom.common.schema import Schema
-from fedloom.common.study import SiteEntry, Study
 from fedloom.privacy.accounting import calibrate, gaussian
 from fedloom.server.learned_schema import SCHEMA
 from fedloom.server.learners.schema import complete_schema
@@ -127,15 +127,8 @@ def compare() -> None:
 
 def _run(out: Path, schema: Schema, kind: str, epsilon: float, train: pd.DataFrame) -> fedloom.Run:
     sites = ("a", "b", "c")
-    study = Study(
-        name=kind,
-        schema_digest=schema.digest(),
-        target=None if kind == "schema" else TARGET,
-        epsilon=epsilon,
-        delta=1e-5,
-        model={"kind": kind},
-        sites=tuple(SiteEntry(name=name) for name in sites),
-    )
+    target = None if kind == "schema" else TARGET
+    study = study_of(kind, schema, target, sites, epsilon=epsilon, model={"kind": kind})
     tables: dict[str, Any] = {name: train.iloc[i :: len(sites)] for i, name in enumerate(sites)}
     return fedloom.simulate(study, tables, schema=schema, out=out, clamp=True)
 

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.models import build_model
-from fedloom.common.models.defaults import model_defaults
 from fedloom.common.models.draws import SeededDraws
+from fedloom.common.models.registry import VaeSettings
 from fedloom.common.schema import Schema
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.opacus_engine import NoisyOptimizer, PerUnitGradients
@@ -76,7 +76,7 @@ def mlp() -> Case:
 def vae() -> Case:
     """Returns what builds the tabular VAE with default sizes, its loss, and a batch."""
     encoding = Encoding(Schema.load(SCHEMA), "income")
-    model = build_model(model_defaults("vae"), encoding)
+    model = build_model(VaeSettings(), encoding)
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, block.size, BATCH) for block in encoding.features], axis=1)
     public = {

@@ -29,11 +29,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from studies import study_of
 
 import fedloom
+from fedloom.common.privacy_settings import default_trust
 from fedloom.common.schema import Schema
-from fedloom.common.study import SiteEntry, Study
-from fedloom.common.study_sections import default_trust
 from fedloom.privacy.evaluation.marginals import absent_categories, marginals
 from fedloom.privacy.evaluation.utility import utility
 
@@ -106,17 +106,16 @@ def run(
     if model != "mixture" and engine is not None:
         training["engine"] = engine
     names = [f"site-{number + 1}" for number in range(len(tables))]
-    study = Study(
-        name="adult",
-        schema_digest=schema.digest(),
-        target=TARGET,
+    study = study_of(
+        "adult",
+        schema,
+        TARGET,
+        names,
         epsilon=epsilon,
-        delta=1e-5,
-        trust=trust,
+        privacy={"trust": trust} if trust else None,
         model={"kind": model},
         training=training,
-        statistics={} if look_share is None else {"look_share": look_share},
-        sites=tuple(SiteEntry(name=name) for name in names),
+        statistics={} if look_share is None else {"one_way_share": look_share},
     )
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -130,12 +129,12 @@ def run(
         )
         sample = done.sample(rows, seed=seed)
         seconds = time.perf_counter() - start
-        price = done.plan.body["price"]
+        price = done.plan.stated_price
     return {
         **quality(sample, test, schema),
         "seconds": seconds,
-        "epsilon": price["epsilon"],
-        "epsilon_rdp": price["epsilon_rdp"],
+        "epsilon": price.epsilon,
+        "epsilon_rdp": price.epsilon_rdp,
     }
 
 

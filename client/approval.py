@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -21,7 +20,9 @@ from fedloom.client.peers import Peer, check_peers
 from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, StudyError
+from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.study import SiteEntry
+from fedloom.common.vocabulary import Unit
 from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.ledger import Ledger, read_ledger
@@ -78,7 +79,7 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
       site: the steward's.
       runs: how many runs the approval would be for.
     """
-    privacy, training, evaluation = plan.privacy, plan.training, plan.evaluation
+    privacy = plan.privacy
     masked = plan.colluding is not None
     unit = _unit_in_words(privacy)
     together = "" if runs == 1 else f", all {runs} runs together"
@@ -95,35 +96,12 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
             "  Compare them with every other steward by telephone or signed mail, not through the "
             "coordinator: keys of its own under their names would show it this site's part."
         )
-    for settings in plan.statistics["rounds"]:
-        lines.append(
-            f"  once: {_COUNTED[settings['kind']]}, noise multiplier "
-            f"{settings['noise_multiplier']:g} for one {unit}"
-        )
+    lines += [f"  {phase.in_words(privacy)}" for phase in plan.phases]
     if plan.learns_schema:
         names = ", ".join(column.name for column in plan.schema.open_columns)
         lines.append(f"  It completes the schema: {names}. No records are made by this study.")
-    if training is not None:
-        what = "noised model weights" if training["query"] == "train" else "a noised gradient sum"
-        lines.append(
-            f"  {training['num_rounds']} times: {what} after {training['local_steps']} "
-            f"step(s), each on a random {training['sample_rate']:.3g} of all "
-            f"{privacy['unit']}s, noise "
-            f"multiplier {training['noise_multiplier']:g}, clipped at "
-            f"{training['max_grad_norm']:g}"
-        )
-        if training["spare_rounds"]:
-            lines.append(
-                f"  up to {training['spare_rounds']} times more, where a site fell silent and a "
-                "sum could not open"
-            )
-    if evaluation is not None:
-        lines.append(
-            f"  once: noised scores of the synthetic data on the {evaluation['hold_back']:.0%} of "
-            "units that are held back from everything else"
-        )
     who = (
-        f"Who sees it: the coordinator sees sums over at least {plan.coordination['min_sites']} "
+        f"Who sees it: the coordinator sees sums over at least {plan.min_sites} "
         "sites alone; this site's part is masked. The price holds also if "
         f"{_sites(plan.colluding)} tell the coordinator all they know."
         if masked
@@ -134,7 +112,7 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
         who,
         f"Worst price{_TOWARDS[masked]}{together}: epsilon {plan.price(runs).epsilon:.4g} at delta "
         f"{plan.delta:g} for one {unit}, added or removed, with records at "
-        f"{_sites(privacy['overlap'])} at most, whatever the reader knows otherwise.",
+        f"{_sites(privacy.overlap)} at most, whatever the reader knows otherwise.",
         *_fellow_site(plan, runs),
         "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
         "about this plan.",
@@ -145,13 +123,6 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
 
 
 _TOWARDS = {False: "", True: " towards the coordinator"}
-_COUNTED = {
-    "discovery": "noised counts that tell bounds and categories of the columns that the schema "
-    "leaves open",
-    "oneway": "noised counts of every column's values within each class",
-    "pairwise": "noised counts of pairs of columns within each class, on cells that are chosen "
-    "from the first counts",
-}
 
 
 def _fellow_site(plan: Plan, runs: int) -> list[str]:
@@ -181,17 +152,17 @@ def _sites(number: int | None) -> str:
     return "1 site" if number == 1 else f"{number} sites"
 
 
-def _unit_in_words(privacy: dict[str, Any]) -> str:
-    if privacy["unit"] == "record":
+def _unit_in_words(privacy: PrivacySettings) -> str:
+    if privacy.unit is Unit.RECORD:
         return "record"
-    return f"person (of column {privacy['id']!r}, {privacy['rows_per_person']} rows at most)"
+    return f"person (of column {privacy.id!r}, {privacy.rows_per_person} rows at most)"
 
 
 def differences(plan: Plan, earlier: Plan | None) -> list[str]:
     """Lists the settings that differ from an earlier plan, as `key: before -> now`."""
     if earlier is None:
         return ["no study was approved in this home before"]
-    before, now = _flat(earlier.body), _flat(plan.body)
+    before, now = _flat(earlier.to_dict()), _flat(plan.to_dict())
     lines = []
     for key in sorted(set(before) | set(now)):
         if before.get(key) != now.get(key):
@@ -250,7 +221,7 @@ def approve(
             f"{earlier.left} can still begin, and its records are frozen; to freeze the records as "
             "they are now, or for another number of runs, revoke it first, which ends its runs"
         )
-    unit, column = str(plan.privacy["unit"]), id_column(plan)
+    unit, column = plan.privacy.unit.value, id_column(plan)
     ledger.check_grant(plan=digest, unit=unit, id=column, learned=learned)
     check_learned(ledger, plan)
     check_acceptance(
@@ -260,7 +231,7 @@ def approve(
         ids_as_written=ids_as_written,
     )
     commitment = freeze(home, plan, private_frame)
-    write_private(home.plan_path(digest), canonical_json(plan.body))
+    write_private(home.plan_path(digest), canonical_json(plan.to_dict()))
     ledger.approve(
         study=plan.study_digest,
         plan=digest,
@@ -281,26 +252,20 @@ def check_policy(policy: Policy, plan: Plan, runs: int = 1) -> None:
     Raises:
       PolicyError: names every rule that the plan breaks.
     """
-    noise = [float(settings["noise_multiplier"]) for settings in plan.statistics["rounds"]]
-    noise += [
-        float(phase["noise_multiplier"])
-        for phase in (plan.training, plan.evaluation)
-        if phase is not None
-    ]
     masked, persons = plan.colluding is not None, id_column(plan) is not None
     policy.check(
         epsilon=plan.price(runs).epsilon,
         delta=plan.delta,
-        model=plan.model["kind"],
+        model=plan.model.kind,
         num_sites=len(plan.sites),
         columns=plan.schema.names,
-        unit=str(plan.privacy["unit"]),
-        trust=str(plan.privacy["trust"]),
-        min_noise_multiplier=min(noise),
-        least_roster=int(plan.coordination["min_sites"]) if masked else None,
+        unit=plan.privacy.unit.value,
+        trust=plan.privacy.trust.value,
+        min_noise_multiplier=min(phase.noise_multiplier for phase in plan.phases),
+        least_roster=plan.min_sites if masked else None,
         colluding=plan.colluding,
         id=id_column(plan),
-        rows_per_person=int(plan.privacy["rows_per_person"]) if persons else None,
+        rows_per_person=plan.privacy.rows_per_person if persons else None,
     )
 
 
@@ -326,7 +291,7 @@ def load_plan_or_study(path: Path) -> Plan:
     from fedloom.privacy.resolve import resolve_plan
 
     study, schema = load_study(path)
-    masked = study.trust == "secure-sum"
+    masked = study.privacy.masked
     if any(site.key is None or (masked and site.exchange_key is None) for site in study.sites):
         raise StudyError(
             f"{path}: a study can be approved once every [[site]] has its key, and with a secure "
@@ -341,4 +306,6 @@ def _flat(value: object, prefix: str = "") -> dict[str, str]:
         for key, part in value.items():
             flat.update(_flat(part, f"{prefix}.{key}" if prefix else str(key)))
         return flat
+    if isinstance(value, list):
+        return _flat({str(number): part for number, part in enumerate(value, start=1)}, prefix)
     return {prefix: json.dumps(value)[:200]}

@@ -1,32 +1,57 @@
-"""How a vault computes each answer from its records.
+"""How a vault computes each answer from its records: one function for each query.
 
-Each function here is one query of the design: it takes records, calls the mechanism that gives
-the guarantee and returns arrays that may leave. Nothing else at a site touches records.
+Each function takes records, calls the mechanism that gives the guarantee and returns arrays that
+may leave. Noise, clip, rates and steps come from the approved plan's phase, never from the
+request.
 
-The answers to `statistic`, `gradient` and `evaluate` are one array `sum` of integers in lattice
-units. With a secure sum a site's part holds only its share of the noise, so it goes through
-`seal`, which masks it, before it is returned to anybody.
+A query whose answer is a sum returns one array `sum` of integers in grid steps. With a secure sum
+a site's part holds only its share of the noise, so it goes through `seal`, which masks it, before
+it is returned to anybody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fedloom.client.records import Records, Snapshot
 from fedloom.common.messages import Request
+from fedloom.common.models.settings import WeightRounds
 from fedloom.common.scores import Evaluation
-from fedloom.common.statistics import statistic
+from fedloom.common.statistic_kinds import statistic_kind
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.mechanisms.statistic import noisy_sum
 from fedloom.privacy.noise import NoiseSource
+from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import Plan
 
 __all__ = ["Arrays", "Seal", "answer_arrays"]
 
-Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
-Seal = Callable[[np.ndarray[Any, np.dtype[Any]]], np.ndarray[Any, np.dtype[Any]]]
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = dict[str, Array]
+Seal = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What an answer is computed from.
+
+    Attributes:
+      plan: the approved plan.
+      arrays: of the request, checked.
+      noise: the site's source of noise.
+      num_shares: how many sites' shares make up the noise of a sum.
+      device: where torch computes.
+    """
+
+    plan: Plan
+    arrays: Mapping[str, Array]
+    noise: NoiseSource
+    num_shares: int
+    device: str
 
 
 def answer_arrays(
@@ -50,112 +75,107 @@ def answer_arrays(
       snapshot: the private records; held-back units are in no query but `evaluate`.
       noise: the site's source of noise.
       device: where torch computes, such as "cpu" or "cuda:0".
-      seal: masks a sum's integers, or leaves them as they are in local trust.
+      seal: masks a sum's integers, or leaves them as they are with per-site trust.
     """
-    num_shares = 1 if plan.colluding is None else len(request.roster) - plan.colluding
-    if request.query == "statistic":
-        return {"sum": seal(_statistic(plan, request, snapshot.training, noise, num_shares))}
-    if request.query == "evaluate":
-        return {"sum": seal(_evaluate(plan, request, snapshot.held_back, noise, num_shares))}
-    if request.query == "gradient":
-        part = _gradient(plan, request, snapshot.training, noise, num_shares, device)
-        return {"sum": seal(part)}
-    return _train(plan, request, snapshot.training, noise, device)
-
-
-def _statistic(
-    plan: Plan, request: Request, records: Records, noise: NoiseSource, num_shares: int
-) -> np.ndarray[Any, np.dtype[Any]]:
-    params = request.params
-    if plan.learns_schema:
-        total = plan.discovery.sum(records.feature_codes)
-    else:
-        measured = statistic(params["kind"], plan.encoding, request.arrays.get("groups"))
-        total = measured.sum(records.feature_codes, records.classes)
-    return noisy_sum(
-        total,
-        l2_norm=params["l2_norm"],
-        noise_multiplier=params["noise_multiplier"],
+    phase = plan.rounds[request.round - 1].phase
+    question = _Question(
+        plan=plan,
+        arrays=request.arrays,
         noise=noise,
-        unit=params["lattice_unit"],
-        num_shares=num_shares,
+        num_shares=1 if plan.colluding is None else len(request.roster) - plan.colluding,
+        device=device,
+    )
+    records = snapshot.held_back if phase.query is Query.EVALUATE else snapshot.training
+    if phase.query is Query.TRAIN:
+        return _train(phase, question, records)
+    return {"sum": seal(_SUMS[phase.query](phase, question, records))}
+
+
+def _statistic(phase: Any, question: _Question, records: Records) -> Array:
+    assert isinstance(phase, StatisticPhase)
+    kind = statistic_kind(phase.statistic)
+    measured = kind.of(question.plan.coder, question.arrays)
+    return noisy_sum(
+        measured.sum(records.feature_codes, records.classes),
+        l2_norm=phase.l2_norm,
+        noise_multiplier=phase.noise_multiplier,
+        noise=question.noise,
+        unit=phase.grid_step,
+        num_shares=question.num_shares,
     )
 
 
-def _evaluate(
-    plan: Plan, request: Request, records: Records, noise: NoiseSource, num_shares: int
-) -> np.ndarray[Any, np.dtype[Any]]:
-    sums = Evaluation(plan.encoding).sums(records.feature_codes, records.classes, request.arrays)
+def _evaluate(phase: Any, question: _Question, records: Records) -> Array:
+    assert isinstance(phase, EvaluationPhase)
+    evaluation = Evaluation(question.plan.encoding)
+    sums = evaluation.sums(records.feature_codes, records.classes, question.arrays)
     parts = [
         noisy_sum(
-            sums[histogram["name"]],
-            l2_norm=histogram["l2_norm"],
-            noise_multiplier=histogram["noise_multiplier"],
-            noise=noise,
-            unit=histogram["lattice_unit"],
-            num_shares=num_shares,
+            sums[histogram.name],
+            l2_norm=histogram.l2_norm,
+            noise_multiplier=phase.noise_multiplier,
+            noise=question.noise,
+            unit=histogram.grid_step,
+            num_shares=question.num_shares,
         )
-        for histogram in request.params["histograms"]
+        for histogram in phase.histograms
     ]
     return np.concatenate(parts)
 
 
-def _train(
-    plan: Plan, request: Request, records: Records, noise: NoiseSource, device: str
-) -> Arrays:
-    from fedloom.common.models import build_model
-    from fedloom.privacy.mechanisms.training import private_training
-
-    model = build_model(plan.model, plan.encoding)
-    params = request.params
-    module, public = model.restore(request.arrays)
-    return private_training(
-        module.to(device),
-        model,
-        records.feature_codes,
-        records.classes,
-        public,
-        persons=records.persons,
-        local_steps=params["local_steps"],
-        sample_rate=params["sample_rate"],
-        noise_multiplier=params["noise_multiplier"],
-        max_grad_norm=params["max_grad_norm"],
-        learning_rate=params["learning_rate"],
-        normaliser=params["normaliser"],
-        optimizer=params["optimizer"],
-        engine=params["engine"],
-        max_physical_batch=params["max_physical_batch"],
-        noise=noise,
-    )
-
-
-def _gradient(
-    plan: Plan,
-    request: Request,
-    records: Records,
-    noise: NoiseSource,
-    num_shares: int,
-    device: str,
-) -> np.ndarray[Any, np.dtype[Any]]:
-    from fedloom.common.models import build_model
+def _gradient(phase: Any, question: _Question, records: Records) -> Array:
     from fedloom.privacy.mechanisms.gradient import noisy_gradient
 
-    model = build_model(plan.model, plan.encoding)
-    params = request.params
-    module, public = model.restore(request.arrays)
+    assert isinstance(phase, TrainingPhase) and phase.grid_step is not None
+    model = question.plan.private_model
+    module, public = model.restore(question.arrays)
     return noisy_gradient(
-        module.to(device),
+        module.to(question.device),
         model,
         records.feature_codes,
         records.classes,
         public,
         persons=records.persons,
-        sample_rate=params["sample_rate"],
-        noise_multiplier=params["noise_multiplier"],
-        max_grad_norm=params["max_grad_norm"],
-        engine=params["engine"],
-        max_physical_batch=params["max_physical_batch"],
-        unit=params["lattice_unit"],
-        num_shares=num_shares,
-        noise=noise,
+        sample_rate=phase.settings.sample_rate,
+        noise_multiplier=phase.noise_multiplier,
+        max_grad_norm=phase.settings.max_grad_norm,
+        engine=phase.settings.engine.value,
+        max_physical_batch=phase.settings.max_physical_batch,
+        unit=phase.grid_step,
+        num_shares=question.num_shares,
+        noise=question.noise,
     )
+
+
+def _train(phase: Any, question: _Question, records: Records) -> Arrays:
+    from fedloom.privacy.mechanisms.training import private_training
+
+    assert isinstance(phase, TrainingPhase) and isinstance(phase.settings, WeightRounds)
+    model, settings = question.plan.private_model, phase.settings
+    module, public = model.restore(question.arrays)
+    return private_training(
+        module.to(question.device),
+        model,
+        records.feature_codes,
+        records.classes,
+        public,
+        persons=records.persons,
+        local_steps=settings.local_steps,
+        sample_rate=settings.sample_rate,
+        noise_multiplier=phase.noise_multiplier,
+        max_grad_norm=settings.max_grad_norm,
+        learning_rate=settings.learning_rate,
+        normaliser=phase.normaliser,
+        optimizer=settings.optimizer.value,
+        engine=settings.engine.value,
+        max_physical_batch=settings.max_physical_batch,
+        noise=question.noise,
+    )
+
+
+_SUMS: dict[Query, Callable[[Any, _Question, Records], Array]] = {
+    Query.STATISTIC: _statistic,
+    Query.EVALUATE: _evaluate,
+    Query.GRADIENT: _gradient,
+}
+"""By query, the answers that are sums."""

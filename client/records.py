@@ -66,8 +66,7 @@ class Snapshot:
 
 def id_column(plan: Plan) -> str | None:
     """Returns the column that names the person of a row, None where the unit is a record."""
-    privacy = plan.body["privacy"]
-    return str(privacy["id"]) if privacy["unit"] == "person" else None
+    return plan.privacy.id
 
 
 def freeze(home: Home, plan: Plan, private_frame: pd.DataFrame) -> str:
@@ -148,7 +147,7 @@ def _encode(
                 "study with another id"
             )
         ids = person_ids(private_frame[column])
-        rows, persons = kept_rows(ids, codes, plan.body["privacy"]["rows_per_person"], key)
+        rows, persons = kept_rows(ids, codes, plan.privacy.rows_per_person, key)
         absent = int(pd.isna(ids).sum())
         if absent:
             notes.append(f"column {column}: {absent} rows without an id left out")
@@ -164,9 +163,8 @@ def _encode(
 
 def _held_back(plan: Plan, units: int) -> npt.NDArray[np.bool_]:
     flags = np.zeros(units, dtype=bool)
-    evaluation = plan.body.get("evaluation")
-    if evaluation is not None:
-        flags[NoiseSource().poisson_sample(units, evaluation["hold_back"])] = True
+    if plan.evaluation is not None:
+        flags[NoiseSource().poisson_sample(units, plan.evaluation.hold_back)] = True
     return flags
 
 

@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numpy as np
-
 from fedloom.client.refusals import Refusal
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Request
-from fedloom.privacy.answers.requests import sum_length
 from fedloom.privacy.plan import Plan, RoundQuery
 
 __all__ = ["asked_round", "check_arrays", "kernels_hold"]
-
-# No honest weight comes near it; much larger ones serve to blow up the last bit of a number.
-_LARGEST_WEIGHT = 1e4
 
 
 def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
@@ -30,14 +24,13 @@ def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
     Raises:
       Refusal: the round, query, a parameter or the roster is not the plan's.
     """
-    names = {entry.name for entry in plan.sites}
     roster = set(request.roster)
     # A plan's least number of sites leaves two honest ones beside those that may collude.
     roster_holds = (
         site in roster
-        and roster <= names
+        and roster <= plan.site_names
         and list(request.roster) == sorted(roster)
-        and len(roster) >= plan.coordination["min_sites"]
+        and len(roster) >= plan.min_sites
     )
     if not roster_holds or not 1 <= request.round <= len(plan.rounds) or request.attempt < 1:
         raise Refusal("outside-plan")
@@ -49,26 +42,15 @@ def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
 
 
 def check_arrays(plan: Plan, request: Request) -> None:
-    """Checks the request's arrays against the plan's model.
+    """Checks the request's arrays, as the phase of its round says.
 
     Raises:
       Refusal: a name, shape, type or value is not what the query takes.
     """
     try:
-        if request.query in ("statistic", "evaluate"):
-            sum_length(plan, request.query, request.params, request.arrays)
-            return
+        plan.rounds[request.round - 1].phase.check_arrays(plan, request.arrays)
     except ConfigError as error:
         raise Refusal("malformed") from error
-    expected = _request_shapes(plan)
-    if set(request.arrays) != set(expected):
-        raise Refusal("malformed")
-    for name, shape in expected.items():
-        array = request.arrays[name]
-        if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
-            raise Refusal("malformed")
-        if array.size and np.abs(array).max() > _LARGEST_WEIGHT:
-            raise Refusal("malformed")
 
 
 @lru_cache(maxsize=8)
@@ -79,19 +61,11 @@ def kernels_hold(plan: Plan, device: str) -> bool:
     """
     if plan.training is None:
         return True
-    from fedloom.common.models import build_model
     from fedloom.privacy.clipping.alike import rows_alike
 
     return rows_alike(
-        build_model(plan.model, plan.encoding),
+        plan.private_model,
         num_features=len(plan.encoding.features),
-        max_physical_batch=plan.training["max_physical_batch"],
+        max_physical_batch=plan.training.settings.max_physical_batch,
         device=device,
     )
-
-
-@lru_cache(maxsize=8)
-def _request_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
-    from fedloom.common.models import build_model
-
-    return build_model(plan.model, plan.encoding).request_shapes()

@@ -16,7 +16,7 @@
     unit = "person"              # optional: the only unit of privacy
     id = "patient"               # optional: the only column that says whose row each is
     max_rows_per_person = 5      # optional: most rows of one person that may count
-    trust = "local"              # optional: the only trust mode
+    trust = "per-site"              # optional: the only trust mode
     min_colluding = 1            # optional: sites that a secure sum must bear to be colluding
 
     [peers.portland]             # another site's keys, from its steward; see `peers`
@@ -129,7 +129,7 @@ delta = {delta!r}
 # unit = "person"               # the only unit of privacy; say so if people have several rows
 # id = "patient"                # the only column that says whose row each is
 # max_rows_per_person = 5       # most rows of one person that may count
-# trust = "local"               # the only trust mode; "local" relies on no other site
+# trust = "per-site"               # the only trust mode; "per-site" relies on no other site
 # min_colluding = 1             # sites that may side with the coordinator in a secure sum
 
 # A secure sum needs the keys of every other site, told by its steward by telephone or signed mail.

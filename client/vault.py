@@ -172,7 +172,7 @@ class Vault:
         self._read(plan)
         return {
             "status": "ok",
-            "schema_digest": plan.body["schema_digest"],
+            "schema_digest": plan.schema_digest,
             "study_digest": plan.study_digest,
             "plan_digest": request.plan,
             "runs": sum(grant.num_priced for grant in self._ledger.grants(request.plan)),

@@ -1,16 +1,17 @@
 """Canonical bytes and SHA-256 digests of plain values and files.
 
-Two parties that hold equal values compute equal digests: keys are sorted, there is no white
-space, text is UTF-8 and numbers are written as Python's shortest round-trip form. NaN and
-infinities have no canonical form and are refused.
+Two parties that hold equal values compute equal digests, in any language: the bytes are those of
+the JSON Canonicalization Scheme (RFC 8785). Numbers are IEEE doubles, so 1 and 1.0 are the same;
+NaN, infinities and integers of 2^53 and more have no canonical form and are refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
+
+import rfc8785
 
 __all__ = ["canonical_json", "digest", "file_sha256", "sha256_hex"]
 
@@ -24,15 +25,12 @@ def canonical_json(value: Any) -> bytes:
       value: dicts with string keys, lists, tuples, strings, finite numbers, booleans, None.
 
     Raises:
-      ValueError: a number is not finite.
-      TypeError: a value has no JSON form.
+      ValueError: a value has no canonical form.
 
-    >>> canonical_json({"b": 1, "a": [1.5, None]})
+    >>> canonical_json({"b": 1.0, "a": [1.5, None]})
     b'{"a":[1.5,null],"b":1}'
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return rfc8785.dumps(value)
 
 
 def sha256_hex(data: bytes) -> str:

@@ -35,7 +35,6 @@ __all__ = [
     "check_groups",
     "group_sizes",
     "groups_of_one",
-    "statistic",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -49,7 +48,7 @@ class OneWay:
     Layout, for each class: its count (1), then the counts of all codes of all blocks (D).
     """
 
-    kind = "oneway"
+    kind = "one-way"
 
     def __init__(self, encoding: Encoding) -> None:
         """Takes the layout from a public encoding."""
@@ -148,19 +147,6 @@ class Pairwise:
             gram[rows, columns] = table
             gram[columns, rows] = table.T
         return gram
-
-
-def statistic(kind: str, encoding: Encoding, groups: Array | None = None) -> OneWay | Pairwise:
-    """Returns the statistic of that kind; `groups` are for "pairwise" alone.
-
-    Raises:
-      ConfigError: there is no such kind.
-    """
-    if kind == "oneway":
-        return OneWay(encoding)
-    if kind == "pairwise":
-        return Pairwise(encoding, groups)
-    raise ConfigError(f"statistic {kind!r} is unknown; known: oneway, pairwise")
 
 
 def groups_of_one(encoding: Encoding) -> Array:

@@ -4,116 +4,188 @@ A short file is complete; whatever it leaves out has a default that `study check
 shows. The study's digest is the SHA-256 of its canonical form, the schema's digest included, so
 two files that say the same have the same digest whatever their layout.
 
-    [study]       name, schema (path), target (optional label column)
-    [privacy]     epsilon, delta, unit = "record" | "person" with id and rows_per_person,
-                  trust = "local" | "secure-sum", colluding, overlap
-    [model]       kind = "vae" | "gan" | "mixture" | "schema", and the model's own settings
-    [statistics]  share of the budget, and settings of the statistics phase
-    [training]    exchange = "weights" | "gradients", and settings of the rounds
-    [evaluation]  share of the budget for scores on held-back units, and how many are held back
-    [release]     rows, title, licence, contact
-    [[site]]      name, key (Ed25519), exchange-key (X25519), records (a declared, public size)
+    [study]         name, schema (path), target (optional label column)
+    [privacy]       epsilon, delta, unit = "record" | "person" with id and rows_per_person,
+                    trust = "per-site" | "secure-sum", colluding, overlap
+    [model]         kind, and the settings of that kind (fedloom.common.models.registry)
+    [statistics]    share of the budget, and settings of the statistics
+    [training]      exchange = "weights" | "gradients", and settings of the rounds
+    [coordination]  min_sites, timeout_s
+    [evaluation]    share of the budget for scores on held-back units, and how many are held back
+    [release]       rows, title, licence, contact
+    [coordinator]   key (Ed25519) that signs every request to the sites
+    [[site]]        name, key (Ed25519), exchange-key (X25519), records (a declared, public size)
 """
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from fedloom.common.digest import digest
 from fedloom.common.errors import StudyError
+from fedloom.common.models.registry import ModelSettings, model_kind, read_model
+from fedloom.common.models.settings import Training
+from fedloom.common.privacy_settings import PrivacySettings, default_exchange, privacy_settings
 from fedloom.common.schema import Schema
-from fedloom.common.study_sections import (
-    EXCHANGES,
-    SiteEntry,
-    default_trust,
-    line,
-    privacy_section,
-    release_section,
-    site_entries,
-    training_section,
-)
-from fedloom.common.text import as_text
+from fedloom.common.text import as_text, normal
+from fedloom.common.typed import Line, PublicKey, Section, plain, read_typed
+from fedloom.common.vocabulary import Exchange, Trust
 
-__all__ = ["EXCHANGES", "MODEL_KINDS", "SiteEntry", "Study", "load_study", "parse_study"]
+__all__ = [
+    "Coordination",
+    "Coordinator",
+    "EvaluationSettings",
+    "MarginalKind",
+    "ReleaseSettings",
+    "SiteEntry",
+    "StatisticsSettings",
+    "Study",
+    "load_study",
+    "parse_study",
+]
 
-MODEL_KINDS = ("vae", "gan", "mixture", "schema")
-_SECTIONS = {
-    "study": {"name", "schema", "target"},
-    "privacy": {
-        "epsilon",
-        "delta",
-        "unit",
-        "id",
-        "rows_per_person",
-        "overlap",
-        "trust",
-        "colluding",
-    },
-    "model": None,
-    "statistics": None,
-    "training": None,
-    "evaluation": None,
-    "release": {"rows", "title", "licence", "contact"},
-    "site": None,
-}
+# What is left of a share is for the other phases.
+Share = Annotated[float, Meta(ge=1e-4, le=1.0 - 1e-4)]
+_MAX_RECORDS = 10**12
+
+MarginalKind = Literal["one-way", "pairwise"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """An agreement between institutions; see the module's text for the fields' meaning.
+class SiteEntry(Section, frozen=True, kw_only=True, rename={"exchange_key": "exchange-key"}):
+    """One institution of a study.
 
     Attributes:
-      epsilon: largest privacy loss per unit, above 0: in local trust towards everybody, with a
-        secure sum towards a coordinator to whom `colluding` sites tell all they know.
-      delta: failure probability in (0, 1); well below one over the number of people.
-      unit: what one unit of privacy is: "record", or "person" with all rows of one `id`.
-      id: the records' column that tells persons apart; not a column of the schema.
-      rows_per_person: most rows of one person that are used at a site.
-      overlap: most sites at which one and the same unit may have records.
-      trust: "local": each site's answers alone are private against everybody; "secure-sum": the
-        coordinator sees sums over sites alone. By default secure-sum from three sites on.
-      colluding: how many sites may side with the coordinator; secure-sum alone, by default 1.
-      model: `kind` and the model's own settings.
+      name: letters, digits, `_`, `.` and `-`.
+      key: Ed25519 public key; None until the steward gave it.
+      exchange_key: X25519 public key; None until the steward gave it.
+      records: a size that the institution declares to be public; None keeps it private.
     """
 
-    name: str
-    schema_digest: str
-    target: str | None
-    epsilon: float
-    delta: float
-    unit: str = "record"
-    id: str | None = None
-    rows_per_person: int = 1
-    overlap: int = 1
-    trust: str = ""
-    colluding: int = -1
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,47}\Z",
+            extra={
+                "what": "a letter or digit and then at most 47 letters, digits, '_', '.' or '-'"
+            },
+        ),
+    ]
+    key: PublicKey | None = None
+    exchange_key: PublicKey | None = None
+    records: Annotated[int, Meta(ge=1, le=_MAX_RECORDS)] | None = None
+
+
+class StatisticsSettings(Section, frozen=True, kw_only=True):
+    """`[statistics]`; None leaves a value to the study's resolution.
+
+    Attributes:
+      kind: which marginals within each class are counted, at the most.
+      share: of the budget.
+      one_way_share: of that, for the one-way counts, where pairs are counted too.
+      memory_mb: at a site, for the counts of pairs.
+      spare_rounds: attempts of each statistics round that make good void ones, in the price.
+    """
+
+    kind: MarginalKind | None = None
+    share: Annotated[float, Meta(ge=1e-4, le=1.0)] | None = None
+    one_way_share: Share | None = None
+    memory_mb: Annotated[int, Meta(ge=1, le=16_384)] = 200
+    spare_rounds: Annotated[int, Meta(ge=0, le=1_000)] = 0
+
+
+class EvaluationSettings(Section, frozen=True, kw_only=True):
+    """`[evaluation]`.
+
+    Attributes:
+      share: of the budget; 0 for no evaluation.
+      hold_back: chance of each unit to be held back from everything else.
+    """
+
+    share: Annotated[float, Meta(ge=0.0, le=1.0 - 1e-4)] = 0.0
+    hold_back: Annotated[float, Meta(ge=1e-3, le=0.5)] = 0.1
+
+
+class ReleaseSettings(Section, frozen=True, kw_only=True):
+    """`[release]`; None leaves the number of rows to the noisy total."""
+
+    rows: Annotated[int, Meta(ge=1)] | None = None
+    title: Line | None = None
+    licence: Line | None = None
+    contact: Line | None = None
+
+
+class Coordination(Section, frozen=True, kw_only=True):
+    """`[coordination]`; None takes two thirds of the sites, or what the trust asks for.
+
+    Attributes:
+      min_sites: fewest sites that an answer is made of.
+      timeout_s: longest wait for the sites' answers to one request.
+    """
+
+    min_sites: Annotated[int, Meta(ge=1)] | None = None
+    timeout_s: Annotated[float, Meta(gt=0.0, le=30 * 86_400)] = 3_600.0
+
+
+class Coordinator(Section, frozen=True, kw_only=True):
+    """`[coordinator]`: the key that signs requests; None until it gave it."""
+
+    key: PublicKey | None = None
+
+
+class _Head(Section, frozen=True, kw_only=True):
+    name: Line
+    schema: str
+    target: str | None = None
+
+
+class _File(Section, frozen=True, kw_only=True):
+    """The whole file; sections that depend on others are read one by one."""
+
+    study: _Head
+    privacy: dict[str, Any]
     model: dict[str, Any]
-    statistics: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
-    release: dict[str, Any] = field(default_factory=dict)
+    statistics: StatisticsSettings = StatisticsSettings()
+    training: dict[str, Any] = {}
+    coordination: Coordination = Coordination()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    release: ReleaseSettings = ReleaseSettings()
+    coordinator: Coordinator = Coordinator()
+    site: Annotated[list[SiteEntry], Meta(min_length=1)]
+
+
+class Study(Section, frozen=True, kw_only=True):
+    """An agreement between institutions.
+
+    Attributes:
+      name: for people.
+      schema_digest: of the schema that it is about.
+      target: the label column, or None.
+      privacy: budget, unit and trust.
+      model: kind and settings of the generator.
+      training: settings of the training rounds; None for a kind that is not trained.
+    """
+
+    name: Line
+    schema_digest: str
+    target: str | None = None
+    privacy: PrivacySettings
+    model: ModelSettings
+    statistics: StatisticsSettings = StatisticsSettings()
+    training: Training | None = None
+    coordination: Coordination = Coordination()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    release: ReleaseSettings = ReleaseSettings()
+    coordinator: Coordinator = Coordinator()
     sites: tuple[SiteEntry, ...]
-
-    def __post_init__(self) -> None:
-        """Fills in what was left open: trust by the number of sites, one that may collude."""
-        if not self.trust:
-            object.__setattr__(self, "trust", default_trust(len(self.sites)))
-        if self.colluding < 0:
-            object.__setattr__(self, "colluding", int(self.trust == "secure-sum"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the canonical form, as plain values."""
-        plain = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        plain["sites"] = [site.to_dict() for site in self.sites]
-        return plain
 
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical form."""
-        return digest(self.to_dict())
+        return digest(plain(self))
 
     def with_keys(self, keys: dict[str, tuple[str, str]]) -> Study:
         """Returns the study with the public keys of its sites filled in.
@@ -133,8 +205,21 @@ class Study:
                         f"site {site.name!r}: the study names the key {named}, the site's home "
                         f"holds {held}; use the home that the study means, or correct the study"
                     )
-            sites.append(dataclasses.replace(site, key=key, exchange_key=exchange_key))
-        return dataclasses.replace(self, sites=tuple(sites))
+            sites.append(msgspec.structs.replace(site, key=key, exchange_key=exchange_key))
+        return msgspec.structs.replace(self, sites=tuple(sites))
+
+    def with_coordinator(self, key: str) -> Study:
+        """Returns the study with the public key that signs its requests filled in.
+
+        Raises:
+          StudyError: the study names another.
+        """
+        if self.coordinator.key not in (None, key):
+            raise StudyError(
+                f"[coordinator] key is {self.coordinator.key}, the key file's is {key}; use the "
+                "key file that the study means, or correct the study"
+            )
+        return msgspec.structs.replace(self, coordinator=Coordinator(key=key))
 
 
 def load_study(path: Path) -> tuple[Study, Schema]:
@@ -150,10 +235,16 @@ def load_study(path: Path) -> tuple[Study, Schema]:
     path = Path(path)
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
+<<<<<<< HEAD
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise StudyError(f"{path}: {reason}; give the path of a study.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+=======
+    except FileNotFoundError as error:
+        raise StudyError(f"{path}: no such study file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+>>>>>>> e9f22fe (Make a plan of typed phases; name models, statistics and words in one place)
         raise StudyError(f"{path}: not a TOML file: {error}") from error
     schema_name = raw.get("study", {}).get("schema") if isinstance(raw.get("study"), dict) else None
     if not isinstance(schema_name, str):
@@ -176,48 +267,65 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
     Raises:
       StudyError: a section or key is missing, unknown, of the wrong kind or out of range.
     """
-    for section, known in _SECTIONS.items():
-        table = raw.get(section, {})
-        if section == "site":
-            continue
-        if not isinstance(table, dict):
-            raise StudyError(f"{where}: [{section}] must be a table")
-        unknown = sorted(set(table) - known) if known is not None else []
-        if unknown:
-            raise StudyError(
-                f"{where}: [{section}] has the unknown key {unknown[0]!r}; "
-                f"known are {', '.join(sorted(known or ()))}"
-            )
-    unknown = sorted(set(raw) - set(_SECTIONS))
-    if unknown:
-        raise StudyError(
-            f"{where}: unknown section [{unknown[0]}]; known are {', '.join(_SECTIONS)}"
-        )
-    head = raw.get("study", {})
-    privacy = raw.get("privacy", {})
-    model = dict(raw.get("model", {}))
-    name = line(head, "name", f"{where}: [study]")
-    target = as_text(head.get("target"))
+    file = read_typed(raw, _File, where=f"{where}:", error=StudyError)
+    target = as_text(file.study.target)
     if target is not None and target not in schema.names:
         raise StudyError(
-            f"{where}: [study] target = {target!r} is not a column of the schema; "
+            f"{where}: [study] target = {target!r} must be a column of the schema; "
             f"its columns are {', '.join(schema.names)}"
         )
-    if model.get("kind") not in MODEL_KINDS:
-        raise StudyError(
-            f"{where}: [model] kind = {model.get('kind')!r}; choose one of {', '.join(MODEL_KINDS)}"
-        )
-    sites = site_entries(raw.get("site"), where)
-    agreed = privacy_section(privacy, schema, len(sites), where)
+    _check_sites(file.site, where)
+    privacy = privacy_settings(file.privacy, schema, len(file.site), where=where)
+    model = read_model(file.model, where=where)
     return Study(
-        name=name,
+        name=normal(file.study.name),
         schema_digest=schema.digest(),
         target=target,
+        privacy=privacy,
         model=model,
-        statistics=dict(raw.get("statistics", {})),
-        training=training_section(raw.get("training", {}), agreed.trust, where),
-        evaluation=dict(raw.get("evaluation", {})),
-        release=release_section(raw.get("release", {}), where),
-        sites=sites,
-        **dataclasses.asdict(agreed),
+        statistics=file.statistics,
+        training=_training(file.training, model, privacy, where),
+        coordination=file.coordination,
+        evaluation=file.evaluation,
+        release=file.release,
+        coordinator=file.coordinator,
+        sites=tuple(file.site),
     )
+
+
+def _check_sites(sites: list[SiteEntry], where: str) -> None:
+    names = [site.name for site in sites]
+    for name in names:
+        if names.count(name) > 1:
+            raise StudyError(f"{where}: two sites are called {name!r}; names must differ")
+    for given in ([site.key for site in sites], [site.exchange_key for site in sites]):
+        known = [key for key in given if key is not None]
+        if len(set(known)) < len(known):
+            raise StudyError(f"{where}: two sites have the same key; each site needs its own")
+
+
+def _training(
+    table: dict[str, Any], model: ModelSettings, privacy: PrivacySettings, where: str
+) -> Training | None:
+    """Reads `[training]` by the kind of model and by what sites send."""
+    kind, place = model_kind(model.kind), f"{where}: [training]"
+    given = dict(table)
+    if not kind.trains:
+        if given:
+            raise StudyError(
+                f'{place} must be left out: kind = "{kind.name}" has no training rounds'
+            )
+        return None
+    exchange = read_typed(
+        given.pop("exchange", default_exchange(privacy.trust)),
+        Exchange,
+        where=f"{place} exchange",
+        error=StudyError,
+    )
+    if privacy.trust is Trust.SECURE_SUM and exchange is Exchange.WEIGHTS:
+        raise StudyError(
+            f'{place} exchange = "weights" shows the coordinator each site\'s own weights, which '
+            'a secure sum is there to hide; set exchange = "gradients", or [privacy] trust = '
+            '"per-site"'
+        )
+    return read_typed(given, kind.training[exchange], where=place, error=StudyError)

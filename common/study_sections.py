@@ -29,7 +29,7 @@ __all__ = [
 EXCHANGES = ("weights", "gradients")
 LEAST_SECURE_SITES = 3
 _UNITS = ("record", "person")
-_TRUSTS = ("local", "secure-sum")
+_TRUSTS = ("per-site", "secure-sum")
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}\Z")
 _MOST_CHARACTERS = 200
 _MOST_RECORDS = 10**12
@@ -75,12 +75,12 @@ class Privacy:
 
 def default_trust(num_sites: int) -> str:
     """Returns the trust of a study that names none."""
-    return "secure-sum" if num_sites >= LEAST_SECURE_SITES else "local"
+    return "secure-sum" if num_sites >= LEAST_SECURE_SITES else "per-site"
 
 
 def default_exchange(trust: str) -> str:
     """Returns the exchange of a study that names none."""
-    return "weights" if trust == "local" else "gradients"
+    return "weights" if trust == "per-site" else "gradients"
 
 
 def privacy_section(table: dict[str, Any], schema: Schema, num_sites: int, where: str) -> Privacy:
@@ -125,7 +125,7 @@ _RECORD_VALUES: dict[str, Any] = {"id": None, "rows_per_person": 1, "overlap": 1
 
 
 def _colluding(table: dict[str, Any], trust: str, num_sites: int, place: str) -> int:
-    if trust == "local":
+    if trust == "per-site":
         if table.get("colluding", 0) != 0:
             raise StudyError(
                 f'{place} colluding is for trust = "secure-sum"; in local trust every answer is '
@@ -135,7 +135,7 @@ def _colluding(table: dict[str, Any], trust: str, num_sites: int, place: str) ->
     if num_sites < LEAST_SECURE_SITES:
         raise StudyError(
             f'{place} trust = "secure-sum" needs {LEAST_SECURE_SITES} sites or more: of two, each '
-            'knows the other\'s part from the sum; say trust = "local"'
+            'knows the other\'s part from the sum; say trust = "per-site"'
         )
     colluding = _whole(table, "colluding", 1, place, least=0, most=num_sites)
     if colluding > num_sites - 2:
@@ -157,7 +157,7 @@ def training_section(table: dict[str, Any], trust: str, where: str) -> dict[str,
         raise StudyError(
             f'{where}: [training] exchange = "weights" shows the coordinator each site\'s own '
             'weights, which a secure sum is there to hide; say exchange = "gradients", or '
-            '[privacy] trust = "local"'
+            '[privacy] trust = "per-site"'
         )
     return dict(table)
 

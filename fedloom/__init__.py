@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Release", "Run", "Source", "__version__", "read", "simulate", "verify"]
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "Release": "fedloom.consumer",
     "Run": "fedloom.api",
@@ -36,6 +34,8 @@ _parts = ("common", "privacy", "client", "server", "deploy", "pyproject.toml")
 
 if all((_root / part).exists() for part in _parts):
     __path__ = [str(Path(__file__).resolve().parent), str(_root)]
+
+from fedloom.common.version import VERSION as __version__  # noqa: E402
 
 
 def __getattr__(name: str) -> Any:

@@ -68,8 +68,8 @@ class Release:
         return (
             f"<fedloom.Release {self.title!r}: {len(self.data):,} rows, "
             f"{len(self.schema.names)} columns ({columns}{f' and {more} more' if more > 0 else ''})"
-            f", model {self.plan.model['kind']}, epsilon {self.epsilon:.4g} at delta "
-            f"{self.delta:g} for one {self.plan.privacy['unit']}>"
+            f", model {self.plan.model.kind}, epsilon {self.epsilon:.4g} at delta "
+            f"{self.delta:g} for one {self.plan.privacy.unit}>"
         )
 
     @property

@@ -194,8 +194,8 @@ def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bo
         made.path,
         private_key=made.private_key(),
         site=name,
-        epsilon_limit=study.epsilon if limit is None else limit,
-        delta_limit=study.delta,
+        epsilon_limit=study.privacy.epsilon if limit is None else limit,
+        delta_limit=study.privacy.delta,
         rehearsal=True,
         insecure_noise=insecure,
     ).close()
@@ -233,7 +233,7 @@ def _approve_where_made(
         if private_table is None:
             raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
         where = _where(name, private_table)
-        frame = load_table(private_table, plan.schema, id_column=plan.privacy["id"])
+        frame = load_table(private_table, plan.schema, id_column=plan.privacy.id)
         if grant is None or over:
             approve(
                 home,

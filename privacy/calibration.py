@@ -23,41 +23,43 @@ from dp_accounting import dp_event
 
 from fedloom.common.digest import digest
 from fedloom.common.errors import StudyError
+from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.privacy.accounting import calibrate
-from fedloom.privacy.events import compose
-from fedloom.privacy.plan import PLAN_FORMAT, price_of
+from fedloom.privacy.events import compose, event_to_json
+from fedloom.privacy.phases import Draft, phase_event
+from fedloom.privacy.plan import price_of
 
-__all__ = ["Phase", "noise_multipliers"]
+__all__ = ["noise_multipliers"]
 
 _SIGNIFICANT_DIGITS = 5
+_SHARES_TOLERANCE = 1e-9
+_CACHE_VERSION = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One part of a plan that has a noise of its own.
-
-    Attributes:
-      name: such as "look" or "training".
-      share: of the budget, above 0; the shares of all phases add up to 1.
-      event_at: the phase's whole event at a noise multiplier.
-      identity: plain values on which the event depends beside the noise.
-    """
-
-    name: str
-    share: float
-    event_at: Callable[[float], dp_event.DpEvent]
-    identity: list[Any]
-
-
-def noise_multipliers(phases: Sequence[Phase], *, epsilon: float, delta: float) -> dict[str, float]:
+def noise_multipliers(
+    drafts: Sequence[Draft], privacy: PrivacySettings, *, model: str
+) -> dict[str, float]:
     """Returns the noise multiplier of each phase, by its name.
 
+    Args:
+      drafts: the phases of one plan, whose noise is still open.
+      privacy: the study's budget, unit and trust.
+      model: kind of the study's model, for messages.
+
     Raises:
-      StudyError: no noise meets the budget.
+      StudyError: the shares do not sum to 1, or no noise meets the budget.
     """
+    total = math.fsum(draft.share for draft in drafts)
+    if not math.isclose(total, 1.0, abs_tol=_SHARES_TOLERANCE):
+        raise StudyError(
+            f"the phases of a {model!r} study have {total:g} of the budget together, they must "
+            "have all of it: the shares of a plan's phases sum to 1"
+        )
+    phases = [_Part.of(draft, privacy) for draft in drafts]
+    epsilon, delta = privacy.epsilon, privacy.delta
     key = digest(
         {
-            "v": PLAN_FORMAT,
+            "v": _CACHE_VERSION,
             "privacy": [epsilon, delta],
             "phases": [[phase.name, phase.share, phase.identity] for phase in phases],
         }
@@ -69,17 +71,40 @@ def noise_multipliers(phases: Sequence[Phase], *, epsilon: float, delta: float) 
     return found
 
 
-def _composed(phases: Sequence[Phase], noise: Mapping[str, float]) -> dp_event.DpEvent:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A phase as the search sees it: its share, and its event at a noise multiplier."""
+
+    name: str
+    share: float
+    event_at: Callable[[float], dp_event.DpEvent]
+    identity: Any
+
+    @classmethod
+    def of(cls, draft: Draft, privacy: PrivacySettings) -> _Part:
+        def event_at(noise_multiplier: float) -> dp_event.DpEvent:
+            return phase_event(draft.at(noise_multiplier), privacy)
+
+        # At one noise multiplier, an event tells all on which others depend.
+        return cls(
+            name=draft.name,
+            share=draft.share,
+            event_at=event_at,
+            identity=event_to_json(event_at(1.0)),
+        )
+
+
+def _composed(phases: Sequence[_Part], noise: Mapping[str, float]) -> dp_event.DpEvent:
     return compose(phase.event_at(noise[phase.name]) for phase in phases)
 
 
 def _affordable(
-    phases: Sequence[Phase], noise: Mapping[str, float], epsilon: float, delta: float
+    phases: Sequence[_Part], noise: Mapping[str, float], epsilon: float, delta: float
 ) -> bool:
     return price_of(_composed(phases, noise), delta).epsilon <= epsilon
 
 
-def _search(phases: Sequence[Phase], epsilon: float, delta: float) -> dict[str, float]:
+def _search(phases: Sequence[_Part], epsilon: float, delta: float) -> dict[str, float]:
     ratios, alone = {}, {}
     for phase in phases:
         kind = json.dumps(phase.identity)
@@ -113,7 +138,7 @@ def _cache_path(key: str) -> Path:
     return Path(root) / "fedloom" / "noise" / f"{key}.json"
 
 
-def _cached(key: str, phases: Sequence[Phase]) -> dict[str, float] | None:
+def _cached(key: str, phases: Sequence[_Part]) -> dict[str, float] | None:
     """Returns noise found earlier; the caller prices it again before it trusts it."""
     try:
         kept = json.loads(_cache_path(key).read_text(encoding="utf-8"))

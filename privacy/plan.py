@@ -1,13 +1,12 @@
 """The plan: a study with every number filled in, priced before it starts.
 
-A plan is one plain value: schema, sites with their public keys, model, statistics, training
-rounds, noise and price. Its digest is what stewards approve and sign, and a site answers only
-requests whose numbers are the plan's. Rounds are numbered through: the statistics rounds first,
-then the training rounds, then the evaluation.
+A plan is one typed value: schema, keys of coordinator and sites, model, phases with their noise,
+and price. Its digest is what stewards approve and sign, and a site answers only requests whose
+numbers are the plan's. Rounds are numbered through, phase after phase.
 
 Guarantee: all that leaves the sites in a plan is (epsilon, delta)-DP for the plan's unit, under
 adding or removing one unit that has records at `overlap` sites at most, provided that batches
-are Poisson-sampled and that the noise stays secret: in local trust towards everybody, with a
+are Poisson-sampled and that the noise stays secret: with per-site trust towards everybody, with a
 secure sum towards a coordinator to whom at most `colluding` sites tell all they know. The event
 is `Plan.event()`; noise, rates, number of rounds and sensitivity are fixed in the plan, what is
 asked may depend on earlier answers.
@@ -16,6 +15,9 @@ asked may depend on earlier answers.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,30 +28,35 @@ from fedloom.common.digest import canonical_json, digest
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
+from fedloom.common.models.base import PrivateModel, build_model
+from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
+from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.schema import Schema
-from fedloom.common.study import SiteEntry
-from fedloom.privacy.accounting import Price, event_from_json, event_to_json, price, repeat
-from fedloom.privacy.plan_rounds import RoundQuery, plan_event, plan_rounds
+from fedloom.common.study import (
+    Coordination,
+    Coordinator,
+    ReleaseSettings,
+    SiteEntry,
+    StatisticsSettings,
+)
+from fedloom.common.typed import Line, Section, Sha256, plain, read_typed
+from fedloom.common.vocabulary import Query
+from fedloom.privacy.accounting import Price, event_from_json, event_to_json, price
+from fedloom.privacy.events import compose, repeat
+from fedloom.privacy.phases import (
+    EvaluationPhase,
+    Phase,
+    StatisticPhase,
+    TrainingPhase,
+    phase_event,
+    phase_from_plain,
+)
 
-__all__ = ["PLAN_FORMAT", "Plan", "RoundQuery", "price_of"]
+__all__ = ["NEIGHBOURING", "PLAN_FORMAT", "Plan", "RoundQuery", "StatedPrice", "price_of"]
 
-PLAN_FORMAT = 2
-_KEYS = {
-    "format",
-    "fedloom",
-    "study",
-    "schema",
-    "schema_digest",
-    "privacy",
-    "sites",
-    "model",
-    "statistics",
-    "training",
-    "evaluation",
-    "release",
-    "coordination",
-    "price",
-}
+PLAN_FORMAT = 4
+NEIGHBOURING = "add-or-remove-one"
+_SHARES_TOLERANCE = 1e-9
 
 
 @lru_cache(maxsize=64)
@@ -62,24 +69,171 @@ def price_of(event: dp_event.DpEvent, delta: float) -> Price:
     return _price_of(canonical_json(event_to_json(event)).decode(), delta)
 
 
+class StatedPrice(Section, frozen=True, kw_only=True):
+    """What a plan says that it costs one unit, at its delta."""
+
+    epsilon: float
+    epsilon_rdp: float
+    delta: float
+
+
+class _StudyPart(Section, frozen=True, kw_only=True):
+    name: Line
+    target: str | None
+    digest: Sha256
+
+
+class _Body(Section, frozen=True, kw_only=True):
+    """The plain form of a plan; parts that depend on others are read one by one."""
+
+    format: int
+    fedloom: str
+    study: _StudyPart
+    schema: dict[str, Any]
+    schema_digest: Sha256
+    privacy: PrivacySettings
+    neighbouring: str
+    coordinator: Coordinator
+    sites: tuple[SiteEntry, ...]
+    model: dict[str, Any]
+    statistics: StatisticsSettings
+    phases: list[dict[str, Any]]
+    release: ReleaseSettings
+    coordination: Coordination
+    price: StatedPrice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundQuery:
+    """One round of a plan.
+
+    Attributes:
+      round: number of the round, from 1.
+      phase: whose round it is.
+      event: what one attempt at it costs one unit.
+    """
+
+    round: int
+    phase: Phase
+    event: dp_event.DpEvent
+
+    @property
+    def query(self) -> Query:
+        """What it asks."""
+        return self.phase.query
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Returns exactly what a request's parameters must be."""
+        return self.phase.params()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
     """A resolved study; never changed once made, identified by its digest.
 
-    Args:
-      body: plain values as `fedloom.privacy.resolve.resolve_plan` makes them.
+    Attributes:
+      fedloom: major and minor version that resolved it.
+      name: of the study.
+      target: the label column, or None.
+      study_digest: of the study that it resolves.
+      schema: the public schema.
+      privacy: budget, unit and trust.
+      coordinator: whose key signs requests.
+      sites: the institutions.
+      model: kind and settings of the generator.
+      statistics_settings: from which the phases of statistics follow.
+      phases: what is asked, in order; their shares of the budget sum to 1.
+      release: rows, title and terms of the release.
+      coordination: quorum and time-out.
+      stated_price: what it says that it costs.
 
     Raises:
-      StudyError: the body is not a plan of this version.
+      StudyError: there is no phase, or the shares do not sum to 1.
     """
 
-    def __init__(self, body: dict[str, Any]) -> None:
-        if not isinstance(body, dict) or set(body) != _KEYS or body.get("format") != PLAN_FORMAT:
+    fedloom: str
+    name: str
+    target: str | None
+    study_digest: str
+    schema: Schema
+    privacy: PrivacySettings
+    coordinator: Coordinator
+    sites: tuple[SiteEntry, ...]
+    model: ModelSettings
+    statistics_settings: StatisticsSettings
+    phases: tuple[Phase, ...]
+    release: ReleaseSettings
+    coordination: Coordination
+    stated_price: StatedPrice
+
+    def __post_init__(self) -> None:
+        """Refuses a plan that would leave part of its budget unused, or use more than all."""
+        total = math.fsum(phase.share for phase in self.phases)
+        if not self.phases or not math.isclose(total, 1.0, abs_tol=_SHARES_TOLERANCE):
+            raise StudyError(
+                f"the shares of a plan's phases must sum to 1, they sum to {total:g}; every kind "
+                "of model must say what its budget is for"
+            )
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Plan:
+        """Reads the plain form.
+
+        Raises:
+          StudyError: it is not a plan of this version.
+        """
+        if not isinstance(value, dict) or value.get("format") != PLAN_FORMAT:
             raise StudyError(
                 "not a plan of this version of fedloom; resolve the study again with "
                 "`fedloom study check --resolved`"
             )
-        self.body: dict[str, Any] = json.loads(canonical_json(body))
-        self._digest = digest(self.body)
+        body = read_typed(value, _Body, where="the plan's", error=StudyError)
+        if body.neighbouring != NEIGHBOURING:
+            raise StudyError(f"the plan's neighbouring relation must be {NEIGHBOURING!r}")
+        model = read_model(body.model, where="the plan")
+        plan = cls(
+            fedloom=body.fedloom,
+            name=body.study.name,
+            target=body.study.target,
+            study_digest=body.study.digest,
+            schema=Schema.from_dict(body.schema),
+            privacy=body.privacy,
+            coordinator=body.coordinator,
+            sites=body.sites,
+            model=model,
+            statistics_settings=body.statistics,
+            phases=tuple(phase_from_plain(part, model) for part in body.phases),
+            release=body.release,
+            coordination=body.coordination,
+            stated_price=body.price,
+        )
+        if canonical_json(plan.to_dict()) != canonical_json(value):
+            raise StudyError(
+                "the plan is not in its canonical form; have the coordinator resolve the study "
+                "again"
+            )
+        return plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the plain form."""
+        return {
+            "format": PLAN_FORMAT,
+            "fedloom": self.fedloom,
+            "study": {"name": self.name, "target": self.target, "digest": self.study_digest},
+            "schema": self.schema.to_dict(),
+            "schema_digest": self.schema_digest,
+            "privacy": plain(self.privacy),
+            "neighbouring": NEIGHBOURING,
+            "coordinator": plain(self.coordinator),
+            "sites": [plain(site) for site in self.sites],
+            "model": self.model.to_dict(),
+            "statistics": plain(self.statistics_settings),
+            "phases": [phase.to_plain() for phase in self.phases],
+            "release": plain(self.release),
+            "coordination": plain(self.coordination),
+            "price": plain(self.stated_price),
+        }
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -89,95 +243,70 @@ class Plan:
           StudyError: the file is missing or is not a plan.
         """
         try:
-            return cls(json.loads(Path(path).read_text(encoding="utf-8")))
+            value = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise StudyError(f"{path}: not a readable plan") from error
+        return cls.from_dict(value)
 
     def save(self, path: Path) -> None:
         """Writes the plan as indented JSON; its digest does not depend on the layout."""
-        text = json.dumps(self.body, indent=2, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     def __eq__(self, other: object) -> bool:
         """Plans of one digest are the same plan."""
-        return isinstance(other, Plan) and other._digest == self._digest
+        return isinstance(other, Plan) and other.digest() == self.digest()
 
     def __hash__(self) -> int:
         """Hashes the digest, so that what is kept by plan is kept once for all sites."""
-        return hash(self._digest)
+        return hash(self.digest())
 
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical form: what stewards sign."""
         return self._digest
 
-    @property
-    def name(self) -> str:
-        """Name of the study."""
-        return str(self.body["study"]["name"])
+    @cached_property
+    def _digest(self) -> str:
+        return digest(self.to_dict())
 
-    @property
-    def study_digest(self) -> str:
-        """Digest of the study that the plan resolves."""
-        return str(self.body["study"]["digest"])
-
-    @property
-    def target(self) -> str | None:
-        """The label column, if any."""
-        target: str | None = self.body["study"]["target"]
-        return target
-
-    @property
-    def epsilon(self) -> float:
-        """The study's epsilon, which the price does not exceed."""
-        return float(self.body["privacy"]["epsilon"])
+    @cached_property
+    def schema_digest(self) -> str:
+        """Digest of the schema."""
+        return self.schema.digest()
 
     @property
     def delta(self) -> float:
         """The study's delta."""
-        return float(self.body["privacy"]["delta"])
-
-    @property
-    def privacy(self) -> dict[str, Any]:
-        """Budget, unit and trust: epsilon, delta, unit, id, rows_per_person, overlap, ..."""
-        return dict(self.body["privacy"])
+        return self.privacy.delta
 
     @property
     def colluding(self) -> int | None:
         """How many sites may side with the coordinator; None where sums are not masked."""
-        privacy = self.body["privacy"]
-        return int(privacy["colluding"]) if privacy["trust"] == "secure-sum" else None
+        return self.privacy.colluding if self.privacy.masked else None
 
     @property
-    def model(self) -> dict[str, Any]:
-        """Kind and settings of the model."""
-        return dict(self.body["model"])
+    def coordinator_key(self) -> str | None:
+        """Public key that signs every request; None in a plan that cannot be approved yet."""
+        return self.coordinator.key
 
     @property
-    def statistics(self) -> dict[str, Any]:
-        """Settings of the statistics phase."""
-        return dict(self.body["statistics"])
+    def min_sites(self) -> int:
+        """Fewest sites that an answer is made of."""
+        return self.coordination.min_sites or 1
 
     @property
-    def training(self) -> dict[str, Any] | None:
-        """Settings of the training rounds; None for a model made from statistics alone."""
-        training: dict[str, Any] | None = self.body["training"]
-        return None if training is None else dict(training)
+    def kind(self) -> ModelKind:
+        """What fedloom knows of the kind of model."""
+        return model_kind(self.model.kind)
 
-    @property
-    def evaluation(self) -> dict[str, Any] | None:
-        """Settings of the scores on held-back units; None if none are held back."""
-        evaluation: dict[str, Any] | None = self.body["evaluation"]
-        return None if evaluation is None else dict(evaluation)
+    @cached_property
+    def _sites_by_name(self) -> dict[str, SiteEntry]:
+        return {site.name: site for site in self.sites}
 
-    @property
-    def coordination(self) -> dict[str, Any]:
-        """Quorum and time-outs."""
-        return dict(self.body["coordination"])
-
-    @property
-    def sites(self) -> tuple[SiteEntry, ...]:
-        """The institutions."""
-        return tuple(SiteEntry(**site) for site in self.body["sites"])
+    @cached_property
+    def site_names(self) -> frozenset[str]:
+        """Names of all institutions."""
+        return frozenset(self._sites_by_name)
 
     def site(self, name: str) -> SiteEntry:
         """Returns one institution.
@@ -185,21 +314,21 @@ class Plan:
         Raises:
           StudyError: the plan has no site of that name.
         """
-        for site in self.sites:
-            if site.name == name:
-                return site
-        names = ", ".join(site.name for site in self.sites)
-        raise StudyError(f"the study has no site {name!r}; its sites are {names}")
-
-    @cached_property
-    def schema(self) -> Schema:
-        """The public schema."""
-        return Schema.from_dict(self.body["schema"])
+        found = self._sites_by_name.get(name)
+        if found is None:
+            names = ", ".join(site.name for site in self.sites)
+            raise StudyError(f"the study has no site {name!r}; its sites are {names}")
+        return found
 
     @property
     def learns_schema(self) -> bool:
         """Whether the plan completes its schema, and makes no generator."""
-        return bool(self.body["model"]["kind"] == "schema")
+        return not self.kind.makes_records
+
+    @cached_property
+    def coder(self) -> Encoding | Discovery:
+        """How records become codes."""
+        return self.discovery if self.learns_schema else self.encoding
 
     @cached_property
     def discovery(self) -> Discovery:
@@ -212,13 +341,45 @@ class Plan:
         return Encoding(self.schema, self.target)
 
     @cached_property
+    def private_model(self) -> PrivateModel:
+        """The model that sites train; needs torch.
+
+        Raises:
+          StudyError: the kind is not trained.
+        """
+        return build_model(self.model, self.encoding)
+
+    @cached_property
     def rounds(self) -> tuple[RoundQuery, ...]:
-        """All rounds in order, with what each asks and costs; spare rounds are not among them."""
-        return plan_rounds(self.body)
+        """All rounds in order; spare rounds are not among them."""
+        return tuple(self._rounds())
+
+    def _rounds(self) -> Iterator[RoundQuery]:
+        number = 0
+        for phase in self.phases:
+            event = phase.round_event(self.privacy)
+            for _ in range(phase.num_rounds):
+                number += 1
+                yield RoundQuery(round=number, phase=phase, event=event)
+
+    @property
+    def statistics(self) -> tuple[StatisticPhase, ...]:
+        """The phases of statistics, in order."""
+        return tuple(phase for phase in self.phases if isinstance(phase, StatisticPhase))
+
+    @property
+    def training(self) -> TrainingPhase | None:
+        """The phase of training rounds, if any."""
+        return next((phase for phase in self.phases if isinstance(phase, TrainingPhase)), None)
+
+    @property
+    def evaluation(self) -> EvaluationPhase | None:
+        """The phase of scores on held-back units, if any."""
+        return next((phase for phase in self.phases if isinstance(phase, EvaluationPhase)), None)
 
     def event(self) -> dp_event.DpEvent:
         """Returns the event of everything that is answered in the whole plan, spares included."""
-        return plan_event(self.body)
+        return compose([phase_event(phase, self.privacy) for phase in self.phases])
 
     def event_of(self, runs: int) -> dp_event.DpEvent:
         """Returns the event of so many runs of the plan, each as a whole."""

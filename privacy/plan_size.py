@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models.effective_noise import DROWNED, effective_noise
-from fedloom.common.models.size import num_parameters
+from fedloom.common.models.registry import ModelSettings, model_kind, num_parameters
+from fedloom.common.models.settings import Training
 from fedloom.common.statistics import OneWay
+from fedloom.common.study import StatisticsSettings
+from fedloom.common.vocabulary import Engine
 from fedloom.privacy.physical_rows import physical_rows
 from fedloom.privacy.plan import Plan
 
-__all__ = ["check_size", "expected_seconds", "limits_of_training", "most_cells", "warnings"]
+__all__ = [
+    "check_size",
+    "expected_seconds",
+    "limits_of_training",
+    "max_pair_cells",
+    "noise_warnings",
+]
 
 _LIMIT_BYTES = 2 * 10**9
 _BYTES = 8
@@ -32,14 +40,14 @@ _COPIES_OF_SUMS = 8
 _SECONDS_TO_START = 8.0
 _SECONDS_OF_MIXTURE_A_CELL = 4e-5
 _SECONDS_OF_DISCOVERY_A_CELL = 2e-7
-_SECONDS_OF_STEP = {"opacus": 0.02, "functional": 0.02, "fused": 0.008}
+_SECONDS_OF_STEP = {Engine.OPACUS: 0.02, Engine.FUSED: 0.008}
 
 
 def check_size(
     encoding: Encoding,
-    model: dict[str, Any],
-    statistics: dict[str, Any],
-    training: dict[str, Any] | None,
+    model: ModelSettings,
+    statistics: StatisticsSettings,
+    training: Training | None,
 ) -> None:
     """Refuses a plan that needs more than 2 GB at a site or at the server.
 
@@ -57,34 +65,36 @@ def check_size(
             f"columns with most categories fewer bins or values: {names}"
         )
     num_pairs = len(encoding.features) * (len(encoding.features) - 1) // 2
-    if statistics["kind"] == "pairwise" and encoding.num_classes * num_pairs > most_cells(
+    if statistics.kind == "pairwise" and encoding.num_classes * num_pairs > max_pair_cells(
         statistics
     ):
         raise StudyError(
             f"{num_pairs:,} pairs of columns in {encoding.num_classes} classes do not fit into "
-            f"[statistics] memory_mb = {statistics['memory_mb']}; raise it, or leave columns out"
+            f"[statistics] memory_mb = {statistics.memory_mb}; raise it, or leave columns out"
         )
     if training is not None:
-        parameters = num_parameters(model, encoding)
-        if model["kind"] == "gan":
-            parameters += num_parameters(
-                {**model, "kind": "vae"}, encoding
-            )  # the generator, roughly
-        per_record = training["engine"] != "fused"
-        at_once = physical_rows(training["max_physical_batch"]) if per_record else _COPIES_OF_SUMS
-        needed = parameters * _BYTES_OF_FLOAT32 * _COPIES_OF_GRADIENTS * at_once
-        if needed > _LIMIT_BYTES:
-            raise StudyError(
-                f"the model's {parameters:,} parameters would take {needed / 1e9:.1f} GB at a "
-                f"site with {at_once} gradients at once, the limit is {_LIMIT_BYTES / 1e9:.0f} "
-                "GB; lower [training] max_physical_batch, [model] hidden, or choose "
-                'engine = "fused"'
-            )
+        _check_training(encoding, model, training)
 
 
-def most_cells(statistics: dict[str, Any]) -> int:
+def _check_training(encoding: Encoding, model: ModelSettings, training: Training) -> None:
+    kind = model_kind(model.kind)
+    parameters = num_parameters(model, encoding) + kind.generator_parameters(model, encoding)
+    at_once = _COPIES_OF_SUMS
+    if training.engine is not Engine.FUSED:  # a gradient for each record
+        at_once = physical_rows(training.max_physical_batch)
+    needed = parameters * _BYTES_OF_FLOAT32 * _COPIES_OF_GRADIENTS * at_once
+    if needed > _LIMIT_BYTES:
+        raise StudyError(
+            f"the model's {parameters:,} parameters would take {needed / 1e9:.1f} GB at a "
+            f"site with {at_once} gradients at once, the limit is {_LIMIT_BYTES / 1e9:.0f} "
+            "GB; lower [training] max_physical_batch, [model] hidden, or choose "
+            'engine = "fused"'
+        )
+
+
+def max_pair_cells(statistics: StatisticsSettings) -> int:
     """Returns how many counts of pairs fit into the memory that a study allows."""
-    return int(statistics["memory_mb"] * 1e6 / (_BYTES * _COPIES_OF_STATISTICS))
+    return int(statistics.memory_mb * 1e6 / (_BYTES * _COPIES_OF_STATISTICS))
 
 
 def expected_seconds(plan: Plan) -> float:
@@ -95,8 +105,9 @@ def expected_seconds(plan: Plan) -> float:
         return seconds + _SECONDS_OF_DISCOVERY_A_CELL * plan.discovery.length * len(plan.sites)
     if training is None:
         return seconds + _SECONDS_OF_MIXTURE_A_CELL * plan.encoding.width * 600
-    steps = int(training["num_rounds"]) * int(training["local_steps"]) * len(plan.sites)
-    return seconds + steps * _SECONDS_OF_STEP[training["engine"]]
+    settings = training.settings
+    steps = settings.num_rounds * settings.local_steps * len(plan.sites)
+    return seconds + steps * _SECONDS_OF_STEP[settings.engine]
 
 
 def limits_of_training(plan: Plan, records: float) -> list[str]:
@@ -110,7 +121,8 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
     if training is None:
         return []
     noise = effective_noise(
-        training,
+        training.settings,
+        training.noise_multiplier,
         num_parameters=num_parameters(plan.model, plan.encoding),
         records=records,
         num_sites=_noises(plan),
@@ -121,7 +133,7 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
         f"Noise drowned most of what training could tell (effective noise {noise:.2f}, useful "
         f"below {DROWNED:g}), so the generator stayed near "
     )
-    if len(plan.statistics["rounds"]) > 1:
+    if len(plan.statistics) > 1:
         return [drowned + "the one that the noisy counts of pairs of columns gave."]
     label = "" if plan.target is None else f" other than with {plan.target!r}"
     return [
@@ -130,7 +142,7 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
     ]
 
 
-def warnings(plan: Plan) -> list[str]:
+def noise_warnings(plan: Plan) -> list[str]:
     """Says, before anything is spent, where noise would drown what training tells.
 
     All sites are looked at together and, in local trust, each site alone too, because sums and
@@ -144,7 +156,11 @@ def warnings(plan: Plan) -> list[str]:
 
     def noise(records: float, noises: int) -> float:
         return effective_noise(
-            training, num_parameters=parameters, records=records, num_sites=noises
+            training.settings,
+            training.noise_multiplier,
+            num_parameters=parameters,
+            records=records,
+            num_sites=noises,
         )
 
     num_sites, noises = len(plan.sites), _noises(plan)
@@ -191,7 +207,7 @@ def _threshold(plan: Plan, noise: Callable[[float, int], float]) -> str:
         return (
             f"training tells something from about {together:,} records on, over all {num_sites} "
             f"sites together (effective noise {DROWNED:g}); below that the generator stays near "
-            f"{_START[len(plan.statistics['rounds']) > 1]}"
+            f"{_START[len(plan.statistics) > 1]}"
         )
     alone = math.ceil(noise(1.0, 1) / DROWNED)
     return (

@@ -31,7 +31,7 @@ _OPTIONAL = (
     "min_colluding",
 )
 _UNITS = ("record", "person")
-_TRUSTS = ("local", "secure-sum")
+_TRUSTS = ("per-site", "secure-sum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,8 @@ class Policy:
       id: the one column that says whose row each is; with it the unit is a person. Another
         column, such as that of visits, would make one person several.
       max_rows_per_person: the most rows of one person that may count.
-      trust: the one trust mode. "local" relies on nobody else, "secure-sum" on other sites' noise.
+      trust: the one trust mode. "per-site" relies on nobody else, "secure-sum" on the noise of
+        other sites.
       min_colluding: how many sites that side with the coordinator a secure sum must bear at least.
     """
 

@@ -7,35 +7,49 @@ that a person may have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
-from fedloom.common.models.size import num_parameters
+from fedloom.common.models.registry import model_kind
+from fedloom.common.models.settings import Training
+from fedloom.common.privacy_settings import MIN_SECURE_SITES
 from fedloom.common.schema import Schema
-from fedloom.common.scores import Evaluation
 from fedloom.common.statistics import OneWay, Pairwise
-from fedloom.common.study import Study
-from fedloom.privacy.calibration import Phase, noise_multipliers
-from fedloom.privacy.events import gaussian, repeat, subsampled
-from fedloom.privacy.plan import PLAN_FORMAT, Plan, price_of
-from fedloom.privacy.plan_rounds import overlapping
-from fedloom.privacy.plan_size import check_size, most_cells
-from fedloom.privacy.resolve_sections import (
-    discovery_section,
-    evaluation_section,
-    model_section,
-    statistics_section,
-    training_section,
+from fedloom.common.study import (
+    Coordination,
+    EvaluationSettings,
+    MarginalKind,
+    ReleaseSettings,
+    StatisticsSettings,
+    Study,
 )
-from fedloom.privacy.secure_sum.lattice import unit_of
+from fedloom.common.vocabulary import Engine, Trust, Unit
+from fedloom.privacy.calibration import noise_multipliers
+from fedloom.privacy.phases import Draft, Phase
+from fedloom.privacy.phases.evaluation import draft_evaluation
+from fedloom.privacy.phases.statistic import draft_statistic
+from fedloom.privacy.phases.training import draft_training
+from fedloom.privacy.plan import Plan, StatedPrice
+from fedloom.privacy.plan_size import check_size, max_pair_cells
 
-__all__ = ["LOOK", "PAIRS", "assemble", "resolve_plan"]
+__all__ = ["again", "assemble", "drafts_of", "replaced", "resolve_plan"]
 
-LOOK, PAIRS = "look", "pairs"
+# Of the budget, for the statistics before training; docs/decisions/ tells on which tables.
+_STATISTICS_SHARES = {"one-way": 0.35, "pairwise": 0.8}
+# Of that, for the one-way counts beside pairs: where pairs make the model alone, and else.
+_ONE_WAY_SHARE_ALONE, _ONE_WAY_SHARE = 0.25, 0.5
+_MAX_STEPS = 1_000_000
+# A site's expected batch is divided by a public number. The optimisers do not depend on its
+# scale, so where no size is declared a nominal one serves every site alike.
+_NOMINAL_RECORDS = 1000
+# Void attempts of a secure sum are made good from these, as a part of all rounds.
+_SPARES = 0.05
 
 
 def resolve_plan(
@@ -44,7 +58,7 @@ def resolve_plan(
     """Resolves a study to its plan.
 
     Args:
-      study: the agreement; its sites' keys join the plan.
+      study: the agreement; the keys of its coordinator and its sites join the plan.
       schema: the schema whose digest the study holds.
       version: fedloom's version; major and minor join the plan.
       where: name of the study's file, for messages.
@@ -57,190 +71,212 @@ def resolve_plan(
         no noise meets the budget.
     """
     try:
-        return _resolve(study, schema, version)
+        drafts = drafts_of(study, schema)
+        noise = noise_multipliers(drafts, study.privacy, model=study.model.kind)
+        phases = [draft.at(noise[draft.name]) for draft in drafts]
+        return assemble(study, schema, phases, version=version)
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from error
 
 
-def _resolve(study: Study, schema: Schema, version: str) -> Plan:
-    noise = noise_multipliers(_phases(study, schema), epsilon=study.epsilon, delta=study.delta)
-    return assemble(study, schema, version=version, noise=noise)
+def again(study: Study, schema: Schema, stated: Sequence[Phase], *, version: str) -> Plan:
+    """Resolves a study with noise that is given: that of stated phases, in their order.
+
+    Raises:
+      StudyError: the study has other phases, or cannot be resolved.
+    """
+    drafts = drafts_of(study, schema)
+    if [draft.name for draft in drafts] != [phase.name for phase in stated]:
+        raise StudyError("its phases are not those that follow from its settings")
+    phases = [draft.at(phase.noise_multiplier) for draft, phase in zip(drafts, stated, strict=True)]
+    return assemble(study, schema, phases, version=version)
 
 
-def _phases(study: Study, schema: Schema) -> list[Phase]:
-    """Returns the phases that have a noise of their own, with their shares of the budget."""
-    if study.model["kind"] == "schema":
-        attempts = 1 + discovery_section(study)["spare_rounds"]
-        return [_gaussians(study, LOOK, 1.0, attempts)]
-    encoding = Encoding(schema, study.target)
-    evaluation = evaluation_section(study)
-    statistics = statistics_section(study, encoding, evaluation)
-    training, _ = training_section(study)
-    share, attempts = statistics["share"], 1 + statistics["spare_rounds"]
-    shares = {LOOK: share}
-    if statistics["kind"] == "pairwise":
-        look = statistics["look_share"]
-        shares = {LOOK: share * look, PAIRS: share * (1.0 - look)}
-    phases = [_gaussians(study, name, part, attempts) for name, part in shares.items()]
-    evaluated = 0.0
-    if evaluation is not None:
-        evaluated = evaluation["share"]
-        count = len(Evaluation(encoding).histograms)
-        phases.append(_gaussians(study, "evaluation", evaluated, count))
-    if training is not None:
-        rounds = training["num_rounds"] + training["spare_rounds"]
-        steps, rate = training["local_steps"] * rounds, training["sample_rate"]
-        phases.append(
-            Phase(
-                name="training",
-                share=1.0 - share - evaluated,
-                event_at=lambda noise: overlapping(
-                    lambda own: subsampled(rate, own, steps),
-                    noise,
-                    overlap=study.overlap,
-                    trust=study.trust,
-                ),
-                identity=[rate, steps, study.overlap, study.trust],
-            )
-        )
-    return phases
-
-
-def _gaussians(study: Study, name: str, share: float, count: int) -> Phase:
-    """Returns a phase of `count` noisy sums over all units."""
-
-    def event_at(noise: float) -> Any:
-        event = overlapping(gaussian, noise, overlap=study.overlap, trust=study.trust)
-        return event if count == 1 else repeat(event, count)
-
-    identity = [count, study.overlap, study.trust]
-    return Phase(name=name, share=share, event_at=event_at, identity=identity)
-
-
-def assemble(study: Study, schema: Schema, *, version: str, noise: Mapping[str, float]) -> Plan:
-    """Fills in everything but the noise, which is given, and prices the result.
+def assemble(study: Study, schema: Schema, phases: Sequence[Phase], *, version: str) -> Plan:
+    """Puts a plan together and prices it.
 
     Args:
       study: the agreement.
       schema: the schema whose digest the study holds.
+      phases: with their noise.
       version: fedloom's version; major and minor join the plan.
-      noise: noise multiplier of each phase: "look", and as far as the study has them "pairs",
-        "training", "evaluation".
 
     Raises:
-      StudyError: a setting is unknown or out of range, a noise multiplier is missing, or the
-        plan would need too much memory.
+      StudyError: the schema is another, or the shares of the phases do not sum to 1.
     """
     if study.schema_digest != schema.digest():
         raise StudyError("the study was made for another schema; load both again")
-    model = model_section(study)
-    training, coordination = training_section(study)
-    evaluation = None
-    if model["kind"] == "schema":
-        statistics = discovery_section(study)
-    else:
-        encoding = Encoding(schema, study.target)
-        evaluation = evaluation_section(study)
-        statistics = statistics_section(study, encoding, evaluation)
-        check_size(encoding, model, statistics, training)
-    try:
-        if model["kind"] == "schema":
-            statistics["rounds"] = [_round(study, Discovery(schema), noise[LOOK])]
-        else:
-            statistics["rounds"] = _statistics_rounds(study, encoding, statistics, noise)
-        if training is not None:
-            training["noise_multiplier"] = noise["training"]
-            if training["query"] == "gradient":
-                training["lattice_unit"] = _gradient_unit(study, encoding, model, training)
-        if evaluation is not None:
-            evaluation["noise_multiplier"] = noise["evaluation"]
-            evaluation["histograms"] = _histograms(study, encoding, evaluation)
-    except KeyError as error:
-        raise StudyError(f"no noise multiplier is given for the phase {error}") from error
-    body: dict[str, Any] = {
-        "format": PLAN_FORMAT,
-        "fedloom": ".".join(version.split(".")[:2]),
-        "study": {"name": study.name, "target": study.target, "digest": study.digest()},
-        "schema": schema.to_dict(),
-        "schema_digest": schema.digest(),
-        "privacy": {
-            "epsilon": study.epsilon,
-            "delta": study.delta,
-            "unit": study.unit,
-            "id": study.id,
-            "rows_per_person": study.rows_per_person,
-            "overlap": study.overlap,
-            "trust": study.trust,
-            "colluding": study.colluding,
-            "neighbouring": "add-or-remove-one",
-        },
-        "sites": [site.to_dict() for site in study.sites],
-        "model": model,
-        "statistics": statistics,
-        "training": training,
-        "evaluation": evaluation,
-        "release": study.release,
-        "coordination": coordination,
-        "price": {},
-    }
-    cost = price_of(Plan(body).event(), study.delta)
-    body["price"] = {
-        "epsilon": cost.epsilon,
-        "epsilon_rdp": cost.epsilon_rdp,
-        "delta": study.delta,
-    }
-    return Plan(body)
+    nothing = StatedPrice(epsilon=0.0, epsilon_rdp=0.0, delta=study.privacy.delta)
+    plan = Plan(
+        fedloom=".".join(version.split(".")[:2]),
+        name=study.name,
+        target=study.target,
+        study_digest=study.digest(),
+        schema=schema,
+        privacy=study.privacy,
+        coordinator=study.coordinator,
+        sites=study.sites,
+        model=study.model,
+        statistics_settings=_settings(study, schema),
+        phases=tuple(phases),
+        release=study.release,
+        coordination=_coordination(study),
+        stated_price=nothing,
+    )
+    cost = plan.price()
+    stated = StatedPrice(
+        epsilon=cost.epsilon, epsilon_rdp=cost.epsilon_rdp, delta=study.privacy.delta
+    )
+    return replaced(plan, stated_price=stated)
 
 
-def _statistics_rounds(
-    study: Study, encoding: Encoding, statistics: dict[str, Any], noise: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    rounds = [_round(study, OneWay(encoding), noise[LOOK])]
-    if statistics["kind"] == "pairwise":
-        pairs = Pairwise(encoding)
-        rounds.append(
-            {
-                "kind": pairs.kind,
-                **_counts(study, pairs.l2_norm, noise[PAIRS]),
-                "most_cells": most_cells(statistics),
-            }
+def replaced(plan: Plan, **changes: object) -> Plan:
+    """Returns a plan with some parts exchanged; its digest is another."""
+    fields = {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    return Plan(**{**fields, **changes})
+
+
+def drafts_of(study: Study, schema: Schema) -> list[Draft]:
+    """Returns the phases of a study, in order, with their shares of the budget."""
+    if not model_kind(study.model.kind).makes_records:
+        return [_discovery(study, schema)]
+    encoding = Encoding(schema, study.target)
+    num_sites = len(study.sites)
+    drafts: list[Draft] = []
+    evaluated = study.evaluation.share
+    training = study.training
+    left = 1.0 - evaluated
+    settings = _resolved_statistics(study, encoding)
+    share = settings.share or 0.0
+    check_size(encoding, study.model, settings, training)
+    drafts += _statistics_drafts(study, encoding, settings)
+    if training is not None:
+        if share >= left:
+            raise StudyError(
+                f"[statistics] share = {share:g} and [evaluation] leave nothing for training"
+            )
+        drafts.append(
+            draft_training(
+                _training(study, training),
+                share=left - share,
+                model=study.model,
+                encoding=encoding,
+                nominal_records=_nominal_records(study),
+                num_sites=num_sites,
+            )
         )
-    return rounds
+    if evaluated > 0.0:
+        drafts.append(draft_evaluation(study.evaluation, encoding, study.privacy, num_sites))
+    return drafts
 
 
-def _round(study: Study, measured: OneWay | Discovery, noise_multiplier: float) -> dict[str, Any]:
-    """Returns a round whose layout follows from the schema alone."""
-    counts = _counts(study, measured.l2_norm, noise_multiplier)
-    return {"kind": measured.kind, **counts, "length": measured.length}
+def _resolved_statistics(study: Study, encoding: Encoding) -> StatisticsSettings:
+    """Fills in which marginals are counted at the most, and their shares of the budget.
+
+    Raises:
+      StudyError: a setting does not fit the model.
+    """
+    given, trains = study.statistics, model_kind(study.model.kind).trains
+    # One column has no pairs.
+    most: MarginalKind = "one-way" if len(encoding.features) < 2 else "pairwise"
+    kind: MarginalKind
+    if trains:
+        kind = "one-way" if most == "one-way" else given.kind or "one-way"
+        share = _STATISTICS_SHARES[kind] if given.share is None else given.share
+    else:
+        kind, share = most, 1.0 - study.evaluation.share
+        if given.kind not in (None, "pairwise", most) or given.share not in (None, share):
+            raise StudyError(
+                f'kind = "{study.model.kind}" is made from the pairwise statistics and has the '
+                "whole budget for them; remove [statistics] kind and share"
+            )
+    part = given.one_way_share
+    if part is None:
+        part = _ONE_WAY_SHARE if trains else _ONE_WAY_SHARE_ALONE
+    return msgspec.structs.replace(given, kind=kind, share=share, one_way_share=part)
 
 
-def _counts(study: Study, record_norm: float, noise_multiplier: float) -> dict[str, float]:
-    """Returns norm, noise and lattice of a sum of counts."""
-    l2_norm = record_norm * study.rows_per_person
-    unit = unit_of(
-        noise_multiplier * l2_norm, len(study.sites), l2_norm=l2_norm, length=1, whole=True
-    )
-    return {"l2_norm": l2_norm, "noise_multiplier": noise_multiplier, "lattice_unit": unit}
+def _statistics_drafts(
+    study: Study, encoding: Encoding, settings: StatisticsSettings
+) -> list[Draft]:
+    draft = _drafter(study)
+    one_way, share = OneWay(encoding), settings.share or 0.0
+    if settings.kind == "one-way":
+        return [draft("one-way", share, one_way.l2_norm, one_way.length)]
+    part, pairs = settings.one_way_share or 0.0, Pairwise(encoding)
+    return [
+        draft("one-way", share * part, one_way.l2_norm, one_way.length),
+        draft("pairwise", share * (1.0 - part), pairs.l2_norm, max_pair_cells(settings)),
+    ]
 
 
-def _gradient_unit(
-    study: Study, encoding: Encoding, model: dict[str, Any], training: dict[str, Any]
-) -> float:
-    clip = training["max_grad_norm"]
-    return unit_of(
-        training["noise_multiplier"] * clip,
-        len(study.sites),
-        l2_norm=clip,
-        length=num_parameters(model, encoding),
-        whole=False,
-    )
+def _discovery(study: Study, schema: Schema) -> Draft:
+    """Returns the one sum of a study that completes a schema; it has the whole budget."""
+    only_spares = StatisticsSettings(spare_rounds=study.statistics.spare_rounds)
+    others = (study.target, study.evaluation, study.release, study.statistics)
+    if others != (None, EvaluationSettings(), ReleaseSettings(), only_spares):
+        raise StudyError(
+            f'a study of kind = "{study.model.kind}" learns open columns and nothing else; remove '
+            "target, [evaluation], [release] and [statistics], which belong to the study on the "
+            "completed schema"
+        )
+    discovery = Discovery(schema)
+    return _drafter(study)("discovery", 1.0, discovery.l2_norm, discovery.length)
 
 
-def _histograms(
-    study: Study, encoding: Encoding, evaluation: dict[str, Any]
-) -> list[dict[str, Any]]:
-    found = []
-    for histogram in Evaluation(encoding).histograms:
-        counts = _counts(study, histogram.l2_norm, evaluation["noise_multiplier"])
-        found.append({"name": histogram.name, "length": histogram.length, **counts})
-    return found
+def _settings(study: Study, schema: Schema) -> StatisticsSettings:
+    if not model_kind(study.model.kind).makes_records:
+        return study.statistics
+    return _resolved_statistics(study, Encoding(schema, study.target))
+
+
+def _drafter(study: Study) -> Callable[[str, float, float, int], Draft]:
+    def draft(kind: str, share: float, record_norm: float, max_cells: int) -> Draft:
+        return draft_statistic(
+            kind,
+            share=share,
+            record_norm=record_norm,
+            max_cells=max_cells,
+            spares=study.statistics.spare_rounds,
+            privacy=study.privacy,
+            num_sites=len(study.sites),
+        )
+
+    return draft
+
+
+def _training(study: Study, settings: Training) -> Training:
+    """Fills in what follows from trust and unit, and checks what no single key can tell."""
+    masked, persons = study.privacy.masked, study.privacy.unit is Unit.PERSON
+    spares = settings.spare_rounds
+    if spares is None:
+        spares = max(1, math.ceil(_SPARES * settings.num_rounds)) if masked else 0
+    if settings.num_rounds * settings.local_steps > _MAX_STEPS:
+        raise StudyError(
+            f"[training] num_rounds times local_steps must be at most {_MAX_STEPS}: "
+            f"{settings.num_rounds} times {settings.local_steps} is more"
+        )
+    engine = Engine.FUSED if persons else settings.engine
+    return msgspec.structs.replace(settings, spare_rounds=spares, engine=engine)
+
+
+def _coordination(study: Study) -> Coordination:
+    """Fills in the quorum: of a roster, the coordinator's friends set aside, two must remain."""
+    num_sites, given = len(study.sites), study.coordination.min_sites
+    fewest = 1
+    if study.privacy.trust is Trust.SECURE_SUM:
+        fewest = max(MIN_SECURE_SITES, study.privacy.colluding + 2)
+    min_sites = max(fewest, math.ceil(2 * num_sites / 3)) if given is None else given
+    if not fewest <= min_sites <= num_sites:
+        raise StudyError(
+            f"[coordination] min_sites = {min_sites} must lie between {fewest} and the number of "
+            f"sites, {num_sites}"
+        )
+    return msgspec.structs.replace(study.coordination, min_sites=min_sites)
+
+
+def _nominal_records(study: Study) -> float:
+    declared = [site.records for site in study.sites if site.records is not None]
+    if len(declared) < len(study.sites):
+        return float(_NOMINAL_RECORDS)
+    return sum(declared) / len(declared)

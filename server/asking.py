@@ -80,7 +80,7 @@ class Sites:
 
     def look_again(self) -> None:
         """Finds out which sites would answer now; waits for them no longer than a minute."""
-        timeout_s = min(_READY_S, float(self._plan.coordination["timeout_s"]))
+        timeout_s = min(_READY_S, self._plan.coordination.timeout_s)
         answers = self._send(self._request(query="describe"), timeout_s=timeout_s)
         self.ready = {site for site, answer in answers.items() if answer.ok}
 
@@ -135,7 +135,7 @@ class Sites:
         Raises:
           QuorumError: too few.
         """
-        needed = self._plan.coordination["min_sites"]
+        needed = self._plan.min_sites
         if len(answers) < needed:
             reasons = self.why() if why is None else why
             raise QuorumError(
@@ -147,7 +147,7 @@ class Sites:
     def _send(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Answer]:
         self._reasons = {}
         digest, packed = request.digest(), request.pack()
-        limit = float(self._plan.coordination["timeout_s"]) if timeout_s is None else timeout_s
+        limit = self._plan.coordination.timeout_s if timeout_s is None else timeout_s
         replies = self._link.ask(dict.fromkeys(request.roster, packed), timeout_s=limit)
         answers = {}
         for site in request.roster:

@@ -24,8 +24,10 @@ from fedloom.common.errors import (
     RefusedError,
 )
 from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, group_sizes
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.answers.opened import OpenedRound, spread_of
 from fedloom.privacy.answers.statistics import noisy_statistics
+from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.admission import runs_of
 from fedloom.server.aggregation import unflatten, weighted_mean
@@ -146,11 +148,11 @@ class _Run:
         try:
             if checkpoint is None:
                 state = self._statistics(reporter)
-                last = len(self._plan.statistics["rounds"])
+                last = len(self._plan.statistics)
             else:
                 state = State(arrays=checkpoint.arrays, meta=checkpoint.meta)
             for asked in self._plan.rounds[last:]:
-                if asked.query != "evaluate":
+                if isinstance(asked.phase, TrainingPhase):
                     state = self._training_round(asked, state, reporter)
         finally:
             reporter.close()
@@ -158,7 +160,7 @@ class _Run:
 
     def _statistics(self, reporter: Reporter) -> State:
         """The look and, if the plan has them, pairs on cells that the look chose."""
-        rounds = [asked for asked in self._plan.rounds if asked.query == "statistic"]
+        rounds = [a for a in self._plan.rounds if isinstance(a.phase, StatisticPhase)]
         opened = [self._sums.ask(rounds[0], {}, OneWay(self._plan.encoding).length)]
         statistics = noisy_statistics(self._plan, opened)
         if len(rounds) > 1:
@@ -171,7 +173,7 @@ class _Run:
         return state
 
     def _pairs(self, asked: RoundQuery, statistics: NoisyStatistics, std: float) -> OpenedRound:
-        groups = choose_groups(statistics, pair_std=std, most_cells=asked.params["most_cells"])
+        groups = choose_groups(statistics, pair_std=std, most_cells=asked.params["max_cells"])
         self._tell_groups(groups)
         length = Pairwise(self._plan.encoding, groups).length
         return self._sums.ask(asked, {"groups": groups}, length)
@@ -189,7 +191,7 @@ class _Run:
     def _training_round(self, asked: RoundQuery, state: State, reporter: Reporter) -> State:
         shapes = self._learner.answer_shapes()
         arrays = self._learner.request_arrays(state)
-        if asked.query == "train":
+        if asked.query is Query.TRAIN:
             expected = {name: (shape, "float32") for name, shape in shapes.items()}
             _, answers = self._sums.collect(asked, arrays, expected)
             roster = sorted(answers)
@@ -206,20 +208,21 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Has the generator judged on held-back units, if the plan says so."""
-        rounds = [asked for asked in self._plan.rounds if asked.query == "evaluate"]
-        if not rounds or self._folder.has_evaluation():
+        rounds = [a for a in self._plan.rounds if isinstance(a.phase, EvaluationPhase)]
+        phase = self._plan.evaluation
+        if phase is None or self._folder.has_evaluation():
             return
         asked, encoding, artifact = rounds[0], self._plan.encoding, self._folder.generator()
-        seed, histograms = self._seed(asked.round), asked.params["histograms"]
+        seed = self._seed(asked.round)
         arrays = evaluation_request(artifact, encoding, seed=seed)
-        opened = self._sums.ask(asked, arrays, sum(histogram["length"] for histogram in histograms))
+        opened = self._sums.ask(asked, arrays, phase.length)
         record = evaluation_result(
             artifact,
             encoding,
             arrays,
             opened.values(),
             opened.stds,
-            hold_back=asked.params["hold_back"],
+            hold_back=phase.hold_back,
             seed=seed,
         )
         reporter = Reporter(self._folder, self._plan, self._on_event)
@@ -299,4 +302,5 @@ class _Run:
 
 def _planned_std(asked: RoundQuery) -> float:
     """Standard deviation of the noise that the plan states for a sum of counts."""
-    return float(asked.params["noise_multiplier"] * asked.params["l2_norm"])
+    assert isinstance(asked.phase, StatisticPhase)
+    return asked.phase.noise_std

@@ -61,13 +61,13 @@ class LearnedSchema:
             return cls(schema=None, findings=plain, text="")
         names = tuple(finding.column for finding in findings if finding.complete)
         if names:
-            price = plan.body["price"]
+            price = plan.stated_price
             origin = Learned(
                 columns=names,
                 study=plan.study_digest,
                 plan=plan.digest(),
-                epsilon=float(price["epsilon"]),
-                delta=float(price["delta"]),
+                epsilon=price.epsilon,
+                delta=price.delta,
             )
             schema = dataclasses.replace(schema, learned=(*schema.learned, origin))
         text = schema_text(schema, head=_head(plan, findings), notes=_notes(findings))
@@ -110,11 +110,11 @@ class LearnedSchema:
 
 
 def _head(plan: Plan, findings: Sequence[Finding]) -> list[str]:
-    price = plan.body["price"]
+    price = plan.stated_price
     lines = [
         f"Completed by the study {plan.name!r}, plan {plan.digest()},",
-        f"which cost epsilon {price['epsilon']:.4g} at delta {plan.delta:g} for one "
-        f"{plan.privacy['unit']}. Everything learned in it comes from",
+        f"which cost epsilon {price.epsilon:.4g} at delta {plan.delta:g} for one "
+        f"{plan.privacy.unit}. Everything learned in it comes from",
         "one noisy sum over all sites; look through it before you use it. Approve studies on it",
         "with --clamp: rare values lie outside what noise lets through.",
     ]

@@ -7,7 +7,7 @@ marginals. Drawing samples takes time, so with many rounds only some of them are
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +66,7 @@ class Reporter:
         self._answered: defaultdict[str, list[int]] = defaultdict(list)
         self._statistics: NoisyStatistics | None = None
         self._writer: Any = None
-        self._epsilons: dict[tuple[tuple[int, ...], int], float] = {}
+        self._epsilons: dict[tuple[tuple[str, int], ...], float] = {}
         for line in folder.metrics():
             self._count(line["round"], line["sites"])
         rounds = len(plan.rounds)
@@ -89,11 +89,11 @@ class Reporter:
         """
         self._count(asked.round, answered)
         last = len(self._plan.rounds)
-        first = len(self._plan.statistics["rounds"])
+        first = len(self._plan.statistics)
         looked_at = asked.round in (first, last) or asked.round % self._every == 0
         values: dict[str, Any] = {
             "round": asked.round,
-            "query": asked.query,
+            "query": asked.query.value,
             "sites": answered,
             **meta.get("report", {}),
         }
@@ -119,13 +119,13 @@ class Reporter:
 
     def _epsilon(self, rounds: list[int]) -> float:
         """Epsilon of the answers to some rounds, never shown above the plan's own price."""
-        queries = {number: self._plan.rounds[number - 1].query for number in rounds}
-        once = tuple(n for n, query in queries.items() if query in ("statistic", "evaluate"))
-        kind = (once, len(rounds) - len(once))  # all training rounds cost the same
+        # Rounds of one phase cost the same.
+        counts = Counter(self._plan.rounds[number - 1].phase.name for number in rounds)
+        kind = tuple(sorted(counts.items()))
         if kind not in self._epsilons:
             events = [self._plan.rounds[number - 1].event for number in rounds]
             spent = epsilon_pld(events, self._plan.delta, interval=_COARSE_INTERVAL)
-            self._epsilons[kind] = min(spent, float(self._plan.body["price"]["epsilon"]))
+            self._epsilons[kind] = min(spent, self._plan.stated_price.epsilon)
         return self._epsilons[kind]
 
     def _tensorboard(self, values: dict[str, Any]) -> None:

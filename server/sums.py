@@ -140,11 +140,11 @@ class Sums:
     def _give_up(self, asked: RoundQuery, attempt: int, answered: list[str], why: str) -> None:
         """Notes a void attempt, if a spare round is left to make it good."""
         void = list(self._folder.state().get("void", []))
-        alike = [line for line in void if line["query"] == asked.query and line["sites"]]
-        if asked.query == "statistic":
-            alike = [line for line in alike if line["round"] == asked.round]
-        if answered and len(alike) >= self._spares(asked):
-            price = self._plan.body["price"]["epsilon"]
+        # A phase's spare rounds make good the void attempts of all its rounds.
+        of_phase = {other.round for other in self._plan.rounds if other.phase is asked.phase}
+        alike = [line for line in void if line["round"] in of_phase and line["sites"]]
+        if answered and len(alike) >= asked.phase.spare_rounds:
+            price = self._plan.stated_price.epsilon
             raise IncompleteError(
                 f"round {asked.round}: its sum cannot be opened, because part of its roster did "
                 f"not answer ({why}), and the plan has no spare round left; resume the run when "
@@ -153,17 +153,9 @@ class Sums:
             )
         line = {
             "round": asked.round,
-            "query": asked.query,
+            "query": asked.query.value,
             "attempt": attempt,
             "sites": answered,
         }
         self._folder.update_state(void=[*void, line])
         self._on_event({"event": "void", **line, "reason": why})
-
-    def _spares(self, asked: RoundQuery) -> int:
-        training = self._plan.training
-        if asked.query == "gradient" and training is not None:
-            return int(training["spare_rounds"])
-        if asked.query == "statistic":
-            return int(self._plan.statistics["spare_rounds"])
-        return 0

@@ -30,8 +30,14 @@ __all__ = [
     "training_plan",
 ]
 
-NOISE = {"look": 1 / 3, "pairs": 1 / 3, "evaluation": 0.5, "training": 0.3}
-COUNTS = {"oneway": (1,), "pairwise": (2,), "evaluate": (3,), "both looks": (1, 2)}
+NOISE = {
+    "one-way": 1 / 3,
+    "pairwise": 1 / 3,
+    "discovery": 1 / 3,
+    "evaluation": 0.5,
+    "training": 0.3,
+}
+COUNTS = {"one-way": (1,), "pairwise": (2,), "evaluate": (3,), "both looks": (1, 2)}
 """What is asked of a plan of `counting_plan`, by the rounds' numbers."""
 
 _EVALUATED = "\n[evaluation]\nshare = 0.2\nhold_back = 0.5\n"
@@ -98,7 +104,7 @@ def training_plan(
     """
     text = f'{_MODELS[model]}[training]\nexchange = "{exchange}"\n{_SETTINGS}{training}'
     return audited_plan(
-        folder, text, noise={"look": 3.0, "training": noise, "evaluation": 3.0}, **options
+        folder, text, noise={"one-way": 3.0, "training": noise, "evaluation": 3.0}, **options
     )
 
 
@@ -111,7 +117,7 @@ def gradient_audit(
     there_and_back: bool = False,
 ) -> Audit:
     """Audits one round of `gradient`; or two, in the second of which the canary moves back."""
-    first = plan.statistics["rounds"]
+    first = plan.statistics
     numbers = [len(first) + 1 + step for step in range(1 + there_and_back)]
     asked = []
     for number in numbers:
@@ -125,7 +131,7 @@ def gradient_audit(
 
 def training_audit(home: Home, plan: Plan, *, rows: int = 1) -> Audit:
     """Audits one round of `train`; of Adam's steps there may be two."""
-    number = len(plan.statistics["rounds"]) + 1
+    number = len(plan.statistics) + 1
     crafted = crafted_weights(plan, others=_OTHERS)
     asked = _request(plan, number, None, crafted.arrays)
     options: dict[str, Any] = {}
@@ -182,7 +188,7 @@ def _counting_request(plan: Plan, number: int, roster: Sequence[str] | None) -> 
             "weights": np.linspace(-1, 1, width + 1, dtype=np.float32)[None],
             "edges": np.linspace(-2, 2, BINS - 1, dtype=np.float32)[None],
         }
-    elif asked.params["kind"] == "pairwise":
+    elif asked.phase.name == "pairwise":
         arrays = {"groups": groups_of_one(plan.encoding)}
     return _request(plan, number, roster, arrays)
 

@@ -23,7 +23,7 @@ from fedloom.client.request_check import asked_round, check_arrays
 from fedloom.common.messages import Request
 from fedloom.common.study import load_study
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.resolve import assemble
+from fedloom.privacy.resolve import assemble, drafts_of
 from tests.federation import MODELS, make, request
 
 __all__ = [
@@ -80,7 +80,7 @@ def audited_plan(
     sites: Sequence[str] = ("north",),
     persons: bool = False,
     overlap: int = 1,
-    trust: str = "local",
+    trust: str = "per-site",
     open_columns: Sequence[str] = (),
     schema: str = _SCHEMA,
     more: str = "",
@@ -90,11 +90,11 @@ def audited_plan(
     Args:
       folder: For the study's files.
       model: A key of `tests.federation.MODELS`, or the text of `[model]` and `[training]`.
-      noise: As of `fedloom.privacy.resolve.assemble`.
+      noise: Noise multiplier of each phase, by its name.
       sites: Names of the sites.
       persons: Whether the unit is a person, of `ROWS_PER_PERSON` rows at most.
       overlap: How many sites may have records of one person.
-      trust: "local" or "secure-sum".
+      trust: "per-site" or "secure-sum".
       open_columns: Columns of a study that learns its schema.
       schema: Text of the schema of any other.
       more: Further text of the study.
@@ -108,7 +108,8 @@ def audited_plan(
         schema = "\n".join(_OPEN[name] for name in open_columns)
     (folder / "schema.toml").write_text(schema)
     study, read = load_study(federation.study)
-    return assemble(study, read, version=fedloom.__version__, noise=noise)
+    phases = [draft.at(noise[draft.name]) for draft in drafts_of(study, read)]
+    return assemble(study, read, phases, version=fedloom.__version__)
 
 
 def allowed(plan: Plan, number: int, **changes: Any) -> Request:

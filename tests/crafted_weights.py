@@ -52,8 +52,8 @@ def crafted_weights(plan: Plan, *, others: int, away: bool = False) -> Crafted:
     shapes = model.request_shapes()
     arrays = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
     assert plan.training is not None
-    clip = float(plan.training["max_grad_norm"])
-    if plan.model["kind"] == "vae":
+    clip = float(plan.training.settings.max_grad_norm)
+    if plan.model.kind == "vae":
         name, place = _vae(plan, arrays, clip / (2 * others))
     else:
         name, place = _gan(plan, arrays, clip, clip / (2 * others), away)

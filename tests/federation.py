@@ -128,7 +128,7 @@ def make(
     epsilon: float = 8.0,
     keys: dict[str, tuple[str, str]] | None = None,
     more: str = "",
-    trust: str = "local",
+    trust: str = "per-site",
 ) -> Federation:
     """Writes schema, study and tables."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def make_plan(
     homes: dict[str, Home],
     model: str = "mixture",
     more: str = "",
-    trust: str = "local",
+    trust: str = "per-site",
 ) -> Plan:
     """Resolves a study between homes."""
     keys = {name: (home.public_key(), home.exchange_public_key()) for name, home in homes.items()}

@@ -14,7 +14,8 @@ import pandas as pd
 from fedloom.common.artifact import Artifact
 from fedloom.common.messages import Answer, Request, arrays_digest
 from fedloom.common.scores import Evaluation
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, statistic
+from fedloom.common.statistic_kinds import statistic_kind
+from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
 from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound
 from fedloom.privacy.answers.statistics import noisy_statistics
 from fedloom.privacy.keys import PrivateKey, sign
@@ -106,7 +107,7 @@ def make_answers(
 
 def _request(plan: Plan, asked: RoundQuery, made: MadeAnswers, run: str) -> Request:
     arrays: Arrays = {}
-    if asked.params.get("kind") == "pairwise":
+    if asked.phase.name == "pairwise":
         blocks = plan.encoding.features
         groups = np.concatenate([np.arange(block.size) // 2 for block in blocks])
         arrays = {"groups": groups.astype(np.int32)}
@@ -137,28 +138,27 @@ def _answer(
 ) -> Arrays:
     if asked.query not in PUBLISHED:
         return {"w": rng.normal(size=3).astype(np.float32)}
-    encoding, params = plan.encoding, asked.params
+    encoding = plan.encoding
     table = frame if asked.query == "statistic" else held_back
     codes = encoding.encode(table.iloc[place::num_sites]).codes
     records = encoding.feature_codes(codes), encoding.classes(codes)
     if asked.query == "statistic":
-        measured = statistic(params["kind"], encoding, request.arrays.get("groups"))
-        parts = [(measured.sum(*records), params)]
+        measured = statistic_kind(asked.phase.name).of(encoding, request.arrays)
+        sums = {asked.phase.name: measured.sum(*records)}
     else:
         sums = Evaluation(encoding).sums(*records, request.arrays)
-        parts = [(sums[histogram["name"]], histogram) for histogram in params["histograms"]]
     noise = NoiseSource.from_insecure_seed(int(rng.integers(2**53)))
     shares = 1 if plan.colluding is None else num_sites - plan.colluding
     noised = [
         noisy_sum(
-            exact,
-            l2_norm=settings["l2_norm"],
-            noise_multiplier=settings["noise_multiplier"],
+            sums[part.name],
+            l2_norm=part.l2_norm,
+            noise_multiplier=asked.phase.noise_multiplier,
             noise=noise,
-            unit=settings["lattice_unit"],
+            unit=part.grid_step,
             num_shares=shares,
         )
-        for exact, settings in parts
+        for part in asked.phase.sum_parts(measured.length if asked.query == "statistic" else 0)
     ]
     return {"sum": np.concatenate(noised)}
 
@@ -184,10 +184,10 @@ def make_statistics(plan: Plan, frame: pd.DataFrame, *, insecure_seed: int) -> N
     groups = np.concatenate([np.arange(block.size) // 2 for block in encoding.features])
     rng = np.random.default_rng(insecure_seed)
     noisy, stds = [], []
-    for settings in plan.statistics["rounds"]:
-        pairs = settings["kind"] == "pairwise"
+    for phase in plan.statistics:
+        pairs = phase.statistic == "pairwise"
         measured = Pairwise(encoding, groups.astype(np.int32)) if pairs else OneWay(encoding)
-        std = settings["noise_multiplier"] * settings["l2_norm"] * sum_spread(plan)
+        std = phase.noise_std * sum_spread(plan)
         exact = measured.sum(encoding.feature_codes(codes), encoding.classes(codes))
         noisy.append(exact + rng.normal(0.0, std, measured.length))
         stds.append(std)
@@ -214,8 +214,8 @@ def make_evaluation(
     sums = measured.sums(encoding.feature_codes(codes), encoding.classes(codes), arrays)
     assert plan.evaluation is not None
     stds = [
-        h["noise_multiplier"] * h["l2_norm"] * sum_spread(plan)
-        for h in plan.evaluation["histograms"]
+        plan.evaluation.noise_multiplier * h.l2_norm * sum_spread(plan)
+        for h in plan.evaluation.histograms
     ]
     rng = np.random.default_rng(insecure_seed)
     noise = [
@@ -228,7 +228,7 @@ def make_evaluation(
         arrays,
         measured.join(sums) + np.concatenate(noise),
         stds,
-        hold_back=plan.evaluation["hold_back"],
+        hold_back=plan.evaluation.hold_back,
         seed=3,
     )
 

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import scipy.stats
 from dp_accounting import DpEvent
@@ -34,6 +35,7 @@ from fedloom.common.messages import Request
 from fedloom.privacy.events import steps_of
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import replaced
 from tests.audited import Neighbours
 
 __all__ = ["FALSE_ALARM", "Audit", "Found", "Vector", "claimed_mu", "exactly", "mu_at_least"]
@@ -109,7 +111,7 @@ class Audit:
 
     def run(self, trials: int, seed: int = 20_261_128) -> Found:
         """Attacks `trials` answers on either table; the noise comes from an insecure seed."""
-        silent = tuple(exactly(asked) for asked in self.requests)
+        silent = exactly(self.plan)
         shown = self.towards or self.tables
         start = self._view(silent, shown, False, _sources(self, seed))
         direction = self._view(silent, shown, True, _sources(self, seed)) - start
@@ -120,7 +122,7 @@ class Audit:
         scores = [
             np.array(
                 [
-                    (self._view(self.requests, self.tables, present, sources) - start) @ direction
+                    (self._view(self.plan, self.tables, present, sources) - start) @ direction
                     for _ in range(trials)
                 ]
             )
@@ -139,17 +141,17 @@ class Audit:
 
         They are what answers with the canary differ by from the same answers without noise.
         """
-        silent = tuple(exactly(asked) for asked in self.requests)
+        silent = exactly(self.plan)
         exact = self._view(silent, self.tables, True, _sources(self, seed))
         sources = _sources(self, seed + 1)
         trials = math.ceil(count / exact.size)
         return np.stack(
-            [self._view(self.requests, self.tables, True, sources) - exact for _ in range(trials)]
+            [self._view(self.plan, self.tables, True, sources) - exact for _ in range(trials)]
         )
 
     def _view(
         self,
-        requests: tuple[Request, ...],
+        plan: Plan,
         tables: Mapping[str, Neighbours],
         present: bool,
         sources: Mapping[str, NoiseSource],
@@ -157,13 +159,20 @@ class Audit:
         snapshots = {
             site: pair.with_it if present else pair.without for site, pair in tables.items()
         }
-        parts = [self._opened(asked, snapshots, sources) for asked in requests]
+        parts = [self._opened(plan, asked, snapshots, sources) for asked in self.requests]
         return np.concatenate(
-            [part / _std(asked) for part, asked in zip(parts, self.requests, strict=True)]
+            [
+                part / _std(self.plan, asked)
+                for part, asked in zip(parts, self.requests, strict=True)
+            ]
         )
 
     def _opened(
-        self, asked: Request, snapshots: Mapping[str, Snapshot], sources: Mapping[str, NoiseSource]
+        self,
+        plan: Plan,
+        asked: Request,
+        snapshots: Mapping[str, Snapshot],
+        sources: Mapping[str, NoiseSource],
     ) -> Vector:
         """Returns what the attacker holds of one round, in the sum's own scale.
 
@@ -172,22 +181,22 @@ class Audit:
         """
         honest = asked.roster[: len(asked.roster) - (self.plan.colluding or 0)]
         assert set(snapshots) == set(honest)
-        parts = [self._answer(asked, snapshots[site], sources[site]) for site in honest]
+        parts = [self._answer(plan, asked, snapshots[site], sources[site]) for site in honest]
         if self.plan.colluding is None:
             return np.concatenate(parts)
         total: Vector = np.sum(parts, axis=0)
         if self.same_seed:
             empty = _empty(snapshots[honest[0]])
-            total -= len(honest) * self._answer(asked, empty, sources[asked.roster[-1]])
+            total -= len(honest) * self._answer(plan, asked, empty, sources[asked.roster[-1]])
         return total
 
-    def _answer(self, asked: Request, snapshot: Snapshot, noise: NoiseSource) -> Vector:
+    def _answer(self, plan: Plan, asked: Request, snapshot: Snapshot, noise: NoiseSource) -> Vector:
         arrays = queries.answer_arrays(
-            self.plan, asked, snapshot, noise, device="cpu", seal=lambda part: part
+            plan, asked, snapshot, noise, device="cpu", seal=lambda part: part
         )
         if asked.query == "train":
             return np.concatenate([value.reshape(-1) for value in arrays.values()]).astype(float)
-        return arrays["sum"] * _per_cell(asked, "lattice_unit")
+        return arrays["sum"] * _per_cell(plan, asked, "grid_step")
 
 
 def _sources(audit: Audit, seed: int) -> dict[str, NoiseSource]:
@@ -198,27 +207,25 @@ def _sources(audit: Audit, seed: int) -> dict[str, NoiseSource]:
     }
 
 
-def exactly(asked: Request) -> Request:
-    """Returns the request without noise, which an insecure source alone would answer."""
-    silent = {"noise_multiplier": 0.0}
-    if asked.query == "evaluate":
-        silent = {"histograms": [{**part, **silent} for part in asked.params["histograms"]]}
-    return dataclasses.replace(asked, params={**asked.params, **silent})
+def exactly(plan: Plan) -> Plan:
+    """Returns the plan without noise, at which an insecure source alone would answer."""
+    silent = (msgspec.structs.replace(phase, noise_multiplier=0.0) for phase in plan.phases)
+    return replaced(plan, phases=tuple(silent))
 
 
-def _std(asked: Request) -> Vector | float:
+def _std(plan: Plan, asked: Request) -> Vector | float:
     """Returns the standard deviation that the noise of a sum should have in each coordinate."""
     if asked.query == "train":
         return 1.0  # all coordinates alike, and no second request beside it
-    norm = "max_grad_norm" if asked.query == "gradient" else "l2_norm"
-    return _per_cell(asked, norm) * _per_cell(asked, "noise_multiplier")
+    phase = plan.rounds[asked.round - 1].phase
+    return _per_cell(plan, asked, "l2_norm") * phase.noise_multiplier
 
 
-def _per_cell(asked: Request, name: str) -> Vector | float:
-    if asked.query != "evaluate":
-        return float(asked.params[name])
-    parts = asked.params["histograms"]
-    return np.concatenate([np.full(part["length"], float(part[name])) for part in parts])
+def _per_cell(plan: Plan, asked: Request, name: str) -> Vector | float:
+    parts = plan.rounds[asked.round - 1].phase.sum_parts(1)
+    if len(parts) == 1:
+        return float(getattr(parts[0], name))
+    return np.concatenate([np.full(part.length, float(getattr(part, name))) for part in parts])
 
 
 def _empty(snapshot: Snapshot) -> Snapshot:

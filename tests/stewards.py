@@ -75,7 +75,7 @@ def stewards(
     sites: tuple[str, ...] = ("north", "south"),
     limit: float = 8.0,
     epsilon: float = 1.0,
-    trust: str = "local",
+    trust: str = "per-site",
 ) -> Stewards:
     """Makes homes with a lifetime limit, and a study of that epsilon between them."""
     homes = {name: init(folder / "homes", name, epsilon=limit) for name in sites}

@@ -14,12 +14,13 @@ engine covers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import StudyError
+from fedloom.common.models.registry import ModelSettings, load_part, model_kind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,26 +72,17 @@ class PrivateModel(Protocol):
         """Returns one number per record, (B,), that depends on no other record."""
 
 
-def build_model(config: Mapping[str, Any], encoding: Encoding) -> PrivateModel:
-    """Returns the model of a plan.
-
-    Args:
-      config: `kind` and the settings of `fedloom.common.models.defaults.model_defaults`.
-      encoding: the public encoding.
+def build_model(settings: ModelSettings, encoding: Encoding) -> PrivateModel:
+    """Returns the private model of a plan, as its kind's entry names it; needs torch.
 
     Raises:
-      StudyError: the kind has no private module, or a setting is out of range.
+      StudyError: the kind is not trained, or a setting is out of range.
     """
-    kind = config.get("kind")
-    if kind == "vae":
-        from fedloom.common.models.vae import TabularVae
-
-        return TabularVae(config, encoding)
-    if kind == "gan":
-        from fedloom.common.models.gan import TabularGan
-
-        return TabularGan(config, encoding)
-    raise StudyError(f'model kind = {kind!r} is not trained under privacy; choose "vae" or "gan"')
+    module = model_kind(settings.kind).module
+    if module is None:
+        raise StudyError(f'[model] kind = "{settings.kind}" is not trained under privacy')
+    model: PrivateModel = load_part(module)(settings, encoding)
+    return model
 
 
 def count_parameters(model: PrivateModel) -> int:

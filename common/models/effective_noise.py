@@ -10,8 +10,8 @@ Gradients of records mostly cancel, so little is learned long before the ratio r
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+
+from fedloom.common.models.settings import Training
 
 __all__ = ["DROWNED", "effective_noise", "trust_in_training"]
 
@@ -22,24 +22,30 @@ _HALF_TRUST = 0.1
 
 
 def effective_noise(
-    training: Mapping[str, Any], *, num_parameters: int, records: float, num_sites: int = 1
+    settings: Training,
+    noise_multiplier: float,
+    *,
+    num_parameters: int,
+    records: float,
+    num_sites: int = 1,
 ) -> float:
     """Returns the noise-to-signal ratio of a training.
 
     Args:
-      training: the plan's `noise_multiplier`, `sample_rate`, `num_rounds` and `local_steps`.
-      num_parameters: coordinates of one gradient, see `count_parameters`.
+      settings: the plan's rounds.
+      noise_multiplier: of the plan's training phase.
+      num_parameters: coordinates of one gradient.
       records: declared or noised number of records: of one site, or of all `num_sites`.
-      num_sites: sites whose noises add up (local trust).
+      num_sites: sites whose noises add up (per-site trust).
 
-    >>> effective_noise(
-    ...     {"noise_multiplier": 2.0, "sample_rate": 0.1, "num_rounds": 4, "local_steps": 25},
-    ...     num_parameters=10_000, records=1000.0)
+    >>> from fedloom.common.models.registry import VaeWeights
+    >>> rounds = VaeWeights(sample_rate=0.1, num_rounds=4, local_steps=25)
+    >>> effective_noise(rounds, 2.0, num_parameters=10_000, records=1000.0)
     0.2
     """
-    steps = int(training["num_rounds"]) * int(training["local_steps"])
-    noise = float(training["noise_multiplier"]) * math.sqrt(num_parameters * steps * num_sites)
-    signal = float(training["sample_rate"]) * max(records, 1.0) * steps
+    steps = settings.num_rounds * settings.local_steps
+    noise = noise_multiplier * math.sqrt(num_parameters * steps * num_sites)
+    signal = settings.sample_rate * max(records, 1.0) * steps
     return noise / signal
 
 

@@ -17,7 +17,6 @@ sensitivity of one record, where separate fakes would double it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +32,7 @@ from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
 from fedloom.common.models.decoder import sample_codes as _sample_codes
 from fedloom.common.models.draws import Draws, SeededDraws
+from fedloom.common.models.registry import GanSettings
 
 __all__ = ["GENERATOR", "MARGINALS", "Critic", "TabularGan", "sample_codes"]
 
@@ -70,13 +70,15 @@ class Critic(nn.Module):
 class TabularGan:
     """The `gan` model; see `fedloom.common.models.base.PrivateModel`."""
 
-    def __init__(self, config: Mapping[str, Any], encoding: Encoding) -> None:
-        """Takes `hidden`, `latent` and `critic_hidden` from the plan's model settings."""
-        self.hidden, self.latent = int(config["hidden"]), int(config["latent"])
-        self.critic_hidden = int(config["critic_hidden"])
-        if self.hidden < 1 or self.latent < 1:
-            raise StudyError("[model] hidden and latent must be at least 1")
-        if self.critic_hidden < 2 or self.critic_hidden % 2:
+    def __init__(self, settings: GanSettings, encoding: Encoding) -> None:
+        """Takes the plan's model.
+
+        Raises:
+          StudyError: the critic's width is odd.
+        """
+        self.hidden, self.latent = settings.hidden, settings.latent
+        self.critic_hidden = settings.critic_hidden
+        if self.critic_hidden % 2:
             raise StudyError("[model] critic_hidden must be even: directions come in pairs")
         self.blocks = Blocks.of(encoding)
         self.num_classes = encoding.num_classes

@@ -22,7 +22,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
 
-__all__ = ["Mixture", "end_to_end", "within_classes"]
+__all__ = ["Mixture", "end_to_end", "mixture_source", "within_classes"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -151,6 +151,21 @@ class Mixture:
             end_to_end(self.cells[:, block.start : block.start + block.size])
             for block in self._blocks
         ]
+
+
+def mixture_source(artifact: Artifact, encoding: Encoding, shares: Mapping[str, Array]) -> Mixture:
+    """Returns a published mixture, conditioned on columns; see `fedloom.common.sampling.sources`.
+
+    Raises:
+      ConfigError: no record satisfies the conditions.
+    """
+    mixture = Mixture.of(artifact, encoding)
+    conditioned, _ = mixture.conditioned(shares) if shares else (mixture, 1.0)
+    if conditioned is None:
+        raise ConfigError(
+            "no record of this generator satisfies all of these conditions; remove one or widen it"
+        )
+    return conditioned
 
 
 def within_classes(encoding: Encoding, classes: Array, cells: Array) -> Array:

@@ -14,7 +14,6 @@ Sources: Kingma & Welling 2013 (arXiv:1312.6114); Sohn et al. 2015 (conditional 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +22,13 @@ from torch import Tensor, nn
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
-from fedloom.common.errors import StudyError
 from fedloom.common.losses import block_cross_entropy, gaussian_kl
 from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
 from fedloom.common.models.decoder import sample_codes as _sample_codes
 from fedloom.common.models.draws import Draws, SeededDraws
+from fedloom.common.models.registry import VaeSettings
 
 __all__ = ["TABLE", "TabularVae", "VaeModule", "sample_codes"]
 
@@ -70,12 +69,9 @@ class VaeModule(nn.Module):
 class TabularVae:
     """The `vae` model; see `fedloom.common.models.base.PrivateModel`."""
 
-    def __init__(self, config: Mapping[str, Any], encoding: Encoding) -> None:
-        """Takes `hidden`, `latent` and `beta` from the plan's model settings."""
-        self.hidden, self.latent = int(config["hidden"]), int(config["latent"])
-        self.beta = float(config["beta"])
-        if self.hidden < 1 or self.latent < 1:
-            raise StudyError("[model] hidden and latent must be at least 1")
+    def __init__(self, settings: VaeSettings, encoding: Encoding) -> None:
+        """Takes the plan's model."""
+        self.hidden, self.latent, self.beta = settings.hidden, settings.latent, settings.beta
         self.blocks = Blocks.of(encoding)
         self.num_classes = encoding.num_classes
 

@@ -12,13 +12,11 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
+from fedloom.common.models.registry import MODELS, load_part
 
 __all__ = ["Source", "as_mixture", "source_of"]
 
 Array = npt.NDArray[Any]
-
-_NEURAL = ("vae", "gan")
-_KINDS = ("mixture", *_NEURAL)
 
 
 class Source(Protocol):
@@ -45,28 +43,14 @@ def source_of(
       ConfigError: the kind is unknown, or the generator gives the condition no chance, or too
         small a one to draw from it.
     """
-    _check(artifact)
-    if artifact.kind in _NEURAL:
-        from fedloom.common.sampling.latents import DecoderSource
-
-        return DecoderSource(artifact, encoding, shares or {})
-    mixture = Mixture.of(artifact, encoding)
-    conditioned, _ = mixture.conditioned(shares) if shares else (mixture, 1.0)
-    if conditioned is None:
-        raise ConfigError(
-            "the generator gives these conditions together no chance at all; leave one out or "
-            "widen it"
-        )
-    return conditioned
+    kind = MODELS.get(artifact.kind)
+    if kind is None or kind.source is None:
+        known = ", ".join(name for name, entry in MODELS.items() if entry.source is not None)
+        raise ConfigError(f"a generator must be of a kind among {known}, got {artifact.kind!r}")
+    source: Source = load_part(kind.source)(artifact, encoding, shares or {})
+    return source
 
 
 def as_mixture(artifact: Artifact, encoding: Encoding) -> Mixture:
     """Returns a generator as a mixture; `vae` and `gan` become one of several thousand latents."""
     return source_of(artifact, encoding).mixture()
-
-
-def _check(artifact: Artifact) -> None:
-    if artifact.kind not in _KINDS:
-        raise ConfigError(
-            f"generators of kind {artifact.kind!r} are unknown; known: {', '.join(_KINDS)}"
-        )

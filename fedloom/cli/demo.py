@@ -45,7 +45,7 @@ def demo(deploy: bool, out: Path | None, resume: bool, as_json: bool) -> None:
     agreed, schema = load_study(example / "study.toml")
     tables = {entry.name: example / f"{entry.name}.csv.gz" for entry in agreed.sites}
     if not as_json:
-        click.echo(f"study {agreed.name!r}: {len(tables)} sites, model {agreed.model['kind']}")
+        click.echo(f"study {agreed.name!r}: {len(tables)} sites, model {agreed.model.kind}")
     with RunProgress(quiet=as_json) as progress:
         folder = prepare(agreed, schema, tables, out=target / "run", homes={}, resume=resume)
         progress.plan(folder.plan())
@@ -55,24 +55,29 @@ def demo(deploy: bool, out: Path | None, resume: bool, as_json: bool) -> None:
             deploy_run(folder.path, on_event=progress)
         else:
             run_prepared(folder, on_event=progress)
+<<<<<<< HEAD
     release = target / "release"
     if not release.exists():
         build_release(folder.path, release)
-    price = folder.plan().body["price"]
+    price = folder.plan().stated_price
+=======
+    release = build_release(folder.path, target / "release")
+    price = folder.plan().stated_price
+>>>>>>> e9f22fe (Make a plan of typed phases; name models, statistics and words in one place)
     result = {
         "run": str(folder.path),
         "release": str(release),
         "report": str(release / "report.html"),
-        "epsilon": price["epsilon"],
-        "delta": price["delta"],
+        "epsilon": price.epsilon,
+        "delta": price.delta,
         "seconds": round(time.monotonic() - started, 1),
     }
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
     click.echo(
-        f"done in {result['seconds']:.0f} s, epsilon {price['epsilon']:.4g} at delta "
-        f"{price['delta']:g} for one person, all years together\n"
+        f"done in {result['seconds']:.0f} s, epsilon {price.epsilon:.4g} at delta "
+        f"{price.delta:g} for one person, all years together\n"
         f"release:  {release}\n"
         f"report:   {release / 'report.html'}  (open it in a browser)\n"
         f"check it: fedloom release verify {release}\n"

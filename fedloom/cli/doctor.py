@@ -26,8 +26,8 @@ from fedloom.cli.output import json_option, print_json
 __all__ = ["Finding", "doctor", "examine"]
 
 CORE = (
-    "click", "cryptography", "dp-accounting", "jinja2", "numpy", "openpyxl", "pandas", "pg8000",
-    "pyarrow", "rich", "safetensors", "scipy", "sqlalchemy", "tzdata",
+    "click", "cryptography", "dp-accounting", "jinja2", "msgspec", "numpy", "openpyxl", "pandas",
+    "pg8000", "pyarrow", "rfc8785", "rich", "safetensors", "scipy", "sqlalchemy", "tzdata",
 )  # fmt: skip
 TRAIN = ("flwr", "grpcio", "opacus", "protobuf", "tensorboard", "torch")
 FLOWER_PROGRAMS = ("flwr", "flower-superlink", "flower-supernode")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fedloom.common.spelling import MAX_BYTES
+
+if TYPE_CHECKING:
+    from fedloom.privacy.plan import Plan
 
 __all__ = ["expected", "learned_summary", "needed_in_words", "print_learned"]
 
@@ -43,14 +46,14 @@ def needed_in_words(needed: dict[str, int]) -> str:
     return f"{counts[0]:,} to {counts[-1]:,} records, by length"
 
 
-def expected(plan: Any) -> str:
+def expected(plan: Plan) -> str:
     """Says, before anything is spent, from how many records on a plan finds something."""
     from fedloom.server.learners.schema import detectable
 
-    settings = plan.statistics["rounds"][0]
+    phase = plan.statistics[0]
     sites = len(plan.sites)
     parts = sites if plan.colluding is None else sites / (sites - plan.colluding)
-    std = settings["noise_multiplier"] * settings["l2_norm"] * math.sqrt(parts)
+    std = phase.noise_std * math.sqrt(parts)
     lines = []
     for column in plan.discovery.columns:
         needed = {str(key): count for key, count in detectable(column, std).items()}

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.plan_size import warnings
+from fedloom.privacy.plan_size import noise_warnings
 
 __all__ = ["RunProgress"]
 
@@ -82,8 +82,8 @@ class RunProgress:
 
     def plan(self, plan: Plan) -> None:
         """Tells the display the budget that the study may use; shows what speaks against it."""
-        self._limit = plan.epsilon
-        for warning in warnings(plan):
+        self._limit = plan.privacy.epsilon
+        for warning in noise_warnings(plan):
             self._say(f"[yellow]Warning:[/yellow] {escape(warning)}")
 
     def __call__(self, event: dict[str, Any]) -> None:

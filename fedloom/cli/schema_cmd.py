@@ -98,9 +98,9 @@ def learn(
     from fedloom.simulation import prepare, run_prepared
 
     agreed, description = load_study(study)
-    if agreed.model["kind"] != "schema":
+    if agreed.model.kind != "schema":
         raise StudyError(
-            f"{study}: [model] kind is {agreed.model['kind']!r}; a schema is learned by a study of "
+            f"{study}: [model] kind is {agreed.model.kind!r}; a schema is learned by a study of "
             'its own with kind = "schema" and a budget of its own'
         )
     with RunProgress(quiet=as_json) as progress:

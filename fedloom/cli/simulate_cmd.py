@@ -50,7 +50,7 @@ def simulate(
     """
     from fedloom.cli.learned_output import learned_summary, print_learned
     from fedloom.common.study import load_study
-    from fedloom.privacy.plan_size import warnings
+    from fedloom.privacy.plan_size import noise_warnings
     from fedloom.privacy.release.schema_price import with_the_schema
     from fedloom.simulation import prepare, run_prepared
 
@@ -85,7 +85,7 @@ def simulate(
         "delta": plan.delta,
         "runs": runs,
         "sites": [site.name for site in plan.sites],
-        "warnings": warnings(plan),
+        "warnings": noise_warnings(plan),
         "seconds": round(time.monotonic() - started, 1),
     }
     if plan.learns_schema:
@@ -105,7 +105,7 @@ def simulate(
     )
     click.echo(
         f"done in {result['seconds']:.0f} s: epsilon {price.epsilon:.4g} at delta "
-        f"{plan.delta:g} for one {plan.body['privacy']['unit']} at each of {len(plan.sites)} "
+        f"{plan.delta:g} for one {plan.privacy.unit} at each of {len(plan.sites)} "
         f"sites{several}{learned}\nsamples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
         f"release:  fedloom release build {out} --out release"
     )

@@ -158,7 +158,7 @@ def approve(
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
     agreed = _explain(study, home, runs)
-    column = agreed.privacy["id"]
+    column = agreed.privacy.id
     private_frame = load_table(config.source, agreed.schema, id_column=column)
     print_counts(check(private_frame, agreed.schema, id_column=column))
     if not yes and not _confirmed():
@@ -255,7 +255,7 @@ def _explain(study: Path, home: Path, runs: int) -> Plan:
     from fedloom.client.peers import check_peers
     from fedloom.client.site_config import SiteConfig
     from fedloom.privacy.ledger import read_ledger
-    from fedloom.privacy.plan_size import warnings
+    from fedloom.privacy.plan_size import noise_warnings
 
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
@@ -272,7 +272,7 @@ def _explain(study: Path, home: Path, runs: int) -> Plan:
     click.echo("Compared with the study approved last:")
     for line in approval.differences(agreed, approval.last_approved(opened)):
         click.echo(f"  {line}")
-    for warning in warnings(agreed):
+    for warning in noise_warnings(agreed):
         click.echo(f"Warning: {warning}")
     click.echo(f"Plan digest: {agreed.digest()}")
     check_peers(config.peers, agreed, site=config.name)

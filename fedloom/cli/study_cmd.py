@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+from fedloom.common.vocabulary import Unit
+
+if TYPE_CHECKING:
+    from fedloom.privacy.plan import Plan
 
 __all__ = ["study"]
 
@@ -28,7 +33,7 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     import fedloom
     from fedloom.cli.learned_output import expected
     from fedloom.common.study import load_study
-    from fedloom.privacy.plan_size import expected_seconds, warnings
+    from fedloom.privacy.plan_size import expected_seconds, noise_warnings
     from fedloom.privacy.resolve import resolve_plan
 
     agreed, schema = load_study(path)
@@ -36,7 +41,7 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     if out is not None:
         plan.save(out)
     if resolved:
-        click.echo(json.dumps(plan.body, indent=2, sort_keys=True))
+        click.echo(json.dumps(plan.to_dict(), indent=2, sort_keys=True))
         return
     masked = plan.colluding is not None
     without_key = [
@@ -44,30 +49,23 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         for site in plan.sites
         if site.key is None or (masked and site.exchange_key is None)
     ]
-    training, evaluation = plan.training, plan.evaluation
     summary: dict[str, Any] = {
         "study": plan.name,
         "study_digest": plan.study_digest,
         "plan_digest": plan.digest(),
-        "schema_digest": plan.body["schema_digest"],
+        "schema_digest": plan.schema_digest,
         "sites": [site.name for site in plan.sites],
         "sites_without_key": without_key,
         "answers_per_site": len(plan.rounds),
-        "model": plan.model["kind"],
-        "unit": plan.privacy["unit"],
-        "trust": plan.privacy["trust"],
-        "noise_multipliers_statistics": [
-            settings["noise_multiplier"] for settings in plan.statistics["rounds"]
-        ],
-        "noise_multiplier_training": None if training is None else training["noise_multiplier"],
-        "noise_multiplier_evaluation": (
-            None if evaluation is None else evaluation["noise_multiplier"]
-        ),
-        "epsilon": plan.body["price"]["epsilon"],
-        "epsilon_rdp": plan.body["price"]["epsilon_rdp"],
+        "model": plan.model.kind,
+        "unit": plan.privacy.unit.value,
+        "trust": plan.privacy.trust.value,
+        "noise_multipliers": {phase.name: phase.noise_multiplier for phase in plan.phases},
+        "epsilon": plan.stated_price.epsilon,
+        "epsilon_rdp": plan.stated_price.epsilon_rdp,
         "delta": plan.delta,
         "expected_seconds": expected_seconds(plan),
-        "warnings": warnings(plan),
+        "warnings": noise_warnings(plan),
     }
     if as_json:
         click.echo(json.dumps(summary, indent=2))
@@ -77,17 +75,21 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     table.add_column(overflow="fold")
     names = ", ".join(summary["sites"])
     rows = [
-        ("study", f"{plan.name} ({plan.model['kind']}), {len(plan.sites)} sites: {names}"),
+        ("study", f"{plan.name} ({plan.model.kind}), {len(plan.sites)} sites: {names}"),
         ("study digest", plan.study_digest),
         ("plan digest", f"{plan.digest()}  (what stewards sign)"),
         ("unit", _unit(plan)),
         ("trust", _trust(plan)),
-        ("answers", f"{len(plan.rounds)} from each site: {_rounds(plan)}"),
-        ("noise", _noise(plan)),
+        (
+            "answers",
+            f"{len(plan.rounds)} from each site: "
+            + ", ".join(phase.summary() for phase in plan.phases),
+        ),
+        ("noise multiplier", _noise(plan)),
         (
             "price",
-            f"epsilon {summary['epsilon']:.4g} of {plan.epsilon:g} at delta {plan.delta:g} by PLD "
-            f"({summary['epsilon_rdp']:.4g} by RDP), for one {plan.privacy['unit']}",
+            f"epsilon {summary['epsilon']:.4g} of {plan.privacy.epsilon:g} at delta {plan.delta:g} "
+            f"by PLD ({summary['epsilon_rdp']:.4g} by RDP), for one {plan.privacy.unit}",
         ),
         ("time", f"about {summary['expected_seconds']:.0f} s in one process on two cores"),
     ]
@@ -105,51 +107,28 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         click.echo(f"Warning: {warning}")
 
 
-def _unit(plan: Any) -> str:
+def _unit(plan: Plan) -> str:
     privacy = plan.privacy
-    if privacy["unit"] == "record":
+    if privacy.unit is Unit.RECORD:
         text = "one record"
     else:
         text = (
-            f"one person, all rows of one {privacy['id']!r}; {privacy['rows_per_person']} rows at "
+            f"one person, all rows of one {privacy.id!r}; {privacy.rows_per_person} rows at "
             "most are used, noise on counts grows with that number"
         )
-    if privacy["overlap"] > 1:
-        text += f"; at {privacy['overlap']} sites at most"
+    if privacy.overlap > 1:
+        text += f"; at {privacy.overlap} sites at most"
     return text
 
 
-def _trust(plan: Any) -> str:
+def _trust(plan: Plan) -> str:
     if plan.colluding is None:
-        return "local: each site's answers alone are private, against the coordinator too"
+        return "per-site: each site's answers alone are private, against the coordinator too"
     return (
-        f"secure-sum: the coordinator sees sums over {plan.coordination['min_sites']} sites or "
+        f"secure-sum: the coordinator sees sums over {plan.min_sites} sites or "
         f"more; {plan.colluding} of them may tell it all they know"
     )
 
 
-def _rounds(plan: Any) -> str:
-    training = plan.training
-    parts = [f"1 of {settings['kind']} counts" for settings in plan.statistics["rounds"]]
-    if training is not None:
-        what = "weights" if training["query"] == "train" else "gradient sums"
-        spare = f" and {training['spare_rounds']} spare" if training["spare_rounds"] else ""
-        steps = f" ({training['local_steps']} steps each)" if training["query"] == "train" else ""
-        parts.append(f"{training['num_rounds']}{spare} of {what}{steps}")
-    if plan.evaluation is not None:
-        parts.append(f"1 of scores on the {plan.evaluation['hold_back']:.0%} held back")
-    return ", ".join(parts)
-
-
-def _noise(plan: Any) -> str:
-    counts = [f"{settings['noise_multiplier']:g}" for settings in plan.statistics["rounds"]]
-    text = f"multiplier {', '.join(counts)} on the counts"
-    training = plan.training
-    if training is not None:
-        text += (
-            f", {training['noise_multiplier']:g} on gradients clipped at "
-            f"{training['max_grad_norm']:g}, sampling rate {training['sample_rate']:g}"
-        )
-    if plan.evaluation is not None:
-        text += f", {plan.evaluation['noise_multiplier']:g} on the scores"
-    return text
+def _noise(plan: Plan) -> str:
+    return ", ".join(f"{phase.noise_multiplier:g} ({phase.name})" for phase in plan.phases)

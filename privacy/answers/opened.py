@@ -65,9 +65,9 @@ class NoisySum:
     """One of the sums that lie one after another in an answer, each with noise of its own.
 
     Attributes:
-      name: what is counted, such as "oneway", "pairwise", "scores".
+      name: what is counted, such as "one-way", "pairwise", "scores".
       length: coordinates.
-      lattice_unit: value of one unit of the grid.
+      grid_step: value of one unit of the grid.
       l2_norm: most that one unit of privacy changes, in the L2 norm.
       noise_multiplier: noise that the study's epsilon counts on, in units of `l2_norm`.
       std: standard deviation of all the noise in each coordinate of the opened sum.
@@ -76,7 +76,7 @@ class NoisySum:
 
     name: str
     length: int
-    lattice_unit: float
+    grid_step: float
     l2_norm: float
     noise_multiplier: float
     std: float
@@ -108,27 +108,18 @@ def noisy_sums(plan: Plan, asked: RoundQuery, length: int, num_sites: int) -> tu
       length: coordinates of an answer.
       num_sites: sites in the sum.
     """
-    params, whole = asked.params, asked.query != "gradient"
-    if asked.query == "evaluate":
-        parts = [dict(histogram) for histogram in params["histograms"]]
-    elif whole:
-        parts = [{**params, "name": params["kind"], "length": length}]
-    else:
-        norm = params["max_grad_norm"]
-        parts = [{**params, "name": "gradient", "length": length, "l2_norm": norm}]
-    spread = spread_of(plan, num_sites)
+    spread, phase = spread_of(plan, num_sites), asked.phase
     sums = []
-    for part in parts:
-        norm, size = float(part["l2_norm"]), int(part["length"])
-        unit, multiplier = float(part["lattice_unit"]), float(part["noise_multiplier"])
-        std = multiplier * inflated(norm, unit, size, whole)
+    for part in phase.sum_parts(length):
+        norm = inflated(part.l2_norm, part.grid_step, part.length, part.integer_valued)
+        std = phase.noise_multiplier * norm
         sums.append(
             NoisySum(
-                name=str(part["name"]),
-                length=size,
-                lattice_unit=unit,
-                l2_norm=norm,
-                noise_multiplier=multiplier,
+                name=part.name,
+                length=part.length,
+                grid_step=part.grid_step,
+                l2_norm=part.l2_norm,
+                noise_multiplier=phase.noise_multiplier,
                 std=std * spread,
                 own_std=std if plan.colluding is None else None,
             )
@@ -225,7 +216,7 @@ class OpenedRound:
         ends = np.cumsum([part.length for part in self.sums])[:-1]
         return np.concatenate(
             [
-                from_lattice(part, noisy.lattice_unit)
+                from_lattice(part, noisy.grid_step)
                 for part, noisy in zip(np.split(vector, ends), self.sums, strict=True)
             ]
         )

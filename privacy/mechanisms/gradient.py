@@ -24,11 +24,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from dp_accounting import DpEvent
 from numpy.typing import NDArray
 from torch import nn
 
-from fedloom.privacy.accounting import subsampled
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.single import tightened
 from fedloom.privacy.clipping.units import check_clip, check_module, trainable
@@ -40,16 +38,12 @@ from fedloom.privacy.mechanisms.batches import (
     poisson_batch,
 )
 from fedloom.privacy.mechanisms.gaussian import check_noise
+from fedloom.privacy.mechanisms.prices import gradient_event as event
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.secure_sum.lattice import inflated, to_lattice
 from fedloom.privacy.secure_sum.shares import noise_share
 
 __all__ = ["event", "noisy_gradient"]
-
-
-def event(sample_rate: float, noise_multiplier: float) -> DpEvent:
-    """Returns the price of one `noisy_gradient`."""
-    return subsampled(sample_rate, noise_multiplier, 1)
 
 
 @one_thread()

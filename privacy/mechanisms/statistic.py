@@ -17,21 +17,15 @@ shares: docs/secure-sum.md, theorem 1.
 from __future__ import annotations
 
 import numpy as np
-from dp_accounting import DpEvent
 from numpy.typing import ArrayLike, NDArray
 
-from fedloom.privacy.accounting import gaussian
 from fedloom.privacy.mechanisms.gaussian import check_noise
+from fedloom.privacy.mechanisms.prices import statistic_event as event
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.secure_sum.lattice import inflated, to_lattice
 from fedloom.privacy.secure_sum.shares import noise_share
 
 __all__ = ["event", "noisy_sum"]
-
-
-def event(noise_multiplier: float) -> DpEvent:
-    """Returns the price of one `noisy_sum`, or of the sum of its shares."""
-    return gaussian(noise_multiplier)
 
 
 def noisy_sum(

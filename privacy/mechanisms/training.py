@@ -24,11 +24,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
-from dp_accounting import DpEvent
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedloom.privacy.accounting import subsampled
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.single import tightened
 from fedloom.privacy.clipping.units import check_clip, check_module, split_batch, trainable
@@ -42,6 +40,7 @@ from fedloom.privacy.mechanisms.batches import (
     poisson_batch,
 )
 from fedloom.privacy.mechanisms.gaussian import check_noise
+from fedloom.privacy.mechanisms.prices import training_event as event
 from fedloom.privacy.noise import NoiseSource
 
 __all__ = ["TRAINING_ENGINES", "event", "private_training"]
@@ -51,11 +50,6 @@ TRAINING_ENGINES = ("fused", "opacus")
 AddNoise = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 Normals = Callable[[], AbstractContextManager[AddNoise]]
 Step = Callable[[Sampled], None]
-
-
-def event(sample_rate: float, noise_multiplier: float, local_steps: int) -> DpEvent:
-    """Returns the price of one `private_training`."""
-    return subsampled(sample_rate, noise_multiplier, local_steps)
 
 
 @one_thread()

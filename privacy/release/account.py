@@ -127,7 +127,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     if summary.site != site:
         raise LedgerError(f"the ledger extract of {site} is that of {summary.site}")
     approved, privacy = summary.grants[-1].approval, plan.privacy
-    if (approved["unit"], approved["id"]) != (privacy["unit"], privacy["id"]):
+    if (approved["unit"], approved["id"]) != (privacy.unit, privacy.id):
         raise LedgerError(f"{site} approved the plan for another unit of privacy than the plan's")
     if approved["learned"] != sorted({origin.plan for origin in plan.schema.learned}):
         raise LedgerError(f"{site} approved the plan with another schema than the plan's")

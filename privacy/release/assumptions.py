@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fedloom.common.vocabulary import Unit
 from fedloom.privacy.plan import Plan
 
 __all__ = ["assumptions", "not_covered"]
@@ -63,14 +64,14 @@ _NOT_COVERED = {
 def assumptions(plan: Plan) -> list[dict[str, Any]]:
     """Lists what a plan's claim rests on; none of it can be verified from a release."""
     listed = _listed(_ASSUMPTIONS)
-    overlap, sites = int(plan.privacy["overlap"]), len(plan.sites)
+    overlap, sites = plan.privacy.overlap, len(plan.sites)
     text = "Units may have rows at every site."
     if overlap < sites:
         text = f"No unit has rows at more than {overlap} of the sites."
     listed.append({"code": "overlap", "sites_per_unit": overlap, "sites": sites, "text": text})
     if plan.schema.learned:
         listed.append({"code": "learned-prices", "text": _LEARNED})
-    if plan.privacy["unit"] == "person":
+    if plan.privacy.unit is Unit.PERSON:
         listed.append({"code": "ids-tell-persons", "text": _PERSONS})
     if plan.colluding is not None:
         text = _COLLUDING.format(colluding=plan.colluding, s="s" if plan.colluding == 1 else "")

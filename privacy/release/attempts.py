@@ -86,7 +86,7 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
         raise LedgerError("the plan lacks a site's exchange key, or two sites have the same")
     attempts = attempts_of(accounts)
     opened = {attempt.round: attempt for attempt in attempts if not attempt.void}
-    least = max(int(plan.coordination["min_sites"]), plan.colluding + 2)
+    least = max(plan.min_sites, plan.colluding + 2)
     for asked in plan.rounds:
         attempt = opened.get(asked.round)
         if attempt is None:

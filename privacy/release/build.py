@@ -99,7 +99,7 @@ def _fill(
     folder: Path, run: FinishedRun, accounts: Mapping[str, SiteAccount], seed: int | None
 ) -> None:
     plan, key = run.plan, load_private_key(run.path / "coordinator.key")
-    rows = plan.body["release"].get("rows") or default_rows(_records(run))
+    rows = plan.release.rows or default_rows(_records(run))
     title = title_of(plan)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     statement = make_statement(plan, accounts)
@@ -128,7 +128,7 @@ def _fill(
     report = render_report(
         title=title,
         created=created,
-        model=str(plan.model["kind"]),
+        model=plan.model.kind,
         statement=statement,
         frame=frame,
         statistics=run.statistics,
@@ -145,7 +145,7 @@ def _fill(
         "plan": plan.digest(),
         "run": run.name,
         "study": plan.study_digest,
-        "schema": str(plan.body["schema_digest"]),
+        "schema": plan.schema_digest,
         "rows": rows,
         "ledgers": {
             name: {"seq": account.seq, "hash": account.head, "public_key": account.key}
@@ -166,7 +166,7 @@ def _fill(
 def _records(run: FinishedRun) -> float:
     """Returns the noisy number of records, the held-back ones included."""
     evaluation = run.plan.evaluation
-    chance = 0.0 if evaluation is None else float(evaluation["hold_back"])
+    chance = 0.0 if evaluation is None else evaluation.hold_back
     return run.statistics.total() / (1.0 - chance)
 
 

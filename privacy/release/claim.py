@@ -43,12 +43,12 @@ def make_claim(plan: Plan, *, void: bool, runs: int = 1) -> dict[str, Any]:
         "epsilon": epsilon,
         "delta": delta,
         "runs": runs,
-        "unit": str(privacy["unit"]),
+        "unit": privacy.unit.value,
         "place": "each-site" if plan.colluding is None else "coordinator",
         "colluding": plan.colluding,
         "with_the_schema": whole,
         "void": void,
         "text": f"({epsilon:.4g}, {delta:g})-differential privacy for the unit "
-        f"'{privacy['unit']}' {place}{several}{schema}, under the assumptions listed"
+        f"'{privacy.unit}' {place}{several}{schema}, under the assumptions listed"
         + ("; VOID: noise from a known seed" if void else ""),
     }

@@ -23,7 +23,7 @@ TEXTS = ("README.md", "DATASHEET.md", "LICENSE", "codebook.md", "report.html")
 
 def title_of(plan: Plan) -> str:
     """Returns the title that the study gives its release, or one made from the study's name."""
-    return str(plan.body["release"].get("title") or f"Synthetic data of the study {plan.name}")
+    return str(plan.release.title or f"Synthetic data of the study {plan.name}")
 
 
 def json_text(value: Any) -> str:
@@ -46,14 +46,14 @@ def derived_files(
     Returns:
       The bytes of each file, by its path in the release.
     """
-    settings = plan.body["release"]
+    settings = plan.release
     facts = Facts(
         title=title_of(plan),
         created=created,
         rows=rows,
-        model=str(plan.model["kind"]),
-        licence=settings.get("licence"),
-        contact=settings.get("contact"),
+        model=plan.model.kind,
+        licence=settings.licence,
+        contact=settings.contact,
         public_key=public_key,
         fingerprint=fingerprint(public_key),
         statement=statement,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.encoding import Encoding
+from fedloom.common.models.registry import MODELS
 from fedloom.privacy.release.markdown import one_line, plain_text
 
 __all__ = ["Facts", "datasheet_text", "licence_text", "readme_text"]
@@ -78,7 +79,7 @@ class Facts:
 def readme_text(facts: Facts) -> str:
     """Says what lies where, how to verify it, and how to draw more rows."""
     statement = facts.statement
-    package = "fedloom" if facts.model == "mixture" else '"fedloom[train]"'
+    package = '"fedloom[train]"' if MODELS[facts.model].needs_torch else "fedloom"
     condition = ""
     if facts.encoding.target is not None:
         label = facts.encoding.class_labels[0]

@@ -14,14 +14,15 @@ distribution.
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
+import msgspec
+
 from fedloom.privacy.accounting import DpEvent, epsilon_pld, gaussian, steps_of, subsampled
-from fedloom.privacy.events import repeat
+from fedloom.privacy.events import compose, repeat
+from fedloom.privacy.phases import phase_event
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.plan_rounds import plan_event
 
 __all__ = ["at_every_site", "noise_factors", "quieter", "towards"]
 
@@ -31,7 +32,7 @@ def noise_factors(plan: Plan) -> dict[str, float]:
     colluding = plan.colluding
     if colluding is None:
         return {"coordinator": 1.0, "fellow_site": 1.0, "public": 1.0}
-    rosters = (int(plan.coordination["min_sites"]), len(plan.sites))
+    rosters = (plan.min_sites, len(plan.sites))
 
     def least(known: int) -> float:
         """The ratio grows or falls with the roster, so one of its ends is the least."""
@@ -82,11 +83,11 @@ def towards(plan: Plan, runs: int = 1) -> dict[str, dict[str, Any]]:
 def at_every_site(plan: Plan, runs: int = 1) -> float:
     """Returns what a unit with rows at every site loses towards the coordinator, in all runs."""
     sites = len(plan.sites)
-    if plan.privacy["overlap"] == sites:
+    if plan.privacy.overlap == sites:
         return plan.price(runs).epsilon
-    body = copy.deepcopy(plan.body)
-    body["privacy"]["overlap"] = sites
-    return epsilon_pld([repeat(plan_event(body), runs)], plan.delta)
+    privacy = msgspec.structs.replace(plan.privacy, overlap=sites)
+    once = compose([phase_event(phase, privacy) for phase in plan.phases])
+    return epsilon_pld([repeat(once, runs)], plan.delta)
 
 
 _MEANING_LOCAL = {

@@ -56,7 +56,7 @@ def preprocessing(plan: Plan) -> dict[str, Any]:
         )
     return {
         "bounds_and_categories": "learned" if learned else "public",
-        "schema_digest": str(plan.body["schema_digest"]),
+        "schema_digest": plan.schema_digest,
         "numbers_outside": "clamped",
         "values_unknown": "other",
         "learned": [origin.to_dict() for origin in learned],

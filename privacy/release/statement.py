@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedloom.privacy.plan import Plan
+from fedloom.common.vocabulary import Trust, Unit
+from fedloom.privacy.plan import NEIGHBOURING, Plan
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.assumptions import assumptions, not_covered
 from fedloom.privacy.release.attempts import attempts_of
 from fedloom.privacy.release.claim import make_claim
-from fedloom.privacy.release.mechanisms import mechanisms_of
 from fedloom.privacy.release.parties import at_every_site, towards
 from fedloom.privacy.release.schema_price import preprocessing, with_the_schema
 
@@ -41,6 +41,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
     runs = max(1, *(account.runs_priced for account in accounts.values()))
     price, delta, privacy = plan.price(runs), plan.delta, plan.privacy
     insecure = sorted(name for name, account in accounts.items() if account.insecure)
+    where = "each-site" if plan.colluding is None else "sum-in-shares"
     rehearsal = sorted(name for name, account in accounts.items() if account.rehearsal)
     return {
         "format": STATEMENT_FORMAT,
@@ -48,7 +49,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         "plan": plan.digest(),
         "unit_of_privacy": _unit(plan),
         "neighbouring": {
-            "relation": str(privacy["neighbouring"]),
+            "relation": NEIGHBOURING,
             "text": "tables differ by adding or removing one unit; their number is private",
         },
         "definition": {"name": "approximate-dp", "text": "(epsilon, delta)-differential privacy"},
@@ -63,14 +64,14 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         "with_the_schema": with_the_schema(plan, runs),
         "towards": towards(plan, runs),
         "overlap": {
-            "sites_per_unit": int(privacy["overlap"]),
+            "sites_per_unit": privacy.overlap,
             "sites": len(plan.sites),
             "epsilon_at_every_site": at_every_site(plan, runs),
             "text": "every epsilon here holds for a unit with rows at no more sites than that",
         },
         "sites": {name: _site(plan, account) for name, account in sorted(accounts.items())},
         "sites_without_ledger": sorted({site.name for site in plan.sites} - set(accounts)),
-        "mechanisms": mechanisms_of(plan),
+        "mechanisms": [line for phase in plan.phases for line in phase.mechanisms(where)],
         "accountant": {
             "name": "pld",
             "library": "dp-accounting",
@@ -83,7 +84,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         "preprocessing": preprocessing(plan),
         "composition": {
             "adaptive": True,
-            "sites": int(privacy["overlap"]),
+            "sites": privacy.overlap,
             "text": "all rounds of the plan are composed; later ones may depend on earlier "
             "answers. A unit's answers at up to `sites` sites are composed in every event. Each "
             "site's ledger composes all its studies and refuses what would exceed its limit; see "
@@ -96,7 +97,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "grid": "power-of-two",
             "floating_point_hardened": False,
             "text": "noise comes from AES-CTR keyed by the operating system's entropy. Every sum "
-            "is made of integers in units of a public power of two, `lattice_unit`; counts are "
+            "is made of integers in units of a public power of two, `grid_step`; counts are "
             "exact in it, and what rounding adds to the sensitivity of a sum of real numbers is in "
             "its noise. Floating point is not hardened beyond that; see not_covered",
         },
@@ -123,17 +124,17 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
 
 def _unit(plan: Plan) -> dict[str, Any]:
     privacy = plan.privacy
-    places = "one site" if privacy["overlap"] == 1 else f"up to {privacy['overlap']} sites"
-    if privacy["unit"] == "record":
-        where = "of one site's table" if privacy["overlap"] == 1 else f"at each of {places}"
+    places = "one site" if privacy.overlap == 1 else f"up to {privacy.overlap} sites"
+    if privacy.unit is Unit.RECORD:
+        where = "of one site's table" if privacy.overlap == 1 else f"at each of {places}"
         text = (
             f"One record: one row {where}. A person with more rows than that is covered for each "
             "row alone."
         )
     else:
-        rows = privacy["rows_per_person"]
+        rows = privacy.rows_per_person
         text = (
-            f"One person: all rows with one value of the column '{privacy['id']}', at {places}. "
+            f"One person: all rows with one value of the column '{privacy.id}', at {places}. "
             + (
                 "One row of each person"
                 if rows == 1
@@ -143,10 +144,10 @@ def _unit(plan: Plan) -> dict[str, Any]:
             "contribution."
         )
     return {
-        "unit": str(privacy["unit"]),
-        "id": privacy["id"],
-        "rows_per_person": int(privacy["rows_per_person"]),
-        "sites_per_unit": int(privacy["overlap"]),
+        "unit": privacy.unit.value,
+        "id": privacy.id,
+        "rows_per_person": privacy.rows_per_person,
+        "sites_per_unit": privacy.overlap,
         "text": text,
     }
 
@@ -155,16 +156,16 @@ def _trust(plan: Plan) -> dict[str, Any]:
     colluding = plan.colluding
     if colluding is None:
         return {
-            "mode": "local",
+            "mode": Trust.PER_SITE.value,
             "who_adds_noise": "each-site-in-full",
             "text": "each site adds its full noise before anything leaves it: each answer "
             "alone is private towards everybody, the coordinator included",
         }
     return {
-        "mode": "secure-sum",
+        "mode": Trust.SECURE_SUM.value,
         "who_adds_noise": "each-site-a-share",
         "colluding": colluding,
-        "least_roster": int(plan.coordination["min_sites"]),
+        "least_roster": plan.min_sites,
         "noise_shared_by": "roster-minus-colluding",
         "masks": {
             "agreement": "X25519",
@@ -186,20 +187,16 @@ def _held_back(plan: Plan) -> dict[str, Any]:
     if plan.evaluation is None:
         return {"chance": 0.0, "text": "every unit may be in every query"}
     return {
-        "chance": float(plan.evaluation["hold_back"]),
+        "chance": plan.evaluation.hold_back,
         "text": "each unit is held back or not by its own secret coin, tossed once at approval; "
         "held-back units are in no query but `evaluate`, and all others in none of that",
     }
 
 
 def _retries(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str, Any]:
-    training = plan.training
     return {
         "charged": "when-stored",
-        "spare_rounds": {
-            "statistics": int(plan.statistics["spare_rounds"]),
-            "training": 0 if training is None else int(training["spare_rounds"]),
-        },
+        "spare_rounds": {phase.name: phase.spare_rounds for phase in plan.phases},
         "void_attempts": [
             {"round": one.round, "attempt": one.attempt, "charged_at": list(one.sites)}
             for one in attempts_of(accounts)

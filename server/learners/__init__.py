@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedloom.common.errors import StudyError
+from fedloom.common.models.registry import load_part
 from fedloom.server.learners.base import Learner, State
 
 if TYPE_CHECKING:
@@ -14,26 +15,16 @@ __all__ = ["Learner", "State", "build_learner"]
 
 
 def build_learner(plan: Plan) -> Learner:
-    """Returns the learner of a plan's model.
+    """Returns the learner of a plan's model, as its kind's entry names it.
 
     Raises:
-      StudyError: no such kind of model exists.
+      StudyError: the kind makes no generator.
     """
-    kind = plan.model["kind"]
-    if kind == "mixture":
-        from fedloom.server.learners.mixture import MixtureLearner
-
-        return MixtureLearner(plan.model, plan.encoding)
-    if plan.training is None:
-        raise StudyError(f'model kind "{kind}" needs training rounds, the plan has none')
+    if plan.kind.learner is None:
+        raise StudyError(f'kind = "{plan.model.kind}" makes no generator')
     # The noises of sites add up only where each of them brings its own in full.
-    num_sites = len(plan.sites) if plan.privacy["trust"] == "local" else 1
-    if kind == "vae":
-        from fedloom.server.learners.vae import VaeLearner
-
-        return VaeLearner(plan.model, plan.training, plan.encoding, num_sites=num_sites)
-    if kind == "gan":
-        from fedloom.server.learners.gan import GanLearner
-
-        return GanLearner(plan.model, plan.training, plan.encoding, num_sites=num_sites)
-    raise StudyError(f'model kind = {kind!r}; choose "vae", "gan" or "mixture"')
+    num_sites = 1 if plan.privacy.masked else len(plan.sites)
+    learner: Learner = load_part(plan.kind.learner)(
+        plan.model, plan.training, plan.encoding, num_sites=num_sites
+    )
+    return learner

@@ -14,7 +14,6 @@ round, and every turn ends with a few steps back towards them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,14 @@ from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
+from fedloom.common.errors import StudyError
 from fedloom.common.models.base import count_parameters, load_weights, read_weights
 from fedloom.common.models.decoder import DecoderNet
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
 from fedloom.common.models.gan import GENERATOR, MARGINALS, TabularGan
+from fedloom.common.models.registry import GanGradients, GanSettings, GanWeights
 from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.base import State, section, with_prefix
 from fedloom.server.learners.calibration import matched_table
 from fedloom.server.learners.generator_fit import fit_generator
@@ -48,22 +50,26 @@ class GanLearner:
 
     def __init__(
         self,
-        model: Mapping[str, Any],
-        training: Mapping[str, Any],
+        model: GanSettings,
+        training: TrainingPhase,
         encoding: Encoding,
         *,
         num_sites: int = 1,
     ) -> None:
-        """Takes the plan's settings of model and training."""
+        """Takes model and training of the plan, and how many sites' noises add up."""
+        settings = training.settings
+        if not isinstance(settings, GanWeights | GanGradients):
+            raise StudyError('kind = "gan" needs the training rounds of a gan')
         self._model = TabularGan(model, encoding)
-        self._config = {"hidden": self._model.hidden, "latent": self._model.latent}
-        self._training = dict(training)
+        self._config = {"hidden": model.hidden, "latent": model.latent}
+        self._phase, self._rounds = training, settings
         self._num_sites = num_sites
 
     def start(self, statistics: NoisyStatistics, seed: int) -> State:
         """Returns a generator that shows what the statistics tell, and an undecided critic."""
         noise = effective_noise(
-            self._training,
+            self._rounds,
+            self._phase.noise_multiplier,
             num_parameters=count_parameters(self._model),
             records=statistics.total(),
             num_sites=self._num_sites,
@@ -97,18 +103,18 @@ class GanLearner:
         """Moves the critic, and the generator when it is its turn."""
         step = int(state.meta["step"]) + 1
         arrays, meta = dict(state.arrays), {**state.meta, "step": step}
-        if self._training["exchange"] == "weights":
+        if isinstance(self._rounds, GanWeights):
             critic: Arrays = {name: value.astype(np.float32) for name, value in aggregate.items()}
             turn = True
         else:
-            critic_steps = int(self._training["critic_steps"])
+            critic_steps = self._rounds.critic_steps
             of_turn = (step - 1) % critic_steps + 1
             critic, moments = adam(
                 section(state.arrays, _WEIGHTS),
                 aggregate,
                 section(state.arrays, _MOMENTS),
                 learning_rate=falling_rate(
-                    self._training["server_learning_rate"], of_turn, critic_steps
+                    self._rounds.server_learning_rate, of_turn, critic_steps
                 ),
                 step=of_turn,
             )
@@ -143,8 +149,8 @@ class GanLearner:
             torch.from_numpy(np.array(arrays[MARGINALS])),
             arrays["class_prior"],
             model.blocks,
-            steps=int(self._training["generator_steps"]),
-            learning_rate=float(self._training["generator_learning_rate"]),
+            steps=self._rounds.generator_steps,
+            learning_rate=self._rounds.generator_learning_rate,
             trust=float(meta["trust"]),
             seed=seed,
         )
@@ -154,7 +160,7 @@ class GanLearner:
         average = moving_average(
             section(arrays, _AVERAGE),
             read_weights(net),
-            decay=float(self._training["generator_decay"]),
+            decay=self._rounds.generator_decay,
             step=phase,
         )
         arrays |= with_prefix(average, _AVERAGE)

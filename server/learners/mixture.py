@@ -7,7 +7,6 @@ tell, the product of the marginals remains. All of this is post-processing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,9 @@ from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
+from fedloom.common.models.registry import MixtureSettings
 from fedloom.common.statistics import NoisyStatistics, group_sizes
+from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.base import State
 from fedloom.server.learners.devices import fitting_device
 from fedloom.server.learners.marginals import class_prior, log_marginals
@@ -36,9 +37,16 @@ _PER_CELL, _PER_CELL_AND_BLOCK = 200.0, 8.0
 class MixtureLearner:
     """Learns a `mixture` from statistics alone; see `fedloom.server.learners.base.Learner`."""
 
-    def __init__(self, model: Mapping[str, Any], encoding: Encoding) -> None:
-        """Takes the plan's model settings (`components`) and the encoding."""
-        self._components = int(model["components"])
+    def __init__(
+        self,
+        model: MixtureSettings,
+        training: TrainingPhase | None,
+        encoding: Encoding,
+        *,
+        num_sites: int = 1,
+    ) -> None:
+        """Takes the plan's model and the encoding; there is no training."""
+        self._components = model.components
         self._encoding = encoding
 
     def start(self, statistics: NoisyStatistics, seed: int) -> State:

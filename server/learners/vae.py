@@ -8,7 +8,6 @@ already, and what they taught is published as far as their effective noise lets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,10 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.models.base import count_parameters, load_weights, read_weights
 from fedloom.common.models.decoder import DecoderNet
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.registry import VaeGradients, VaeSettings
 from fedloom.common.models.vae import TABLE, TabularVae
 from fedloom.common.statistics import NoisyStatistics
+from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.base import State, section, with_prefix
 from fedloom.server.learners.calibration import matched_table
 from fedloom.server.learners.marginals import class_prior, log_marginals
@@ -44,22 +45,23 @@ class VaeLearner:
 
     def __init__(
         self,
-        model: Mapping[str, Any],
-        training: Mapping[str, Any],
+        model: VaeSettings,
+        training: TrainingPhase,
         encoding: Encoding,
         *,
         num_sites: int = 1,
     ) -> None:
-        """Takes the plan's settings of model and training."""
+        """Takes model and training of the plan, and how many sites' noises add up."""
         self._model = TabularVae(model, encoding)
-        self._config = {"hidden": self._model.hidden, "latent": self._model.latent}
-        self._training = dict(training)
+        self._config = {"hidden": model.hidden, "latent": model.latent}
+        self._phase, self._rounds = training, training.settings
         self._num_sites = num_sites
 
     def start(self, statistics: NoisyStatistics, seed: int) -> State:
         """Returns what the statistics tell: noisy marginals, and pairs where they were measured."""
         noise = effective_noise(
-            self._training,
+            self._rounds,
+            self._phase.noise_multiplier,
             num_parameters=count_parameters(self._model),
             records=statistics.total(),
             num_sites=self._num_sites,
@@ -76,7 +78,7 @@ class VaeLearner:
             arrays |= with_prefix(read_weights(module.decoder), _START)
         weights = read_weights(module)
         arrays |= with_prefix(weights, _WEIGHTS)
-        if self._training["exchange"] == "gradients":
+        if isinstance(self._rounds, VaeGradients):
             arrays |= with_prefix(weights, _AVERAGE)
         return State(arrays=arrays, meta={"step": 0, "trust": trust_in_training(noise)})
 
@@ -97,7 +99,7 @@ class VaeLearner:
         meta = {**state.meta, "step": step}
         moving = (_WEIGHTS, _AVERAGE, _MOMENTS)
         kept = {name: state.arrays[name] for name in state.arrays if not name.startswith(moving)}
-        if self._training["exchange"] == "weights":
+        if not isinstance(self._rounds, VaeGradients):
             averaged = {name: value.astype(np.float32) for name, value in aggregate.items()}
             return State(arrays={**kept, **with_prefix(averaged, _WEIGHTS)}, meta=meta)
         weights, moments = adam(
@@ -105,7 +107,7 @@ class VaeLearner:
             aggregate,
             section(state.arrays, _MOMENTS),
             learning_rate=falling_rate(
-                self._training["server_learning_rate"], step, self._training["num_rounds"]
+                self._rounds.server_learning_rate, step, self._rounds.num_rounds
             ),
             step=step,
         )
@@ -113,7 +115,7 @@ class VaeLearner:
         average = moving_average(
             section(state.arrays, _AVERAGE),
             weights,
-            decay=self._training["average_decay"],
+            decay=self._rounds.average_decay,
             step=step,
         )
         return State(
@@ -132,7 +134,7 @@ class VaeLearner:
         What training has changed is shrunk by the trust that its effective noise allows, so that
         a drowned training leaves the generator that the statistics gave.
         """
-        gradients = self._training["exchange"] == "gradients"
+        gradients = isinstance(self._rounds, VaeGradients)
         weights = section(state.arrays, (_AVERAGE if gradients else _WEIGHTS) + _DECODER)
         trust, start = np.float32(state.meta["trust"]), section(state.arrays, _START)
         for name in start or ("outer.weight", "outer.bias"):

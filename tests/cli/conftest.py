@@ -11,7 +11,7 @@ import pytest
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
-from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import replaced
 
 _path = Path(__file__).resolve().parent.parent / "privacy" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("finished_run_fixtures", _path)
@@ -57,7 +57,5 @@ def stays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Artifact(kind="mixture", config={}, arrays=arrays).save(folder / "generator")
     keys = {"north": "a" * 64, "south": "b" * 64}
     plan = _fixtures.make_plan(keys)
-    body = {**plan.body, "schema": schema.to_dict()}
-    body["study"] = {**body["study"], "target": "died"}
-    Plan(body).save(folder / "plan.json")
+    replaced(plan, schema=schema, target="died").save(folder / "plan.json")
     return folder

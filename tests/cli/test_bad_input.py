@@ -97,10 +97,10 @@ def test_records_that_do_not_fit_can_be_accepted_with_clamp(federation, tmp_path
         ("epsilon = 8.0", "epsilon = inf", ("[privacy]", "epsilon")),
         ("delta = 1e-3", "delta = 2.0", ("[privacy]", "delta", "below 1")),
         ("delta = 1e-3", 'delta = 1e-3\nunit = "person"', ("[privacy]", "needs id")),
-        ('trust = "local"', 'trust = "secure-sum"', ("[privacy]", "secure-sum", "local")),
+        ('trust = "per-site"', 'trust = "secure-sum"', ("[privacy]", "secure-sum", "per-site")),
         ('kind = "mixture"', 'kind = "diffusion"', ("[model]", "diffusion", "mixture")),
         ("components = 8", "widgets = 8", ("[model]", "widgets", "components")),
-        ("components = 8", "components = -8", ("[model]", "components", "0 or above")),
+        ("components = 8", "components = -8", ("[model]", "components", "1 or more")),
         ('schema = "schema.toml"', 'schema = "none.toml"', ("none.toml", "does not exist")),
         ('name = "south"', 'name = "north"', ("north", "differ")),
         ("[model]", "[modell]", ("[modell]", "[model]")),
@@ -273,7 +273,7 @@ def test_too_few_answers_say_so_and_the_run_resumes(tmp_path):
 
 
 def test_a_site_that_never_answers_is_waited_for_no_longer_than_the_study_says(tmp_path):
-    federation = make(tmp_path / "study", "mixture", more="[training]\ntimeout_s = 2.0\n")
+    federation = make(tmp_path / "study", "mixture", more="[coordination]\ntimeout_s = 2.0\n")
     release = threading.Event()
 
     def hangs(inner, *args, **kwargs):

@@ -68,7 +68,7 @@ def learn(folder: Path, options: list[str], *more: str) -> Outcome:
     return cli("schema", "learn", folder / "learn.toml", *words)
 
 
-@pytest.mark.parametrize("sites", [SITES, SITES[:2]], ids=["secure-sum", "local"])
+@pytest.mark.parametrize("sites", [SITES, SITES[:2]], ids=["secure-sum", "per-site"])
 def test_a_learned_schema_serves_a_second_study_and_both_are_paid_for(
     tmp_path: Path, sites: tuple[str, ...]
 ) -> None:

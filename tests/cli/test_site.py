@@ -13,6 +13,7 @@ from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.plan import Plan
 from tests.federation import SITES, Federation, ask, cli, make, request, status, table
+from tests.plans import edited
 
 
 def kinds(home: Path) -> list[str]:
@@ -188,8 +189,8 @@ def test_approve_refuses_another_key_a_wrong_price_and_what_the_policy_forbids(
     assert other_key.code == 2 and "names the key" in other_key.err
     cli("study", "check", federation.study, "--out", tmp_path / "plan.json")
     plan = Plan.load(tmp_path / "plan.json")
-    plan.body["training"]["noise_multiplier"] *= 0.5
-    plan.save(tmp_path / "cheap.json")
+    quiet = 0.5 * plan.phases[1].noise_multiplier
+    edited(plan, ("phases", 1, "noise_multiplier"), quiet).save(tmp_path / "cheap.json")
     cheap = cli("site", "approve", tmp_path / "cheap.json", "--home", homes["north"], "--yes")
     assert cheap.code == 2 and "resolve the study again" in cheap.err
     config = homes["north"] / "site.toml"

@@ -32,7 +32,7 @@ def test_the_resolved_plan_is_the_one_whose_digest_is_shown(tmp_path):
     federation = make(tmp_path, "weights")
     shown = cli("study", "check", federation.study, "--json").json["plan_digest"]
     resolved = json.loads(cli("study", "check", federation.study, "--resolved").out)
-    assert Plan(resolved).digest() == shown
+    assert Plan.from_dict(resolved).digest() == shown
     assert cli("study", "check", federation.study, "--out", tmp_path / "plan.json").code == 0
     assert Plan.load(tmp_path / "plan.json").digest() == shown
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
@@ -20,6 +19,7 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.policy import Policy
 from fedloom.privacy.release.parties import towards
 from tests.federation import approve_at, make, make_home, make_plan, table
+from tests.plans import edited
 
 
 @pytest.fixture
@@ -30,12 +30,6 @@ def homes(tmp_path):
 @pytest.fixture
 def plan(tmp_path, homes):
     return make_plan(tmp_path / "study", homes, "weights")
-
-
-def changed(plan: Plan, section: str, **values) -> Plan:
-    body = json.loads(json.dumps(plan.body))
-    body[section].update(values)
-    return Plan(body)
 
 
 def refused(home, plan, error, match, **changes):
@@ -53,7 +47,7 @@ def test_approving_freezes_the_records_and_signs_the_digest(homes, plan):
     approve_at(home, plan, table(50))
     approval = read_ledger(home.path).approval(plan.digest())
     assert approval["study"] == plan.study_digest and approval["name"] == "tiny"
-    assert approval["summary"]["epsilon"] == plan.body["price"]["epsilon"]
+    assert approval["summary"]["epsilon"] == plan.stated_price.epsilon
     assert Plan.load(home.plan_path(plan.digest())).digest() == plan.digest()
     assert last_approved(home).digest() == plan.digest()
 
@@ -79,17 +73,18 @@ def test_a_plan_for_other_sites_is_refused(tmp_path, plan):
 
 
 @pytest.mark.parametrize(
-    ("section", "values"),
+    ("path", "value"),
     [
-        ("price", {"epsilon": 0.1}),
-        ("training", {"noise_multiplier": 0.1}),
-        ("training", {"num_rounds": 40}),
-        ("statistics", {"spare_rounds": 2}),
-        ("privacy", {"epsilon": 0.5}),
+        (("price", "epsilon"), 0.1),
+        (("phases", 1, "noise_multiplier"), 0.1),
+        (("phases", 1, "settings", "num_rounds"), 40),
+        (("statistics", "spare_rounds"), 2),
+        (("privacy", "epsilon"), 0.5),
     ],
 )
-def test_a_plan_that_states_a_wrong_price_is_refused(homes, plan, section, values):
-    refused(homes["north"], changed(plan, section, **values), StudyError, "resolve the study again")
+def test_a_plan_that_states_a_wrong_price_is_refused(homes, plan, path, value):
+    changed = edited(plan, path, value)
+    refused(homes["north"], changed, StudyError, "resolve the study again")
 
 
 def test_a_plan_beyond_the_policy_is_refused_by_every_rule_that_it_breaks(homes, plan):
@@ -139,7 +134,7 @@ def test_overlap_and_the_price_towards_a_fellow_site_are_said(tmp_path, colludin
         f"another site on its own, which knows its own part of the noise: epsilon {fellow:.4g}"
         in (text)
     )
-    price = plan.body["price"]["epsilon"]
+    price = plan.stated_price.epsilon
     assert {0: fellow > price, 1: fellow == pytest.approx(price), 2: fellow < price}[colluding]
 
 
@@ -183,9 +178,9 @@ def test_what_will_leave_is_said_in_plain_words(plan):
     text = "\n".join(in_plain_words(plan, site="north"))
     numbers = (
         "3 answers",
-        "noised counts of every column's values",
-        "2 times: noised model weights after 2 step(s)",
-        f"epsilon {plan.body['price']['epsilon']:.4g} at delta 0.001",
+        "noisy counts of every column's values",
+        "2 times: noisy model weights after 2 step(s)",
+        f"epsilon {plan.stated_price.epsilon:.4g} at delta 0.001",
     )
     for words in (*numbers, "Who sees it: the coordinator", "Nothing else leaves"):
         assert words in text
@@ -194,8 +189,8 @@ def test_what_will_leave_is_said_in_plain_words(plan):
 def test_differences_from_the_last_study_are_named(plan):
     assert differences(plan, None) == ["no study was approved in this home before"]
     assert differences(plan, plan) == ["nothing differs from the study approved last"]
-    other = changed(plan, "training", local_steps=9)
-    assert differences(other, plan) == ["training.local_steps: 2 -> 9"]
+    other = edited(plan, ("phases", 1, "settings", "local_steps"), 9)
+    assert differences(other, plan) == ["phases.2.settings.local_steps: 2 -> 9"]
 
 
 def test_a_study_and_its_plan_are_the_same_to_approve(tmp_path, homes, plan):

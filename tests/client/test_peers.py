@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 
 import pytest
@@ -16,6 +15,7 @@ from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from tests.federation import make_home, make_plan, request, status, table
+from tests.plans import edited
 
 SITES = ("east", "north", "south")
 
@@ -97,17 +97,17 @@ def test_the_error_prints_the_lines_to_paste_for_what_is_not_pinned_alone(homes,
     assert "[peers." not in str(caught.value)  # a wrong key is not offered for pasting
 
 
-@pytest.mark.parametrize("which", ["key", "exchange_key"])
+@pytest.mark.parametrize("which", ["key", "exchange-key"])
 def test_either_key_must_be_the_pinned_one(homes, plan, which):
     for name in ("east", "south"):
-        body = json.loads(json.dumps(plan.body))
-        next(site for site in body["sites"] if site["name"] == name)[which] = "ab" * 32
+        place = next(i for i, site in enumerate(plan.sites) if site.name == name)
+        changed = edited(plan, ("sites", place, which), "ab" * 32)
         with pytest.raises(PolicyError, match=f"for '{name}'"):
-            check_peers(told(homes), Plan(body), site="north")
+            check_peers(told(homes), changed, site="north")
 
 
 def test_in_local_trust_the_pins_that_exist_are_compared(tmp_path, homes):
-    local = make_plan(tmp_path / "local", homes)
+    local = make_plan(tmp_path / "per-site", homes)
     check_peers({}, local, site="north")
     check_peers(told(homes), local, site="north")
     other = {"south": Peer(key="ab" * 32, exchange_key="cd" * 32)}

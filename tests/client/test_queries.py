@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import scipy.stats
@@ -17,6 +18,7 @@ from fedloom.common.models import build_model
 from fedloom.common.scores import BINS, Evaluation
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import replaced
 from tests.federation import make_home, make_plan, request, table
 
 Answerer = Callable[..., dict[str, np.ndarray[Any, np.dtype[Any]]]]
@@ -135,19 +137,20 @@ def test_each_histogram_has_its_own_noise_of_the_planned_size(frozen, factor, be
     """Chi-square at 0.001 a histogram; this seed is fixed. The twin adds half the noise."""
     plan, snapshot = frozen
     asked = requests(plan)["evaluate"]
-    histograms = [
-        {**h, "noise_multiplier": h["noise_multiplier"] * factor}
-        for h in asked.params["histograms"]
-    ]
-    twin = dataclasses.replace(asked, params={**asked.params, "histograms": histograms})
+    evaluation = plan.evaluation
+    quiet = msgspec.structs.replace(
+        evaluation, noise_multiplier=evaluation.noise_multiplier * factor
+    )
+    phases = tuple(quiet if phase is evaluation else phase for phase in plan.phases)
+    twin = replaced(plan, phases=phases)
     noise = NoiseSource.from_insecure_seed(20_260_101)
     nobody, plain = without_held_back(snapshot), {"device": "cpu", "seal": lambda part: part}
-    draws = np.stack([answer_arrays(plan, twin, nobody, noise, **plain)["sum"] for _ in range(40)])
+    draws = np.stack([answer_arrays(twin, asked, nobody, noise, **plain)["sum"] for _ in range(40)])
     start = 0
-    for histogram in asked.params["histograms"]:
-        part = draws[:, start : start + histogram["length"]] * histogram["lattice_unit"]
-        start += histogram["length"]
-        std = histogram["noise_multiplier"] * histogram["l2_norm"]
+    for histogram in evaluation.histograms:
+        part = draws[:, start : start + histogram.length] * histogram.grid_step
+        start += histogram.length
+        std = evaluation.noise_multiplier * histogram.l2_norm
         p_value = float(scipy.stats.chi2.sf((part**2).sum() / std**2, part.size))
         assert (1e-3 < p_value < 1 - 1e-3) is believed
     assert len({draw.tobytes() for draw in draws}) == len(draws)
@@ -176,7 +179,7 @@ def test_an_answer_to_evaluate_is_its_histograms_in_lattice_units(frozen):
     measured = Evaluation(plan.encoding)
     sums = measured.sums(snapshot.held_back.feature_codes, snapshot.held_back.classes, asked.arrays)
     units = np.concatenate(
-        [np.full(h["length"], h["lattice_unit"]) for h in asked.params["histograms"]]
+        [np.full(h["length"], h["grid_step"]) for h in asked.params["histograms"]]
     )
     assert answer.dtype == np.int64
     np.testing.assert_array_equal((answer - noise_alone) * units, measured.join(sums))

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import json
 import stat
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +10,10 @@ import scipy.stats
 
 from fedloom.client.records import freeze, holds_same, id_column, load_records
 from fedloom.common.errors import DataError, LedgerError
+from fedloom.common.study import EvaluationSettings
+from fedloom.privacy.phases.evaluation import draft_evaluation
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import replaced
 from tests.federation import make_home, make_plan, table
 
 
@@ -25,10 +28,13 @@ def plan(tmp_path, home):
 
 
 def changed(plan: Plan, *, hold_back: float | None = None, **privacy) -> Plan:
-    body = json.loads(json.dumps(plan.body))
-    body["privacy"].update(privacy)
-    body["evaluation"] = None if hold_back is None else {"hold_back": hold_back}
-    return Plan(body)
+    settings = msgspec.structs.replace(plan.privacy, **privacy)
+    if hold_back is None:
+        return replaced(plan, privacy=settings)
+    evaluation = EvaluationSettings(share=0.5, hold_back=hold_back)
+    draft = draft_evaluation(evaluation, plan.encoding, settings, len(plan.sites))
+    halves = [msgspec.structs.replace(phase, share=phase.share / 2) for phase in plan.phases]
+    return replaced(plan, privacy=settings, phases=(*halves, draft.at(2.0)))
 
 
 @pytest.fixture

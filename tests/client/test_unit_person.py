@@ -17,7 +17,8 @@ from fedloom.client.records import freeze, load_records
 from fedloom.common.models import build_model
 from fedloom.common.models.draws import SeededDraws
 from fedloom.common.scores import BINS, Evaluation
-from fedloom.common.statistics import groups_of_one, statistic
+from fedloom.common.statistic_kinds import statistic_kind
+from fedloom.common.statistics import groups_of_one
 from fedloom.common.study import load_study
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.resolve import resolve_plan
@@ -83,14 +84,14 @@ def test_a_statistic_moves_by_the_plans_norm_at_most(
     plan = plan_of()
     if not capped:
         monkeypatch.setattr(records_module, "kept_rows", ignoring_the_cap)
-    settings = plan.statistics["rounds"][number]
-    groups = groups_of_one(plan.encoding) if settings["kind"] == "pairwise" else None
-    measured = statistic(settings["kind"], plan.encoding, groups)
+    phase = plan.statistics[number]
+    groups = {"groups": groups_of_one(plan.encoding)}
+    measured = statistic_kind(phase.statistic).of(plan.encoding, groups)
     moved = distances(home, plan, lambda r: measured.sum(r.feature_codes, r.classes))
-    within = max(moved) <= settings["l2_norm"] * (1 + 1e-12)
+    within = max(moved) <= phase.l2_norm * (1 + 1e-12)
     assert within is capped
     if capped:  # and no smaller norm would do
-        assert max(moved) == pytest.approx(settings["l2_norm"])
+        assert max(moved) == pytest.approx(phase.l2_norm)
 
 
 def test_held_back_counts_move_by_the_plans_norm_at_most(home, plan_of, same_luck):
@@ -104,12 +105,12 @@ def test_held_back_counts_move_by_the_plans_norm_at_most(home, plan_of, same_luc
         "edges": np.linspace(-1, 1, BINS - 1, dtype=np.float32)[None],
     }
     evaluation.check(arrays)
-    for histogram in plan_of(more=EVALUATION).evaluation["histograms"]:
+    for histogram in plan_of(more=EVALUATION).evaluation.histograms:
 
-        def counted(records, name=histogram["name"]):
+        def counted(records, name=histogram.name):
             return evaluation.sums(records.feature_codes, records.classes, arrays)[name]
 
-        assert max(distances(home, plan, counted)) == pytest.approx(histogram["l2_norm"])
+        assert max(distances(home, plan, counted)) == pytest.approx(histogram.l2_norm)
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -292,7 +292,7 @@ def test_a_revocation_takes_effect_at_once_and_frees_what_was_not_answered(homes
     assert status(vault, asked) == "not-approved"
     budget = read_ledger(homes["north"].path).budget()
     assert budget["epsilon_reserved"] == pytest.approx(budget["epsilon_spent"])
-    assert 0 < budget["epsilon_spent"] < plan.epsilon
+    assert 0 < budget["epsilon_spent"] < plan.privacy.epsilon
     finished = ask(vault, request(plan, finish=True))  # the coordinator still gets the extract
     assert finished.ok and finished.header["extract"]
 

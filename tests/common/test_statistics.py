@@ -6,6 +6,7 @@ import pytest
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.statistics import (
     NoisyStatistics,
     OneWay,
@@ -13,7 +14,6 @@ from fedloom.common.statistics import (
     check_groups,
     group_sizes,
     groups_of_one,
-    statistic,
 )
 
 
@@ -93,14 +93,15 @@ def test_sums_equal_outer_products_counted_one_by_one(encoding, toy_table, choos
 
 
 @pytest.mark.parametrize("choose", [None, groups_of_one, some_groups])
-@pytest.mark.parametrize("kind", ["oneway", "pairwise"])
+@pytest.mark.parametrize("kind", ["one-way", "pairwise"])
 def test_any_added_record_changes_the_same_number_of_cells_by_one(
     encoding, toy_table, kind, choose
 ):
-    measured = statistic(kind, encoding, None if choose is None else choose(encoding))
+    groups = groups_of_one(encoding) if choose is None else choose(encoding)
+    measured = statistic_kind(kind).of(encoding, {"groups": groups})
     features, classes = codes_of(encoding, toy_table)
     blocks = len(encoding.features)
-    ones = blocks + 1 if kind == "oneway" else blocks * (blocks - 1) // 2
+    ones = blocks + 1 if kind == "one-way" else blocks * (blocks - 1) // 2
     assert measured.l2_norm == pytest.approx(math.sqrt(ones), rel=1e-15)
     rng = np.random.default_rng(20260101)
     before = measured.sum(features, classes)
@@ -122,8 +123,9 @@ def test_a_sum_over_sites_is_the_sum_over_the_pooled_table(encoding, toy_table):
 
 def test_an_empty_table_sums_to_zero(encoding):
     none = np.empty((0, len(encoding.features)), dtype=np.int32)
-    for kind in ("oneway", "pairwise"):
-        assert not statistic(kind, encoding).sum(none, np.empty(0, dtype=np.int64)).any()
+    for kind in ("one-way", "pairwise"):
+        measured = statistic_kind(kind).of(encoding, {})
+        assert not measured.sum(none, np.empty(0, dtype=np.int64)).any()
 
 
 def test_length_is_known_from_encoding_and_groups_alone(encoding):
@@ -153,9 +155,9 @@ def test_groups_that_are_none_are_refused(encoding, wrong):
         check_groups(encoding, wrong(groups_of_one(encoding)), 10**9)
 
 
-def test_an_unknown_statistic_is_refused(encoding):
-    with pytest.raises(ConfigError, match="known: oneway, pairwise"):
-        statistic("threeway", encoding)
+def test_an_unknown_statistic_is_refused():
+    with pytest.raises(ConfigError, match="threeway"):
+        statistic_kind("threeway")
 
 
 @pytest.mark.parametrize("pairs", [True, False])

@@ -86,7 +86,7 @@ def test_studies_and_policies_name_columns_in_either_form() -> None:
         "site": [{"name": "north"}],
     }
     study = parse_study(raw, described)
-    assert (study.name, study.target, study.id) == (NFC, NFC, "Schlüssel")
+    assert (study.name, study.target, study.privacy.id) == (NFC, NFC, "Schlüssel")
     raw["privacy"]["id"] = NFD  # type: ignore[index]
     with pytest.raises(Exception, match="is a column of the schema"):
         parse_study(raw, described)

@@ -28,11 +28,11 @@ def of_persons(folder, model: str, trust: str) -> Federation:
 @pytest.mark.parametrize(
     ("model", "trust"),
     [
-        ("mixture", "local"),
+        ("mixture", "per-site"),
         ("gradients", "secure-sum"),
         pytest.param("mixture", "secure-sum", marks=pytest.mark.slow),
-        pytest.param("gradients", "local", marks=pytest.mark.slow),
-        pytest.param("weights", "local", marks=pytest.mark.slow),
+        pytest.param("gradients", "per-site", marks=pytest.mark.slow),
+        pytest.param("weights", "per-site", marks=pytest.mark.slow),
     ],
 )
 def test_a_study_of_persons_ends_in_a_release_that_says_so(tmp_path, model, trust):
@@ -52,7 +52,7 @@ def test_a_study_of_persons_ends_in_a_release_that_says_so(tmp_path, model, trus
 
 
 def test_tables_without_ids_are_refused_and_rows_without_one_only_left_out_on_demand(tmp_path):
-    federation = of_persons(tmp_path / "study", "mixture", "local")
+    federation = of_persons(tmp_path / "study", "mixture", "per-site")
     path = federation.data("north")
     frame = pd.read_csv(path)
     frame["patient"] = frame["patient"].where(frame.index > 3)
@@ -66,7 +66,7 @@ def test_tables_without_ids_are_refused_and_rows_without_one_only_left_out_on_de
 
 
 def test_a_home_for_persons_refuses_a_plan_for_records(tmp_path):
-    federation = of_persons(tmp_path / "study", "mixture", "local")
+    federation = of_persons(tmp_path / "study", "mixture", "per-site")
     assert federation.simulate(tmp_path / "first").code == 0
     homes = [
         word

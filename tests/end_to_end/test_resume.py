@@ -140,7 +140,7 @@ def test_a_killed_run_resumes_to_the_same_end(federation, start, uninterrupted, 
         assert [number for number, _ in rounds] == [1, 2, 3]  # one commit a round
         assert stored[name].items() <= dict(rounds).items()  # stored answers were sent again
         budget = view.budget()
-        assert budget["epsilon_spent"] == pytest.approx(plan.body["price"]["epsilon"], rel=1e-9)
+        assert budget["epsilon_spent"] == pytest.approx(plan.stated_price.epsilon, rel=1e-9)
         assert budget["studies"][0]["status"] == "finished"
     assert [line["round"] for line in RunFolder.open(out).metrics()] == [1, 2, 3]
     assert generator_digest(out) == uninterrupted

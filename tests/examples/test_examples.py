@@ -51,8 +51,12 @@ def test_rand_is_the_whole_experiment_and_small() -> None:
 def test_rand_studies_name_the_six_sites(name: str) -> None:
     study, schema = load_study(RAND / name)
     assert [site.name for site in study.sites] == list(RAND_SIZES)
-    assert study.target == "visited" and study.trust == "secure-sum"
-    assert (study.unit, study.id, study.rows_per_person) == ("person", "person", 5)
+    assert study.target == "visited" and study.privacy.trust == "secure-sum"
+    assert (study.privacy.unit, study.privacy.id, study.privacy.rows_per_person) == (
+        "person",
+        "person",
+        5,
+    )
     encoding = Encoding(schema, study.target)
     assert encoding.num_classes == 3 and len(encoding.features) == 17
 
@@ -94,7 +98,11 @@ def test_diabetes_tables_fit_their_schema_and_keep_patients_whole(
         check=True,
     )
     study, schema = load_study(DIABETES / "study.toml")
-    assert (study.unit, study.id, study.trust) == ("person", "patient_nbr", "secure-sum")
+    assert (study.privacy.unit, study.privacy.id, study.privacy.trust) == (
+        "person",
+        "patient_nbr",
+        "secure-sum",
+    )
     stays, patients = 0, []
     for site in study.sites:
         table = load_table(tmp_path / f"{site.name}.csv", schema, id_column=study.id)

@@ -23,7 +23,7 @@ from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
-from fedloom.privacy.resolve import assemble
+from fedloom.privacy.resolve import assemble, drafts_of
 from fedloom.server.evaluation import evaluation_result
 from tests.given import given
 from tests.made_answers import (
@@ -72,19 +72,20 @@ def make_plan(
     schema = Schema.from_dict({"column": columns or COLUMNS, **origins})
     given = {"exchange": "weights", **(training or {})} if kind != "mixture" else {}
     noise = {
-        "look": 8.0,
-        "pairs": 2.5,
+        "one-way": 8.0,
+        "pairwise": 2.5,
         "training": given.pop("noise_multiplier", 2.0),
         "evaluation": 12.0,
     }
-    agreed = {"epsilon": 3.0, "delta": 1e-5, "trust": "local", **(privacy or {})}
-    min_sites = 1 if agreed["trust"] == "local" else max(3, agreed["colluding"] + 2)
+    agreed = {"epsilon": 3.0, "delta": 1e-5, "trust": "per-site", **(privacy or {})}
+    min_sites = 1 if agreed["trust"] == "per-site" else max(3, agreed["colluding"] + 2)
     raw: dict[str, Any] = {
         "study": {"name": "toy", "schema": "schema.toml", "target": "visited"},
         "privacy": agreed,
         "model": {"kind": kind},
         "statistics": statistics or {},
-        "training": {**given, "min_sites": min_sites},
+        "training": given,
+        "coordination": {"min_sites": min_sites},
         "evaluation": evaluation or {},
         "release": release or {},
         "site": [
@@ -92,7 +93,9 @@ def make_plan(
             for name, key in keys.items()
         ],
     }
-    return assemble(parse_study(raw, schema), schema, version=fedloom.__version__, noise=noise)
+    study = parse_study(raw, schema)
+    phases = [draft.at(noise[draft.name]) for draft in drafts_of(study, schema)]
+    return assemble(study, schema, phases, version=fedloom.__version__)
 
 
 def make_secure_plan(keys: dict[str, str], **options: Any) -> Plan:
@@ -160,8 +163,8 @@ def make_extract(
             plan=digest,
             name=plan.name,
             event=plan.event(),
-            unit=unit[0] if unit else plan.privacy["unit"],
-            id=unit[1] if unit else plan.privacy["id"],
+            unit=unit[0] if unit else plan.privacy.unit,
+            id=unit[1] if unit else plan.privacy.id,
             runs=len(runs),
             learned=[origin.plan for origin in plan.schema.learned],
             snapshot_commitment="a" * 64,
@@ -240,7 +243,7 @@ def write_run(
             asked.request_arrays,
             asked.values(),
             asked.stds,
-            hold_back=plan.evaluation["hold_back"],
+            hold_back=plan.evaluation.hold_back,
             seed=3,
         )
         (folder / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")

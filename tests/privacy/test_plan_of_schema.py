@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -15,8 +14,9 @@ from fedloom.common.study import parse_study
 from fedloom.privacy.events import gaussian
 from fedloom.privacy.plan import Plan, price_of
 from fedloom.privacy.plan_check import check_plan
-from fedloom.privacy.plan_size import expected_seconds, warnings
+from fedloom.privacy.plan_size import expected_seconds, noise_warnings
 from fedloom.privacy.resolve import resolve_plan
+from tests.plans import edited
 
 OPEN = Schema(
     (
@@ -44,11 +44,11 @@ def test_one_sum_takes_the_whole_budget(sites: int) -> None:
     check_plan(plan)
     assert plan.learns_schema and len(plan.rounds) == 1 and plan.training is None
     params = plan.rounds[0].params
-    assert params["kind"] == "discovery" and params["length"] == plan.discovery.length
+    assert params["statistic"] == "discovery" and params["max_cells"] == plan.discovery.length
     assert params["l2_norm"] == pytest.approx(math.sqrt(30**2 + 60**2))
-    assert 0.49 < plan.body["price"]["epsilon"] <= 0.5
+    assert 0.49 < plan.stated_price.epsilon <= 0.5
     assert price_of(gaussian(params["noise_multiplier"]), 1e-6).epsilon <= 0.5
-    assert warnings(plan) == [] and expected_seconds(plan) < 60
+    assert noise_warnings(plan) == [] and expected_seconds(plan) < 60
 
 
 def test_columns_that_are_not_open_cost_nothing() -> None:
@@ -64,23 +64,21 @@ def test_rows_of_a_person_add_up() -> None:
 
 
 def test_a_false_norm_or_noise_is_found() -> None:
-    for key, value in (("l2_norm", 30.0), ("noise_multiplier", 4.0), ("length", 7)):
-        body = copy.deepcopy(made().body)
-        body["statistics"]["rounds"][0][key] = value
+    for key, value in (("l2_norm", 30.0), ("noise_multiplier", 4.0), ("max_cells", 7)):
         with pytest.raises(StudyError, match="the plan"):
-            check_plan(Plan(body))
+            check_plan(edited(made(), ("phases", 0, key), value))
 
 
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"study": {"target": "sex"}}, "drop target"),
-        ({"release": {"rows": 10}}, "drop target"),
-        ({"evaluation": {"share": 0.1}}, "drop target"),
+        ({"study": {"target": "sex"}}, "remove target"),
+        ({"release": {"rows": 10}}, "remove target"),
+        ({"evaluation": {"share": 0.1}}, "remove target"),
         ({"training": {"num_rounds": 3}}, "no training rounds"),
-        ({"statistics": {"share": 0.5}}, "one sum"),
-        ({"statistics": {"kind": "oneway"}}, "one sum"),
-        ({"statistics": {"memory_mb": 5}}, "unknown key"),
+        ({"statistics": {"share": 0.5}}, "remove target"),
+        ({"statistics": {"kind": "one-way"}}, "remove target"),
+        ({"statistics": {"memory_mb": 5}}, "remove target"),
         ({"model": {"components": 5}}, "unknown key"),
     ],
 )

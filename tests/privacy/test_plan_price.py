@@ -13,8 +13,10 @@ import math
 import pytest
 
 import fedloom
-import fedloom.privacy.plan_rounds as plan_rounds
-import fedloom.privacy.resolve as resolve
+import fedloom.privacy.phases.base as base
+import fedloom.privacy.phases.evaluation as evaluation
+import fedloom.privacy.phases.statistic as statistic
+import fedloom.privacy.phases.training as training
 from fedloom.common.study import load_study
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
@@ -26,12 +28,12 @@ EVALUATED = "[evaluation]\nshare = 0.2\nhold_back = 0.5\n"
 SPARE = "[statistics]\nspare_rounds = 1\n"
 TRAINED_SPARE = "spare_rounds = 2\n"
 CASES = {
-    "mixture": ("mixture", "", "local", 1),
-    "evaluated": ("mixture", EVALUATED, "local", 1),
+    "mixture": ("mixture", "", "per-site", 1),
+    "evaluated": ("mixture", EVALUATED, "per-site", 1),
     "spares": ("mixture", SPARE + EVALUATED, "secure-sum", 1),
-    "two sites": ("mixture", EVALUATED, "local", 2),
+    "two sites": ("mixture", EVALUATED, "per-site", 2),
     "two sites of a sum": ("mixture", EVALUATED, "secure-sum", 2),
-    "trained": ("weights", EVALUATED, "local", 2),
+    "trained": ("weights", EVALUATED, "per-site", 2),
     "gradients of two sites": ("gradients", TRAINED_SPARE + EVALUATED, "secure-sum", 2),
 }
 
@@ -46,25 +48,21 @@ def plan_of(folder, case: str, epsilon: float = 2.0) -> Plan:
 
 def mu_by_hand(plan: Plan) -> float:
     """Counts every noisy sum that may leave the sites."""
-    noises = [
-        settings["noise_multiplier"]
-        for settings in plan.statistics["rounds"]
-        for _ in range(1 + plan.statistics["spare_rounds"])
-    ]
+    noises = [phase.noise_multiplier for phase in plan.statistics for _ in range(1 + phase.spares)]
     if plan.training is not None:
-        asked = plan.training["num_rounds"] + plan.training["spare_rounds"]
-        noises += [plan.training["noise_multiplier"]] * (asked * plan.training["local_steps"])
+        asked = plan.training.num_rounds + plan.training.spare_rounds
+        noises += [plan.training.noise_multiplier] * (asked * plan.training.settings.local_steps)
     if plan.evaluation is not None:
-        noises += [part["noise_multiplier"] for part in plan.evaluation["histograms"]]
+        noises += [plan.evaluation.noise_multiplier] * len(plan.evaluation.histograms)
     # A unit at m sites is in m answers, each with its noise; or m times in one sum.
-    overlap = plan.privacy["overlap"]
+    overlap = plan.privacy.overlap
     parts = overlap if plan.colluding is None else overlap**2
     return math.sqrt(sum(parts / noise**2 for noise in noises))
 
 
 def costs_what_is_counted(plan: Plan) -> bool:
     expected = gaussian_epsilon(mu_by_hand(plan), plan.delta)
-    stated, found = plan.body["price"]["epsilon"], plan.price().epsilon
+    stated, found = plan.stated_price.epsilon, plan.price().epsilon
     return stated == found and found == pytest.approx(expected, rel=2e-3)
 
 
@@ -72,22 +70,20 @@ def costs_what_is_counted(plan: Plan) -> bool:
 def test_a_plan_costs_every_noisy_sum_that_may_leave(tmp_path, case):
     plan = plan_of(tmp_path, case)
     assert costs_what_is_counted(plan)
-    assert 0.995 * plan.epsilon < gaussian_epsilon(mu_by_hand(plan), plan.delta) < plan.epsilon
+    assert 0.995 * plan.privacy.epsilon < gaussian_epsilon(mu_by_hand(plan), plan.delta)
+    assert plan.stated_price.epsilon <= plan.privacy.epsilon
 
 
 def test_an_evaluation_has_two_histograms(tmp_path):
     """Else the twins below would be no twins."""
-    assert plan_of(tmp_path, "evaluated").evaluation["histograms"][1:]
+    assert plan_of(tmp_path, "evaluated").evaluation.histograms[1:]
 
 
 @pytest.mark.parametrize("case", ["evaluated", "spares", "trained"])
 def test_a_sum_that_is_priced_once_instead_of_twice_is_caught(tmp_path, monkeypatch, case):
     """Both where noise is calibrated and where it is priced, or else the two would disagree."""
-    monkeypatch.setattr(plan_rounds, "_repeated", lambda event, count: event)
-    honest = resolve._gaussians
-    monkeypatch.setattr(
-        resolve, "_gaussians", lambda study, name, share, count: honest(study, name, share, 1)
-    )
+    for module in (base, evaluation):
+        monkeypatch.setattr(module, "repeated", lambda event, count: event)
     assert not costs_what_is_counted(plan_of(tmp_path, case))
 
 
@@ -95,8 +91,6 @@ def test_a_sum_that_is_priced_once_instead_of_twice_is_caught(tmp_path, monkeypa
     "case", ["two sites", "two sites of a sum", "trained", "gradients of two sites"]
 )
 def test_a_forgotten_overlap_is_caught(tmp_path, monkeypatch, case):
-    for module in (plan_rounds, resolve):
-        monkeypatch.setattr(
-            module, "overlapping", lambda event_at, noise, *, overlap, trust: event_at(noise)
-        )
+    for module in (statistic, training, evaluation):
+        monkeypatch.setattr(module, "for_unit", lambda event_at, noise, privacy: event_at(noise))
     assert not costs_what_is_counted(plan_of(tmp_path, case))

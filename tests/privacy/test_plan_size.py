@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models import build_model
 from fedloom.common.models.base import count_parameters
-from fedloom.common.models.size import num_parameters
+from fedloom.common.models.registry import VaeSettings, num_parameters
 from fedloom.common.schema import Column, Schema
-from fedloom.common.study import load_study
+from fedloom.common.study import StatisticsSettings, load_study
+from fedloom.common.vocabulary import Engine
 from fedloom.privacy.plan_size import (
     check_size,
     expected_seconds,
     limits_of_training,
-    warnings,
+    noise_warnings,
 )
 from fedloom.privacy.resolve import resolve_plan
 from tests.conftest import ROOT
@@ -39,44 +41,42 @@ def test_parameters_are_counted_without_torch_as_with_it(tmp_path, model):
 @pytest.mark.parametrize("study", ["study.toml", "study-gan.toml"])
 def test_parameters_of_the_examples(study):
     from fedloom.common.encoding import Encoding
-    from fedloom.common.models.defaults import model_defaults
 
     agreed, schema = load_study(ROOT / "examples" / "rand" / study)
     encoding = Encoding(schema, agreed.target)
-    config = model_defaults(agreed.model["kind"])
-    built = build_model(config, encoding)
-    assert num_parameters(config, encoding) == count_parameters(built)
+    built = build_model(agreed.model, encoding)
+    assert num_parameters(agreed.model, encoding) == count_parameters(built)
 
 
 def test_a_drowned_site_is_named_with_its_effective_noise(tmp_path):
-    lines = warnings(resolved(tmp_path, "weights", records={"north": 5, "south": 100_000}))
+    lines = noise_warnings(resolved(tmp_path, "weights", records={"north": 5, "south": 100_000}))
     assert len(lines) == 2
     assert "'north' with 5 records" in lines[0] and "effective noise" in lines[0]
     assert "all 2 sites together, 100,005 records" in lines[1] and "useful" in lines[1]
 
 
 def test_a_federation_that_is_drowned_as_a_whole_is_told_what_to_do(tmp_path):
-    lines = warnings(resolved(tmp_path, "weights", records={"north": 5, "south": 5}))
+    lines = noise_warnings(resolved(tmp_path, "weights", records={"north": 5, "south": 5}))
     assert len(lines) == 3
     assert "raise epsilon" in lines[-1] and 'kind = "mixture"' in lines[-1]
 
 
 def test_sizes_that_are_not_declared_are_answered_with_a_threshold(tmp_path):
-    (line,) = warnings(resolved(tmp_path / "a", "weights"))
+    (line,) = noise_warnings(resolved(tmp_path / "a", "weights"))
     assert "declares no size" in line and "all 2 sites together" in line
-    lines = warnings(resolved(tmp_path / "b", "weights", records={"north": 5}))
+    lines = noise_warnings(resolved(tmp_path / "b", "weights", records={"north": 5}))
     assert len(lines) == 2 and "'north'" in lines[0] and "declares no size" in lines[1]
 
 
 def test_nothing_speaks_against_large_sites_or_a_mixture(tmp_path):
     large = {"north": 10**6, "south": 10**6}
-    assert warnings(resolved(tmp_path / "a", "weights", records=large)) == []
-    assert warnings(resolved(tmp_path / "b", "mixture")) == []
+    assert noise_warnings(resolved(tmp_path / "a", "weights", records=large)) == []
+    assert noise_warnings(resolved(tmp_path / "b", "mixture")) == []
 
 
 def test_more_budget_means_less_effective_noise(tmp_path):
     def threshold(epsilon):
-        (line,) = warnings(resolved(tmp_path / str(epsilon), "weights", epsilon=epsilon))
+        (line,) = noise_warnings(resolved(tmp_path / str(epsilon), "weights", epsilon=epsilon))
         return int(line.split("from about ")[1].split(" ")[0].replace(",", ""))
 
     assert threshold(0.5) > threshold(8.0)
@@ -89,7 +89,8 @@ def test_a_time_is_expected(tmp_path, model):
 
 def test_statistics_and_models_that_do_not_fit_the_memory_are_refused(tmp_path):
     plan = resolved(tmp_path, "weights")
-    encoding, statistics, training = plan.encoding, plan.statistics, plan.training
+    encoding, training = plan.encoding, plan.training.settings
+    statistics = plan.statistics_settings
     check_size(encoding, plan.model, statistics, training)
     label = Column(name="label", kind="category", values=tuple(f"v{n}" for n in range(1000)))
     columns = [
@@ -105,14 +106,14 @@ def test_statistics_and_models_that_do_not_fit_the_memory_are_refused(tmp_path):
         )
     )
     with pytest.raises(StudyError, match="79,800 pairs .* memory_mb = 1"):
-        small = {**statistics, "kind": "pairwise", "memory_mb": 1}
+        small = StatisticsSettings(kind="pairwise", memory_mb=1)
         check_size(Encoding(many), plan.model, small, None)
     with pytest.raises(StudyError, match="GB.*max_physical_batch.*hidden"):
         check_size(
             encoding,
-            {**plan.model, "hidden": 100_000},
+            VaeSettings(hidden=65_536),
             statistics,
-            {**training, "engine": "opacus"},
+            msgspec.structs.replace(training, engine=Engine.OPACUS),
         )
 
 

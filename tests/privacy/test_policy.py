@@ -53,7 +53,7 @@ def test_a_plan_within_the_policy_passes() -> None:
         ({"num_sites": 2}, "2 sites take part, the policy wants 3"),
         ({"columns": ["age", "income", "zip"]}, "the columns income, zip are not among"),
         ({"unit": "record"}, "the unit of privacy is 'record', the policy wants 'person'"),
-        ({"trust": "local"}, "the trust mode is 'local', the policy wants 'secure-sum'"),
+        ({"trust": "per-site"}, "the trust mode is 'per-site', the policy wants 'secure-sum'"),
         ({"min_noise_multiplier": 0.4}, "the least noise multiplier is 0.4, the policy wants 0.5"),
         ({"min_noise_multiplier": None}, "the least noise multiplier is unknown"),
         ({"num_sites": 4, "least_roster": 2}, "a sum may be of 2 sites alone, the policy wants 3"),
@@ -79,7 +79,7 @@ def test_all_broken_rules_are_named_at_once() -> None:
             num_sites=1,
             columns=["zip"],
             unit="record",
-            trust="local",
+            trust="per-site",
             min_noise_multiplier=0.1,
             least_roster=1,
             colluding=0,
@@ -91,7 +91,7 @@ def test_all_broken_rules_are_named_at_once() -> None:
 
 def test_what_belongs_to_a_secure_sum_is_not_asked_of_local_trust() -> None:
     table = {key: value for key, value in TABLE.items() if key != "trust"}
-    facts = {**FACTS, "trust": "local", "least_roster": None, "colluding": None}
+    facts = {**FACTS, "trust": "per-site", "least_roster": None, "colluding": None}
     Policy.from_dict(table).check(**facts)
 
 

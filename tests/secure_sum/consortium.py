@@ -119,7 +119,7 @@ class Consortium:
 
 def opened(shares: dict[str, np.ndarray], asked: Request) -> np.ndarray:
     """Opens the sum of a roster as the coordinator does."""
-    return from_lattice(open_sum(shares, roster=asked.roster), asked.params["lattice_unit"])
+    return from_lattice(open_sum(shares, roster=asked.roster), asked.params["grid_step"])
 
 
 def exact_look(plan: Plan, sites: tuple[str, ...] = SITES) -> np.ndarray:

@@ -37,7 +37,7 @@ def test_the_sum_of_a_roster_is_exact_but_for_its_noise(consortium, roster):
     assert near(asked, opened(shares, asked), exact_look(consortium.plan, roster))
     assert consortium.charged() == [int(site in roster) for site in SITES]
     # A site's own part is nowhere near anything, nor is the sum of all but one.
-    unit = asked.params["lattice_unit"]
+    unit = asked.params["grid_step"]
     for site in roster:
         rest = total_of({other: shares[other] for other in roster if other != site})
         for masked in (shares[site], rest):
@@ -119,8 +119,8 @@ def test_a_look_with_a_silent_site_waits_for_it(consortium):
 def small(consortium, values: np.ndarray) -> bool:
     """Whether a sum of gradients is one: at most the clip a record, and its noise."""
     training = consortium.plan.training
-    clip = training["max_grad_norm"]
-    return bool(np.abs(values).max() < clip * (400 + 10 * training["noise_multiplier"]))
+    clip = training.settings.max_grad_norm
+    return bool(np.abs(values).max() < clip * (400 + 10 * training.noise_multiplier))
 
 
 def test_a_void_attempt_is_asked_again_and_charged_from_the_spare(consortium):

@@ -58,8 +58,7 @@ def audit(request, tmp_path):
 def right_size(audit) -> bool:
     """Whether every histogram, or the whole answer, has the planned noise, colluders' left out."""
     (asked, *_) = audit.requests
-    histograms = asked.params.get("histograms", [])
-    lengths = [part["length"] for part in histograms]
+    lengths = [part["length"] for part in asked.params.get("histograms", [])]
     shortest = min(lengths, default=0)
     drawn = audit.noise(COORDINATES)
     if lengths:

@@ -91,7 +91,7 @@ def test_a_run_comes_to_its_end_and_leaves_nothing_that_is_private(prepared, vau
     for site in SITES:
         assert commits(prepared, site) == 3 and prepared.has_extract(site)
         budget = read_ledger(prepared.path / "sites" / site).budget()
-        price = prepared.plan().body["price"]["epsilon"]
+        price = prepared.plan().stated_price.epsilon
         assert budget["epsilon_spent"] == pytest.approx(price, rel=1e-9)
         assert budget["epsilon_reserved"] == pytest.approx(price, rel=1e-9)
         state = prepared.state()["sites"][site]

@@ -70,8 +70,8 @@ def made(request, tmp_path):
     [
         ("gradients", "secure-sum", HELD_BACK),
         ("mixture", "secure-sum"),
-        ("mixture", "local", HELD_BACK),
-        ("weights", "local"),
+        ("mixture", "per-site", HELD_BACK),
+        ("weights", "per-site"),
     ],
     indirect=True,
 )
@@ -159,7 +159,7 @@ def test_a_kept_part_that_was_changed_stops_the_run_and_says_what_to_do(made):
         KeptAnswers(made.run.path, made.plan).parts(1, made.opened(1).request_digest)
 
 
-@pytest.mark.parametrize("made", [("mixture", "local")], indirect=True)
+@pytest.mark.parametrize("made", [("mixture", "per-site")], indirect=True)
 def test_in_local_trust_a_site_that_is_not_there_is_not_on_the_roster(made):
     link = made.coordinate(lambda site, request: site == "west" and not request.finish)
     rest = SITES[:3]
@@ -174,7 +174,7 @@ def test_in_local_trust_a_site_that_is_not_there_is_not_on_the_roster(made):
     )
 
 
-@pytest.mark.parametrize("made", [("mixture", "local")], indirect=True)
+@pytest.mark.parametrize("made", [("mixture", "per-site")], indirect=True)
 def test_in_local_trust_a_site_that_falls_silent_is_on_the_roster_and_not_in_the_sum(made):
     made.coordinate(lambda site, request: site == "west" and request.round == 2)
     opened = made.opened(2)
@@ -182,7 +182,7 @@ def test_in_local_trust_a_site_that_falls_silent_is_on_the_roster_and_not_in_the
     assert set(opened.own) == set(SITES[:3])
 
 
-@pytest.mark.parametrize("made", [("mixture", "local")], indirect=True)
+@pytest.mark.parametrize("made", [("mixture", "per-site")], indirect=True)
 def test_in_local_trust_whoever_was_asked_must_send_its_ledger(made):
     """West is on the rosters and answers nothing: a release without its ledger proves nothing."""
     away = {"west"}

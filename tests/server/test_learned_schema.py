@@ -10,6 +10,8 @@ import pytest
 
 import fedloom
 from fedloom.common.errors import ConfigError
+from fedloom.common.models.registry import SchemaSettings
+from fedloom.common.privacy_settings import privacy_settings
 from fedloom.common.schema import Column, Schema
 from fedloom.common.study import SiteEntry, Study
 from fedloom.privacy.plan import Plan
@@ -24,9 +26,8 @@ def plan_of(schema: Schema = OPEN) -> Plan:
         name="toy\u2028study",
         schema_digest=schema.digest(),
         target=None,
-        epsilon=1.0,
-        delta=1e-5,
-        model={"kind": "schema"},
+        privacy=privacy_settings({"epsilon": 1.0, "delta": 1e-5}, schema, 2, where="toy"),
+        model=SchemaSettings(),
         sites=(SiteEntry(name="north"), SiteEntry(name="south")),
     )
     return resolve_plan(study, schema, version=fedloom.__version__)
@@ -58,7 +59,7 @@ def test_schema_names_its_origin_and_price() -> None:
     assert schema is not None
     (origin,) = schema.learned
     assert (origin.plan, origin.study) == (plan.digest(), plan.study_digest)
-    assert origin.epsilon == plan.body["price"]["epsilon"] and origin.columns == ("age", "town")
+    assert origin.epsilon == plan.stated_price.epsilon and origin.columns == ("age", "town")
 
 
 def test_an_earlier_origin_is_kept() -> None:

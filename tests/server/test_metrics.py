@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedloom.common.artifact import Artifact
-from fedloom.common.statistics import NoisyStatistics, statistic
+from fedloom.common.statistics import NoisyStatistics, OneWay
 from fedloom.server.metrics import Reporter, distance_to_noisy_marginals
 from fedloom.server.run_folder import RunFolder
 from tests.federation import make_home, make_plan, table
@@ -20,7 +20,7 @@ def plan(tmp_path):
 
 @pytest.fixture
 def statistics(plan):
-    measured = statistic("oneway", plan.encoding)
+    measured = OneWay(plan.encoding)
     codes = plan.encoding.encode(table(5000)).codes
     exact = measured.sum(plan.encoding.feature_codes(codes), plan.encoding.classes(codes))
     return NoisyStatistics(encoding=plan.encoding, look=exact.astype(float), look_std=1.0)
@@ -69,7 +69,7 @@ def test_a_round_is_reported_with_what_was_spent_by_each_site(folder, plan, stat
     assert all(line["critic"] == 0.25 for line in lines)
     spent = lines[-1]["epsilon"]
     assert 0 < lines[0]["epsilon"]["south"] < spent["south"] < spent["north"]
-    assert spent["north"] == pytest.approx(plan.body["price"]["epsilon"], rel=1e-3)
+    assert spent["north"] == pytest.approx(plan.stated_price.epsilon, rel=1e-3)
     assert [event["round"] for event in events] == [1, 2, 3]
     assert list((folder.path / "tensorboard").iterdir())
 
@@ -84,4 +84,4 @@ def test_a_resumed_reporter_counts_what_was_answered_before(folder, plan, statis
     second.round(plan.rounds[2], ["north"], lambda: artifact, {})
     second.close()
     spent = folder.metrics()[-1]["epsilon"]["north"]
-    assert spent == pytest.approx(plan.body["price"]["epsilon"], rel=1e-3)
+    assert spent == pytest.approx(plan.stated_price.epsilon, rel=1e-3)

@@ -101,7 +101,7 @@ def test_a_site_that_stays_away_voids_one_attempt_and_the_rest_go_on(prepared, v
     for site in rest:
         budget = read_ledger(prepared.path / "sites" / site).budget()
         assert budget["epsilon_spent"] == pytest.approx(
-            prepared.plan().body["price"]["epsilon"], rel=1e-6
+            prepared.plan().stated_price.epsilon, rel=1e-6
         )
 
 

@@ -84,13 +84,14 @@ def test_an_audit_at_first_weights_would_see_less(home, plan_of, model, left):
     The mean is what the attacker's projection sees, so an audit at such weights is loose.
     """
     plan = plan_of(model)
-    asked, pair = exactly(first_request(plan)), neighbours(home, plan, others=0)
+    asked, pair = first_request(plan), neighbours(home, plan, others=0)
+    silent, phase = exactly(plan), plan.rounds[asked.round - 1].phase
     noise = NoiseSource.from_insecure_seed(20_261_128)
     drawn = [
         queries.answer_arrays(
-            plan, asked, pair.with_it, noise, device="cpu", seal=lambda part: part
+            silent, asked, pair.with_it, noise, device="cpu", seal=lambda part: part
         )["sum"]
-        * (asked.params["lattice_unit"] / asked.params["max_grad_norm"])
+        * (phase.grid_step / phase.settings.max_grad_norm)
         for _ in range(60)
     ]
     assert np.linalg.norm(drawn, axis=1) == pytest.approx(np.full(60, 0.997), abs=0.003)

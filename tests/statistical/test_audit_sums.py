@@ -15,7 +15,8 @@ import pytest
 
 import fedloom.client.queries as queries
 import fedloom.client.records as records_module
-import fedloom.privacy.plan_rounds as plan_rounds
+import fedloom.privacy.phases.evaluation as evaluation
+import fedloom.privacy.phases.statistic as statistic
 import tests.mu_audit as mu_audit
 from fedloom.client.persons import kept_rows
 from fedloom.client.records import Records
@@ -80,12 +81,12 @@ def test_a_sum_over_a_roster_gives_away_what_is_claimed_and_no_more(
     assert tight(f"{name}, secure sum over {len(roster)} of 4 sites", audit)
 
 
-@pytest.mark.parametrize("trust", ["local", "secure-sum"])
+@pytest.mark.parametrize("trust", ["per-site", "secure-sum"])
 def test_a_person_at_two_sites_gives_away_what_is_claimed_and_no_more(home, folder, tight, trust):
-    options = {"persons": True, "overlap": 2, "louder": 1.5 if trust == "local" else 2.0}
+    options = {"persons": True, "overlap": 2, "louder": 1.5 if trust == "per-site" else 2.0}
     sites = FOUR_SITES if trust == "secure-sum" else FOUR_SITES[:2]
     plan = counting_plan(folder, sites=sites, trust=trust, **options)
-    audit = counting_audit(home, plan, "oneway", rows=ROWS_PER_PERSON, at=("east", "north"))
+    audit = counting_audit(home, plan, "one-way", rows=ROWS_PER_PERSON, at=("east", "north"))
     assert tight(f"oneway, person at two sites, {trust}", audit)
 
 
@@ -151,11 +152,11 @@ def test_one_seed_for_all_sites_is_caught(home, folder, monkeypatch, same):
             },
         )
     plan = counting_plan(folder, sites=FOUR_SITES, trust="secure-sum")
-    assert caught(counting_audit(home, plan, "oneway", same_seed=True)) is same
+    assert caught(counting_audit(home, plan, "one-way", same_seed=True)) is same
 
 
 def test_an_evaluation_priced_as_one_histogram_is_caught(home, folder, monkeypatch):
-    monkeypatch.setattr(plan_rounds, "_repeated", lambda event, count: event)
+    monkeypatch.setattr(evaluation, "repeated", lambda event, count: event)
     assert caught(counting_audit(home, counting_plan(folder), "evaluate"))
 
 
@@ -170,14 +171,12 @@ def test_an_evaluation_with_the_noise_of_one_histogram_is_caught(home, folder, m
     assert caught(counting_audit(home, plan, "evaluate"))
 
 
-@pytest.mark.parametrize("trust", ["local", "secure-sum"])
+@pytest.mark.parametrize("trust", ["per-site", "secure-sum"])
 def test_a_price_that_forgets_the_second_site_is_caught(home, folder, monkeypatch, trust):
-    monkeypatch.setattr(
-        plan_rounds, "overlapping", lambda event_at, noise, *, overlap, trust: event_at(noise)
-    )
+    monkeypatch.setattr(statistic, "for_unit", lambda event_at, noise, privacy: event_at(noise))
     plan = counting_plan(folder, sites=FOUR_SITES, trust=trust, persons=True, overlap=2)
     rows = {"rows": ROWS_PER_PERSON, "at": ("east", "north")}
-    assert caught(counting_audit(home, plan, "oneway", **rows))
+    assert caught(counting_audit(home, plan, "one-way", **rows))
 
 
 def mixed(one: Records, other: Records) -> Records:

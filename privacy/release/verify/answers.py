@@ -18,7 +18,6 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import arrays_digest
 from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound, answer_path, noisy_sums
-from fedloom.privacy.answers.requests import sum_length
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.secure_sum import open_sum
@@ -102,7 +101,8 @@ def _check_round(
     if not same or canonical_json(opened.params) != canonical_json(asked.params):
         raise ReleaseError(f"{where} is to another question than the plan's")
     _check_sites(plan, opened, where)
-    length = sum_length(plan, asked.query, asked.params, opened.request_arrays)
+    asked.phase.check_arrays(plan, opened.request_arrays)
+    length = asked.phase.answer_length(plan, opened.request_arrays)
     if opened.total.shape != (length,):
         raise ReleaseError(f"{where} has {opened.total.size} numbers, the question asks {length}")
     if opened.sums != noisy_sums(plan, asked, length, len(opened.sites)):
@@ -118,9 +118,9 @@ def _check_sites(plan: Plan, opened: OpenedRound, where: str) -> None:
     roster, sites = set(opened.roster), set(opened.sites)
     if list(opened.roster) != sorted(roster) or not sites <= roster:
         raise ReleaseError(f"{where} names a roster that no request has")
-    if not roster <= {site.name for site in plan.sites}:
+    if not roster <= plan.site_names:
         raise ReleaseError(f"{where} names a site that the plan does not have")
-    if len(sites) < plan.coordination["min_sites"]:
+    if len(sites) < plan.min_sites:
         raise ReleaseError(f"{where} is a sum of fewer sites than the plan's least number")
     if plan.colluding is not None and sites != roster:
         raise ReleaseError(f"{where} lacks a site of its roster, so it cannot have opened")

@@ -52,7 +52,7 @@ def check_evaluation(folder: Path, plan: Plan, opened: Mapping[int, OpenedRound]
         answers[0].values(),
         answers[0].stds,
         _synthetic(record, plan.encoding),
-        hold_back=plan.evaluation["hold_back"],
+        hold_back=plan.evaluation.hold_back,
     )
     compare(record, made, EVALUATION)
     return "all of it follows from its opened sum and its counts of synthetic rows"

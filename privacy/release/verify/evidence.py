@@ -115,10 +115,10 @@ def _sites(
         where = part_path(Path(), asked.round, site).as_posix()
         what = "is missing" if site in needed else "is in no sum"
         raise ReleaseError(f"{where} {what}")
-    if len(needed) < plan.coordination["min_sites"]:
+    if len(needed) < plan.min_sites:
         raise ReleaseError(
             f"round {asked.round} has the parts of {len(needed)} sites; the plan needs "
-            f"{plan.coordination['min_sites']}"
+            f"{plan.min_sites}"
         )
     return sorted(needed)
 

@@ -227,11 +227,11 @@ class _Inspection:
         return not any(problem.unreadable for problem in problems)
 
     def _plan(self, manifest: Mapping[str, Any]) -> tuple[Plan, str]:
-        plan = Plan(read_json(self._folder / "plan.json"))
+        plan = Plan.from_dict(read_json(self._folder / "plan.json"))
         named = (manifest["plan"], manifest["study"], manifest["name"])
         if named != (plan.digest(), plan.study_digest, plan.name):
             raise ReleaseError("plan.json is not the plan that the manifest names")
-        if plan.body["release"].get("title") not in (None, manifest["title"]):
+        if plan.release.title not in (None, manifest["title"]):
             raise ReleaseError("the manifest has another title than the plan")
         check_plan(plan)
         return plan, plan.digest()
@@ -246,7 +246,7 @@ class _Inspection:
         digests = {
             Schema.from_dict(read_json(self._folder / "schema.json")).digest(),
             plan.schema.digest(),
-            plan.body["schema_digest"],
+            plan.schema_digest,
             manifest["schema"],
         }
         if len(digests) != 1:
@@ -254,7 +254,7 @@ class _Inspection:
         return str(manifest["schema"])
 
     def _data(self, plan: Plan, rows: int) -> str:
-        asked = plan.body["release"].get("rows")
+        asked = plan.release.rows
         if asked is not None and rows != asked:
             raise ReleaseError(f"the data have {rows} rows, the plan asks for {asked}")
         return check_data(self._folder, plan.encoding, rows, lambda rows: None)
@@ -281,10 +281,10 @@ class _Inspection:
 
 
 def _price(plan: Plan) -> str:
-    computed, stated = plan.price(), plan.body["price"]
-    must_equal(stated["epsilon"], computed.epsilon, "the plan's epsilon")
-    must_equal(stated["epsilon_rdp"], computed.epsilon_rdp, "the plan's epsilon by RDP")
-    if stated["delta"] != plan.delta:
+    computed, stated = plan.price(), plan.stated_price
+    must_equal(stated.epsilon, computed.epsilon, "the plan's epsilon")
+    must_equal(stated.epsilon_rdp, computed.epsilon_rdp, "the plan's epsilon by RDP")
+    if stated.delta != plan.delta:
         raise ReleaseError("the plan is priced at another delta than its own")
     return f"the plan costs epsilon {computed.epsilon:.6g} at delta {plan.delta:g}"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedloom.common.encoding import Encoding
 from fedloom.common.models import PrivateModel, build_model
 from fedloom.common.models.base import PUBLIC
-from fedloom.common.models.defaults import model_defaults
+from fedloom.common.models.registry import ModelSettings, read_model
 from fedloom.common.schema import Schema
 
 
@@ -28,12 +28,15 @@ def coded(
     return encoding.feature_codes(codes), encoding.classes(codes)
 
 
+def small(kind: str) -> ModelSettings:
+    """A model of a few parameters."""
+    critic = {"critic_hidden": 6} if kind == "gan" else {}
+    return read_model({"kind": kind, "hidden": 6, "latent": 3, **critic}, where="test")
+
+
 @pytest.fixture(params=["vae", "gan"])
 def model(request: pytest.FixtureRequest, encoding: Encoding) -> PrivateModel:
-    settings = {**model_defaults(request.param), "hidden": 6, "latent": 3}
-    if request.param == "gan":
-        settings["critic_hidden"] = 6
-    return build_model(settings, encoding)
+    return build_model(small(request.param), encoding)
 
 
 @pytest.fixture

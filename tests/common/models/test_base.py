@@ -9,9 +9,8 @@ import torch
 from fedloom.common.errors import StudyError
 from fedloom.common.models import build_model
 from fedloom.common.models.base import count_parameters, load_weights, read_weights
-from fedloom.common.models.defaults import model_defaults
 from fedloom.common.models.draws import SeededDraws
-from fedloom.common.models.size import num_parameters
+from fedloom.common.models.registry import num_parameters, read_model
 from fedloom.privacy.clipping import clipped_gradient_sum
 
 
@@ -22,8 +21,10 @@ def batch_of(model, coded, public, rows, seed=0):
 
 
 def test_unknown_kind_is_refused(encoding):
-    with pytest.raises(StudyError, match="choose"):
-        build_model({"kind": "diffusion"}, encoding)
+    with pytest.raises(StudyError, match="diffusion"):
+        read_model({"kind": "diffusion"}, where="test")
+    with pytest.raises(StudyError, match="not trained"):
+        build_model(read_model({"kind": "mixture"}, where="test"), encoding)
 
 
 def test_request_shapes_are_those_of_weights_and_public_arrays(model, public):
@@ -38,9 +39,8 @@ def test_request_shapes_are_those_of_weights_and_public_arrays(model, public):
 
 def test_number_of_parameters_needs_no_torch(model, encoding):
     kind = "vae" if "Vae" in type(model).__name__ else "gan"
-    settings = {**model_defaults(kind), "hidden": 6, "latent": 3}
-    if kind == "gan":
-        settings["critic_hidden"] = 6
+    critic = {"critic_hidden": 6} if kind == "gan" else {}
+    settings = read_model({"kind": kind, "hidden": 6, "latent": 3, **critic}, where="test")
     assert num_parameters(settings, encoding) == count_parameters(model)
 
 

@@ -42,10 +42,10 @@ def answers_of(length, sites=SITES):
     return made
 
 
-@pytest.fixture(params=["local", "secure-sum"])
+@pytest.fixture(params=["per-site", "secure-sum"])
 def plan(request, fake):
     keys = {name: f"{number:064x}" for number, name in enumerate(SITES)}
-    if request.param == "local":
+    if request.param == "per-site":
         return fake.make_plan(keys, evaluation={"share": 0.1, "hold_back": 0.2})
     return fake.make_secure_plan(keys)
 
@@ -89,7 +89,7 @@ def test_numbers_are_the_grid_times_its_unit(plan):
     length = sum(h["length"] for h in asked.params["histograms"])
     opened = OpenedRound.open(plan, asked, request_of(plan, asked), answers_of(length))
     units = np.repeat(
-        [part.lattice_unit for part in opened.sums], [part.length for part in opened.sums]
+        [part.grid_step for part in opened.sums], [part.length for part in opened.sums]
     )
     assert np.array_equal(opened.values(), opened.total * units)
 
@@ -116,7 +116,7 @@ def packed(plan):
         lambda header, arrays: header.pop("roster"),
         lambda header, arrays: header.update(more=1),
         lambda header, arrays: header.update(format="fedloom-answer/0"),
-        lambda header, arrays: header.update(sums=[{"name": "oneway"}]),
+        lambda header, arrays: header.update(sums=[{"name": "one-way"}]),
         lambda header, arrays: header["sums"][0].update(length=8),
         lambda header, arrays: arrays.update(more=np.zeros(1)),
         lambda header, arrays: arrays.pop("sum"),

@@ -8,7 +8,7 @@ import torch
 import fedloom.privacy.clipping.alike as alike
 from fedloom.common.encoding import Encoding
 from fedloom.common.models import build_model
-from fedloom.common.models.defaults import model_defaults
+from fedloom.common.models.registry import read_model
 from fedloom.common.schema import Column, Schema
 from fedloom.privacy.clipping.alike import rows_alike
 
@@ -20,7 +20,9 @@ def made(kind, classes, **settings):
         Column("y", "category", values=tuple(str(value) for value in range(classes - 1))),
     )
     encoding = Encoding(Schema(columns), "y")
-    return build_model({**model_defaults(kind), **settings}, encoding), len(encoding.features)
+    return build_model(read_model({"kind": kind, **settings}, where="test"), encoding), len(
+        encoding.features
+    )
 
 
 @pytest.mark.parametrize("rows", [64, 512])

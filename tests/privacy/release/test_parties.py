@@ -41,7 +41,7 @@ def test_the_stated_noise_is_the_least_over_all_rosters(secure):
     for colluding in (0, 1, 2):
         plan = secure.plan(privacy={"colluding": colluding})
         stated = noise_factors(plan)
-        for roster in range(plan.coordination["min_sites"], len(plan.sites) + 1):
+        for roster in range(plan.min_sites, len(plan.sites) + 1):
             honest = roster - colluding
             assert stated["fellow_site"] <= math.sqrt((roster - 1) / honest) + 1e-12
             assert stated["public"] <= math.sqrt(roster / honest) + 1e-12

@@ -27,8 +27,8 @@ def accounts_of(fake, site_keys):
 
 def test_numbers_are_those_of_the_accountant(plan, accounts_of, closed_form):
     statement = make_statement(plan, accounts_of(plan))
-    rounds = plan.statistics["rounds"]
-    noises = [settings["noise_multiplier"] for settings in rounds]
+    rounds = plan.statistics
+    noises = [phase.noise_multiplier for phase in rounds]
     assert statement["epsilon"] == pytest.approx(closed_form.epsilon(*noises), rel=1e-3)
     parties = statement["towards"]
     assert {entry["epsilon"] for entry in parties.values()} == {statement["epsilon"]}
@@ -36,9 +36,9 @@ def test_numbers_are_those_of_the_accountant(plan, accounts_of, closed_form):
     both = closed_form.epsilon(*noises, *noises)
     assert overlap["sites_per_unit"] == 1 and overlap["sites"] == 2
     assert overlap["epsilon_at_every_site"] == pytest.approx(both, rel=1e-3)
-    for settings, stated in zip(rounds, statement["mechanisms"], strict=True):
-        assert stated["noise_std"] == settings["noise_multiplier"] * settings["l2_norm"]
-        assert stated["lattice_unit"] == settings["lattice_unit"]
+    for phase, stated in zip(rounds, statement["mechanisms"], strict=True):
+        assert stated["noise_std"] == phase.noise_multiplier * phase.l2_norm
+        assert stated["grid_step"] == phase.grid_step
 
 
 def test_a_person_at_several_sites_is_stated_with_cap_id_and_overlap(secure, closed_form):
@@ -58,7 +58,7 @@ def test_a_person_at_several_sites_is_stated_with_cap_id_and_overlap(secure, clo
     assert "ids-tell-persons" in {one["code"] for one in statement["assumptions"]}
     # At m sites of one sum a person moves it by m times the norm: the noise counts for 1 / m.
     noises = closed_form.noises(plan)
-    own = [settings["noise_multiplier"] / math.sqrt(2) for settings in plan.statistics["rounds"]]
+    own = [phase.noise_multiplier / math.sqrt(2) for phase in plan.statistics]
     assert {round(noise, 9) for noise in own} <= {round(noise, 9) for noise in noises}
     assert statement["overlap"]["epsilon_at_every_site"] > statement["epsilon"]
     assert statement["mechanisms"][0]["l2_sensitivity"] == 5 * math.sqrt(6)

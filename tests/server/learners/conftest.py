@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.models import build_model
-from fedloom.common.models.defaults import model_defaults, training_defaults
+from fedloom.common.models.registry import MODELS, ModelSettings, read_model
 from fedloom.common.schema import Column, Schema
 from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_of_one
+from fedloom.common.vocabulary import Engine, Exchange
 from fedloom.privacy.mechanisms.gradient import noisy_gradient
 from fedloom.privacy.mechanisms.training import private_training
 from fedloom.privacy.noise import NoiseSource
+from fedloom.privacy.phases import TrainingPhase
 from fedloom.privacy.secure_sum.lattice import from_lattice
 from fedloom.server.aggregation import unflatten
 from fedloom.server.learners import Learner, State
@@ -59,17 +61,20 @@ class Toy:
             pair_std=noise_std,
         )
 
-    def settings(self, kind: str, exchange: str, **changes: Any) -> tuple[dict, dict]:
-        model = {**model_defaults(kind), "hidden": 16, "latent": 4}
-        if kind == "gan":
-            model["critic_hidden"] = 32
-        training = {
-            **training_defaults(kind, exchange),
-            "exchange": exchange,
-            "noise_multiplier": 1.0,
-            "engine": "fused",
-            **changes,
-        }
+    def settings(
+        self, kind: str, exchange: str, **changes: Any
+    ) -> tuple[ModelSettings, TrainingPhase]:
+        critic = {"critic_hidden": 32} if kind == "gan" else {}
+        model = read_model({"kind": kind, "hidden": 16, "latent": 4, **critic}, where="toy")
+        noise_multiplier = changes.pop("noise_multiplier", 1.0)
+        rounds = MODELS[kind].training[Exchange(exchange)]
+        training = TrainingPhase(
+            share=0.5,
+            noise_multiplier=noise_multiplier,
+            settings=rounds(engine=Engine.FUSED, **changes),
+            normaliser=100.0,
+            grid_step=_UNIT if exchange == "gradients" else None,
+        )
         return model, training
 
     def learner(self, kind: str, exchange: str, **changes: Any) -> Learner:
@@ -83,9 +88,9 @@ class Toy:
         model = build_model(model_settings, self.encoding)
         module, public = model.restore(learner.request_arrays(state))
         shared = {
-            "sample_rate": training["sample_rate"],
-            "noise_multiplier": training["noise_multiplier"],
-            "max_grad_norm": training["max_grad_norm"],
+            "sample_rate": training.settings.sample_rate,
+            "noise_multiplier": training.noise_multiplier,
+            "max_grad_norm": training.settings.max_grad_norm,
             "noise": NoiseSource.from_insecure_seed(seed),
             "engine": "fused",
         }
@@ -96,8 +101,8 @@ class Toy:
                 self.codes,
                 self.classes,
                 public,
-                local_steps=training["local_steps"],
-                learning_rate=training["learning_rate"],
+                local_steps=training.settings.local_steps,
+                learning_rate=training.settings.learning_rate,
                 normaliser=100.0,
                 **shared,
             )

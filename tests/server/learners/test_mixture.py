@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedloom.common.encoding import Encoding
+from fedloom.common.models.registry import MixtureSettings
 from fedloom.common.sampling import sample_codes
 from fedloom.common.schema import Column, Schema
 from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_of_one
@@ -57,7 +58,7 @@ def pair_distance(artifact, encoding, exact):
 
 
 def learn(encoding, statistics, *, components=60, seed=1):
-    learner = MixtureLearner({"components": components}, encoding)
+    learner = MixtureLearner(MixtureSettings(components=components), None, encoding)
     return learner, learner.start(statistics, seed)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from fedloom.common.models.base import read_weights
-from fedloom.common.models.defaults import model_defaults
+from fedloom.common.models.registry import VaeSettings
 from fedloom.common.models.vae import TabularVae
 from fedloom.server.learners.marginals import class_prior, log_marginals
 from fedloom.server.learners.recognition import teach_encoder
 
 
 def test_the_loss_falls_and_the_decoder_stays(toy):
-    model = TabularVae({**model_defaults("vae"), "hidden": 16, "latent": 4}, toy.encoding)
+    model = TabularVae(VaeSettings(hidden=16, latent=4), toy.encoding)
     module = model.private_module(3)
     with torch.no_grad():
         module.decoder.outer.weight.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(1))

@@ -42,7 +42,7 @@ def noisy(
     look = OneWay(encoding)
     noisy_look = look.sum(*counted) + rng.normal(0.0, std, look.length)
     statistics = NoisyStatistics(encoding=encoding, look=noisy_look, look_std=std)
-    if kind == "oneway":
+    if kind == "one-way":
         return statistics
     # The wide column is counted on pairs of neighbouring cells, the others cell by cell.
     groups = [np.arange(block.size) // (2 if block.size > 20 else 1) for block in encoding.features]
@@ -52,7 +52,7 @@ def noisy(
     return dataclasses.replace(statistics, groups=joined, pairs=noisy_pairs, pair_std=std)
 
 
-@pytest.mark.parametrize("kind", ["oneway", "pairwise"])
+@pytest.mark.parametrize("kind", ["one-way", "pairwise"])
 def test_without_noise_a_table_has_distance_zero_to_itself(kind):
     frame = table(500, insecure_seed=1)
     for marginal in compare_marginals(frame, noisy(frame, kind, 1e-9)):
@@ -60,7 +60,7 @@ def test_without_noise_a_table_has_distance_zero_to_itself(kind):
         assert sum(marginal.synthetic) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("kind", ["oneway", "pairwise"])
+@pytest.mark.parametrize("kind", ["one-way", "pairwise"])
 @pytest.mark.parametrize("factor, believed", [(1.0, True), (2.0, False)])
 def test_expected_distance_is_what_noise_gives(kind, factor, believed):
     """Mean over 30 draws, 32 cells each: within 15% of the truth except once in 1e4 seeds.
@@ -72,7 +72,7 @@ def test_expected_distance_is_what_noise_gives(kind, factor, believed):
     for seed in range(30):
         statistics = noisy(frame, kind, 20.0 * factor, seed=seed)
         told = dataclasses.replace(
-            statistics, look_std=20.0, pair_std=None if kind == "oneway" else 20.0
+            statistics, look_std=20.0, pair_std=None if kind == "one-way" else 20.0
         )
         found = {m.name: m for m in compare_marginals(frame, told)}["a"]
         rows_alone = np.sqrt(np.array(found.synthetic) * (1 - np.array(found.synthetic)) / 4000)
@@ -85,12 +85,12 @@ def test_expected_distance_is_what_noise_gives(kind, factor, believed):
 def test_largest_distance_comes_first():
     frame = table(500, insecure_seed=1)
     moved = frame.assign(b="x")
-    found = compare_marginals(moved, noisy(frame, "oneway", 1e-9))
+    found = compare_marginals(moved, noisy(frame, "one-way", 1e-9))
     assert [m.distance for m in found] == sorted((m.distance for m in found), reverse=True)
     assert found[0].name == "b"
 
 
-@pytest.mark.parametrize("kind, measured", [("oneway", "label"), ("pairwise", "pairs")])
+@pytest.mark.parametrize("kind, measured", [("one-way", "label"), ("pairwise", "pairs")])
 def test_dependence_of_a_table_and_of_its_exact_counts_agree(kind, measured):
     frame = table(3000, insecure_seed=1)
     found = compare_dependence(frame, noisy(frame, kind, 1e-9))
@@ -99,7 +99,7 @@ def test_dependence_of_a_table_and_of_its_exact_counts_agree(kind, measured):
         for j in range(3):
             if found.noisy[i][j] is not None:
                 assert found.noisy[i][j] == pytest.approx(found.synthetic[i][j], abs=0.03)
-    assert (found.noisy[0][1] is None) is (kind == "oneway")
+    assert (found.noisy[0][1] is None) is (kind == "one-way")
     assert found.synthetic[0][2] > 0.9
 
 
@@ -113,4 +113,4 @@ def test_independent_columns_have_no_dependence_even_under_noise():
 
 def test_without_label_and_pairs_nothing_is_measured():
     frame = table(300, insecure_seed=1)
-    assert compare_dependence(frame, noisy(frame, "oneway", 1.0, target=None)).measured == "none"
+    assert compare_dependence(frame, noisy(frame, "one-way", 1.0, target=None)).measured == "none"

@@ -38,7 +38,7 @@ def _make(folder: Path, fake: SimpleNamespace, kind: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def _both(tmp_path_factory: pytest.TempPathFactory, fake: SimpleNamespace) -> dict[str, Any]:
     made = {}
-    for kind in ("local", "secure"):
+    for kind in ("per-site", "secure"):
         folder = tmp_path_factory.mktemp(kind)
         made[kind] = {"folder": folder, **_make(folder, fake, kind)}
     return made
@@ -57,7 +57,7 @@ def _copy(made: dict[str, Any], tmp_path: Path) -> Release:
     )
 
 
-@pytest.fixture(params=["local", "secure"])
+@pytest.fixture(params=["per-site", "secure"])
 def release(request: Any, _both: dict[str, Any], tmp_path: Path) -> Release:
     """A fresh copy of a release of four sites, with units held back."""
     return _copy(_both[request.param], tmp_path)
@@ -65,7 +65,7 @@ def release(request: Any, _both: dict[str, Any], tmp_path: Path) -> Release:
 
 @pytest.fixture
 def local(_both: dict[str, Any], tmp_path: Path) -> Release:
-    return _copy(_both["local"], tmp_path)
+    return _copy(_both["per-site"], tmp_path)
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_another_fact_in_the_header_is_seen(release, capsys, changes):
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("change", ["std", "own_std", "noise_multiplier", "lattice_unit", "name"])
+@pytest.mark.parametrize("change", ["std", "own_std", "noise_multiplier", "grid_step", "name"])
 def test_another_noise_or_grid_is_seen(release, capsys, number, change):
     opened = opened_in(release, number)
     first = opened.sums[0]
@@ -291,7 +291,7 @@ def test_a_hidden_ledger_is_seen_in_local_trust(local, capsys, tmp_path):
     assert {"sums", "answers"} <= failed(capsys, local.folder)
 
 
-@pytest.mark.parametrize("kind", ["local", "secure"])
+@pytest.mark.parametrize("kind", ["per-site", "secure"])
 def test_no_release_is_built_without_a_ledger_of_its_sums(_both, tmp_path, kind):
     from fedloom.cli.main import main
 

@@ -104,11 +104,11 @@ def test_an_evaluation_that_is_missing_or_that_nobody_planned_is_seen(secure, bu
         lambda s: s["towards"]["fellow_site"].update(epsilon=0.1),
         lambda s: s["trust_model"].update(colluding=2),
         lambda s: s["trust_model"].update(least_roster=2),
-        lambda s: s["mechanisms"][0].update(lattice_unit=2.0),
+        lambda s: s["mechanisms"][0].update(grid_step=2.0),
         lambda s: s["mechanisms"][-1].update(noise_std=1e9),
         lambda s: s["assumptions"].pop(),
         lambda s: s["held_back"].update(chance=0.0),
-        lambda s: s["failure_and_retry"]["spare_rounds"].update(statistics=0),
+        lambda s: s["failure_and_retry"]["spare_rounds"].update({"one-way": 0}),
         lambda s: s["claim"].update(colluding=3),
         lambda s: s["assumptions"][-2].update(colluding=0),
     ],
@@ -122,8 +122,8 @@ def test_numbers_towards_each_party_are_computed_again(secure, capsys, change):
 def test_a_plan_with_another_exchange_key_is_seen(secure, capsys):
     """Whoever put another key into the plan would sit between two sites: stewards signed others."""
     body = json.loads((secure.release / "plan.json").read_text("utf-8"))
-    body["sites"][0]["exchange_key"] = "1" * 64
-    plan = Plan(body)
+    body["sites"][0]["exchange-key"] = "1" * 64
+    plan = Plan.from_dict(body)
     plan.save(secure.release / "plan.json")
     forge(secure, plan=plan.digest())
     assert {"ledger east", "ledgers"} <= failed(capsys, secure.release)

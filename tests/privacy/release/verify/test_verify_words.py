@@ -71,7 +71,7 @@ def test_one_number_beside_the_sentences_is_still_seen(built, capsys):
     assert failed(capsys, built.release) == {"epsilon"}
 
 
-@pytest.mark.parametrize("kind", ["local", "secure"])
+@pytest.mark.parametrize("kind", ["per-site", "secure"])
 def test_every_value_of_a_statement_that_is_no_sentence_is_compared(
     fake, site_keys, plan, tmp_path, kind
 ):

@@ -1,0 +1,168 @@
+"""The kinds of statistic: one entry each.
+
+A statistic maps a record to a vector of bounded L2 norm, whatever the record holds; a site answers
+with the noisy sum over its records. An entry says how the sum is laid out, which arrays a request
+carries and what they may hold, and how people read it. A new statistic is its class and an entry
+here; see docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.discovery import Discovery
+from fedloom.common.encoding import Encoding
+from fedloom.common.errors import ConfigError
+from fedloom.common.statistics import OneWay, Pairwise, check_groups
+
+__all__ = ["STATISTICS", "Statistic", "StatisticKind", "statistic_kind"]
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Shapes = dict[str, tuple[tuple[int, ...], str]]
+
+
+class Statistic(Protocol):
+    """A sum over records whose layout is known."""
+
+    @property
+    def length(self) -> int:
+        """Coordinates of the sum."""
+        ...
+
+    @property
+    def l2_norm(self) -> float:
+        """Most that one record adds, in the L2 norm."""
+        ...
+
+    def sum(self, feature_codes: Array, classes: Array) -> Array:
+        """Returns the exact sum over records, (length,), int64."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticKind:
+    """What fedloom knows of a kind of statistic.
+
+    Attributes:
+      name: as plans say it.
+      words: what is counted, for people.
+      of: the statistic, from the coder of records and the arrays of a request.
+      arrays: shape and type of each array of a request.
+      check: refuses arrays of the right shapes that say what they may not.
+      fixed_length: whether the layout follows from the schema alone.
+    """
+
+    name: str
+    words: str
+    of: Callable[[Any, Arrays], Statistic]
+    arrays: Callable[[Any], Shapes] = lambda coder: {}
+    check: Callable[[Any, Arrays, int], None] = lambda coder, arrays, max_cells: None
+    fixed_length: bool = True
+
+    def check_arrays(self, coder: Any, arrays: Arrays, max_cells: int) -> None:
+        """Checks the arrays of a request.
+
+        Args:
+          coder: the encoding, or the discovery of an open schema.
+          arrays: of the request.
+          max_cells: most coordinates that the sum may have.
+
+        Raises:
+          ConfigError: a name, shape, type or value is not what the statistic takes.
+        """
+        expected = self.arrays(coder)
+        if set(arrays) != set(expected):
+            raise ConfigError(
+                f"{self.name} takes the arrays {', '.join(sorted(expected)) or 'none'}, got "
+                f"{', '.join(sorted(arrays)) or 'none'}"
+            )
+        for name, (shape, kind) in expected.items():
+            array = arrays[name]
+            if array.shape != shape or array.dtype != np.dtype(kind):
+                raise ConfigError(
+                    f"{name} must have shape {shape} and type {kind}; got {array.shape} and "
+                    f"{array.dtype}"
+                )
+        self.check(coder, arrays, max_cells)
+
+
+def _pairwise(coder: Encoding, arrays: Arrays) -> Pairwise:
+    return Pairwise(coder, arrays.get("groups"))
+
+
+def _groups(coder: Encoding) -> Shapes:
+    return {"groups": ((coder.width,), "int32")}
+
+
+def _check_groups(coder: Encoding, arrays: Arrays, max_cells: int) -> None:
+    check_groups(coder, arrays["groups"], max_cells)
+
+
+def _one_way(coder: Encoding, arrays: Arrays) -> OneWay:
+    return OneWay(coder)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenColumns:
+    """The discovery of an open schema; its records have no classes."""
+
+    discovery: Discovery
+
+    @property
+    def length(self) -> int:
+        return self.discovery.length
+
+    @property
+    def l2_norm(self) -> float:
+        return self.discovery.l2_norm
+
+    def sum(self, feature_codes: Array, classes: Array) -> Array:
+        return self.discovery.sum(feature_codes)
+
+
+def _discovery(coder: Discovery, arrays: Arrays) -> _OpenColumns:
+    return _OpenColumns(coder)
+
+
+STATISTICS: dict[str, StatisticKind] = {
+    entry.name: entry
+    for entry in (
+        StatisticKind(
+            name="one-way",
+            words="counts of every column's values within each class",
+            of=_one_way,
+        ),
+        StatisticKind(
+            name="pairwise",
+            words="counts of pairs of columns within each class, on cells that are chosen from "
+            "the first counts",
+            of=_pairwise,
+            arrays=_groups,
+            check=_check_groups,
+            fixed_length=False,
+        ),
+        StatisticKind(
+            name="discovery",
+            words="counts that give bounds and categories of the columns that the schema leaves "
+            "open",
+            of=_discovery,
+        ),
+    )
+}
+
+
+def statistic_kind(name: str) -> StatisticKind:
+    """Returns the entry of a kind.
+
+    Raises:
+      ConfigError: there is no such kind.
+    """
+    if name not in STATISTICS:
+        raise ConfigError(f"statistic {name!r} must be one of {', '.join(STATISTICS)}")
+    return STATISTICS[name]

@@ -1,0 +1,64 @@
+"""The closed words of studies, plans and messages, each set as one type.
+
+A word in a file is read into its member (`fedloom.common.typed`), so a word that is not known is
+refused where it is read, and code compares members, never texts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Engine", "Exchange", "Optimizer", "Query", "Trust", "Unit"]
+
+
+class Unit(StrEnum):
+    """What one unit of privacy is."""
+
+    RECORD = "record"
+    PERSON = "person"
+    """All rows of one id."""
+
+
+class Trust(StrEnum):
+    """Who must be trusted with what."""
+
+    PER_SITE = "per-site"
+    """Every answer of a site satisfies the guarantee on its own, towards everybody."""
+    SECURE_SUM = "secure-sum"
+    """The coordinator sees sums over sites only; the sum satisfies the guarantee."""
+
+
+class Query(StrEnum):
+    """What a coordinator can ask of a site."""
+
+    PREPARE = "prepare"
+    """Check and reserve the plan; costs nothing by itself."""
+    FINISH = "finish"
+    """Close the run and return the ledger's extract."""
+    STATISTIC = "statistic"
+    GRADIENT = "gradient"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class Exchange(StrEnum):
+    """What a site sends in a training round."""
+
+    WEIGHTS = "weights"
+    """Weights after local steps of DP-SGD (query `train`)."""
+    GRADIENTS = "gradients"
+    """One noised sum of clipped gradients (query `gradient`)."""
+
+
+class Engine(StrEnum):
+    """How clipped gradients are computed."""
+
+    FUSED = "fused"
+    OPACUS = "opacus"
+
+
+class Optimizer(StrEnum):
+    """The optimiser of a site's local steps."""
+
+    ADAM = "adam"
+    SGD = "sgd"
