@@ -38,7 +38,7 @@ from pathlib import Path
 from fedloom.client.peers import Peer, read_peers
 from fedloom.client.sources import Source
 from fedloom.common.errors import ConfigError
-from fedloom.common.study_sections import check_site_name
+from fedloom.common.study import check_site_name
 from fedloom.privacy.ledger import Limits
 from fedloom.privacy.policy import Policy
 

@@ -45,6 +45,7 @@ __all__ = [
     "SiteEntry",
     "StatisticsSettings",
     "Study",
+    "check_site_name",
     "load_study",
     "parse_study",
 ]
@@ -54,6 +55,24 @@ Share = Annotated[float, Meta(ge=1e-4, le=1.0 - 1e-4)]
 _MAX_RECORDS = 10**12
 
 MarginalKind = Literal["one-way", "pairwise"]
+
+
+SiteName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,47}\Z",
+        extra={"what": "a letter or digit and then at most 47 letters, digits, '_', '.' or '-'"},
+    ),
+]
+
+
+def check_site_name(name: str, where: str) -> None:
+    """Refuses what cannot be the name of a site, in a study or in a home.
+
+    Raises:
+      StudyError: says what a name is made of.
+    """
+    read_typed(name, SiteName, where=where, error=StudyError)
 
 
 class SiteEntry(Section, frozen=True, kw_only=True, rename={"exchange_key": "exchange-key"}):
@@ -66,15 +85,7 @@ class SiteEntry(Section, frozen=True, kw_only=True, rename={"exchange_key": "exc
       records: a size that the institution declares to be public; None keeps it private.
     """
 
-    name: Annotated[
-        str,
-        Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,47}\Z",
-            extra={
-                "what": "a letter or digit and then at most 47 letters, digits, '_', '.' or '-'"
-            },
-        ),
-    ]
+    name: SiteName
     key: PublicKey | None = None
     exchange_key: PublicKey | None = None
     records: Annotated[int, Meta(ge=1, le=_MAX_RECORDS)] | None = None
@@ -235,16 +246,10 @@ def load_study(path: Path) -> tuple[Study, Schema]:
     path = Path(path)
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-<<<<<<< HEAD
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise StudyError(f"{path}: {reason}; give the path of a study.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-=======
-    except FileNotFoundError as error:
-        raise StudyError(f"{path}: no such study file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
->>>>>>> e9f22fe (Make a plan of typed phases; name models, statistics and words in one place)
         raise StudyError(f"{path}: not a TOML file: {error}") from error
     schema_name = raw.get("study", {}).get("schema") if isinstance(raw.get("study"), dict) else None
     if not isinstance(schema_name, str):

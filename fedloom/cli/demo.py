@@ -55,15 +55,10 @@ def demo(deploy: bool, out: Path | None, resume: bool, as_json: bool) -> None:
             deploy_run(folder.path, on_event=progress)
         else:
             run_prepared(folder, on_event=progress)
-<<<<<<< HEAD
     release = target / "release"
     if not release.exists():
         build_release(folder.path, release)
     price = folder.plan().stated_price
-=======
-    release = build_release(folder.path, target / "release")
-    price = folder.plan().stated_price
->>>>>>> e9f22fe (Make a plan of typed phases; name models, statistics and words in one place)
     result = {
         "run": str(folder.path),
         "release": str(release),

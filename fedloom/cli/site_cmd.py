@@ -66,7 +66,7 @@ def init(
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig, template
     from fedloom.client.sources import Source
-    from fedloom.common.study_sections import check_site_name
+    from fedloom.common.study import check_site_name
     from fedloom.privacy.ledger import Ledger
     from fedloom.privacy.policy import Policy
 
