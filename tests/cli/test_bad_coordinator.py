@@ -141,12 +141,8 @@ def test_wrong_answers_are_dropped_and_the_quorum_decides(
 
     class Wrong(vault_module.Vault):
         def _compute(self, plan, asked, seal):
-            computed = Answer.unpack(super()._compute(plan, asked, seal))
-            if self.site not in wrong or asked.round != 2:
-                return computed.pack()
-            arrays = spoil(computed.arrays)
-            header = {"arrays_digest": vault_module.arrays_digest(arrays)}
-            return Answer(header=header, arrays=arrays).pack()
+            arrays = super()._compute(plan, asked, seal)
+            return spoil(arrays) if self.site in wrong and asked.round == 2 else arrays
 
     monkeypatch.setattr("fedloom.simulation.Vault", Wrong)
     done = federation.simulate(tmp_path / "run")

@@ -92,7 +92,7 @@ def test_a_learned_schema_serves_a_second_study_and_both_are_paid_for(
     release = tmp_path / "release"
     assert cli("release", "build", out, "--out", release).code == 0
     verified = cli("release", "verify", release)
-    assert verified.code == 0 and "with the schema" in verified.out
+    assert verified.code == 0 and "by an earlier study: with it, epsilon" in verified.out
     assert "earlier one: both together cost" in " ".join(
         (release / "README.md").read_text().split()
     )
