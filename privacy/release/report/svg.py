@@ -254,29 +254,27 @@ def budget_bars(
       rows: (site, epsilon of this release, the site's limit).
       title: what the chart shows, for screen readers.
     """
-    width, right, step = 680.0, 120.0, 30.0
-    longest = max((len(_short(site, _LONG_LABEL)) for site, _, _ in rows), default=0)
-    left = max(130.0, 16.0 + 7.0 * longest)
-    height = step * len(rows) + 6
+    # Names and numbers stand above the bars, so that the chart can be read on a telephone.
+    width, step = 420.0, 42.0
+    height = step * len(rows)
     reach = max([max(spent, limit) for _, spent, limit in rows] + [1e-9])
 
     def x_of(epsilon: float) -> float:
-        return left + (width - left - right) * epsilon / reach
+        return (width - 2) * epsilon / reach
 
     parts = []
     for number, (site, spent, limit) in enumerate(rows):
-        y = 6 + number * step
+        y = number * step
         parts.append(
-            f'<text class="site" text-anchor="end" x="{_n(left - 8)}" y="{_n(y + 13)}">'
-            f"{escape(_short(site, _LONG_LABEL))}</text>"
+            f'<text class="site" x="0" y="{_n(y + 13)}">{escape(_short(site, _LONG_LABEL))}</text>'
         )
-        parts.append(_rect("track", left, y, x_of(limit) - left, 18))
-        parts.append(_rect("this", left, y, x_of(spent) - left, 18))
-        parts.append(f'<path class="limit" d="M{_n(x_of(limit))} {_n(y - 3)}v24"/>')
         parts.append(
-            f'<text class="tick" x="{_n(width - right + 10)}" y="{_n(y + 13)}">'
+            f'<text class="amount" text-anchor="end" x="{_n(width)}" y="{_n(y + 13)}">'
             f"{spent:.3g} of {limit:.3g}</text>"
         )
+        parts.append(_rect("track", 0, y + 21, x_of(limit), 12))
+        parts.append(_rect("this", 0, y + 21, x_of(spent), 12))
+        parts.append(f'<path class="limit" d="M{_n(x_of(limit))} {_n(y + 18)}v18"/>')
     return _svg(width, height, title, parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -170,6 +171,31 @@ def test_the_policy_stops_what_would_ask_the_network(render, tmp_path):
     free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", injected)
     _, _, urls = _visit(browser, tmp_path / "without", free)
     assert OUTSIDE in urls, "the test itself is blind"
+
+
+_WRAPPED = """<iframe id="page" width="{width}" height="4000" srcdoc="{page}"></iframe><script>
+onload = () => {{
+  const root = document.getElementById("page").contentDocument.documentElement;
+  const cut = [...root.querySelectorAll("svg, figure, figcaption, section, p, h1, h2, h3, dl")]
+    .filter((element) => element.getBoundingClientRect().right > {width});
+  document.title = `wide ${{root.scrollWidth}} cut ${{cut.length}}`;
+}};
+</script>"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("narrow", "fits"), [(True, True), (False, False)])
+def test_nothing_is_cut_on_a_telephone(secure_page, tmp_path, narrow, fits):
+    """At 390 pixels; the twin without the narrow page's rules is seen to be too wide."""
+    browser = _browser()
+    page = secure_page
+    if not narrow:
+        page = page.replace("min(330px, 100%)", "430px").replace("min(420px, 100%)", "430px")
+    wrapped = _WRAPPED.format(width=390, page=html.escape(page))
+    dom, _, _ = _visit(browser, tmp_path / "narrow", wrapped)
+    found = re.search(r"<title>wide (\d+) cut (\d+)</title>", dom)
+    assert found is not None
+    assert (int(found[1]) <= 390 and int(found[2]) == 0) is fits
 
 
 def _browser() -> str:

@@ -89,6 +89,10 @@ def test_budget_bars_write_the_names_of_institutions_out():
     root = ET.fromstring(budget_bars([("georgetown-county-hospital", 1.0, 4.0), ("b", 1.0, 4.0)]))
     label = root.find("text[@class='site']")
     assert label.text == "georgetown-county-hospital"
-    assert float(label.get("x")) >= 6.5 * len(label.text), "it would start outside the chart"
+    amount = root.find("text[@class='amount']")
+    assert label.get("text-anchor") is None and amount.get("text-anchor") == "end"
+    ends = float(label.get("x")) + 6.5 * len(label.text)
+    assert ends < float(amount.get("x")) - 6.5 * len(amount.text), "they would run into each other"
+    assert float(amount.get("x")) <= float(root.get("width"))
     long = ET.fromstring(budget_bars([("x" * 64, 1.0, 4.0)])).find("text[@class='site']")
     assert len(long.text) == 32 and long.text.endswith("…")
