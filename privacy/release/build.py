@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 import fedloom
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
@@ -28,7 +30,7 @@ from fedloom.privacy.release.data import write_data
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
 from fedloom.privacy.release.evidence import written_evidence
 from fedloom.privacy.release.manifest import write_manifest
-from fedloom.privacy.release.marginals import MARGINALS, marginals_table
+from fedloom.privacy.release.marginals import MARGINALS, marginals_arrow, marginals_table
 from fedloom.privacy.release.report.html import render_report
 from fedloom.privacy.release.run_files import FinishedRun
 from fedloom.privacy.release.statement import make_statement
@@ -115,7 +117,7 @@ def _fill(
         shutil.copyfile(run.path / answer_path(number), folder / answer_path(number))
     look = run.opened[plan.rounds[0].round]
     table = marginals_table(plan, look)
-    table.to_parquet(folder / MARGINALS, index=False, compression=None)
+    pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
     plan.save(folder / "plan.json")
     (folder / "dp_statement.json").write_text(json_text(statement), encoding="utf-8")
     if run.evaluation is not None:

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.statistics import OneWay
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
 
-__all__ = ["MARGINALS", "MARGINALS_COLUMNS", "marginals_table"]
+__all__ = ["MARGINALS", "MARGINALS_COLUMNS", "marginals_arrow", "marginals_table"]
 
 MARGINALS = "answers/marginals.parquet"
 
@@ -36,6 +37,12 @@ MARGINALS_COLUMNS = {
     "std": "standard deviation of the Gaussian noise in `count`",
 }
 """What each column of the table means."""
+
+
+_TEXTS = ("column", "kind", "value", "class")
+_SCHEMA = pa.schema(
+    [(name, pa.string() if name in _TEXTS else pa.float64()) for name in MARGINALS_COLUMNS]
+)
 
 
 def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
@@ -59,9 +66,13 @@ def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
                 for cell, count in zip(_cells(encoding, block), measured, strict=True)
             ]
     frame = pd.DataFrame(rows, columns=[name for name in MARGINALS_COLUMNS if name != "std"])
-    texts = ["column", "kind", "value", "class"]
-    types = {name: object if name in texts else np.float64 for name in frame.columns}
+    types = {name: object if name in _TEXTS else np.float64 for name in frame.columns}
     return frame.astype(types).assign(std=look.sums[0].std)
+
+
+def marginals_arrow(table: pd.DataFrame) -> pa.Table:
+    """Returns the table in the types of its file, also where a column holds nothing at all."""
+    return pa.Table.from_pandas(table, schema=_SCHEMA, preserve_index=False)
 
 
 def _row(*values: Any) -> dict[str, Any]:

@@ -12,7 +12,12 @@ import pyarrow.parquet as pq
 from fedloom.common.errors import ReleaseError
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.release.marginals import MARGINALS, MARGINALS_COLUMNS, marginals_table
+from fedloom.privacy.release.marginals import (
+    MARGINALS,
+    MARGINALS_COLUMNS,
+    marginals_arrow,
+    marginals_table,
+)
 
 __all__ = ["check_marginals"]
 
@@ -43,7 +48,7 @@ def check_marginals(folder: Path, plan: Plan, opened: Mapping[int, OpenedRound])
         found = _read(folder / MARGINALS, made)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ReleaseError(f"{MARGINALS} cannot be read: {error}") from error
-    if found != pa.Table.from_pandas(made, preserve_index=False).to_pydict():
+    if found != marginals_arrow(made).to_pydict():
         raise ReleaseError(f"{MARGINALS} is not made from the opened sum of its round")
     return f"{len(made)} noisy counts, as the opened sum of round {look.round} has them"
 
@@ -59,6 +64,9 @@ def _read(path: Path, made: pd.DataFrame) -> dict[str, list[object]]:
         footer = file.metadata
         if footer.num_rows != len(made) or file.schema_arrow.names != list(MARGINALS_COLUMNS):
             raise ReleaseError(f"{MARGINALS} has other rows or columns than its answer")
+        texts = {file.schema_arrow.field(name).type for name in _TEXTS}
+        if not all(pa.types.is_dictionary(kind) for kind in texts):
+            raise ReleaseError(f"{MARGINALS} has other types than its columns")
         packed = {
             footer.row_group(group).column(number).compression
             for group in range(footer.num_row_groups)
