@@ -3,6 +3,7 @@
     release = fedloom.Release("release")
     release.verify(key="...")            # the publisher's key, from elsewhere
     release.data                         # the rows, typed
+    release.marginals                    # the noisy counts, with their standard deviation
     release.sample(1000, where={"visited": "yes"})
     release.impute(table)
 
@@ -27,6 +28,7 @@ from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.schema import Schema
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.manifest import MANIFEST, read_manifest
+from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.typed import FORMATS, dtypes, read_typed, typed
 
 if TYPE_CHECKING:
@@ -111,6 +113,20 @@ class Release:
         return read_typed(self.path, self.schema, format)
 
     @cached_property
+    def marginals(self) -> pd.DataFrame:
+        """All noisy one-way counts of the study, as they were measured.
+
+        One row a count: `column`, `kind`, `value`, `lower`, `upper`, `class`, the noisy `count`,
+        and `std`, the exact standard deviation of its Gaussian noise. Counts are unbiased and may
+        be negative; the codebook says what each column means.
+        """
+        path = self._checked(MARGINALS)
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise ReleaseError(f"{path} cannot be read: {error}; fetch it again") from None
+
+    @cached_property
     def codebook(self) -> dict[str, Any]:
         """What each column means, and what holds in every row."""
         return self._json("codebook.json")
@@ -130,19 +146,20 @@ class Release:
         """The delta of `epsilon`."""
         return float(self.statement["with_the_schema"]["delta"])
 
-    def verify(self, *, key: str | None = None) -> Verification:
+    def verify(self, *, key: str | None = None, evidence: str | Path | None = None) -> Verification:
         """Checks the whole release offline, and raises if anything is not what it claims to be.
 
         Args:
           key: The publisher's public key, from elsewhere than the release; without it the signer
             is not checked.
+          evidence: The folder of the sites' own signed parts; without it they are not checked.
 
         Raises:
-          ReleaseError: names each check that failed.
+          ReleaseError: names the check that failed, the file and what to do.
         """
-        from fedloom.privacy.release.verify import verify_release
+        from fedloom.api import verify
 
-        return verify_release(self.path, key)
+        return verify(self.path, key=key, evidence=evidence)
 
     def sample(
         self, rows: int, *, where: Mapping[str, Any] | None = None, seed: int | None = None

@@ -66,6 +66,16 @@ def test_statement_codebook_and_price_are_those_of_the_files(release: fedloom.Re
         assert word in repr(release)
 
 
+def test_marginals_are_counts_of_the_schemas_values_with_their_error(release) -> None:
+    counts = release.marginals
+    assert set(counts["column"]) == set(release.schema.names)
+    assert set(counts.columns) >= {"value", "lower", "upper", "class", "count", "std"}
+    assert (counts["std"] > 0).all() and counts["std"].nunique() == 1
+    women = counts[(counts["column"] == "sex") & (counts["value"] == "female")]
+    drawn = (release.data["sex"] == "female").sum()
+    assert abs(women["count"].sum() - drawn) < 6 * np.hypot(10, 2 * counts["std"].iloc[0])
+
+
 def test_samples_are_typed_and_repeatable(release: fedloom.Release) -> None:
     drawn = release.sample(50, where={"visited": "yes", "age": (2, 5)}, seed=3)
     assert drawn.dtypes.to_dict() == release.dtypes
@@ -103,6 +113,7 @@ def test_the_release_is_verified_with_the_publishers_key(release: fedloom.Releas
         ("dp_statement.json", lambda release: release.epsilon),
         ("codebook.json", lambda release: release.codebook),
         ("plan.json", lambda release: release.schema),
+        ("answers/marginals.parquet", lambda release: release.marginals),
     ],
 )
 def test_a_changed_or_missing_file_is_never_used(folder: Path, tmp_path: Path, name, use) -> None:
