@@ -9,13 +9,13 @@ answered. A table that was left out cannot be missed here: a schema may also be 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from fedloom.common.errors import StudyError
 from fedloom.common.learned import Learned
-from fedloom.privacy.accounting import price
-from fedloom.privacy.events import repeat
-from fedloom.privacy.ledger import Grant, Ledger
+from fedloom.privacy.learning_cost import cost_of_learning
+from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 
 __all__ = ["check_learned"]
@@ -34,10 +34,13 @@ def check_learned(ledger: Ledger, plan: Plan) -> None:
       StudyError: the home never answered such a study, or all that it granted or answered of it
         costs more than the schema says.
     """
+    named = {origin.plan for origin in plan.schema.learned}
     for origin in plan.schema.learned:
         grants = ledger.grants(origin.plan)
-        if any(run.committed for grant in grants for run in grant.runs):
-            _check_price(origin, grants)
+        runs, cost = cost_of_learning(grants, origin.delta)
+        if runs:
+            _check_price(origin, grants[-1].approval, runs, cost)
+            _check_origins(origin, set(grants[-1].approval["learned"]) - named)
             continue
         said = (
             f"the schema says that {', '.join(origin.columns)} were learned by plan "
@@ -56,9 +59,8 @@ def check_learned(ledger: Ledger, plan: Plan) -> None:
         )
 
 
-def _check_price(origin: Learned, grants: Sequence[Grant]) -> None:
+def _check_price(origin: Learned, approval: Mapping[str, Any], runs: int, cost: float) -> None:
     """Holds a table against all runs of its plan that this home answered, or may still answer."""
-    approval, runs = grants[-1].approval, sum(grant.num_priced for grant in grants)
     for name, said, held in (
         ("study", origin.study, approval["study"]),
         ("delta", origin.delta, approval["summary"].get("delta")),
@@ -69,11 +71,19 @@ def _check_price(origin: Learned, grants: Sequence[Grant]) -> None:
                 f"this home's ledger says {held}; have the coordinator send the plan with the "
                 "schema.toml that the learning study wrote"
             )
-    cost = price([repeat(grants[-1].event, runs)], origin.delta).epsilon
-    if origin.epsilon < cost * (1 - _LAST_DIGITS):
+    if origin.runs < runs or origin.epsilon < cost * (1 - _LAST_DIGITS):
         raise StudyError(
-            f"the schema's [[learned]] table of plan {origin.plan[:12]} says epsilon "
-            f"{origin.epsilon:g}, and {runs} run(s) of it that this home granted cost epsilon "
-            f"{cost!r}; have the coordinator say epsilon = {cost!r} there, which is the price of "
-            "all of them"
+            f"the schema's [[learned]] table of plan {origin.plan[:12]} says runs = {origin.runs} "
+            f"and epsilon = {origin.epsilon:g}, and this home granted {runs} run(s) of it, which "
+            f"cost epsilon {cost!r} together; have the coordinator write runs = {runs} and "
+            f"epsilon = {cost!r} there and send the plan anew"
+        )
+
+
+def _check_origins(origin: Learned, left_out: set[str]) -> None:
+    """A schema that was learned on a learned schema costs what both cost."""
+    if left_out:
+        raise StudyError(
+            f"plan {origin.plan[:12]} learned on a schema that plan {min(left_out)[:12]} had "
+            "learned, and the schema leaves out its [[learned]] table; have the coordinator keep it"
         )

@@ -6,7 +6,8 @@ A schema that a study of kind "schema" completed holds one table more for each s
     columns = ["diagnosis", "fee"]     # whose bounds or categories were learned
     study = "..."                      # digest of that study
     plan = "..."                       # digest of its plan, which the sites' ledgers name
-    epsilon = 0.5
+    runs = 1                           # how many runs of it were granted, or answered
+    epsilon = 0.5                      # of all of them together
     delta = 1e-6
 
 so that whoever reads a release of a later study learns that its schema was not free. The price is
@@ -37,13 +38,16 @@ class Learned:
       columns: Names of the columns.
       study: Digest of the study.
       plan: Digest of its plan.
-      epsilon: Of the plan's price, above 0.
+      runs: How many of its runs are priced: at the site where most were granted or answered, for
+        the schema may have been chosen among them.
+      epsilon: Of their price together, above 0.
       delta: Of the plan's price, in (0, 1).
     """
 
     columns: tuple[str, ...]
     study: str
     plan: str
+    runs: int
     epsilon: float
     delta: float
 
@@ -55,6 +59,8 @@ class Learned:
         for key, value in (("study", self.study), ("plan", self.plan)):
             if not isinstance(value, str) or not _SHA256.match(value):
                 raise SchemaError(f"[[learned]] {key} must be a SHA-256 of 64 hexadecimal digits")
+        if type(self.runs) is not int or self.runs < 1:
+            raise SchemaError("[[learned]] runs must be a whole number, 1 or more")
         for key, number in (("epsilon", self.epsilon), ("delta", self.delta)):
             if type(number) is not float or not math.isfinite(number) or number <= 0.0:
                 raise SchemaError(f"[[learned]] {key} must be a number with a point, above 0")
@@ -83,6 +89,7 @@ class Learned:
             "columns": list(self.columns),
             "study": self.study,
             "plan": self.plan,
+            "runs": self.runs,
             "epsilon": self.epsilon,
             "delta": self.delta,
         }

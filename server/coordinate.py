@@ -136,7 +136,9 @@ class _Run:
         reporter = Reporter(self._folder, plan, self._on_event)
         reporter.round(asked, list(opened.sites), None, {})
         reporter.close()
-        learned = LearnedSchema.learn(plan, opened.values(), opened.stds[0])
+        learned = LearnedSchema.learn(
+            plan, opened.values(), opened.stds[0], runs=self._folder.priced_runs()
+        )
         learned.save(self._folder.path)
 
     def _train(self) -> State:

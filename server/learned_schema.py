@@ -47,13 +47,16 @@ class LearnedSchema:
     text: str
 
     @classmethod
-    def learn(cls, plan: Plan, vector: NDArray[np.float64], noise_std: float) -> LearnedSchema:
+    def learn(
+        cls, plan: Plan, vector: NDArray[np.float64], noise_std: float, *, runs: int = 1
+    ) -> LearnedSchema:
         """Completes the schema of a plan.
 
         Args:
           plan: a plan that `learns_schema`.
           vector: the noisy sum over sites.
           noise_std: standard deviation of the noise in each cell of it.
+          runs: how many runs of the plan were granted or answered, at the site with most of them.
         """
         schema, findings = complete_schema(plan.discovery, vector, noise_std)
         plain = [finding.to_dict() for finding in findings]
@@ -61,16 +64,16 @@ class LearnedSchema:
             return cls(schema=None, findings=plain, text="")
         names = tuple(finding.column for finding in findings if finding.complete)
         if names:
-            price = plan.stated_price
             origin = Learned(
                 columns=names,
                 study=plan.study_digest,
                 plan=plan.digest(),
-                epsilon=price.epsilon,
-                delta=price.delta,
+                runs=runs,
+                epsilon=plan.price(runs).epsilon,
+                delta=plan.delta,
             )
             schema = dataclasses.replace(schema, learned=(*schema.learned, origin))
-        text = schema_text(schema, head=_head(plan, findings), notes=_notes(findings))
+        text = schema_text(schema, head=_head(plan, runs, findings), notes=_notes(findings))
         return cls(schema=schema, findings=plain, text=text)
 
     def save(self, folder: Path) -> None:
@@ -109,12 +112,12 @@ class LearnedSchema:
         return (folder / FINDINGS).exists()
 
 
-def _head(plan: Plan, findings: Sequence[Finding]) -> list[str]:
-    price = plan.stated_price
+def _head(plan: Plan, runs: int, findings: Sequence[Finding]) -> list[str]:
+    of_runs = "" if runs == 1 else f" in {runs} runs"
     lines = [
         f"Completed by the study {plan.name!r}, plan {plan.digest()},",
-        f"which cost epsilon {price.epsilon:.4g} at delta {plan.delta:g} for one "
-        f"{plan.privacy.unit}. Everything learned in it comes from",
+        f"which cost epsilon {plan.price(runs).epsilon:.4g} at delta {plan.delta:g} for one "
+        f"{plan.privacy.unit}{of_runs}. Everything learned in it comes from",
         "one noisy sum over all sites; look through it before you use it. Approve studies on it",
         "with --clamp: rare values lie outside what noise lets through.",
     ]

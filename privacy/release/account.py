@@ -17,6 +17,7 @@ from fedloom.privacy.accounting import (
 from fedloom.privacy.ledger import RunSummary, verify_extract
 from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.learned_account import LearnedAccount, learned_accounts
 
 __all__ = ["Answered", "SiteAccount", "account_of"]
 
@@ -58,6 +59,7 @@ class SiteAccount:
       epsilon_limit: what the site allows over the life of its records.
       delta_limit: the delta of that limit.
       left_out: entries about other studies up to there; the extract holds their hashes alone.
+      learned: what each study that learned the plan's schema cost there.
       rehearsal: the ledger was made by and for a simulation.
       insecure: the site's noise came from a known seed.
     """
@@ -73,6 +75,7 @@ class SiteAccount:
     epsilon_limit: float
     delta_limit: float
     left_out: int
+    learned: tuple[LearnedAccount, ...]
     rehearsal: bool
     insecure: bool
 
@@ -132,7 +135,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     if approved["learned"] != sorted({origin.plan for origin in plan.schema.learned}):
         raise LedgerError(f"{site} approved the plan with another schema than the plan's")
     this = summary.run(plan.digest(), run)
-    answered = _answered(entries, run)
+    answered = _answered(entries, plan.digest(), run)
     _check_rounds(this, answered, plan, site)
     all_runs = [other for other in summary.runs if other.plan == this.plan and other.committed]
     return SiteAccount(
@@ -147,19 +150,22 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
         epsilon_limit=float(summary.epsilon_limit),
         delta_limit=float(summary.delta_limit),
         left_out=summary.num_hidden,
+        learned=learned_accounts(plan.schema.learned, summary.learned, site),
         rehearsal=summary.rehearsal,
         insecure=summary.insecure_noise,
     )
 
 
-def _answered(entries: Sequence[Mapping[str, Any]], run: str) -> list[Answered]:
+def _answered(entries: Sequence[Mapping[str, Any]], plan: str, run: str) -> list[Answered]:
     """Reads a run's answered attempts from a checked extract, in order of round and attempt."""
     opened: dict[tuple[int, int], Mapping[str, Any]] = {}
     found = {}
     for value in entries:
         entry = Entry.from_dict(dict(value))
         body = None if entry.body is None else entry.read()
-        if body is None or body.kind not in ("open", "commit") or body.data["run"] != run:
+        if body is None or body.kind not in ("open", "commit"):
+            continue
+        if (body.data["plan"], body.data["run"]) != (plan, run):
             continue
         attempt = body.data["round"], body.data["attempt"]
         if body.kind == "open":

@@ -28,7 +28,8 @@ _ASSUMPTIONS = {
 }
 _LEARNED = (
     "Each price under `preprocessing.learned` holds under the trust, the overlap and the rows per "
-    "person of the plan that it names; that plan is not part of this release."
+    "person of the plan that it names. Of that plan the release holds what ledgers say, and "
+    "not the plan itself."
 )
 _PERSONS = "A site's id column tells its persons apart: all rows of one person have one id."
 _COLLUDING = (

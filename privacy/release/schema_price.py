@@ -5,7 +5,8 @@ reads the release reads both studies' output. Its tables `[[learned]]` (`fedloom
 name the earlier prices. The sum of all epsilons at the sum of all deltas bounds the whole, also
 as the later study depends on the earlier one's answer (Dwork and Roth 2014, theorem 3.16 and
 its remark on adaptive composition). That bound needs no plan but this one, and is not tight: the
-sites' ledgers compose the same studies with less.
+sites' ledgers compose the same studies with less. Each price is that of all runs of its plan, and
+the extracts of the ledgers show them.
 """
 
 from __future__ import annotations

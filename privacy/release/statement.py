@@ -224,6 +224,9 @@ def _site(plan: Plan, account: SiteAccount) -> dict[str, Any]:
         "runs_of_this_plan": account.runs,
         "runs_priced": account.runs_priced,
         "epsilon_of_all_runs": account.epsilon_of_all_runs(plan.delta),
+        "learned": [
+            {"plan": one.plan, "runs": one.runs, "epsilon": one.epsilon} for one in account.learned
+        ],
         "lifetime": {
             "epsilon_limit": account.epsilon_limit,
             "delta_limit": account.delta_limit,

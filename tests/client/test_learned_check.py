@@ -32,7 +32,7 @@ def plan_of(folder: Path, home: Home, **changes: Any) -> Plan:
     """A plan at one site whose schema says that `age` was learned, at PRICE or with changes."""
     keys = {"north": (home.public_key(), home.exchange_public_key())}
     federation = make(folder, sites=("north",), keys=keys)
-    said = {"study": STUDY, "plan": PLAN, **PRICE, **changes}
+    said = {"study": STUDY, "plan": PLAN, "runs": 1, **PRICE, **changes}
     lines = [
         f'{key} = "{v}"' if isinstance(v, str) else f"{key} = {v!r}" for key, v in said.items()
     ]
@@ -81,8 +81,8 @@ def test_a_home_that_answered_the_learning_study_approves(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epsilon": 1e-9}, f"says epsilon 1e-09, and 1 run.*{ONE!r}"),
-        ({"epsilon": ONE * (1 - 1e-5)}, "which is the price of all of them"),
+        ({"epsilon": 1e-9}, f"says runs = 1 and epsilon = 1e-09.*1 run.*{ONE!r}"),
+        ({"epsilon": ONE * (1 - 1e-5)}, f"epsilon = {ONE!r} there"),
         ({"delta": 1e-9}, "says delta"),
         ({"study": "c" * 64}, "says study"),
         ({"plan": "c" * 64}, "never answered that plan"),
@@ -113,12 +113,12 @@ def test_a_table_that_the_ledger_does_not_bear_out_is_refused(
 def test_a_schema_costs_all_runs_of_its_plan(tmp_path: Path, history: list[dict[str, Any]]) -> None:
     home = make_home(tmp_path / "north")
     cheap = plan_of(tmp_path / "cheap", home)
-    honest = plan_of(tmp_path / "honest", home, epsilon=BOTH)
+    honest = plan_of(tmp_path / "honest", home, epsilon=BOTH, runs=2)
     with Ledger.open(home.path, home.private_key()) as ledger:
         for one in history:
             learn(ledger, *one["names"], **{k: v for k, v in one.items() if k != "names"})
         head = ledger.head
-        with pytest.raises(StudyError, match=f"2 run.*{BOTH!r}"):
+        with pytest.raises(StudyError, match=f"runs = 2 and epsilon = {BOTH!r} there"):
             approve(home, ledger, cheap, table(50), policy=None)
         assert ledger.head == head and not [*home.snapshots.iterdir()]
         approve(home, ledger, honest, table(50), policy=None)
@@ -155,5 +155,5 @@ def test_a_rehearsal_without_a_past_is_warned_and_never_lets_a_false_price_pass(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             check_learned(ledger, plan)
-        with pytest.raises(StudyError, match="says epsilon"):
+        with pytest.raises(StudyError, match="and epsilon = 0.1"):
             check_learned(ledger, false)

@@ -14,6 +14,7 @@ ORIGIN = {
     "columns": ["age"],
     "study": "a" * 64,
     "plan": "b" * 64,
+    "runs": 1,
     "epsilon": 0.5,
     "delta": 1e-6,
 }
@@ -36,6 +37,9 @@ def test_origin_is_part_of_the_schema_and_of_its_digest() -> None:
         ({"columns": "age"}, "names of the schema's columns"),
         ({"study": "a"}, "study must be a SHA-256"),
         ({"plan": None}, "plan must be a SHA-256"),
+        ({"runs": 0}, "runs must be"),
+        ({"runs": 1.0}, "runs must be"),
+        ({"runs": True}, "runs must be"),
         ({"epsilon": 0.0}, "epsilon must be"),
         ({"epsilon": 1}, "epsilon must be"),
         ({"epsilon": float("inf")}, "epsilon must be"),

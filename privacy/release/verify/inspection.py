@@ -36,6 +36,7 @@ from fedloom.privacy.release.verify.data import check_data
 from fedloom.privacy.release.verify.evaluation import check_evaluation
 from fedloom.privacy.release.verify.evidence import check_evidence
 from fedloom.privacy.release.verify.files import problems_of_files
+from fedloom.privacy.release.verify.learned import check_learned_prices, notes_on_learning
 from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, notes_on
 from fedloom.privacy.release.verify.marginals import check_marginals
 from fedloom.privacy.release.verify.result import DO_NOT_USE, Check, CheckFailed, Verification
@@ -133,6 +134,7 @@ class _Inspection:
             self._look("data", "data/", lambda: self._data(plan, rows))
             self._look_at_ledgers(manifest, plan)
             self._look("price", "plan.json", lambda: _price(plan))
+            self._look("learned", "schema.json", lambda: self._learned(plan))
             stated = self._statement
             if stated is not None:
                 self._look("epsilon", "dp_statement.json", lambda: self._epsilon(plan, stated))
@@ -268,6 +270,10 @@ class _Inspection:
                 f"epsilon {whole['epsilon']:.4g} at delta {whole['delta']:g}"
             )
         return detail
+
+    def _learned(self, plan: Plan) -> str:
+        self._notes += notes_on_learning(plan, self._accounts)
+        return check_learned_prices(plan, self._accounts)
 
     def _codebook(self, plan: Plan) -> str:
         made = parse_json(json_text(codebook(plan.encoding)).encode(), "codebook.json")

@@ -12,8 +12,18 @@ from fedloom.privacy.release.statement import make_statement
 from tests.tampering import edit, failed, sign_again, verify
 
 LEARNED = [
-    {"columns": ["age"], "study": "a" * 64, "plan": "b" * 64, "epsilon": 0.5, "delta": 1e-6},
-    {"columns": ["town"], "study": "c" * 64, "plan": "d" * 64, "epsilon": 0.25, "delta": 2e-6},
+    {
+        "columns": [column],
+        "study": study * 64,
+        "plan": plan * 64,
+        "runs": 1,
+        "epsilon": epsilon,
+        "delta": delta,
+    }
+    for column, study, plan, epsilon, delta in (
+        ("age", "a", "b", 0.5, 1e-6),
+        ("town", "c", "d", 0.25, 2e-6),
+    )
 ]
 
 
