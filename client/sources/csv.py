@@ -101,30 +101,33 @@ def _header(source: Source, lines: Lines, records: Iterator[tuple[int, list[str]
 def _checked(
     source: Source, lines: Lines, records: Iterator[tuple[int, list[str]]], num_cells: int
 ) -> Iterator[list[str]]:
-    """Yields the cells of the rows that hold something; refuses the file if one does not fit.
+    """Yields the cells of the rows; refuses the file if one does not fit.
 
-    Lines without anything are no records, but where one column is all, they could be.
+    Lines without anything are no records; but where one column is all, a line between others could
+    be one.
     """
     lengths = RowLengths(source, lines, num_cells)
     empty: list[tuple[int, list[str]]] = []
+    blank = 0
     for number, record in records:
         nothing = not any(cell.strip() for cell in record)
-        if nothing and (len(record) <= 1 < num_cells):
+        if not record or (nothing and len(record) == 1 < num_cells):
+            blank = blank or number
             continue
-        if nothing:
-            empty.append((number, record))
-            continue
-        if empty and num_cells == 1 and not empty[0][1]:
+        if blank and num_cells == 1:
             raise DataError(
-                f"{source.where}, line {empty[0][0]}: is blank; in a table of one column that is a "
+                f"{source.where}, line {blank}: is blank; in a table of one column that is a "
                 'missing value or nothing: write "" for the one, delete the line for the other'
             )
+        if nothing and num_cells > 1:
+            empty.append((number, record))
+            continue
         for place, cells in (*empty, (number, record)):
             if lengths.fit(place, cells):
                 yield cells
         empty.clear()
     lengths.check()
-    if empty and num_cells > 1:
+    if empty:
         raise DataError(
             f"{source.where}, lines {empty[0][0]} to {empty[-1][0]}: hold no value, as the blank "
             "end of a sheet does; delete them, for they would count as records"

@@ -212,6 +212,15 @@ def test_what_cannot_be_read_is_said_by_how_it_looks(name: str, tmp_path: Path) 
     assert refused.code == 2 and said in refused.err, refused.err
 
 
+def test_one_column_is_a_table_whose_missing_values_are_written(tmp_path: Path) -> None:
+    column = (AGE | {"nullable": True},)
+    for data, records in ((b'age\n7\n""\n8\n""\n\n\n', 4), (b"age\n7\n\n", 1), (b"age\n", 0)):
+        read = check(tmp_path, data, "--json", columns=column)
+        assert read.json["records"] == records
+    refused = check(tmp_path, b"age\n7\n\n8\n", columns=column)
+    assert refused.code == 2 and "line 3" in refused.err and "blank" in refused.err
+
+
 def test_a_date_is_the_day_that_the_hospital_wrote(tmp_path: Path) -> None:
     data = b"seen\n2022-12-31T00:00:00+02:00\n2024-01-02T23:59:00-05:00\n"
     assert check(tmp_path, data, columns=(seen(),)).code == 0  # each is a bound of the column

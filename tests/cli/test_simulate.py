@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
+import pytest
 from rich.console import Console
 
 from fedloom.cli.progress import RunProgress
 from fedloom.privacy.ledger import read_ledger
 from fedloom.server.run_folder import RunFolder
-from tests.federation import cli, make
+from tests.federation import cli, make, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,3 +113,28 @@ def test_a_terminal_shows_round_sites_and_budget(tmp_path):
         "0.125",
     ):
         assert words in shown, words
+
+
+@pytest.mark.parametrize("columns", [["age"], ["visited"], ["age", "visited"]], ids="+".join)
+def test_a_column_and_a_label_are_a_table_and_so_is_a_column(columns, tmp_path):
+    """What `study check` gives a digest for runs, down to a single column."""
+    folder = tmp_path / "study"
+    federation = make(folder, sites=("north", "south", "west"), trust="secure-sum")
+    parts = (folder / "schema.toml").read_text().split("[[column]]")
+    kept = [part for part in parts if any(f'"{name}"' in part for name in columns)]
+    (folder / "schema.toml").write_text("[[column]]" + "[[column]]".join(kept))
+    if len(columns) < 2:
+        federation.edit('target = "visited"\n', "")
+    assert cli("study", "check", federation.study).code == 0
+    done = federation.simulate(tmp_path / "run", "--json")
+    assert done.code == 0 and done.json["state"] == "done", done.err
+    out = tmp_path / "rows.csv"
+    assert cli("sample", tmp_path / "run", "--rows", 200, "--seed", 1, "--out", out).code == 0
+    sampled, real = pd.read_csv(out), table(200)
+    assert list(sampled.columns) == columns
+    if "visited" in columns:
+        shares = [(frame["visited"] == "yes").mean() for frame in (sampled, real)]
+        assert abs(shares[0] - shares[1]) < 0.2
+    release = tmp_path / "release"
+    assert cli("release", "build", tmp_path / "run", "--out", release).code == 0
+    assert cli("release", "verify", release).code == 0
