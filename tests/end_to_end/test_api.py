@@ -88,7 +88,7 @@ def test_homes_that_live_on_keep_their_budget(federation, tmp_path):
 
 def test_records_that_do_not_fit_are_an_error_or_clamped(federation, tmp_path):
     odd = table(50)
-    odd["age"] = 93
+    odd.loc[3, "age"] = 93
     tables = {"north": table(50), "south": odd}
     with pytest.raises(DataError, match="table of south.*age"):
         fedloom.simulate(federation.study, tables, out=tmp_path / "run")
