@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,7 @@ def plan(study: Path, home: Path, runs: int) -> None:
     is_flag=True,
     help='ids such as "7" and "07" are different people, you know; --clamp does not say so',
 )
+@source_options
 def approve(
     study: Path,
     home: Path,
@@ -141,11 +143,13 @@ def approve(
     clamp: bool,
     clamp_columns: tuple[str, ...],
     ids_as_written: bool,
+    dialect: dict[str, Any],
 ) -> None:
     """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger.
 
     An approval is for one run, or for as many as --runs says. When they are used, a further run is
-    refused until you approve again.
+    refused until you approve again. Options that say how the records are written stand in place of
+    those in site.toml.
     """
     from fedloom.client import approval
     from fedloom.client.data_check import check
@@ -159,7 +163,8 @@ def approve(
     config = SiteConfig.load(opened.config_path)
     agreed = _explain(study, home, runs)
     column = agreed.privacy.id
-    private_frame = load_table(config.source, agreed.schema, id_column=column)
+    source = replace(config.source, **dialect)
+    private_frame = load_table(source, agreed.schema, id_column=column)
     print_counts(check(private_frame, agreed.schema, id_column=column))
     if not yes and not _confirmed():
         raise NotApprovedError("not approved; nothing was signed (--yes approves without asking)")

@@ -308,3 +308,8 @@ def test_a_steward_cannot_approve_a_table_that_is_not_readable(tmp_path: Path) -
     done = cli(*words)
     assert done.code == 0, done.err
     assert kinds(home) == ["genesis", "approve"]
+    other = homes["south"] / "site.toml"
+    peers = "".join(f"\n[peers.{name}]\n{keys[name]}" for name in SITES if name != "south")
+    other.write_text(other.read_text() + peers)
+    done = cli("site", "approve", agreed, "--home", homes["south"], "--yes", *OPTIONS[2:])
+    assert done.code == 0, done.err
