@@ -245,6 +245,6 @@ def make_generator(statistics: NoisyStatistics) -> Artifact:
     prior = statistics.class_counts() * np.array(encoding.class_sampleable)
     return Artifact(
         kind="mixture",
-        config={},
+        config={"components": 1},
         arrays={"probabilities": probabilities, "class_prior": prior / prior.sum()},
     )

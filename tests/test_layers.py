@@ -47,7 +47,7 @@ LIBRARIES = {
 # they import may load one of those while being imported; and they never name them at all.
 TORCH_FREE = (
     "common/errors.py", "common/digest.py", "common/resources.py", "common/column.py",
-    "common/plain_files.py", "common/strict_*.py",
+    "common/plain_files.py", "common/strict_*.py", "common/artifact.py", "common/sampling/*",
     "common/schema*.py", "common/spelling.py", "common/number_axis.py", "common/discovery.py",
     "common/learned.py", "common/blanks.py", "common/draft/*", "client/draft_table.py",
     "common/encoding.py", "common/study.py", "common/statistics.py", "privacy/noise.py",

@@ -23,18 +23,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.losses import paired_critic_loss
 from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
-from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
-from fedloom.common.models.decoder import sample_codes as _sample_codes
-from fedloom.common.models.draws import Draws, SeededDraws
+from fedloom.common.models.decoder import (
+    DecoderNet,
+    class_rows,
+    fresh_linear,
+    joined,
+    padded,
+    sample_codes,
+)
+from fedloom.common.models.draws import Draws
 from fedloom.common.models.registry import GanSettings
 
-__all__ = ["GENERATOR", "MARGINALS", "Critic", "TabularGan", "sample_codes"]
+__all__ = ["GENERATOR", "MARGINALS", "Critic", "TabularGan"]
 
 MARGINALS = PUBLIC + "marginals"
 GENERATOR = PUBLIC + "generator/"
@@ -125,7 +130,7 @@ class TabularGan:
         """Returns each record and one fresh fake of its class, as deviations."""
         labels = torch.from_numpy(np.asarray(classes, dtype=np.int64))
         base = torch.from_numpy(np.asarray(public[MARGINALS], dtype=np.float32))[labels]
-        fakes = _sample_codes(
+        fakes = sample_codes(
             {
                 name.removeprefix(GENERATOR): value
                 for name, value in public.items()
@@ -147,12 +152,3 @@ class TabularGan:
         return paired_critic_loss(
             module(batch["real"], batch["classes"]), module(batch["fake"], batch["classes"])
         )
-
-
-def sample_codes(
-    artifact: Artifact, encoding: Encoding, classes: NDArray[np.int64], seed: int
-) -> NDArray[np.int32]:
-    """Draws feature codes (N, m) for classes (N,) from a published generator."""
-    return _sample_codes(
-        artifact.arrays, artifact.config, Blocks.of(encoding), classes, SeededDraws(seed)
-    )

@@ -22,7 +22,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
 
-__all__ = ["Mixture", "end_to_end", "mixture_source", "within_classes"]
+__all__ = ["Mixture", "end_to_end", "mixture_shapes", "mixture_source", "within_classes"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -52,7 +52,8 @@ class Mixture:
         """Reads a published mixture.
 
         Raises:
-          ConfigError: the artifact was made for another schema.
+          ConfigError: the artifact was made for another schema, or a component that it draws
+            from has no cell of some column.
         """
         probabilities = artifact.arrays["probabilities"]
         num_classes, num_components, width = probabilities.shape
@@ -62,6 +63,13 @@ class Mixture:
                 f"{encoding.num_classes} and {encoding.width}; use the schema that it was made with"
             )
         prior = np.asarray(artifact.arrays["class_prior"], dtype=np.float64)
+        for block in encoding.features:
+            total = probabilities[:, :, block.start : block.start + block.size].sum(axis=2)
+            if (total[prior > 0] <= 0).any():
+                raise ConfigError(
+                    f"the generator draws nothing for '{block.name}' in some component; make it "
+                    "again"
+                )
         return cls.from_parts(encoding, prior, probabilities)
 
     @classmethod
@@ -166,6 +174,21 @@ def mixture_source(artifact: Artifact, encoding: Encoding, shares: Mapping[str, 
             "no record of this generator satisfies all of these conditions; remove one or widen it"
         )
     return conditioned
+
+
+def mixture_shapes(config: Mapping[str, Any], encoding: Encoding) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each array that a mixture is published with.
+
+    Raises:
+      ConfigError: the settings are none of a mixture.
+    """
+    components = config.get("components")
+    if type(components) is not int or components < 1:
+        raise ConfigError("the generator's settings lack its number of components")
+    return {
+        "probabilities": (encoding.num_classes, components, encoding.width),
+        "class_prior": (encoding.num_classes,),
+    }
 
 
 def within_classes(encoding: Encoding, classes: Array, cells: Array) -> Array:

@@ -161,7 +161,8 @@ class ModelKind:
         from statistics alone.
       learner: the coordinator's side, "module:name"; None if no generator comes of it.
       source: what draws from the published generator, "module:name"; None likewise.
-      needs_torch: whether drawing from the published generator needs torch.
+      shapes: names and shapes of the published generator's arrays from its settings and the
+        encoding, "module:name"; None likewise.
       module: the private module that sites train, "module:name"; None if nothing is trained.
       num_parameters: coordinates of one private gradient, from settings and encoding.
       generator_parameters: of what the server trains beside it, from the same.
@@ -172,7 +173,7 @@ class ModelKind:
     training: Mapping[Exchange, type[Training]] = field(default_factory=dict)
     learner: str | None = None
     source: str | None = None
-    needs_torch: bool = False
+    shapes: str | None = None
     module: str | None = None
     num_parameters: Parameters | None = None
     generator_parameters: Parameters = lambda settings, encoding: 0
@@ -221,6 +222,7 @@ MODELS: dict[str, ModelKind] = {
             settings=MixtureSettings,
             learner="fedloom.server.learners.mixture:MixtureLearner",
             source="fedloom.common.models.mixture:mixture_source",
+            shapes="fedloom.common.models.mixture:mixture_shapes",
         ),
         ModelKind(
             name="vae",
@@ -228,7 +230,7 @@ MODELS: dict[str, ModelKind] = {
             training={Exchange.WEIGHTS: VaeWeights, Exchange.GRADIENTS: VaeGradients},
             learner="fedloom.server.learners.vae:VaeLearner",
             source="fedloom.common.sampling.latents:DecoderSource",
-            needs_torch=True,
+            shapes="fedloom.common.sampling.decoder:decoder_shapes",
             module="fedloom.common.models.vae:TabularVae",
             num_parameters=_vae_parameters,
         ),
@@ -238,7 +240,7 @@ MODELS: dict[str, ModelKind] = {
             training={Exchange.WEIGHTS: GanWeights, Exchange.GRADIENTS: GanGradients},
             learner="fedloom.server.learners.gan:GanLearner",
             source="fedloom.common.sampling.latents:DecoderSource",
-            needs_torch=True,
+            shapes="fedloom.common.sampling.decoder:decoder_shapes",
             module="fedloom.common.models.gan:TabularGan",
             num_parameters=_critic_parameters,
             generator_parameters=_decoder,

@@ -20,17 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.losses import block_cross_entropy, gaussian_kl
 from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
-from fedloom.common.models.decoder import sample_codes as _sample_codes
-from fedloom.common.models.draws import Draws, SeededDraws
+from fedloom.common.models.draws import Draws
 from fedloom.common.models.registry import VaeSettings
 
-__all__ = ["TABLE", "TabularVae", "VaeModule", "sample_codes"]
+__all__ = ["TABLE", "TabularVae", "VaeModule"]
 
 TABLE = PUBLIC + "table"
 # Posteriors start narrower than the prior: a decoder that could not tell records apart would
@@ -123,12 +121,3 @@ class TabularVae:
         mean, log_variance, logits = module(batch)
         entropy = block_cross_entropy(logits, batch["records"], self.blocks.sizes)
         return entropy + self.beta * gaussian_kl(mean, log_variance)
-
-
-def sample_codes(
-    artifact: Artifact, encoding: Encoding, classes: NDArray[np.int64], seed: int
-) -> NDArray[np.int32]:
-    """Draws feature codes (N, m) for classes (N,) from a published decoder."""
-    return _sample_codes(
-        artifact.arrays, artifact.config, Blocks.of(encoding), classes, SeededDraws(seed)
-    )

@@ -17,10 +17,8 @@ import numpy.typing as npt
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.models.blocks import Blocks
-from fedloom.common.models.decoder import draw_logits, sample_codes
-from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.mixture import Mixture, within_classes
+from fedloom.common.sampling.decoder import LatentDecoder
 
 __all__ = ["MIN_ACCEPTANCE", "DecoderSource"]
 
@@ -45,7 +43,7 @@ class DecoderSource:
           ConfigError: records that meet the conditions are too rare to be drawn.
         """
         self._artifact, self._encoding = artifact, encoding
-        self._blocks = Blocks.of(encoding)
+        self._decoder = LatentDecoder(artifact, encoding)
         features = {block.name for block in encoding.features}
         self._shares = {name: share for name, share in shares.items() if name in features}
         prior = np.asarray(artifact.arrays["class_prior"], dtype=np.float64)
@@ -62,9 +60,10 @@ class DecoderSource:
         """Draws feature codes (N, m) and classes (N,) of as many records."""
         if not self._shares:
             classes = rng.choice(len(self._prior), size=rows, p=self._prior)
-            arrays, config = self._artifact.arrays, self._artifact.config
-            seed = int(rng.integers(2**63))
-            return sample_codes(arrays, config, self._blocks, classes, SeededDraws(seed)), classes
+            drawn = [np.empty((0, len(self._encoding.features)), dtype=np.int32)]
+            for _, cells in self._decoder.cells(classes, rng):
+                drawn.append(_draw_cells(self._encoding, cells, rng))
+            return np.concatenate(drawn), classes
         codes, labels, found, tried = [], [], 0, 0
         while found < rows:
             if tried > _PATIENCE * (rows + _BATCH) / self._acceptance:
@@ -80,10 +79,11 @@ class DecoderSource:
 
     def mixture(self) -> Mixture:
         """Returns a mixture of latents drawn once, in each class; conditions are kept."""
-        num_classes, width = len(self._prior), self._blocks.width
+        num_classes, width = len(self._prior), self._encoding.width
         latents = int(np.clip(_MOST_CELLS // (num_classes * width), 64, _LATENTS))
         classes = np.repeat(np.arange(num_classes), latents)
-        cells = np.concatenate([part for _, part in self._cells_of(classes, 0)])
+        rng = np.random.default_rng(0)
+        cells = np.concatenate([part for _, part in self._cells_of(classes, rng)])
         mixture = Mixture.from_parts(
             self._encoding, self._prior, cells.reshape(num_classes, latents, width)
         )
@@ -112,16 +112,11 @@ class DecoderSource:
 
     def _latents(self, count: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
         classes = rng.choice(len(self._prior), size=count, p=self._prior)
-        return self._cells_of(classes, int(rng.integers(2**63)))
+        return self._cells_of(classes, rng)
 
-    def _cells_of(self, classes: Array, seed: int) -> Iterator[tuple[Array, Array]]:
+    def _cells_of(self, classes: Array, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
         """Yields classes (B,) and the probabilities (B, D) of their cells, one latent each."""
-        arrays, config = self._artifact.arrays, self._artifact.config
-        draws, start = SeededDraws(seed), 0
-        for logits in draw_logits(arrays, config, self._blocks, classes, draws):
-            labels = classes[start : start + len(logits)]
-            start += len(logits)
-            cells = self._blocks.log_softmax(logits + self._blocks.mask).exp().numpy()
+        for labels, cells in self._decoder.cells(classes, rng):
             yield labels, within_classes(self._encoding, labels, cells)
 
     def _too_rare(self, probability: float) -> ConfigError:

@@ -14,7 +14,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.models.registry import MODELS, load_part
 
-__all__ = ["Source", "as_mixture", "source_of"]
+__all__ = ["Source", "array_shapes", "as_mixture", "source_of"]
 
 Array = npt.NDArray[Any]
 
@@ -54,3 +54,20 @@ def source_of(
 def as_mixture(artifact: Artifact, encoding: Encoding) -> Mixture:
     """Returns a generator as a mixture; `vae` and `gan` become one of several thousand latents."""
     return source_of(artifact, encoding).mixture()
+
+
+def array_shapes(artifact: Artifact, encoding: Encoding) -> dict[str, tuple[int, ...]]:
+    """Returns the names and shapes of the arrays that a generator of this kind and size has.
+
+    Args:
+      artifact: The generator; its kind and its settings are looked at.
+      encoding: Of the schema.
+
+    Raises:
+      ConfigError: the kind is unknown, or the settings are none of that kind.
+    """
+    shapes = MODELS[artifact.kind].shapes if artifact.kind in MODELS else None
+    if shapes is None:
+        raise ConfigError(f"no generator is of the kind {artifact.kind!r}")
+    found: dict[str, tuple[int, ...]] = load_part(shapes)(artifact.config, encoding)
+    return found

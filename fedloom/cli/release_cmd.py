@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from fedloom.cli.output import json_option, print_json
 
@@ -19,7 +21,9 @@ def release() -> None:
 @release.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
-@click.option("--seed", type=click.IntRange(min=0), help="Makes the draw of rows repeatable.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Of the rows; else it follows from plan and run."
+)
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path),
@@ -51,19 +55,26 @@ def build(run: Path, out: Path, seed: int | None, evidence: Path | None) -> None
     type=click.Path(path_type=Path),
     help="Folder of each site's own signed part of every round, to check as well.",
 )
+@click.option("--quick", is_flag=True, help="Do not draw the rows again from the generator.")
 @json_option
 @click.pass_context
 def verify(
-    context: click.Context, folder: Path, key: str | None, evidence: Path | None, as_json: bool
+    context: click.Context,
+    folder: Path,
+    key: str | None,
+    evidence: Path | None,
+    quick: bool,
+    as_json: bool,
 ) -> None:
     """Verify the release in the folder DIR, offline: exit code 0, or 4 if anything is wrong.
 
-    Files, signatures and ledgers are checked, and epsilon is computed again from the events that
-    the ledgers hold.
+    Files, signatures, ledgers and opened sums are checked, epsilon is computed again from the
+    events that the ledgers hold, and the rows are drawn again from the generator.
     """
     from fedloom.privacy.release.verify import check_release
 
-    found = check_release(folder, key, evidence=evidence)
+    with _RowsShown() as shown:
+        found = check_release(folder, key, evidence=evidence, quick=quick, on_progress=shown.update)
     if as_json:
         print_json({"release": str(folder), **found.to_dict()})
         context.exit(0 if found.ok else 4)
@@ -81,3 +92,28 @@ def verify(
         click.echo("This release is what its publisher signed, and its price is as stated.")
     else:
         click.echo("Unchanged since signing; signer not checked: give --key to check it.")
+
+
+class _RowsShown:
+    """Shows on a terminal how many rows have been looked at; for use as a context manager."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        self._progress = Progress(
+            *columns, "rows", console=console, transient=True, disable=not console.is_terminal
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _RowsShown:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, check: str, rows: int, total: int) -> None:
+        """Shows that a check has looked at so many rows."""
+        if check not in self._tasks:
+            self._tasks[check] = self._progress.add_task(check, total=total)
+        self._progress.update(self._tasks[check], completed=rows)

@@ -28,6 +28,7 @@ from fedloom.privacy.plan_size import limits_of_training
 from fedloom.privacy.release.account import SiteAccount, account_of
 from fedloom.privacy.release.data import write_data
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
+from fedloom.privacy.release.drawn import MAX_SEED, public_seed
 from fedloom.privacy.release.evidence import written_evidence
 from fedloom.privacy.release.manifest import write_manifest
 from fedloom.privacy.release.marginals import MARGINALS, marginals_arrow, marginals_table
@@ -63,7 +64,8 @@ def build_release(
     Args:
       run_dir: folder of a finished run.
       out: folder to make; it must not exist.
-      seed: of the draw of rows; None draws afresh.
+      seed: of the draw of rows, stated in the manifest; None takes the one that follows from
+        plan and run, which nobody can choose.
       evidence: folder to make for the sites' own signed parts of every round; None makes none.
 
     Returns:
@@ -74,6 +76,8 @@ def build_release(
       VerificationError: an extract or the plan is not what it claims to be.
     """
     out = Path(out)
+    if seed is not None and not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"the seed must lie between 0 and {MAX_SEED}, got {seed}")
     if out.exists():
         raise ConfigError(f"{out} exists; a release never changes, choose another folder")
     if evidence is not None and evidence.resolve().is_relative_to(out.resolve()):
@@ -105,6 +109,7 @@ def _fill(
     title = title_of(plan)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     statement = make_statement(plan, accounts)
+    seed = public_seed(plan, run.name) if seed is None else seed
     frame = sample(run.generator, plan.schema, plan.target, rows, seed=seed)
 
     write_data(frame, folder)
@@ -149,6 +154,7 @@ def _fill(
         "study": plan.study_digest,
         "schema": plan.schema_digest,
         "rows": rows,
+        "seed": seed,
         "ledgers": {
             name: {"seq": account.seq, "hash": account.head, "public_key": account.key}
             for name, account in accounts.items()

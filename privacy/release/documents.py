@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.encoding import Encoding
-from fedloom.common.models.registry import MODELS
 from fedloom.privacy.release.markdown import one_line, plain_text
 
 __all__ = ["Facts", "datasheet_text", "licence_text", "readme_text"]
@@ -79,7 +78,6 @@ class Facts:
 def readme_text(facts: Facts) -> str:
     """Says what lies where, how to verify it, and how to draw more rows."""
     statement = facts.statement
-    package = '"fedloom[train]"' if MODELS[facts.model].needs_torch else "fedloom"
     condition = ""
     if facts.encoding.target is not None:
         label = facts.encoding.class_labels[0]
@@ -121,7 +119,6 @@ each site's ledger, and computes epsilon again from what the ledgers hold.
 Sampling is free: it costs no privacy, however many rows are drawn.
 
 ```
-pip install {package}
 fedloom sample . --rows 1000 --out more.csv{condition}
 ```
 

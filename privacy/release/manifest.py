@@ -30,7 +30,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
-MANIFEST_FORMAT = "fedloom-release/5"
+MANIFEST_FORMAT = "fedloom-release/6"
 _SIGNED_PREFIX = b"fedloom release manifest\n"
 _SIGNATURE_FORM = re.compile(r"[0-9a-f]{128}\n\Z")
 _SIGNATURE_BYTES = 129
@@ -46,6 +46,7 @@ _KEYS = {
     "study",
     "schema",
     "rows",
+    "seed",
     "ledgers",
     "versions",
     "signer",
@@ -156,8 +157,9 @@ def _is_well_formed(manifest: dict[str, Any]) -> bool:
         set(manifest) == _KEYS
         and manifest["format"] == MANIFEST_FORMAT
         and all(isinstance(manifest[key], str) for key in _TEXTS)
-        and type(manifest["rows"]) is int
+        and type(manifest["rows"]) is type(manifest["seed"]) is int
         and manifest["rows"] >= 1
+        and manifest["seed"] >= 0
         and set(manifest["signer"]) == {"algorithm", "public_key"}
         and isinstance(manifest["ledgers"], dict)
         and all(_has(head, _LEDGER) for head in manifest["ledgers"].values())

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedloom.common.artifact import Artifact
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, FedloomError, ReleaseError
 from fedloom.common.schema import Schema
@@ -26,6 +25,7 @@ from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.attempts import check_rosters
 from fedloom.privacy.release.codebook import codebook
+from fedloom.privacy.release.data import PARQUET
 from fedloom.privacy.release.derived import TEXTS, json_text
 from fedloom.privacy.release.manifest import read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
@@ -33,9 +33,11 @@ from fedloom.privacy.release.statement import STATEMENT_FORMAT
 from fedloom.privacy.release.verify.answers import check_answers
 from fedloom.privacy.release.verify.comparison import must_equal
 from fedloom.privacy.release.verify.data import check_data
+from fedloom.privacy.release.verify.drawn import check_drawn, note_on_seed
 from fedloom.privacy.release.verify.evaluation import check_evaluation
 from fedloom.privacy.release.verify.evidence import check_evidence
 from fedloom.privacy.release.verify.files import problems_of_files
+from fedloom.privacy.release.verify.generator import read_generator
 from fedloom.privacy.release.verify.learned import check_learned_prices, notes_on_learning
 from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, notes_on
 from fedloom.privacy.release.verify.marginals import check_marginals
@@ -49,8 +51,12 @@ _SHOWN = 8
 T = TypeVar("T")
 
 
+Progress = Callable[[str, int, int], None]
+"""Is told the check, the rows that it has looked at, and how many there are."""
+
+
 def verify_release(
-    folder: Path, key: str | None = None, *, evidence: Path | None = None
+    folder: Path, key: str | None = None, *, evidence: Path | None = None, quick: bool = False
 ) -> Verification:
     """Verifies a release, and raises if anything is not what it claims to be.
 
@@ -58,19 +64,25 @@ def verify_release(
       folder: the release.
       key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
       evidence: folder of the sites' own signed parts; None leaves them unchecked.
+      quick: do not draw the rows again.
 
     Raises:
       ConfigError: there is no such folder, or `key` is no key.
       ReleaseError: a check failed; the message names it, the file and what to do.
     """
-    found = check_release(folder, key, evidence=evidence)
+    found = check_release(folder, key, evidence=evidence, quick=quick)
     if found.failure is not None:
         raise ReleaseError(f"{folder}: {found.failure}")
     return found
 
 
 def check_release(
-    folder: Path, key: str | None = None, *, evidence: Path | None = None
+    folder: Path,
+    key: str | None = None,
+    *,
+    evidence: Path | None = None,
+    quick: bool = False,
+    on_progress: Progress = lambda check, rows, of: None,
 ) -> Verification:
     """Checks everything that can be checked in a release, and reports each result.
 
@@ -78,6 +90,8 @@ def check_release(
       folder: the release.
       key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
       evidence: folder of the sites' own signed parts; None leaves them unchecked.
+      quick: do not draw the rows again.
+      on_progress: is told how far the checks of rows have come.
 
     Raises:
       ConfigError: there is no such folder, or `key` is no key.
@@ -92,16 +106,25 @@ def check_release(
                 "a public key has 64 hexadecimal digits; give the publisher's key, not its "
                 "fingerprint"
             )
-    return _Inspection(folder, key, evidence).result()
+    return _Inspection(folder, key, evidence, quick, on_progress).result()
 
 
 class _Inspection:
     """Makes the checks one after another; a later one needs what an earlier one has read."""
 
-    def __init__(self, folder: Path, key: str | None, evidence: Path | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: str | None,
+        evidence: Path | None,
+        quick: bool,
+        on_progress: Progress,
+    ) -> None:
         self._folder = folder
         self._key = key
         self._evidence = evidence
+        self._quick = quick
+        self._on_progress = on_progress
         self._checks: list[Check] = []
         self._notes: list[str] = []
         self._accounts: dict[str, SiteAccount] = {}
@@ -130,8 +153,7 @@ class _Inspection:
         self._statement = self._read("statement", "dp_statement.json", self._read_statement)
         if plan is not None:
             self._look("schema", "schema.json", lambda: self._schema(manifest, plan))
-            rows = int(manifest["rows"])
-            self._look("data", "data/", lambda: self._data(plan, rows))
+            self._look_at_rows(manifest, plan)
             self._look_at_ledgers(manifest, plan)
             self._look("price", "plan.json", lambda: _price(plan))
             self._look("learned", "schema.json", lambda: self._learned(plan))
@@ -140,9 +162,21 @@ class _Inspection:
                 self._look("epsilon", "dp_statement.json", lambda: self._epsilon(plan, stated))
             self._look("codebook", "codebook.json", lambda: self._codebook(plan))
             self._look_at_answers(manifest, plan)
-        self._look("generator", "generator/", self._generator)
         detail = f"{', '.join(TEXTS)} are as signed; what they say is not checked"
         self._checks.append(Check(name="texts", ok=None, detail=detail))
+
+    def _look_at_rows(self, manifest: Mapping[str, Any], plan: Plan) -> None:
+        folder, rows = self._folder, int(manifest["rows"])
+        fit = self._look("data", "data/", lambda: self._data(manifest, plan))
+        generator = self._read("generator", "generator/", partial(read_generator, folder, plan))
+        if self._quick or not fit or generator is None:
+            why = "asked to be quick" if self._quick else "data or generator did not hold"
+            detail = f"not done, {why}: that the generator gives these rows is not checked"
+            self._checks.append(Check(name="drawn", ok=None, detail=detail))
+            return
+        count = self._counter("drawn", rows)
+        self._look("drawn", PARQUET, partial(check_drawn, folder, manifest, plan, generator, count))
+        self._notes += note_on_seed(manifest, plan)
 
     def _look_at_ledgers(self, manifest: Mapping[str, Any], plan: Plan) -> None:
         for site in sorted({site.name for site in plan.sites} & set(manifest["ledgers"])):
@@ -173,9 +207,9 @@ class _Inspection:
         )
         self._checks.append(Check(name="evidence", ok=None, detail=detail))
 
-    def _look(self, name: str, file: str, check: Callable[[], str]) -> None:
-        """Makes a check that returns what was found."""
-        self._read(name, file, lambda: (None, check()))
+    def _look(self, name: str, file: str, check: Callable[[], str]) -> bool:
+        """Makes a check that returns what was found, and returns whether it held."""
+        return self._read(name, file, lambda: (True, check())) is not None
 
     def _read(self, name: str, file: str, check: Callable[[], tuple[T, str]]) -> T | None:
         """Makes a check that returns what it read, and what was found; None if it failed."""
@@ -255,11 +289,22 @@ class _Inspection:
             raise ReleaseError("schema.json, plan and manifest do not mean the same schema")
         return str(manifest["schema"])
 
-    def _data(self, plan: Plan, rows: int) -> str:
-        asked = plan.release.rows
+    def _data(self, manifest: Mapping[str, Any], plan: Plan) -> str:
+        asked, rows = plan.release.rows, int(manifest["rows"])
         if asked is not None and rows != asked:
             raise ReleaseError(f"the data have {rows} rows, the plan asks for {asked}")
-        return check_data(self._folder, plan.encoding, rows, lambda rows: None)
+        return check_data(self._folder, plan.encoding, rows, self._counter("data", rows))
+
+    def _counter(self, check: str, rows: int) -> Callable[[int], None]:
+        """Returns what a check of rows tells how many more it has looked at."""
+        seen = 0
+
+        def count(more: int) -> None:
+            nonlocal seen
+            seen += more
+            self._on_progress(check, seen, rows)
+
+        return count
 
     def _epsilon(self, plan: Plan, statement: Mapping[str, Any]) -> str:
         detail = check_statement(plan, self._accounts, statement)
@@ -280,10 +325,6 @@ class _Inspection:
         if canonical_json(read_json(self._folder / "codebook.json")) != canonical_json(made):
             raise ReleaseError("codebook.json is not the codebook of the plan's schema")
         return "every column as the plan's schema has it"
-
-    def _generator(self) -> str:
-        artifact = Artifact.load(self._folder / "generator")
-        return f"{artifact.kind}, {len(artifact.arrays)} arrays"
 
 
 def _price(plan: Plan) -> str:

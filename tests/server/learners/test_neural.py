@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from fedloom.common.models import gan, vae
+from fedloom.common.sampling import sample_codes
 from fedloom.server.learners import State
 
 KINDS = ["vae", "gan"]
 EXCHANGES = ["weights", "gradients"]
-SAMPLERS = {"vae": vae.sample_codes, "gan": gan.sample_codes}
 FEW = {"weights": {"num_rounds": 2, "local_steps": 3}, "gradients": {"num_rounds": 4}}
 
 
@@ -27,10 +26,8 @@ def bytes_of(arrays):
     return {name: (value.dtype.str, value.tobytes()) for name, value in arrays.items()}
 
 
-def sample_of(toy, kind, artifact, rows=6000):
-    prior = artifact.arrays["class_prior"]
-    classes = np.random.default_rng(3).choice(len(prior), rows, p=prior)
-    return SAMPLERS[kind](artifact, toy.encoding, classes, 5), classes
+def sample_of(toy, artifact, rows=6000):
+    return sample_codes(artifact, toy.encoding, rows, seed=5)
 
 
 def worst_marginal(toy, codes, classes):
@@ -60,7 +57,7 @@ def test_start_publishes_the_noisy_marginals(toy, kind, exchange):
     in a thousand seeds; this seed is fixed."""
     learner = toy.learner(kind, exchange)
     artifact = learner.publish(learner.start(toy.statistics(), 1))
-    codes, classes = sample_of(toy, kind, artifact)
+    codes, classes = sample_of(toy, artifact)
     assert worst_marginal(toy, codes, classes) < 0.06
     assert toy.pair_distance(codes, classes) > 0.4, "the start knows nothing of pairs"
 
@@ -102,10 +99,10 @@ def test_training_learns_the_pair_and_loses_no_category(toy, kind, exchange):
     }[kind, exchange]
     learner = toy.learner(kind, exchange, **changes)
     state = learner.start(toy.statistics(5.0), 1)
-    before = toy.pair_distance(*sample_of(toy, kind, learner.publish(state)))
+    before = toy.pair_distance(*sample_of(toy, learner.publish(state)))
     for number in range(changes["num_rounds"]):
         state = toy.round(kind, exchange, state, 100 + number, **changes)
-    codes, classes = sample_of(toy, kind, learner.publish(state))
+    codes, classes = sample_of(toy, learner.publish(state))
     assert toy.pair_distance(codes, classes) < 0.7 * before
     assert worst_marginal(toy, codes, classes) < 0.08
     for j, block in enumerate(toy.encoding.features):
@@ -124,9 +121,9 @@ def test_drowned_training_falls_back_to_its_start(toy, kind):
     assert state.meta["trust"] < 0.01
     for seed in (1, 2):
         state = toy.round(kind, "weights", state, seed, **changes)
-    codes, classes = sample_of(toy, kind, learner.publish(state))
+    codes, classes = sample_of(toy, learner.publish(state))
     assert worst_marginal(toy, codes, classes) < 0.06
-    first = sample_of(toy, kind, learner.publish(start))[0]
+    first = sample_of(toy, learner.publish(start))[0]
     if kind == "vae":
         assert (codes == first).mean() > 0.9
 
@@ -134,7 +131,7 @@ def test_drowned_training_falls_back_to_its_start(toy, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_cells_that_may_not_be_synthesised_never_appear(toy, kind):
     learner = toy.learner(kind, "weights")
-    codes, classes = sample_of(toy, kind, learner.publish(learner.start(toy.statistics(400.0), 1)))
+    codes, classes = sample_of(toy, learner.publish(learner.start(toy.statistics(400.0), 1)))
     for j, block in enumerate(toy.encoding.features):
         forbidden = np.flatnonzero(~np.array(block.sampleable))
         assert not np.isin(codes[:, j], forbidden).any()
@@ -145,14 +142,13 @@ def test_cells_that_may_not_be_synthesised_never_appear(toy, kind):
 def test_samples_are_a_function_of_the_seed(toy, kind):
     learner = toy.learner(kind, "weights")
     artifact = learner.publish(learner.start(toy.statistics(), 1))
-    classes = np.array([0, 1, 1, 0] * 10)
-    first, second, other = (
-        SAMPLERS[kind](artifact, toy.encoding, classes, seed) for seed in (1, 1, 2)
+    (first, labels), (second, _), (other, _) = (
+        sample_codes(artifact, toy.encoding, 40, seed=seed) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
-    assert first.dtype == np.int32
-    assert SAMPLERS[kind](artifact, toy.encoding, classes[:0], 1).shape == (0, 3)
+    assert first.dtype == np.int32 and labels.shape == (40,)
+    assert sample_codes(artifact, toy.encoding, 0, seed=1)[0].shape == (0, 3)
 
 
 @functools.cache
@@ -165,7 +161,7 @@ def started_from_pairs(toy, kind, exchange):
 def test_pairs_are_learned_before_the_first_round(toy, kind):
     """Twin: the same start without pairs knows nothing of them (0.4 and more)."""
     artifact = toy.learner(kind, "gradients").publish(started_from_pairs(toy, kind, "gradients"))
-    codes, classes = sample_of(toy, kind, artifact)
+    codes, classes = sample_of(toy, artifact)
     assert toy.pair_distance(codes, classes) < 0.2
     assert worst_marginal(toy, codes, classes) < 0.08
 
@@ -197,7 +193,7 @@ def test_drowned_training_leaves_what_the_pairs_gave(toy):
     distances = []
     for trust in (0.01, 1.0):
         state = State(arrays=ruined, meta={**start.meta, "trust": trust})
-        distances.append(toy.pair_distance(*sample_of(toy, "vae", learner.publish(state))))
+        distances.append(toy.pair_distance(*sample_of(toy, learner.publish(state))))
     assert distances[0] < 0.2
     assert distances[1] > distances[0] + 0.1
 
@@ -209,4 +205,4 @@ def test_rounds_of_noise_do_not_destroy_the_pairs(toy):
     for seed in range(6):
         state = toy.round("vae", "gradients", state, seed, **changes)
     blind = State(arrays=state.arrays, meta={**state.meta, "trust": 1.0})
-    assert toy.pair_distance(*sample_of(toy, "vae", learner.publish(blind))) < 0.25
+    assert toy.pair_distance(*sample_of(toy, learner.publish(blind))) < 0.25
