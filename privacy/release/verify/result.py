@@ -83,9 +83,10 @@ class Verification:
             return None
         first, more = failed[0], len(failed) - 1
         others = f" ({more} more failed: {', '.join(c.name for c in failed[1:])})" if more else ""
+        where = "" if str(first.file) in first.detail else f" at {first.file}"
         return (
-            f"this release does not verify: check '{first.name}' failed at {first.file}: "
-            f"{first.detail}{others}; what to do: {first.remedy}"
+            f"this release does not verify: check '{first.name}' failed{where}: {first.detail}"
+            f"{others}; what to do: {first.remedy}"
         )
 
     def to_dict(self) -> dict[str, Any]:

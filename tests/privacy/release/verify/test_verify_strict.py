@@ -178,7 +178,7 @@ def test_what_file_managers_leave_is_named_as_harmless_with_what_to_do(built, ca
     (built.release / name).write_bytes(b"\0\0\0\1Bud1")
     assert failed(capsys, built.release) == {"files"}
     line = last_line(capsys, built.release)
-    assert "harmless" in line and f"at {name}:" in line and "delete it" in line
+    assert "harmless" in line and f": {name} was added" in line and "delete it" in line
     (built.release / name).unlink()
     assert failed(capsys, built.release) == set()
 
@@ -187,7 +187,7 @@ def test_clutter_does_not_hide_a_file_that_is_worse(built, capsys):
     (built.release / ".DS_Store").write_bytes(b"\0")
     (built.release / "README.md").write_text("other", "utf-8")
     line = last_line(capsys, built.release)
-    assert "at README.md:" in line and "fetch the release again" in line
+    assert ": README.md was changed" in line and "fetch the release again" in line
 
 
 def test_clutter_that_is_signed_is_no_part_of_a_release(built, capsys):
