@@ -13,6 +13,7 @@ import pandas as pd
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.messages import Answer, Request, arrays_digest
+from fedloom.common.sampling.decoder import decoder_shapes
 from fedloom.common.scores import Evaluation
 from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
@@ -72,7 +73,7 @@ def make_answers(
     keys: Mapping[str, PrivateKey],
     frame: pd.DataFrame,
     held_back: pd.DataFrame,
-    make_generator: Callable[[NoisyStatistics], Artifact],
+    make_mixture: Callable[[NoisyStatistics], Artifact],
     *,
     run: str,
     insecure_seed: int,
@@ -101,7 +102,11 @@ def make_answers(
             made.opened[asked.round] = OpenedRound.open(plan, asked, request, parts)
         looks = [one for one in made.opened.values() if one.query == "statistic"]
         if asked.query == "statistic":
-            made.generator = make_generator(noisy_statistics(plan, looks))
+            made.generator = (
+                make_mixture(noisy_statistics(plan, looks))
+                if plan.model["kind"] == "mixture"
+                else make_decoder(plan)
+            )
     return made
 
 
@@ -248,3 +253,15 @@ def make_generator(statistics: NoisyStatistics) -> Artifact:
         config={"components": 1},
         arrays={"probabilities": probabilities, "class_prior": prior / prior.sum()},
     )
+
+
+def make_decoder(plan: Plan, *, insecure_seed: int = 3) -> Artifact:
+    """Returns a `vae` or `gan` of the plan's sizes, with weights that nobody trained."""
+    encoding, model = plan.encoding, plan.model
+    rng = np.random.default_rng(insecure_seed)
+    config = {"hidden": int(model["hidden"]), "latent": int(model["latent"])}
+    shapes = decoder_shapes(config, encoding)
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    prior = np.array(encoding.class_sampleable, dtype=np.float64)
+    arrays["class_prior"] = prior / prior.sum()
+    return Artifact(kind=str(model["kind"]), config=config, arrays=arrays)

@@ -16,7 +16,7 @@ import safetensors.numpy
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.sampling import sample
-from fedloom.privacy.keys import load_private_key
+from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.release import build_release
 from fedloom.privacy.release.data import PARQUET, write_data
 from fedloom.privacy.release.drawn import public_seed
@@ -157,34 +157,12 @@ def test_another_numpy_is_named_where_the_rows_differ(built, capsys):
     assert "numpy 1.0" in check(capsys, built.release)["detail"]
 
 
-def decoder(plan: Any, *, insecure_seed: int = 3) -> Artifact:
-    """A published `vae` with weights of its own."""
-    encoding, model = plan.encoding, plan.model
-    rng = np.random.default_rng(insecure_seed)
-    hidden, latent, classes = model["hidden"], model["latent"], encoding.num_classes
-    inputs, outputs = (-(-size // 16) * 16 for size in (latent + classes, encoding.width))
-    shapes = {
-        "table": (classes, encoding.width),
-        "net.inner.weight": (hidden, inputs),
-        "net.inner.bias": (hidden,),
-        "net.outer.weight": (outputs, hidden),
-        "net.outer.bias": (outputs,),
-    }
-    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    prior = np.array(encoding.class_sampleable, dtype=np.float64)
-    arrays["class_prior"] = prior / prior.sum()
-    return Artifact(kind="vae", config={"hidden": hidden, "latent": latent}, arrays=arrays)
-
-
 @pytest.fixture
 def neural(fake, site_keys, tmp_path):
     """The release of a `vae`, built with one thread."""
-    from fedloom.privacy.keys import public_key_hex
-
     keys = {name: public_key_hex(key) for name, key in site_keys.items()}
     plan = fake.make_plan(keys, kind="vae", training=fake.VAE_TRAINING, release={"rows": 70_000})
     run = fake.write_run(tmp_path / "run", plan, site_keys)
-    decoder(plan).save(run / "generator")
     return build_release(run, tmp_path / "release")
 
 
