@@ -104,7 +104,7 @@ def make_answers(
         if asked.query == "statistic":
             made.generator = (
                 make_mixture(noisy_statistics(plan, looks))
-                if plan.model["kind"] == "mixture"
+                if plan.model.kind == "mixture"
                 else make_decoder(plan)
             )
     return made
