@@ -259,9 +259,9 @@ def make_decoder(plan: Plan, *, insecure_seed: int = 3) -> Artifact:
     """Returns a `vae` or `gan` of the plan's sizes, with weights that nobody trained."""
     encoding, model = plan.encoding, plan.model
     rng = np.random.default_rng(insecure_seed)
-    config = {"hidden": int(model["hidden"]), "latent": int(model["latent"])}
+    config = {name: model.to_dict()[name] for name in ("hidden", "latent")}
     shapes = decoder_shapes(config, encoding)
     arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     prior = np.array(encoding.class_sampleable, dtype=np.float64)
     arrays["class_prior"] = prior / prior.sum()
-    return Artifact(kind=str(model["kind"]), config=config, arrays=arrays)
+    return Artifact(kind=model.kind, config=config, arrays=arrays)
