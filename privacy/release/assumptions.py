@@ -40,6 +40,11 @@ _MASKS = (
     "The exchange keys in the plan are the sites' own, and X25519, HKDF-SHA256 and AES-256 hide "
     "what they should: towards whoever breaks them a site's part is nearly bare."
 )
+_OPENED = (
+    "The sums in `answers/` are what the masked parts of the sites add up to. Whoever has the "
+    "evidence can check it (`fedloom release verify --evidence`); without it, the publisher is "
+    "trusted for it."
+)
 _NOT_COVERED = {
     "population": "Facts about the whole population that the data teach, also about people outside "
     "it.",
@@ -63,7 +68,7 @@ _NOT_COVERED = {
 
 
 def assumptions(plan: Plan) -> list[dict[str, Any]]:
-    """Lists what a plan's claim rests on; none of it can be verified from a release."""
+    """Lists what a plan's claim rests on; none of it can be verified from a release alone."""
     listed = _listed(_ASSUMPTIONS)
     overlap, sites = plan.privacy.overlap, len(plan.sites)
     text = "Units may have rows at every site."
@@ -78,6 +83,7 @@ def assumptions(plan: Plan) -> list[dict[str, Any]]:
         text = _COLLUDING.format(colluding=plan.colluding, s="s" if plan.colluding == 1 else "")
         listed.append({"code": "colluding-sites", "colluding": plan.colluding, "text": text})
         listed.append({"code": "masks-hide", "text": _MASKS})
+        listed.append({"code": "sums-as-opened", "text": _OPENED})
     return listed
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.schema import Column
+from fedloom.privacy.release.marginals import MARGINALS, MARGINALS_COLUMNS
 from fedloom.privacy.release.markdown import code_span, plain_text
 
 __all__ = ["codebook", "codebook_text"]
 
-CODEBOOK_FORMAT = "fedloom-codebook/1"
+CODEBOOK_FORMAT = "fedloom-codebook/2"
 _LISTED = 24
 
 
@@ -25,6 +26,7 @@ def codebook(encoding: Encoding) -> dict[str, Any]:
         "target": encoding.target,
         "columns": [_entry(encoding.schema.column(block.name), block) for block in encoding.blocks],
         "constraints": [rule.to_dict() for rule in encoding.schema.constraints],
+        "marginals": {"path": MARGINALS, "columns": MARGINALS_COLUMNS},
     }
 
 
@@ -61,6 +63,18 @@ def codebook_text(encoding: Encoding) -> str:
         lines += ["## What holds in every row", ""]
         lines += [f"- {plain_text(rule.name)}" for rule in encoding.schema.constraints]
         lines += ["", "A constraint holds where one of its columns is missing.", ""]
+    lines += [
+        "## Noisy counts",
+        "",
+        f"`{MARGINALS}` holds the counts that the sites answered with, one a row, as they came: "
+        "unbiased, each with Gaussian noise of its own, and not made to add up. A count plus and "
+        "minus 1.96 `std` holds the true one with a chance of 95%; a sum of k counts has `std` "
+        "times the square root of k. Counted are the records of the sites, held-back ones left "
+        "out.",
+        "",
+        *(f"- `{name}`: {meaning}" for name, meaning in MARGINALS_COLUMNS.items()),
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -126,7 +126,8 @@ fedloom sample . --rows 1000 --out more.csv{condition}
 
 Ordinary standard errors, confidence intervals and p-values are too small on synthetic data.
 More synthetic rows do not make a finding more certain. Confirm what matters on the original
-records, at the sites.
+records, at the sites. For counts of one column, by class, use `answers/marginals.parquet` instead:
+they are unbiased, and their noise is known exactly (`codebook.md`).
 
 ## What lies here
 
@@ -138,7 +139,10 @@ records, at the sites.
 | `generator/` | the generator: `config.json`, `model.safetensors`; loading it runs no code |
 | `dp_statement.json` | the privacy statement, in the terms of NIST SP 800-226 |
 | `plan.json`, `schema.json` | the plan that the sites signed, and the public schema |
-{_evaluation_row(statement)}| `ledger/` | each site's signed ledger extract |
+{_evaluation_row(statement)}\
+| `answers/marginals.parquet` | noisy counts of each column by class, with their noise |
+| `answers/` | the sites' noisy answers, as the coordinator saw them: safetensors |
+| `ledger/` | each site's signed ledger extract |
 | `DATASHEET.md`, `LICENSE` | where the data come from, and terms of use |
 | `manifest.json`, `manifest.sig` | every file's hash, signed |
 

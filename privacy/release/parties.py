@@ -8,6 +8,12 @@ fewer shares faces more noise: a fellow site on its own knows one, the public no
 the least noise over all rosters that the plan allows is stated; with t of one and more that is
 the noise of a roster of all sites.
 
+A release publishes the opened sums, so the public's view is just that: every sum of the plan with
+all of its noise, of variance s^2 r / (r - t). Everything else in it, the generator of gradient
+rounds included, follows from sums of that kind. Evidence adds the sites' masked parts, which look
+uniform to who lacks the keys of a pair: the same view for as long as the masks hide. In local
+trust a release holds each site's own answers, and the public sees what the coordinator saw.
+
 Source: the events are the plan's, at other noise multipliers; priced by their privacy loss
 distribution.
 """
@@ -93,7 +99,8 @@ def at_every_site(plan: Plan, runs: int = 1) -> float:
 _MEANING_LOCAL = {
     "coordinator": "the coordinator, also if it sides with any number of sites",
     "fellow_site": "another site of the study, on its own or together with others",
-    "public": "whoever holds this release, and whatever else the sites sent",
+    "public": "whoever holds this release with each site's own answers, and the evidence beside "
+    "it: they see what the coordinator saw",
 }
 
 
@@ -106,5 +113,7 @@ def _meaning(colluding: int) -> dict[str, str]:
         else "the coordinator, as long as no site sides with it",
         "fellow_site": "another site of the study on its own, which knows its own share of the "
         "noise; if it tells the coordinator, it is one of those above",
-        "public": "whoever holds this release and has no part in the study",
+        "public": "whoever holds this release and has no part in the study: they see every opened "
+        "sum in `answers/` and know no share of its noise; the evidence, where it is given, adds "
+        "masked parts, which tell no more as long as the masks hide",
     }

@@ -25,7 +25,7 @@ from fedloom.privacy.release.schema_price import preprocessing, with_the_schema
 
 __all__ = ["STATEMENT_FORMAT", "make_statement"]
 
-STATEMENT_FORMAT = "fedloom-dp-statement/5"
+STATEMENT_FORMAT = "fedloom-dp-statement/6"
 
 
 def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ FORBIDDEN = re.compile(
     r"|duration|elapsed|seconds|train_time|clamped|unknown_values|accuracy",
     re.IGNORECASE,
 )
-PRICED = {"metrics.jsonl": ("distance", "epsilon"), "statistics.json": ("site_totals",)}
+PRICED = {"metrics.jsonl": ("distance", "epsilon")}
 
 
 class Recorder:
