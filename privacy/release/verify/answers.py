@@ -63,7 +63,7 @@ def check_answers(
     shown = (
         "each site's own sum is the one that its ledger committed to"
         if plan.colluding is None
-        else "that the sites' parts add up to it is shown by evidence alone"
+        else "that the sites' parts add up to them takes the evidence"
     )
     return opened, (
         f"rounds {numbers}: request, roster, noise and digests are those of plan and ledgers; "
