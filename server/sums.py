@@ -1,6 +1,6 @@
-"""One noisy sum over sites, opened: in local trust from whoever answers, masked from a roster.
+"""One noisy sum over sites, opened: in per-site trust from whoever answers, masked from a roster.
 
-In local trust each answer is private alone and they are added up. With a secure sum the answers
+In per-site trust each answer is private alone and they are added up. With a secure sum the answers
 are masked, and only the sum over a whole roster tells anything. The roster, which is made of the
 sites that are there, and the attempt's number are written down before anything is sent, so that
 a coordinator that crashed asks for the very same again, which costs the sites nothing. What was

@@ -2,7 +2,7 @@
 
 What is here is what the coordinator sees of a `statistic` or an `evaluate` round, and what a
 release publishes of it: the sum in integers of the public grid, the arrays of the request, who was
-asked, who answered, and the digest that each site's ledger committed to. In local trust each
+asked, who answered, and the digest that each site's ledger committed to. In per-site trust each
 site's own sum is private by itself and stands beside the total; with a secure sum the coordinator
 never sees it, and neither does anybody else.
 
@@ -91,7 +91,7 @@ def answer_path(round_number: int) -> str:
 def spread_of(plan: Plan, num_sites: int) -> float:
     """Returns the standard deviation of an opened sum's noise in units of what the plan states.
 
-    Each of n sites adds the whole noise in local trust, and a share of variance s^2 / (n - t)
+    Each of n sites adds the whole noise in per-site trust, and a share of variance s^2 / (n - t)
     in a secure sum against t colluding sites.
     """
     if plan.colluding is None:

@@ -2,7 +2,7 @@
 
 With a secure sum a part is masked: its words look uniform to all who lack the keys that the
 sites share in pairs (X25519, HKDF-SHA256, AES-256), and only all parts of a roster together tell
-anything, their sum. In local trust a part is private by itself. A part is kept as the message
+anything, their sum. In per-site trust a part is private by itself. A part is kept as the message
 that the site signed, so its signature, its arrays and the request that it answers hold together.
 """
 

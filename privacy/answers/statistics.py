@@ -14,7 +14,7 @@ __all__ = ["noisy_statistics"]
 def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyStatistics:
     """Returns what the statistics rounds say; post-processing of their opened sums.
 
-    A site's number of records is the one that it declared, else, in local trust, the one that
+    A site's number of records is the one that it declared, else, in per-site trust, the one that
     its own noisy look says.
 
     Args:

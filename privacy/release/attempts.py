@@ -1,6 +1,6 @@
 """Which attempts at which rounds counted, and which were void: read from the sites' ledgers.
 
-In local trust a round is asked once and every answer counts by itself. A secure sum opens only
+In per-site trust a round is asked once and every answer counts by itself. A secure sum opens only
 with the answers of its whole roster; an attempt that lacked one is void, charged where it was
 answered, and the round is asked again. The coordinator goes on as soon as a sum opens, so of a
 round's attempts the last is the one that opened. Its request, whose digest covers the roster, is
@@ -67,7 +67,7 @@ def attempts_of(accounts: Mapping[str, SiteAccount]) -> list[Attempt]:
 def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
     """Checks that every sum of a plan was that of a roster which its noise is made for.
 
-    In local trust every site that was asked must show its ledger, also if it answered nothing:
+    In per-site trust every site that was asked must show its ledger, also if it answered nothing:
     one that is left out could hide answers that are in the data, noise from a known seed or runs
     before this one.
 
@@ -76,7 +76,7 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
 
     Raises:
       LedgerError: sites answered different requests, or fewer than the plan's least number; in
-        local trust, a site that was asked has no ledger here; with a secure sum, a site lacks an
+        per-site trust, a site that was asked has no ledger here; with a secure sum, a site lacks an
         exchange key of its own, or a round was not answered by its whole roster or not at all.
     """
     if plan.colluding is None:
@@ -116,7 +116,7 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
 
 
 def _check_local(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
-    """Checks, in local trust, that whoever was asked is here and was asked the same."""
+    """Checks, in per-site trust, that whoever was asked is here and was asked the same."""
     attempts = attempts_of(accounts)
     asked = {site for attempt in attempts for site in attempt.roster}
     absent = sorted(asked - set(accounts))

@@ -3,9 +3,9 @@
     evidence.json                     plan and run that the parts belong to
     round-0001/NAME.safetensors       the signed answer of a site to a round
 
-Guarantee: in local trust each part is private by itself, and its price is the round's event. With
-a secure sum a part is masked and looks uniform to all who lack the keys that the sites share in
-pairs; its noise alone is only a share of what the price counts on. So evidence is as private as
+Guarantee: in per-site trust each part is private by itself, and its price is the round's event.
+With a secure sum a part is masked and looks uniform to all who lack the keys that the sites share
+in pairs; its noise alone is only a share of what the price counts on. So evidence is as private as
 the sum for as long as X25519, HKDF-SHA256 and AES-256 hold and the sites' exchange keys stay
 secret: it is written only when it is asked for.
 """

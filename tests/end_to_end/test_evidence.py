@@ -18,7 +18,7 @@ from tests.federation import cli, make
 NAMES = ("east", "north", "south", "west")
 CASES = {
     "gradients": ("secure-sum", "[evaluation]\nshare = 0.2\nhold_back = 0.3\n"),
-    "weights": ("local", ""),
+    "weights": ("per-site", ""),
 }
 
 
@@ -100,7 +100,7 @@ def test_the_statement_says_what_the_public_sees(released):
     statement = json.loads((released / "release" / "dp_statement.json").read_text("utf-8"))
     codes = {line["code"] for line in statement["assumptions"]}
     towards = {party: entry["noise"] for party, entry in statement["towards"].items()}
-    if statement["trust_model"]["mode"] == "local":
+    if statement["trust_model"]["mode"] == "per-site":
         assert set(towards.values()) == {1.0} and "sums-as-opened" not in codes
     else:
         assert towards["public"] == pytest.approx((4 / 3) ** 0.5) and "sums-as-opened" in codes

@@ -2,7 +2,7 @@
 
 Shown by what is here: that every `statistic` and `evaluate` round of the plan is there, as it was
 asked (the request's digest, computed again, is in every ledger), of whom, with which noise, and
-which answer each site committed to. In local trust each site's own sum is there, and its digest
+which answer each site committed to. In per-site trust each site's own sum is there, and its digest
 is the one in that site's ledger. With a secure sum the ledgers hold digests of masked parts, so
 that these add up to the opened sum takes the evidence: see `verify/evidence.py`.
 """

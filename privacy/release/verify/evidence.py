@@ -108,7 +108,7 @@ def _sites(
     there = {site for site in lines if part_path(Path(), asked.round, site).as_posix() in found}
     if opened is not None:
         needed = set(opened.sites)
-    else:  # a roster opens as a whole; in local trust whoever answered in time counts
+    else:  # a roster opens as a whole; in per-site trust whoever answered in time counts
         needed = set(lines) if plan.colluding is not None else there
     if there != needed:
         site = sorted(there ^ needed)[0]
