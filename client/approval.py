@@ -50,6 +50,11 @@ def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
         settings.
     """
     check_plan(plan)
+    if plan.coordinator_key is None:
+        raise StudyError(
+            "the plan names no key of the coordinator, so anybody could ask this site; have the "
+            "coordinator write the key that `fedloom coordinator keygen` prints into the study"
+        )
     entry = plan.site(site)
     pairs = (
         ("key", entry.key, home.public_key()),
@@ -86,6 +91,8 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
     lines = [
         f"Study {plan.name!r} with {len(plan.sites)} sites: "
         + ", ".join(entry.name for entry in plan.sites),
+        f"Asked by whoever holds the coordinator's key {_fingerprint(plan.coordinator_key)}, and "
+        "by nobody else; have the coordinator read it to you.",
         f"Asked of {site}: {len(plan.rounds)} answers in all"
         + ("." if runs == 1 else f" in each of {runs} runs, {runs * len(plan.rounds)} together."),
         f"An approval is for {_runs(runs)}, and no more; a further one needs another approval.",
@@ -141,7 +148,11 @@ def _fellow_site(plan: Plan, runs: int) -> list[str]:
 def _fingerprints(entry: SiteEntry) -> str:
     """Names both keys as people compare them; a plan without them is refused elsewhere."""
     keys = (("key", entry.key), ("exchange-key", entry.exchange_key))
-    return ", ".join(f"{name} {'none' if key is None else fingerprint(key)}" for name, key in keys)
+    return ", ".join(f"{name} {_fingerprint(key)}" for name, key in keys)
+
+
+def _fingerprint(key: str | None) -> str:
+    return "none" if key is None else fingerprint(key)
 
 
 def _runs(number: int) -> str:
@@ -238,6 +249,7 @@ def approve(
         name=plan.name,
         unit=unit,
         id=column,
+        coordinator=plan.coordinator_key or "",
         event=plan.event(),
         runs=runs,
         learned=learned,
@@ -292,10 +304,13 @@ def load_plan_or_study(path: Path) -> Plan:
 
     study, schema = load_study(path)
     masked = study.privacy.masked
-    if any(site.key is None or (masked and site.exchange_key is None) for site in study.sites):
+    if study.coordinator.key is None or any(
+        site.key is None or (masked and site.exchange_key is None) for site in study.sites
+    ):
         raise StudyError(
-            f"{path}: a study can be approved once every [[site]] has its key, and with a secure "
-            "sum its exchange-key; stewards print theirs with `fedloom site keygen`"
+            f"{path}: a study can be approved once [coordinator] and every [[site]] has its key, "
+            "and with a secure sum its exchange-key; stewards print theirs with `fedloom site "
+            "keygen`, the coordinator with `fedloom coordinator keygen`"
         )
     return resolve_plan(study, schema, version=fedloom.__version__, where=path)
 

@@ -2,7 +2,8 @@
 
 Noise, clip, rates, steps and round are requests: the site compares them with the plan that its
 steward approved, and refuses whatever differs. The arrays are the coordinator's to choose, but
-their names, types and shapes are the model's, and their values are finite.
+their names, types and shapes are the model's, and their values are finite. So the plan also says
+how large a request can be; nothing larger is put together.
 """
 
 from __future__ import annotations
@@ -12,33 +13,60 @@ from functools import lru_cache
 from fedloom.client.refusals import Refusal
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
-from fedloom.common.messages import Request
+from fedloom.common.messages import MOST_HEADER_BYTES, Request
 from fedloom.privacy.plan import Plan, RoundQuery
 
-__all__ = ["asked_round", "check_arrays", "kernels_hold"]
+__all__ = ["asked_round", "check_arrays", "check_describe", "kernels_hold", "largest_request"]
+
+# Before the header stands its length.
+_LENGTH_BYTES = 8
 
 
 def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
     """Returns the round of the plan that a request asks for.
 
     Raises:
-      Refusal: the round, query, a parameter or the roster is not the plan's.
+      Refusal: the round, query, a parameter, a roster or the number of attempts is not the plan's.
     """
-    roster = set(request.roster)
+    rosters = (request.roster, *request.void)
     # A plan's least number of sites leaves two honest ones beside those that may collude.
-    roster_holds = (
-        site in roster
-        and roster <= plan.site_names
-        and list(request.roster) == sorted(roster)
-        and len(roster) >= plan.min_sites
+    rosters_hold = site in request.roster and all(
+        list(roster) == sorted(plan.site_names & set(roster)) and len(roster) >= plan.min_sites
+        for roster in rosters
     )
-    if not roster_holds or not 1 <= request.round <= len(plan.rounds) or request.attempt < 1:
+    if not rosters_hold or not 1 <= request.round <= len(plan.rounds):
         raise Refusal("outside-plan")
     asked = plan.rounds[request.round - 1]
+    # Only masked sums have void attempts; in per-site trust each answer counts by itself.
+    spares = 0 if plan.colluding is None else asked.phase.spare_rounds
+    if request.attempt > 1 + spares:
+        raise Refusal("outside-plan")
     same = canonical_json(request.params) == canonical_json(asked.params)
     if request.query != asked.query or not same:
         raise Refusal("outside-plan")
     return asked
+
+
+def check_describe(request: Request) -> None:
+    """Checks that a `describe` asks for nothing: it takes no parameters and no arrays.
+
+    Raises:
+      Refusal: it does.
+    """
+    if request.round or request.void or request.params or request.arrays:
+        raise Refusal("malformed")
+
+
+@lru_cache(maxsize=64)
+def largest_request(plan: Plan, query: str) -> int:
+    """Returns the most bytes that a request of the plan may have, by its query.
+
+    Args:
+      plan: the approved plan.
+      query: one of `fedloom.common.messages.QUERIES`, or another, which takes no arrays.
+    """
+    arrays = [phase.request_bytes(plan) for phase in plan.phases if phase.query == query]
+    return _LENGTH_BYTES + MOST_HEADER_BYTES + max(arrays, default=0)
 
 
 def check_arrays(plan: Plan, request: Request) -> None:

@@ -1,5 +1,10 @@
 """The vault: holds a site's records, ledger and policy, and answers queries.
 
+Before anything else a request's size is checked, and its signature against the key of the
+coordinator that the approved plan names: what anybody else sends changes nothing here. A request
+that is sent again by whoever recorded it can do only what the coordinator did with it: an answer
+is answered again from what was stored, a run that is finished stays so.
+
 The plan is reserved in the ledger before the first record is read. Order of every answer
 (design, section 5, rule 3): the request is checked in full against the approved plan; the
 attempt is opened in the ledger, on disk; it is computed from the records; answer and commit are
@@ -29,11 +34,17 @@ from numpy.typing import NDArray
 import fedloom
 from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
+from fedloom.client.gate import Gate
 from fedloom.client.home import Home
 from fedloom.client.queries import Arrays, Seal, answer_arrays
 from fedloom.client.records import Snapshot, load_records
 from fedloom.client.refusals import Refusal, refusal
-from fedloom.client.request_check import asked_round, check_arrays, kernels_hold
+from fedloom.client.request_check import (
+    asked_round,
+    check_arrays,
+    check_describe,
+    kernels_hold,
+)
 from fedloom.client.site_config import SiteConfig
 from fedloom.client.site_rules import SiteRules
 from fedloom.common.errors import (
@@ -43,7 +54,7 @@ from fedloom.common.errors import (
     NotApprovedError,
     RefusedError,
 )
-from fedloom.common.messages import Answer, Request, arrays_digest
+from fedloom.common.messages import Answer, Request, Unopened, arrays_digest
 from fedloom.privacy.keys import sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
@@ -88,6 +99,7 @@ class Vault:
                 f"{home.path}: a seed for noise is accepted only in a home that was made with "
                 "one, and such a home only opens with it"
             )
+        self._gate = Gate(home, self._ledger)
         self._noise = NoiseSource()
         self._insecure_seed = insecure_seed
         self._device = device
@@ -145,26 +157,33 @@ class Vault:
           A packed answer; empty bytes for silence.
         """
         with self._lock:
-            request, digest = None, ""
+            unopened: Unopened | None = None
             try:
-                request, digest = _unpack(data)
+                unopened = self._gate.read(data)
+                self._gate.check(unopened)
+                request = unopened.open()
                 if request.query == "describe":
-                    return self._signed(request, digest, self._describe(request))
-                arrays = self._query(request, digest)
-                return self._signed(request, digest, {"status": "ok"}, arrays)
+                    return self._signed(unopened, self._describe(request))
+                arrays = self._query(request, unopened.digest)
+                return self._signed(unopened, {"status": "ok"}, arrays)
             except FedloomError as error:
                 if not isinstance(error, Refusal):
                     self._log(f"refused: {error}")
-                return self._signed(request, digest, refusal(error))
+                return self._signed(unopened, refusal(error))
             except Exception:  # the steward reads the reason, nobody else does
                 self._log("silent: " + traceback.format_exc().replace("\n", " | "))
                 return b""
+
+    def largest_request(self) -> int:
+        """Returns the most bytes that a message may have; also while a request is answered."""
+        return self._gate.largest_request()
 
     def _log(self, text: str) -> None:
         with suppress(OSError):  # a full disk must not change what leaves the site
             self._home.log(text)
 
     def _describe(self, request: Request) -> dict[str, Any]:
+        check_describe(request)
         if request.finish:
             return self._finish(request)
         plan = self._approved(request)
@@ -211,6 +230,7 @@ class Vault:
             **key,
             query=request.query,
             roster=request.roster,
+            void=request.void,
             request_digest=digest,
             event=asked.event,
         )
@@ -328,8 +348,7 @@ class Vault:
 
     def _signed(
         self,
-        request: Request | None,
-        digest: str,
+        unopened: Unopened | None,
         header: dict[str, Any],
         arrays: Arrays | None = None,
     ) -> bytes:
@@ -337,8 +356,8 @@ class Vault:
         sequence, head = self._ledger.head
         full = {
             "site": self.site,
-            "request_digest": digest,
-            "nonce": "" if request is None else request.nonce,
+            "request_digest": "" if unopened is None else unopened.digest,
+            "nonce": "" if unopened is None else unopened.nonce,
             "head": {"seq": sequence, "hash": head},
             "arrays_digest": arrays_digest(arrays),
             **header,
@@ -346,15 +365,6 @@ class Vault:
         answer = Answer(header=full, arrays=arrays)
         signature = sign(self._private_key, answer.signed_bytes())
         return Answer(header=full, arrays=arrays, signature=signature).pack()
-
-
-def _unpack(data: bytes) -> tuple[Request, str]:
-    """Reads a request and computes its digest, once."""
-    request = Request.unpack(data)
-    try:
-        return request, request.digest()
-    except (TypeError, ValueError) as error:
-        raise ConfigError("a request with a value that has no canonical form") from error
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,10 @@
 
 Requests come in chunks, are put together, and reach the vault one at a time; a second caller
 waits its turn. A call that its caller has given up before its turn comes is dropped, so nothing
-is spent on an answer that nobody waits for. A failure tells the caller a status and no text.
+is spent on an answer that nobody waits for. A request is read no further than the largest one that
+may be made, and a caller that neither sends nor takes anything for some seconds is dropped: there
+are few places, and whoever keeps one open keeps others out. A failure tells the caller a status
+and no text.
 """
 
 from __future__ import annotations
@@ -14,34 +17,45 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Protocol
 
 import grpc
 
-from fedloom.client.link.chunks import METHOD, SERVICE, join, split
+from fedloom.client.link.chunks import METHOD, SERVICE, MessageTooLargeError, join, split
 from fedloom.client.link.connect import Handler
 from fedloom.client.link.sockets import is_served, prepare_socket
 from fedloom.common.errors import HomeInUseError
 from fedloom.common.protocol.vault_pb2 import Chunk
 
-__all__ = ["VaultServer", "serve_until_stopped"]
+__all__ = ["Served", "VaultServer", "serve_until_stopped"]
 
 _CALLERS = 4
+_IDLE_S = 5.0
 _log = logging.getLogger(__name__)
+
+
+class Served(Handler, Protocol):
+    """A handler that says how much it reads: a `Vault`, for one."""
+
+    def largest_request(self) -> int:
+        """Returns the most bytes that a request may have; called while others are answered."""
+        ...
 
 
 class VaultServer:
     """A handler that serves on a Unix socket, from construction until `stop`.
 
     Args:
-      handler: the vault; called by one thread at a time, not always the same.
+      handler: the vault; asked by one thread at a time, not always the same.
       path: the socket; see `fedloom.client.link.sockets`.
+      idle_s: after how many seconds a caller that neither sends nor takes is dropped.
 
     Raises:
       ConfigError: the path is unfit.
       HomeInUseError: a process serves there already.
     """
 
-    def __init__(self, handler: Handler, path: Path) -> None:
+    def __init__(self, handler: Served, path: Path, *, idle_s: float = _IDLE_S) -> None:
         """Begins to serve."""
         prepare_socket(path)
         if is_served(path):
@@ -51,6 +65,7 @@ class VaultServer:
         path.unlink(missing_ok=True)
         self._handler = handler
         self._path = path
+        self._idle_s = idle_s
         self._turn = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(_CALLERS, thread_name_prefix="vault"))
         method = grpc.stream_stream_rpc_method_handler(
@@ -87,13 +102,30 @@ class VaultServer:
         self.stop()
 
     def _answer(self, chunks: Iterator[Chunk], context: grpc.ServicerContext) -> Iterator[Chunk]:
-        request = join(chunks)
+        try:
+            request = join(self._watched(chunks, context), self._handler.largest_request())
+        except MessageTooLargeError:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "")
         with self._turn:
             answer = self._handle(request) if context.is_active() else None
         if answer is None:
             context.abort(grpc.StatusCode.INTERNAL, "")
         else:
-            yield from split(answer)
+            yield from self._watched(split(answer), context)
+
+    def _watched(self, chunks: Iterator[Chunk], context: grpc.ServicerContext) -> Iterator[Chunk]:
+        """Passes chunks on, either way; gives up the call when none moves for a while."""
+        while True:
+            timer = threading.Timer(self._idle_s, context.cancel)
+            timer.daemon = True
+            timer.start()
+            try:
+                chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+            finally:
+                timer.cancel()
 
     def _handle(self, request: bytes) -> bytes | None:
         try:
@@ -105,7 +137,7 @@ class VaultServer:
 
 
 def serve_until_stopped(
-    handler: Handler, path: Path, *, ready: Callable[[str], None], grace_s: float = 5.0
+    handler: Served, path: Path, *, ready: Callable[[str], None], grace_s: float = 5.0
 ) -> None:
     """Serves until SIGTERM or SIGINT; call it from the main thread.
 

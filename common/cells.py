@@ -189,6 +189,8 @@ def cell_text(value: object) -> str:
     """
     if isinstance(value, str):
         return normal(value)
+    if isinstance(value, np.timedelta64):  # for numpy a kind of integer, but int() refuses it
+        return normal(str(value))
     if isinstance(value, (bool, np.bool_, int, np.integer)):
         whole = int(value)
         return str(whole) if whole.bit_length() < _LARGEST_EXPONENT else hex(whole)
@@ -246,7 +248,8 @@ def _number(value: object) -> float:
             text = value.strip().replace(_MINUS, "-")
             return float(text) if text.isascii() and "_" not in text else math.nan
         if isinstance(value, (int, float, Decimal, np.number, np.bool_)):
-            return math.nan if isinstance(value, np.complexfloating) else float(value)
+            no_number = isinstance(value, (np.complexfloating, np.timedelta64))
+            return math.nan if no_number else float(value)
     except (OverflowError, ValueError):
         return math.nan
     return math.nan

@@ -6,6 +6,10 @@ does not: the `nonce`, which proves freshness, and `finish`. A site keys its sto
 (study, run, round, attempt) and holds the digest against it, so the same request gets the same
 bytes and another request under the same key is refused.
 
+A request is signed by the coordinator over its digest, nonce and `finish`, with the key that the
+plan names. The header holds the digest of the arrays, so that the signature is checked before a
+single array is read (`Unopened`), and nobody but the coordinator can make a site do anything.
+
 An answer is signed by the site over its header, which names the site, echoes the request's nonce
 and holds the digest of the arrays: every answer proves who gave it. An answer that refuses
 carries a code from `REFUSALS`, with `used-up` the number of runs that were approved, and nothing
@@ -31,17 +35,22 @@ if TYPE_CHECKING:
 __all__ = [
     "QUERIES",
     "REFUSALS",
+    "MOST_HEADER_BYTES",
     "Answer",
     "Request",
+    "Unopened",
     "arrays_digest",
     "from_record",
     "to_record",
 ]
 
-VERSION = 1
+VERSION = 2
+# Of a request: its names, parameters and rosters; a thousand sites need a few tens of kilobytes.
+MOST_HEADER_BYTES = 1 << 20
 QUERIES = ("describe", "statistic", "gradient", "train", "evaluate")
 REFUSALS = (
     "malformed",  # cannot be read as a request
+    "unsigned",  # not signed by the coordinator of the approved plan that it names
     "not-approved",  # the steward has not approved this plan, or revoked or paused it
     "used-up",  # every run that the steward approved is used
     "outside-plan",  # asks for what the approved plan does not hold
@@ -51,7 +60,8 @@ REFUSALS = (
     "unavailable",  # the site cannot answer now; its steward can see why
 )
 
-_PURPOSE = b"fedloom answer\n"
+_ANSWER = b"fedloom answer\n"
+_REQUEST = b"fedloom request\n"
 _RECORD_KEY = "fedloom"
 _HEADER_KEY = "header"
 
@@ -73,17 +83,26 @@ def _pack(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
     )
 
 
-def _unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read_header(data: bytes, most: int | None = None) -> dict[str, Any]:
+    """Reads a message's header, and no array."""
     try:
-        arrays = safetensors.numpy.load(data)
         length = int.from_bytes(data[:8], "little")
+        if most is not None and length > most:
+            raise ValueError("a header that is too long")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         header = json.loads(metadata[_HEADER_KEY])
     except Exception as error:
         raise ConfigError("a message that is not fedloom's, or was damaged on its way") from error
     if not isinstance(header, dict) or header.get("version") != VERSION:
         raise ConfigError(f"a message of another version; this fedloom speaks version {VERSION}")
-    return header, arrays
+    return header
+
+
+def _read_arrays(data: bytes) -> dict[str, np.ndarray]:
+    try:
+        return safetensors.numpy.load(data)
+    except Exception as error:
+        raise ConfigError("a message that is not fedloom's, or was damaged on its way") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +115,14 @@ class Request:
       plan: digest of the plan that the stewards approved.
       run: name of the run, chosen by the coordinator; a site ties it to one reservation.
       round: round of the plan, from 1; 0 for `describe`.
-      attempt: from 1; only grows.
+      void: the rosters of this round's earlier attempts, in order, none of which opened.
       params: what the answer depends on beside the arrays (noise, rates, steps: requests only,
         the site holds them against its approved plan).
       roster: names of the sites that are asked, sorted.
       arrays: weights at which to answer.
       nonce: fresh random text that the answer's signature must echo.
       finish: `describe` alone: the run is over; the site closes it and drops its stored answers.
+      signature: Ed25519 of `signed_bytes` by the coordinator, in hexadecimal digits.
     """
 
     query: str
@@ -110,12 +130,18 @@ class Request:
     plan: str
     run: str
     round: int = 0
-    attempt: int = 1
+    void: tuple[tuple[str, ...], ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     roster: tuple[str, ...] = ()
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     nonce: str = ""
     finish: bool = False
+    signature: str = ""
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt at the round, from 1."""
+        return len(self.void) + 1
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -125,61 +151,145 @@ class Request:
             "plan": self.plan,
             "run": self.run,
             "round": self.round,
-            "attempt": self.attempt,
+            "void": [list(roster) for roster in self.void],
             "params": self.params,
             "roster": list(self.roster),
+            "arrays": arrays_digest(self.arrays),
         }
 
     def digest(self) -> str:
         """Returns the SHA-256 of all that the answer depends on."""
-        return digest({**self._header(), "arrays": arrays_digest(self.arrays)})
+        return digest(self._header())
+
+    def signed_bytes(self) -> bytes:
+        """Returns what the signature covers: a purpose, so that it signs nothing else, and all."""
+        return _signed_bytes(self.digest(), self.nonce, self.finish)
 
     def pack(self) -> bytes:
         """Returns the request as bytes."""
-        header = {**self._header(), "nonce": self.nonce, "finish": self.finish}
-        return _pack(header, self.arrays)
+        rest = {"nonce": self.nonce, "finish": self.finish, "signature": self.signature}
+        return _pack({**self._header(), **rest}, self.arrays)
 
     @classmethod
     def unpack(cls, data: bytes) -> Request:
-        """Reads a request.
+        """Reads a request; whose it is, is not checked.
 
         Raises:
           ConfigError: the bytes are not a request of this version.
         """
-        header, arrays = _unpack(data)
-        try:
-            request = cls(
-                query=header["query"],
-                study=header["study"],
-                plan=header["plan"],
-                run=header["run"],
-                round=header["round"],
-                attempt=header["attempt"],
-                params=header["params"],
-                roster=tuple(header["roster"]),
-                nonce=header["nonce"],
-                finish=header["finish"],
-                arrays=arrays,
-            )
-        except (KeyError, TypeError) as error:
-            raise ConfigError("a request that lacks a field") from error
-        texts = (request.query, request.study, request.plan, request.run, request.nonce)
-        numbers = (request.round, request.attempt)
+        return Unopened.read(data).open()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unopened:
+    """A request of which the header alone was read: enough to tell whose it is.
+
+    Attributes:
+      header: all fields but arrays, signature included, each of its kind.
+      digest: the request's digest, if its arrays are those that the header names.
+      data: the request's bytes.
+    """
+
+    header: dict[str, Any]
+    digest: str
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, data: bytes) -> Unopened:
+        """Reads the header.
+
+        Raises:
+          ConfigError: it is not that of a request of this version.
+        """
+        header = _read_header(data, MOST_HEADER_BYTES)
+        if set(header) != {*_FIELDS, *_REST}:
+            raise ConfigError("a request that lacks a field, or has another")
+        texts = [header[name] for name in _TEXTS]
+        void: list[Any] = header["void"] if isinstance(header["void"], list) else [None]
+        rosters = [header["roster"], *void]
         well_formed = (
-            request.query in QUERIES
+            header["query"] in QUERIES
             and all(isinstance(text, str) and len(text) <= 256 for text in texts)
-            and all(type(number) is int and 0 <= number < 2**31 for number in numbers)
-            and isinstance(request.params, dict)
-            and all(isinstance(name, str) for name in request.roster)
-            and isinstance(request.finish, bool)
+            and type(header["round"]) is int
+            and 0 <= header["round"] < 2**31
+            and isinstance(header["params"], dict)
+            and all(isinstance(roster, list) for roster in rosters)
+            and all(isinstance(name, str) for roster in rosters for name in roster)
+            and isinstance(header["finish"], bool)
         )
         if not well_formed:
             raise ConfigError("a request with a field of the wrong kind")
         try:
-            canonical_json([request._header(), request.nonce])
-        except (TypeError, ValueError) as error:
+            covered = digest({name: header[name] for name in _FIELDS})
+            canonical_json([header["nonce"]])
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError("a request with a value that has no canonical form") from error
-        return request
+        return cls(header=header, digest=covered, data=data)
+
+    @property
+    def plan(self) -> str:
+        """Digest of the plan that the request names."""
+        return str(self.header["plan"])
+
+    @property
+    def query(self) -> str:
+        """The query; one of `QUERIES`."""
+        return str(self.header["query"])
+
+    @property
+    def nonce(self) -> str:
+        """What an answer echoes."""
+        return str(self.header["nonce"])
+
+    @property
+    def signature(self) -> str:
+        """The signature that the request bears, unchecked."""
+        return str(self.header["signature"])
+
+    def signed_bytes(self) -> bytes:
+        """Returns what the signature has to cover."""
+        return _signed_bytes(self.digest, self.nonce, self.header["finish"])
+
+    def open(self) -> Request:
+        """Reads the arrays too.
+
+        Raises:
+          ConfigError: they are damaged, or not those of which the header holds the digest.
+        """
+        arrays = _read_arrays(self.data)
+        if arrays_digest(arrays) != self.header["arrays"]:
+            raise ConfigError("a request whose arrays are not those that its header names")
+        fields = {name: self.header[name] for name in ("query", "study", "plan", "run", "round")}
+        return Request(
+            **fields,
+            void=tuple(tuple(roster) for roster in self.header["void"]),
+            params=self.header["params"],
+            roster=tuple(self.header["roster"]),
+            arrays=arrays,
+            nonce=self.nonce,
+            finish=self.header["finish"],
+            signature=self.signature,
+        )
+
+
+_FIELDS = (
+    "version",
+    "query",
+    "study",
+    "plan",
+    "run",
+    "round",
+    "void",
+    "params",
+    "roster",
+    "arrays",
+)
+_REST = ("nonce", "finish", "signature")
+_TEXTS = ("query", "study", "plan", "run", "arrays", "nonce", "signature")
+
+
+def _signed_bytes(request_digest: str, nonce: str, finish: bool) -> bytes:
+    return _REQUEST + canonical_json({"request": request_digest, "nonce": nonce, "finish": finish})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +320,7 @@ class Answer:
 
     def signed_bytes(self) -> bytes:
         """Returns what the signature covers: a purpose, so that it signs nothing else, and all."""
-        return _PURPOSE + canonical_json(self.header)
+        return _ANSWER + canonical_json(self.header)
 
     def pack(self) -> bytes:
         """Returns the answer as bytes."""
@@ -224,7 +334,7 @@ class Answer:
         Raises:
           ConfigError: the bytes are not an answer, or the arrays are not those of the header.
         """
-        header, arrays = _unpack(data)
+        header, arrays = _read_header(data), _read_arrays(data)
         answer = header.get("answer")
         signature = header.get("signature")
         if not isinstance(answer, dict) or not isinstance(signature, str):

@@ -160,6 +160,7 @@ def simulate(
     device: str = "cpu",
     clamp: bool = False,
     clamp_columns: Collection[str] = (),
+    coordinator_key: str | Path | None = None,
     insecure_seed: int | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
 ) -> Run:
@@ -184,6 +185,9 @@ def simulate(
       clamp: accept the odd value outside the schema: numbers are clamped to the bounds, unknown
         categories and unreadable values are set aside as "other".
       clamp_columns: accept these columns though more of their values are outside the schema.
+      coordinator_key: the file of the key that signs requests and the release, as `fedloom
+        coordinator keygen` makes it; by default the run makes its own. Needed where the study
+        names one.
       insecure_seed: makes noise repeatable for tests; voids privacy and is stamped into ledgers.
       on_event: told of progress.
 
@@ -214,6 +218,7 @@ def simulate(
         resume=resume,
         clamp=clamp,
         clamp_columns=clamp_columns,
+        coordinator_key=None if coordinator_key is None else Path(coordinator_key),
         insecure_seed=insecure_seed,
     )
     run_prepared(prepared, device=device, insecure_seed=insecure_seed, on_event=on_event)

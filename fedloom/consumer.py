@@ -114,7 +114,6 @@ class Release:
 
     @cached_property
     def marginals(self) -> pd.DataFrame:
-<<<<<<< HEAD
         """All noisy one-way counts of the study, as they were measured.
 
         One row a count: `column`, `kind`, `value`, `lower`, `upper`, `class`, the noisy `count`,
@@ -126,13 +125,6 @@ class Release:
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{path} cannot be read: {error}; fetch it again") from None
-=======
-        """Noisy counts of every column by class, as the sites answered; see `codebook.md`.
-
-        Unbiased, with the standard deviation of each count's own Gaussian noise under `std`.
-        """
-        return pd.read_parquet(self._checked(MARGINALS))
->>>>>>> f24d508 (Document what the published answers show, and to whom evidence may go)
 
     @cached_property
     def codebook(self) -> dict[str, Any]:
@@ -167,12 +159,7 @@ class Release:
         """
         from fedloom.api import verify
 
-<<<<<<< HEAD
         return verify(self.path, key=key, evidence=evidence)
-=======
-        parts = None if evidence is None else Path(evidence)
-        return verify_release(self.path, key, evidence=parts)
->>>>>>> f24d508 (Document what the published answers show, and to whom evidence may go)
 
     def sample(
         self, rows: int, *, where: Mapping[str, Any] | None = None, seed: int | None = None

@@ -26,6 +26,7 @@ from fedloom.common.disk import NOTHING_LOST
 from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, StudyError
 from fedloom.common.schema import Schema
 from fedloom.common.study import Study
+from fedloom.privacy.keys import PrivateKey, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
@@ -95,6 +96,7 @@ def prepare(
     resume: bool = False,
     clamp: bool = False,
     clamp_columns: Collection[str] = (),
+    coordinator_key: Path | None = None,
     insecure_seed: int | None = None,
 ) -> RunFolder:
     """Makes the homes, the plan, the approvals and the run folder, as far as they are missing.
@@ -102,7 +104,7 @@ def prepare(
     See `fedloom.simulate` for the arguments.
 
     Raises:
-      ConfigError: sites and study do not fit, or `out` holds another run.
+      ConfigError: sites, key and study do not fit, or `out` holds another run.
     """
     names = [site.name for site in study.sites]
     _check_names(names, {*sites, *homes})
@@ -119,8 +121,13 @@ def prepare(
     missing = [name for name in names if name not in sites and not Home(paths[name]).exists()]
     if missing:
         raise ConfigError(f"no records were given for {missing[0]!r}; add --site {missing[0]}=FILE")
+    key = None if coordinator_key is None else load_private_key(coordinator_key)
+    if folder.exists():
+        study = study.with_coordinator(folder.plan().coordinator_key or "")
+    _check_coordinator(study, key, begun=folder.exists())
     if not folder.exists():  # what cannot be resolved leaves no home behind
         resolve_plan(study, schema, version=fedloom.__version__, where=where)
+        study = study.with_coordinator(folder.take_key(key))
     keys = {
         name: _keys(_home(name, path, study, limit, insecure_seed is not None))
         for name, path in paths.items()
@@ -138,12 +145,24 @@ def prepare(
             out,
             plan,
             run=secrets.token_hex(8),
+            key=key,
             details={
                 "mode": "simulation",
                 "homes": {name: str(path.resolve()) for name, path in paths.items()},
             },
         )
     return folder
+
+
+def _check_coordinator(study: Study, key: PrivateKey | None, *, begun: bool) -> None:
+    """Holds the coordinator's key against the study before anything is made."""
+    if key is not None:
+        study.with_coordinator(public_key_hex(key))
+    elif study.coordinator.key is not None and not begun:
+        raise ConfigError(
+            f"the study names the coordinator's key {study.coordinator.key}; give its file with "
+            "--coordinator-key FILE"
+        )
 
 
 def _check_names(names: list[str], given: set[str]) -> None:
@@ -165,7 +184,8 @@ def _check_same_study(study: Study, folder: RunFolder) -> None:
     plan = folder.plan()
     keys = {site.name: (site.key or "", site.exchange_key or "") for site in plan.sites}
     same_sites = set(keys) == {site.name for site in study.sites}
-    if not same_sites or study.with_keys(keys).digest() != plan.study_digest:
+    same = study.with_keys(keys).with_coordinator(plan.coordinator_key or "")
+    if not same_sites or same.digest() != plan.study_digest:
         raise StudyError(
             f"the study changed since the run in {folder.path} was approved; restore the study "
             "to resume, or begin a new run, which needs room in the sites' budgets"

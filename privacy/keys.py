@@ -1,7 +1,7 @@
 """Keys: Ed25519 says who signed, X25519 lets two sites agree on a secret.
 
-A signing key stands behind answers, ledger entries, plans and releases. An exchange key serves
-the masks of a secure sum alone (`fedloom.privacy.secure_sum`).
+A signing key stands behind requests, answers, ledger entries, plans and releases. An exchange key
+serves the masks of a secure sum alone (`fedloom.privacy.secure_sum`).
 
 A private key lies in a PEM file that only its owner can read. A public key travels as 64
 hexadecimal digits; people compare it by its fingerprint. What is signed for one purpose must not
@@ -34,6 +34,7 @@ __all__ = [
     "load_exchange_key",
     "load_private_key",
     "public_key_hex",
+    "save_key",
     "shared_secret",
     "sign",
     "verify",
@@ -50,8 +51,13 @@ def generate_key(path: Path) -> PrivateKey:
       ConfigError: the file exists (a key is never overwritten) or cannot be written.
     """
     key = Ed25519PrivateKey.generate()
-    _write_new(path, key)
+    save_key(path, key)
     return key
+
+
+def save_key(path: Path, key: PrivateKey) -> None:
+    """Writes a signing key to a new file with mode 0600; raises as `generate_key` does."""
+    _write_new(path, key)
 
 
 def generate_exchange_key(path: Path) -> ExchangeKey:
@@ -173,7 +179,8 @@ def _read(path: Path) -> object:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"cannot read the key {path}: {error.strerror}; `fedloom site keygen` makes one"
+            f"cannot read the key {path}: {error.strerror}; `fedloom site keygen` makes a site's, "
+            "`fedloom coordinator keygen` a coordinator's"
         ) from error
     if mode & 0o077:
         raise ConfigError(

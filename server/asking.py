@@ -1,20 +1,22 @@
 """One request to all sites, and which of their answers count.
 
-Sites are named in the plan; an answer counts only if its signature holds for that site's key and
-it answers this very message. The head of a site's ledger travels with every answer and is kept in
-the run folder: a ledger that goes back behind a head seen earlier has lost entries, and with them
-what was spent.
+Requests are signed with the coordinator's key, which the plan names, or no site would answer.
+Sites are named in the plan too; an answer counts only if its signature holds for that site's key
+and it answers this very message. The head of a site's ledger travels with every answer and is kept
+in the run folder: a ledger that goes back behind a head seen earlier has lost entries, and with
+them what was spent.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from fedloom.common.errors import LedgerError, QuorumError
+from fedloom.common.errors import ConfigError, LedgerError, QuorumError
 from fedloom.common.messages import Answer, Request
+from fedloom.privacy.keys import public_key_hex, sign
 from fedloom.privacy.ledger import verify_extract
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.admission import Rejected, Shapes, admit, check_arrays, head_of
@@ -33,11 +35,21 @@ class Sites:
     def __init__(
         self, folder: RunFolder, link: Link, on_event: Callable[[dict[str, Any]], None]
     ) -> None:
-        """Takes names, keys and heads from the run folder."""
+        """Takes names, keys and heads from the run folder.
+
+        Raises:
+          ConfigError: the folder's key is not the one that the plan names.
+        """
         self._folder = folder
         self._link = link
         self._on_event = on_event
         self._plan = folder.plan()
+        self._key = folder.key()
+        if public_key_hex(self._key) != self._plan.coordinator_key:
+            raise ConfigError(
+                f"{folder.key_path} is not the key of the coordinator that the plan names, so no "
+                "site would answer; restore the key file with which the run was begun"
+            )
         state = folder.state()
         self._run = str(state["run"])
         self._heads = {
@@ -62,16 +74,18 @@ class Sites:
                 raise LedgerError(f"site {site!r}: {reason}")
         return answers
 
-    def finish(self) -> dict[str, list[dict[str, Any]]]:
-        """Closes the run at the sites; returns the ledger extracts that hold."""
+    def finish(self, run: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Closes a run at the sites, this one if none is named; returns the extracts that hold."""
         extracts = {}
-        for site, answer in self._send(self._request(query="describe", finish=True)).items():
+        run = self._run if run is None else run
+        request = self._request(query="describe", finish=True, run=run)
+        for site, answer in self._send(request).items():
             extract = answer.header.get("extract")
             if not answer.ok or not isinstance(extract, list):
                 continue
             try:
                 summary = verify_extract(extract, self._plan.site(site).key or "")
-                summary.run(self._plan.digest(), self._run)
+                summary.run(self._plan.digest(), run)
             except LedgerError as error:
                 self._dropped(site, f"its ledger extract does not hold: {error}")
                 continue
@@ -85,23 +99,23 @@ class Sites:
         self.ready = {site for site, answer in answers.items() if answer.ok}
 
     def request(
-        self, asked: RoundQuery, arrays: dict[str, Any], *, roster: list[str], attempt: int
+        self, asked: RoundQuery, arrays: dict[str, Any], *, rosters: Sequence[Sequence[str]]
     ) -> Request:
         """Makes the request for one round.
 
         Args:
           asked: the round.
           arrays: what the query takes.
-          roster: names of the sites that are asked, sorted.
-          attempt: from 1; an attempt is answered once, for one roster.
+          rosters: of every attempt so far, each sorted; the last is of the sites that are asked.
         """
+        *void, roster = map(tuple, rosters)
         return self._request(
             query=asked.query,
             round=asked.round,
-            attempt=attempt,
+            void=tuple(void),
             params=asked.params,
             arrays=arrays,
-            roster=tuple(roster),
+            roster=roster,
         )
 
     def ask(self, request: Request, expected: Shapes) -> dict[str, Answer]:
@@ -146,7 +160,8 @@ class Sites:
 
     def _send(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Answer]:
         self._reasons = {}
-        digest, packed = request.digest(), request.pack()
+        signature = sign(self._key, request.signed_bytes())
+        digest, packed = request.digest(), dataclasses.replace(request, signature=signature).pack()
         limit = self._plan.coordination.timeout_s if timeout_s is None else timeout_s
         replies = self._link.ask(dict.fromkeys(request.roster, packed), timeout_s=limit)
         answers = {}
@@ -181,6 +196,7 @@ class Sites:
         *,
         query: str,
         finish: bool = False,
+        run: str | None = None,
         roster: tuple[str, ...] | None = None,
         **parts: Any,
     ) -> Request:
@@ -188,7 +204,7 @@ class Sites:
             query=query,
             study=self._plan.study_digest,
             plan=self._plan.digest(),
-            run=self._run,
+            run=self._run if run is None else run,
             roster=tuple(self.names) if roster is None else roster,
             nonce=secrets.token_hex(_NONCE_BYTES),
             finish=finish,

@@ -261,6 +261,12 @@ class _Run:
     def _describe(self) -> None:
         """Has every site check and reserve the plan before anything is spent anywhere."""
         answers = self._sites.describe()
+        given_up = self._folder.state().get("given_up", [])
+        if given_up and not all(answer.ok for answer in answers.values()):
+            # A message of such a run that came late, or was sent again, may hold what is refused.
+            for run in given_up:
+                self._sites.finish(run)
+            answers = self._sites.describe()
         self._folder.keep_versions(
             {site: answer.header.get("versions", {}) for site, answer in answers.items()}
         )
@@ -279,11 +285,13 @@ class _Run:
 
     def _give_back_reservations(self) -> str:
         """Closes a run of which nothing was asked yet; a new attempt goes by another name."""
-        begun = self._folder.state().get("attempt") is not None
-        if begun or self._checkpoints.newest() is not None or self._folder.metrics():
+        state = self._folder.state()
+        if state.get("attempts") is not None:
             return "what earlier rounds spent stays spent, nothing more was"
         self._sites.finish()
-        self._folder.update_state(run=secrets.token_hex(_RUN_BYTES))
+        self._folder.update_state(
+            run=secrets.token_hex(_RUN_BYTES), given_up=[*state.get("given_up", []), state["run"]]
+        )
         return "nothing was spent"
 
     def _finish(self) -> None:

@@ -9,7 +9,7 @@
     generator/           the generator, once the run is done
     schema.toml          or the completed schema, of a study of kind "schema", and findings.json
     extracts/            each site's signed ledger extract
-    coordinator.key      the key that signs releases, mode 0600
+    coordinator.key      the key that the plan names: signs requests and releases, mode 0600
     checkpoints/         mode 0700, deleted when the run is done
     sites/               the sites' homes, in a simulation
 
@@ -29,7 +29,13 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.statistics import NoisyStatistics
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.statistics import noisy_statistics
-from fedloom.privacy.keys import generate_key
+from fedloom.privacy.keys import (
+    PrivateKey,
+    generate_key,
+    load_private_key,
+    public_key_hex,
+    save_key,
+)
 from fedloom.privacy.plan import Plan
 
 __all__ = ["RunFolder"]
@@ -45,22 +51,38 @@ class RunFolder:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, path: Path, plan: Plan, *, run: str, details: dict[str, Any]) -> RunFolder:
-        """Makes a run folder; `details` joins `run.json`.
+    def create(
+        cls,
+        path: Path,
+        plan: Plan,
+        *,
+        run: str,
+        details: dict[str, Any],
+        key: PrivateKey | None = None,
+    ) -> RunFolder:
+        """Makes a run folder.
+
+        Args:
+          path: the folder.
+          plan: the plan; it names the public half of the key.
+          run: the run's name at the sites.
+          details: joins `run.json`.
+          key: signs requests and the release; None for the key that lies in the folder already.
 
         Raises:
-          ConfigError: the folder holds a run already.
+          ConfigError: the folder holds a run already, or the plan names another key.
         """
         folder = cls(path)
         if folder.exists():
             raise ConfigError(
                 f"{path} holds a run already; resume it with --resume or choose another --out"
             )
-        folder.path.mkdir(parents=True, exist_ok=True)
-        # Statistics and metrics tell more than a release does.
-        folder.path.chmod(0o700)
-        if not folder.key_path.exists():
-            generate_key(folder.key_path)
+        public = folder.take_key(key)
+        if public != plan.coordinator_key:
+            raise ConfigError(
+                f"the plan names the coordinator's key {plan.coordinator_key}, {folder.key_path} "
+                f"holds {public}; run the plan with the key that it names"
+            )
         plan.save(folder.plan_path)
         folder.write_state(
             {
@@ -115,6 +137,37 @@ class RunFolder:
     def generator_path(self) -> Path:
         """Folder of the generator."""
         return self.path / "generator"
+
+    def take_key(self, key: PrivateKey | None = None) -> str:
+        """Puts the coordinator's key into the folder, which is made if it is missing.
+
+        Args:
+          key: the key; None makes one, unless the folder has one.
+
+        Returns:
+          Its public half, 64 hexadecimal digits.
+
+        Raises:
+          ConfigError: the folder has another key.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        # Statistics and metrics tell more than a release does.
+        self.path.chmod(0o700)
+        if key is None and not self.key_path.exists():
+            key = generate_key(self.key_path)
+        elif key is not None and not self.key_path.exists():
+            save_key(self.key_path, key)
+        held = public_key_hex(self.key())
+        if key is not None and public_key_hex(key) != held:
+            raise ConfigError(
+                f"{self.key_path} holds another key than the one given; use that one, or choose "
+                "another --out"
+            )
+        return held
+
+    def key(self) -> PrivateKey:
+        """Reads the key that signs requests and the release."""
+        return load_private_key(self.key_path)
 
     def plan(self) -> Plan:
         """Reads the plan."""

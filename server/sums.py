@@ -7,9 +7,10 @@ a coordinator that crashed asks for the very same again, which costs the sites n
 opened is kept with every site's part and not asked for again.
 
 An attempt at a secure sum to which a site of its roster stays silent is void: the round is asked
-again under the next number, of those that are there, with fresh samples, noise and masks. What
-was answered to a void attempt is charged all the same, from the plan's spare rounds; where none
-is left the run stays incomplete.
+again under the next number, of those that are there, with fresh samples, noise and masks. The
+request says of whom the earlier attempts were asked, so that a site that was not among them, or
+never heard of one, misses no number. What was answered to a void attempt is charged all the same,
+from the plan's spare rounds; where none is left the run stays incomplete.
 """
 
 from __future__ import annotations
@@ -79,8 +80,7 @@ class Sums:
           QuorumError: too few sites answer; the run can be resumed.
           IncompleteError: a secure sum did not open, and no spare round is left.
         """
-        attempt, roster = self._begin(asked)
-        request = self._sites.request(asked, arrays, roster=roster, attempt=attempt)
+        request = self._sites.request(asked, arrays, rosters=self._begin(asked))
         answers = self._kept.parts(asked.round, request.digest())
         if answers is not None:
             return request, answers
@@ -96,45 +96,47 @@ class Sums:
         self, asked: RoundQuery, request: Request, expected: Shapes
     ) -> tuple[Request, dict[str, Answer]]:
         """Asks until all sites of one roster have answered one attempt."""
-        attempt, roster = request.attempt, list(request.roster)
         tries = 0
         while True:
             answers = self._sites.ask(request, expected)
             tries += 1
+            roster = request.roster
             if len(answers) == len(roster):
                 return request, answers
             silent, why = sorted(set(roster) - set(answers)), self._sites.why()
             self._sites.look_again()
             if tries < _TRIES and set(roster) <= self._sites.ready:
                 continue  # what was answered is stored at the sites, and free
-            self._give_up(asked, attempt, sorted(answers), why)
+            self._give_up(asked, request.attempt, sorted(answers), why)
             # Who fell silent is set aside until the next look: a second time would cost a spare.
             there = self._sites.ready = self._sites.ready - set(silent)
             self._sites.need(there, f"round {asked.round}", why)
-            attempt, roster, tries = attempt + 1, sorted(there), 0
-            self._note(asked, attempt, roster)
-            request = self._sites.request(asked, request.arrays, roster=roster, attempt=attempt)
+            if request.attempt > asked.phase.spare_rounds:
+                raise self._no_spare(asked, why)
+            rosters = [*map(list, request.void), list(roster), sorted(there)]
+            self._note(asked, rosters)
+            request, tries = self._sites.request(asked, request.arrays, rosters=rosters), 0
 
-    def _begin(self, asked: RoundQuery) -> tuple[int, list[str]]:
-        """Returns the attempt that was sent last for this round, or a first one."""
-        known = self._folder.state().get("attempt")
+    def _begin(self, asked: RoundQuery) -> list[list[str]]:
+        """Returns the rosters of the attempts that were sent for this round, or of a first one."""
+        known = self._folder.state().get("attempts")
         if known is not None and known["round"] == asked.round:
-            return int(known["attempt"]), [str(name) for name in known["roster"]]
+            return [[str(name) for name in roster] for roster in known["rosters"]]
         if not self._sites.ready:
             self._sites.look_again()
         roster = sorted(self._sites.ready)
         self._sites.need(roster, f"round {asked.round}")
-        self._note(asked, 1, roster)
-        return 1, roster
+        self._note(asked, [roster])
+        return [roster]
 
     def asked(self) -> set[str]:
         """Returns the names of all sites that were ever on a roster of this run."""
         return set(self._folder.state().get("asked", []))
 
-    def _note(self, asked: RoundQuery, attempt: int, roster: list[str]) -> None:
+    def _note(self, asked: RoundQuery, rosters: list[list[str]]) -> None:
         self._folder.update_state(
-            attempt={"round": asked.round, "attempt": attempt, "roster": roster},
-            asked=sorted(self.asked() | set(roster)),
+            attempts={"round": asked.round, "rosters": rosters},
+            asked=sorted(self.asked() | set(rosters[-1])),
         )
 
     def _give_up(self, asked: RoundQuery, attempt: int, answered: list[str], why: str) -> None:
@@ -144,13 +146,7 @@ class Sums:
         of_phase = {other.round for other in self._plan.rounds if other.phase is asked.phase}
         alike = [line for line in void if line["round"] in of_phase and line["sites"]]
         if answered and len(alike) >= asked.phase.spare_rounds:
-            price = self._plan.stated_price.epsilon
-            raise IncompleteError(
-                f"round {asked.round}: its sum cannot be opened, because part of its roster did "
-                f"not answer ({why}), and the plan has no spare round left; resume the run when "
-                "they are back, which costs nothing more, or begin a new run with the stewards' "
-                f"approval at epsilon {price:.4g} again"
-            )
+            raise self._no_spare(asked, why)
         line = {
             "round": asked.round,
             "query": asked.query.value,
@@ -159,3 +155,12 @@ class Sums:
         }
         self._folder.update_state(void=[*void, line])
         self._on_event({"event": "void", **line, "reason": why})
+
+    def _no_spare(self, asked: RoundQuery, why: str) -> IncompleteError:
+        price = self._plan.stated_price.epsilon
+        return IncompleteError(
+            f"round {asked.round}: its sum cannot be opened, because part of its roster did "
+            f"not answer ({why}), and the plan has no spare round left; resume the run when "
+            "they are back, which costs nothing more, or begin a new run with the stewards' "
+            f"approval at epsilon {price:.4g} again"
+        )

@@ -7,6 +7,7 @@ their price has a closed form, and because their models are tiny; nothing is tun
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 from dataclasses import dataclass
@@ -15,20 +16,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import fedloom
 from fedloom.cli.main import main
 from fedloom.client.approval import approve
 from fedloom.client.home import Home
-from fedloom.client.vault import Vault
+from fedloom.client.link import Handler
 from fedloom.common.messages import Answer, Request
 from fedloom.common.study import load_study
+from fedloom.privacy.keys import PrivateKey, public_key_hex, save_key, sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
 from tests.advice import unknown_advice
 
 SITES = ("north", "south")
+# The coordinator of every plan that is resolved between homes.
+COORDINATOR = Ed25519PrivateKey.from_private_bytes(b"coordinator of the tests, no one")
 RUN = "00ff00ff00ff00ff"
 SCHEMA = """
 [[column]]
@@ -106,12 +111,20 @@ class Federation:
     def data(self, site: str) -> Path:
         return self.folder / f"{site}.csv"
 
+    @property
+    def coordinator_key(self) -> Path:
+        """The key file that the study names; there if the study names all keys."""
+        return self.folder / "coordinator.key"
+
     def pairs(self) -> list[str]:
         """The options --site of all sites."""
         return [word for name in self.sites for word in ("--site", f"{name}={self.data(name)}")]
 
     def simulate(self, out: Path, *more: str | Path, sites: bool = True) -> Outcome:
-        return cli("simulate", self.study, *(self.pairs() if sites else []), "--out", out, *more)
+        named = self.coordinator_key.exists()
+        key = ["--coordinator-key", self.coordinator_key] if named else []
+        pairs = self.pairs() if sites else []
+        return cli("simulate", self.study, *pairs, "--out", out, *key, *more)
 
     def edit(self, old: str, new: str) -> None:
         text = self.study.read_text()
@@ -139,6 +152,9 @@ def make(
             f'{entry}key = "{keys[name][0]}"\nexchange-key = "{keys[name][1]}"\n'
             for entry, name in zip(entries, sites, strict=True)
         ]
+        entries.append(f'[coordinator]\nkey = "{public_key_hex(COORDINATOR)}"\n')
+        if not (folder / "coordinator.key").exists():
+            save_key(folder / "coordinator.key", COORDINATOR)
     head = '[study]\nname = "tiny"\nschema = "schema.toml"\ntarget = "visited"\n'
     budget = f'[privacy]\nepsilon = {epsilon}\ndelta = 1e-3\ntrust = "{trust}"\n'
     text = "\n".join([head, budget, MODELS[model] + more, *entries])
@@ -182,10 +198,20 @@ def approve_at(home: Home, plan: Plan, frame: pd.DataFrame, *, clamp: bool = Fal
 
 
 def request(
-    plan: Plan, query: str = "describe", round_number: int = 0, /, **changes: Any
+    plan: Plan,
+    query: str = "describe",
+    round_number: int = 0,
+    /,
+    *,
+    attempt: int = 1,
+    **changes: Any,
 ) -> Request:
-    """Returns the request that an honest coordinator would send, with `changes`."""
+    """Returns the request that an honest coordinator would send, with `changes`.
+
+    Later attempts say that all sites were asked before, unless `void` says otherwise.
+    """
     params = {} if query == "describe" else plan.rounds[round_number - 1].params
+    everyone = tuple(sorted(site.name for site in plan.sites))
     values: dict[str, Any] = {
         "query": query,
         "study": plan.study_digest,
@@ -193,19 +219,26 @@ def request(
         "run": RUN,
         "round": round_number,
         "params": params,
-        "roster": tuple(sorted(site.name for site in plan.sites)),
+        "roster": everyone,
+        "void": (everyone,) * (attempt - 1),
         "nonce": "n",
     }
     return Request(**{**values, **changes})
 
 
-def ask(vault: Vault, asked: Request) -> Answer | None:
+def signed(asked: Request, key: PrivateKey = COORDINATOR) -> bytes:
+    """Returns the message that the holder of a coordinator's key would send."""
+    signature = sign(key, asked.signed_bytes())
+    return dataclasses.replace(asked, signature=signature).pack()
+
+
+def ask(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> Answer | None:
     """Returns a vault's answer; None for silence."""
-    data = vault.handle(asked.pack())
+    data = vault.handle(signed(asked, key))
     return Answer.unpack(data) if data else None
 
 
-def status(vault: Vault, asked: Request) -> str:
+def status(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> str:
     """Returns the status of a vault's answer, or "silence"."""
-    answer = ask(vault, asked)
+    answer = ask(vault, asked, key)
     return "silence" if answer is None else str(answer.header["status"])

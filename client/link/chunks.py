@@ -7,12 +7,21 @@ from collections.abc import Iterable, Iterator
 from fedloom.common.errors import ConfigError
 from fedloom.common.protocol.vault_pb2 import Chunk
 
-__all__ = ["CHUNK_BYTES", "METHOD", "SERVICE", "join", "split"]
+__all__ = [
+    "CHUNK_BYTES",
+    "METHOD",
+    "MOST_ANSWER_BYTES",
+    "SERVICE",
+    "MessageTooLargeError",
+    "join",
+    "split",
+]
 
 SERVICE = "fedloom.vault.v1.Vault"
 METHOD = "Handle"
 CHUNK_BYTES = 1_000_000
-_MAX_MESSAGE_BYTES = 1 << 31
+# Of an answer, which a site's own vault sends: what 32 bits of length can say.
+MOST_ANSWER_BYTES = 1 << 31
 
 
 def split(data: bytes) -> Iterator[Chunk]:
@@ -21,17 +30,25 @@ def split(data: bytes) -> Iterator[Chunk]:
         yield Chunk(data=data[start : start + CHUNK_BYTES])
 
 
-def join(chunks: Iterable[Chunk]) -> bytes:
+class MessageTooLargeError(ConfigError):
+    """An error for a message that nobody may send; the rest of it was not read."""
+
+
+def join(chunks: Iterable[Chunk], most: int) -> bytes:
     """Puts a message together.
 
+    Args:
+      chunks: its parts, in order, as `split` cuts them: crumbs that never end are not accepted.
+      most: bytes that it may have.
+
     Raises:
-      ConfigError: it is larger than any plan allows; nothing more of it is read.
+      MessageTooLargeError: it has more, or more chunks than that takes; nothing more is read.
     """
     parts: list[bytes] = []
     size = 0
     for chunk in chunks:
         size += len(chunk.data)
-        if size > _MAX_MESSAGE_BYTES:
-            raise ConfigError(f"a message of more than {_MAX_MESSAGE_BYTES} bytes")
+        if size > most or len(parts) > most // CHUNK_BYTES:
+            raise MessageTooLargeError(f"a message of more than {most} bytes")
         parts.append(chunk.data)
     return b"".join(parts)

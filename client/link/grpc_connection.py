@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 
-from fedloom.client.link.chunks import METHOD, SERVICE, join, split
+from fedloom.client.link.chunks import METHOD, MOST_ANSWER_BYTES, SERVICE, join, split
 from fedloom.client.link.connect import VaultUnavailableError
 from fedloom.common.protocol.vault_pb2 import Chunk
 
@@ -41,7 +41,8 @@ class GrpcConnection:
           VaultUnavailableError: no vault serves there, it failed, or it took too long.
         """
         try:
-            return join(self._call(split(data), timeout=self._timeout_s))
+            chunks = self._call(split(data), timeout=self._timeout_s)
+            return join(chunks, MOST_ANSWER_BYTES)
         except grpc.RpcError as error:
             status = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
             raise VaultUnavailableError(

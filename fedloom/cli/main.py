@@ -46,6 +46,9 @@ COMMANDS = {
     "study": Entry("fedloom.cli.study_cmd:study", "Check a study; print its plan and price."),
     "simulate": Entry("fedloom.cli.simulate_cmd:simulate", "Run a study with all sites here."),
     "site": Entry("fedloom.cli.site_cmd:site", "Run an institution: key, approval, vault."),
+    "coordinator": Entry(
+        "fedloom.cli.coordinator_cmd:coordinator", "Make the key that signs a study's requests."
+    ),
     "budget": Entry("fedloom.cli.budget_cmd:budget", "Show what a site has spent and has left."),
     "ledger": Entry("fedloom.cli.ledger_cmd:ledger", "Verify a site's ledger."),
     "sample": Entry("fedloom.cli.sample_cmd:sample", "Draw records from a run or a release."),

@@ -71,6 +71,12 @@ def check(
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--limit", type=float, help="Lifetime epsilon of the homes made here.")
 @clamp_options
+@click.option(
+    "--coordinator-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The key that the study names; by default the run makes its own.",
+)
 @click.option("--insecure-seed", type=int, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def learn(
@@ -84,6 +90,7 @@ def learn(
     limit: float | None,
     clamp: bool,
     clamp_columns: tuple[str, ...],
+    coordinator_key: Path | None,
     insecure_seed: int | None,
     as_json: bool,
 ) -> None:
@@ -115,6 +122,7 @@ def learn(
             resume=resume,
             clamp=clamp,
             clamp_columns=clamp_columns,
+            coordinator_key=coordinator_key,
             insecure_seed=insecure_seed,
         )
         progress.plan(folder.plan())

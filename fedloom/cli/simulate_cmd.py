@@ -26,6 +26,12 @@ __all__ = ["simulate"]
 @click.option("--limit", type=float, help="lifetime epsilon of the homes made here")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or auto")
 @clamp_options
+@click.option(
+    "--coordinator-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="the key that the study names; by default the run makes its own",
+)
 @click.option("--insecure-seed", type=int, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def simulate(
@@ -40,6 +46,7 @@ def simulate(
     device: str,
     clamp: bool,
     clamp_columns: tuple[str, ...],
+    coordinator_key: Path | None,
     insecure_seed: int | None,
     as_json: bool,
 ) -> None:
@@ -68,6 +75,7 @@ def simulate(
             resume=resume,
             clamp=clamp,
             clamp_columns=clamp_columns,
+            coordinator_key=coordinator_key,
             insecure_seed=insecure_seed,
         )
         plan = folder.plan()

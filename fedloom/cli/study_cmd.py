@@ -49,6 +49,7 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         for site in plan.sites
         if site.key is None or (masked and site.exchange_key is None)
     ]
+    unnamed = ["the coordinator"] if plan.coordinator_key is None else []
     summary: dict[str, Any] = {
         "study": plan.name,
         "study_digest": plan.study_digest,
@@ -56,6 +57,7 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         "schema_digest": plan.schema_digest,
         "sites": [site.name for site in plan.sites],
         "sites_without_key": without_key,
+        "coordinator_key": plan.coordinator_key,
         "answers_per_site": len(plan.rounds),
         "model": plan.model.kind,
         "unit": plan.privacy.unit.value,
@@ -98,10 +100,11 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     for name, value in rows:
         table.add_row(name, value)
     Console().print(table)
-    if without_key:
+    if unnamed + without_key:
         click.echo(
-            f"The plan digest is not final: {', '.join(without_key)} gave no key yet "
-            "(`fedloom site keygen` prints it; `simulate` makes its own)."
+            f"The plan digest is not final: {', '.join(unnamed + without_key)} gave no key yet "
+            "(`fedloom coordinator keygen` and `fedloom site keygen` print it; `simulate` makes "
+            "its own)."
         )
     for warning in summary["warnings"]:
         click.echo(f"Warning: {warning}")

@@ -38,7 +38,7 @@ __all__ = [
     "spread_of",
 ]
 
-ANSWER_FORMAT = "fedloom-answer/1"
+ANSWER_FORMAT = "fedloom-answer/2"
 PUBLISHED = ("statistic", "evaluate")
 """Queries whose opened sums run folder and release hold."""
 
@@ -51,7 +51,7 @@ _KEYS = {
     "run",
     "round",
     "query",
-    "attempt",
+    "void",
     "roster",
     "request_digest",
     "params",
@@ -136,7 +136,7 @@ class OpenedRound:
       run: name of the run.
       round: of the plan, from 1.
       query: "statistic", "evaluate" or "gradient".
-      attempt: the one whose answers these are.
+      void: rosters of the round's earlier attempts, none of which opened.
       roster: sites that were asked, sorted.
       request_digest: of the request that they answered.
       params: the request's parameters.
@@ -151,7 +151,7 @@ class OpenedRound:
     run: str
     round: int
     query: str
-    attempt: int
+    void: tuple[tuple[str, ...], ...]
     roster: tuple[str, ...]
     request_digest: str
     params: dict[str, Any]
@@ -185,7 +185,7 @@ class OpenedRound:
             run=request.run,
             round=request.round,
             query=request.query,
-            attempt=request.attempt,
+            void=request.void,
             roster=request.roster,
             request_digest=request.digest(),
             params=dict(request.params),
@@ -195,6 +195,11 @@ class OpenedRound:
             own={} if masked else shares,
             request_arrays=dict(request.arrays),
         )
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt whose answers these are, from 1."""
+        return len(self.void) + 1
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -233,7 +238,7 @@ class OpenedRound:
             plan=self.plan,
             run=self.run,
             round=self.round,
-            attempt=self.attempt,
+            void=self.void,
             params=self.params,
             roster=self.roster,
             arrays=self.request_arrays,
@@ -247,7 +252,7 @@ class OpenedRound:
             "run": self.run,
             "round": self.round,
             "query": self.query,
-            "attempt": self.attempt,
+            "void": [list(roster) for roster in self.void],
             "roster": list(self.roster),
             "request_digest": self.request_digest,
             "params": self.params,
@@ -280,6 +285,7 @@ class OpenedRound:
             opened = cls(
                 **{
                     **{key: value for key, value in header.items() if key != "format"},
+                    "void": tuple(tuple(roster) for roster in header["void"]),
                     "roster": tuple(header["roster"]),
                     "sums": tuple(NoisySum(**part) for part in header["sums"]),
                 },

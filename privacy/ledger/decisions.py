@@ -37,6 +37,7 @@ class Decisions:
         name: str,
         unit: str,
         id: str | None,
+        coordinator: str,
         event: DpEvent,
         runs: int,
         learned: Sequence[str],
@@ -51,6 +52,7 @@ class Decisions:
           name: the study's name.
           unit: whom the plan's price is for: "record" or "person".
           id: the column that tells persons apart; None for records.
+          coordinator: the public key that signs the plan's requests.
           event: what one run of the plan costs one unit.
           runs: how many runs are granted.
           learned: digests of the plans that learned the plan's schema.
@@ -68,6 +70,7 @@ class Decisions:
                 "name": name,
                 "unit": unit,
                 "id": id,
+                "coordinator": coordinator,
                 "event": event_to_json(event),
                 "runs": runs,
                 "learned": sorted(set(learned)),
@@ -104,6 +107,11 @@ class Decisions:
         """Returns the approval of a plan as recorded, or None if there is none or it is revoked."""
         with self._mutex:
             return self._state.approval(plan)
+
+    def coordinator(self, plan: str) -> str | None:
+        """Returns the key that signs requests for a plan, revoked since or not; None if unknown."""
+        with self._mutex:
+            return self._state.coordinator(plan)
 
     def grant(self, plan: str) -> Grant | None:
         """Returns the grant that holds for a plan or held last; None if there is none or revoked.

@@ -25,7 +25,7 @@ from fedloom.privacy.keys import PrivateKey, sign, verify
 
 __all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
 
-FORMAT = 5
+FORMAT = 6
 FIRST_PREV = "0" * 64
 _SIGNED = b"fedloom ledger entry "
 _MAX_WHOLE = 2**53
@@ -252,6 +252,10 @@ def _are_digests(value: Any) -> bool:
     return value == sorted(set(value))
 
 
+def _are_rosters(value: Any) -> bool:
+    return isinstance(value, list) and all(_are_names(roster) for roster in value)
+
+
 def _is_flag(value: Any) -> bool:
     return type(value) is bool
 
@@ -292,6 +296,7 @@ _KINDS: dict[str, _Fields] = {
         "name": _is_text,
         "unit": _is_unit,
         "id": _is_text_or_none,
+        "coordinator": _is_digest,
         "event": _is_event,
         "runs": _is_count,
         "learned": _are_digests,
@@ -306,6 +311,7 @@ _KINDS: dict[str, _Fields] = {
         **_ATTEMPT,
         "query": _is_text,
         "roster": _are_names,
+        "void": _are_rosters,
         "request_digest": _is_text,
         "event": _is_event,
     },

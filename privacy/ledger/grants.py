@@ -25,6 +25,7 @@ class Attempt:
     round: int
     attempt: int
     query: str
+    roster: tuple[str, ...]
     request_digest: str
     event: DpEvent
     answer_digest: str | None = None

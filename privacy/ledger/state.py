@@ -9,7 +9,9 @@ them. A plan has one grant at a time: it is approved again once the grant before
 
 An attempt is opened before a record is read and committed with its answer. Opening a later
 attempt of a round voids an unanswered earlier one: nothing had left, and it can no longer be
-committed, so it no longer counts against the reservation.
+committed, so it no longer counts against the reservation. Attempts are numbered from 1. One that
+was asked of other sites, or never arrived, is not in this ledger; the next one that is names it
+with its roster, so that no number is missing.
 
 A home is for one unit. Losses of records and of persons cannot be added up: a person's rows are
 no unit of a plan for records, and one row is none of a plan for persons, whose clip and whose
@@ -85,6 +87,11 @@ class State:
         """Returns the entry of the grant that holds for `plan`, or None."""
         grant = self.grant(plan)
         return None if grant is None else grant.approval
+
+    def coordinator(self, plan: str) -> str | None:
+        """Returns the key that signs requests for `plan`, also once its approval is revoked."""
+        grants = self.grants.get(plan)
+        return None if grants is None else str(grants[-1].approval["coordinator"])
 
     def find(self, plan: str, run: str) -> Reservation | None:
         """Returns the reservation of this run of this plan, if there is one."""
@@ -253,12 +260,23 @@ class State:
     def _check_open(self, data: dict[str, Any]) -> None:
         reservation = self._reservation(data)
         same_round = [a for a in reservation.attempts.values() if a.round == data["round"]]
-        last = max((a.attempt for a in same_round), default=-1)
+        last = max((a.attempt for a in same_round), default=0)
         if data["attempt"] <= last:
             raise RefusedError(
                 f"attempt {data['attempt']} of round {data['round']} was asked before: attempt "
                 f"numbers only grow, the next one here is {last + 1}"
             )
+        if data["attempt"] != len(data["void"]) + 1:
+            raise RefusedError(
+                f"attempt {data['attempt']} of round {data['round']} names {len(data['void'])} "
+                "earlier ones; attempts are numbered from 1 without a gap"
+            )
+        for earlier in same_round:
+            if tuple(data["void"][earlier.attempt - 1]) != earlier.roster:
+                raise RefusedError(
+                    f"attempt {data['attempt']} of round {data['round']} says that attempt "
+                    f"{earlier.attempt} was asked of other sites than it was here"
+                )
         room = Counter(reservation.room)
         for attempt in same_round:
             if attempt.pending:
@@ -283,6 +301,7 @@ class State:
             round=data["round"],
             attempt=data["attempt"],
             query=data["query"],
+            roster=tuple(data["roster"]),
             request_digest=data["request_digest"],
             event=event,
         )

@@ -177,17 +177,21 @@ class Ledger(Decisions):
         roster: Sequence[str],
         request_digest: str,
         event: DpEvent,
+        void: Sequence[Sequence[str]] = (),
     ) -> None:
         """Records, before any record is read, that an attempt will be answered.
 
         `roster` names the sites that are asked, sorted; a secure sum opens with all of them alone.
+        `void` holds the rosters of the round's earlier attempts, of which this site may not have
+        seen all.
 
         An attempt that is open already, for the same request, is left as it is: after a crash it
         is computed again. A later attempt voids an unanswered earlier one of the same round.
 
         Raises:
           RefusedError: the reservation has no such steps left, the attempt was answered or void,
-            a later one was opened, or it is open for another request.
+            a later one was opened, it is open for another request, or the earlier attempts are
+            not those that this site knows.
           NotApprovedError: the plan is revoked, or the site is paused.
           IncompleteError: the disk did not take the entry.
         """
@@ -199,6 +203,7 @@ class Ledger(Decisions):
                 "attempt": attempt,
                 "query": query,
                 "roster": list(roster),
+                "void": [list(earlier) for earlier in void],
                 "request_digest": request_digest,
                 "event": event_to_json(event),
             }

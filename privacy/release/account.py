@@ -97,10 +97,11 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     """Checks an extract and reads what it says about a run of a plan.
 
     Checked are the chain and each signature, by the key that the plan names for the site; that no
-    entry about the plan is hidden; that it was approved for the plan's unit of privacy; that the
-    run was reserved for exactly this plan, at the plan's event, and is finished; that no round
-    beyond the plan's was answered, and none at another price; and that all attempts together, void
-    ones included, fit what was reserved. Without a secure sum no round has more than one.
+    entry about the plan is hidden; that it was approved for the plan's unit of privacy and
+    coordinator; that the run was reserved for exactly this plan, at the plan's event, and is
+    finished; that no round beyond the plan's was answered, and none at another price; and that all
+    attempts together, void ones included, fit what was reserved. Without a secure sum no round has
+    more than one.
 
     Args:
       extract: `public_key` and `entries`, as a run folder and a release hold them.
@@ -130,6 +131,8 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     if summary.site != site:
         raise LedgerError(f"the ledger extract of {site} is that of {summary.site}")
     approved, privacy = summary.grants[-1].approval, plan.privacy
+    if approved["coordinator"] != plan.coordinator_key:
+        raise LedgerError(f"{site} approved the plan for another coordinator's key than the plan's")
     if (approved["unit"], approved["id"]) != (privacy.unit, privacy.id):
         raise LedgerError(f"{site} approved the plan for another unit of privacy than the plan's")
     if approved["learned"] != sorted({origin.plan for origin in plan.schema.learned}):

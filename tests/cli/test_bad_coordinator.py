@@ -16,7 +16,16 @@ from fedloom.client.link import connect
 from fedloom.common.messages import Answer
 from fedloom.common.models import build_model
 from fedloom.privacy.ledger import read_ledger
-from tests.federation import approve_at, cli, make, make_home, make_plan, request, table
+from tests.federation import (
+    approve_at,
+    cli,
+    make,
+    make_home,
+    make_plan,
+    request,
+    signed,
+    table,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +50,7 @@ class Served:
         raise AssertionError("the vault did not start")
 
     def ask(self, asked) -> Answer:
-        return Answer.unpack(self.connection.handle(asked.pack()))
+        return Answer.unpack(self.connection.handle(signed(asked)))
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)

@@ -248,6 +248,8 @@ def study(folder: Path, keys: dict[str, str]) -> Path:
     columns = (AGE | {"name": "alter"}, CREA, seen() | {"name": "kam"})
     schema(folder / "schema.toml", *columns)
     sites = "".join(f'[[site]]\nname = "{name}"\n{keys.get(name, "")}\n' for name in SITES)
+    if keys:
+        sites += cli("coordinator", "keygen", folder / "coordinator.key").out
     (folder / "study.toml").write_text(
         '[study]\nname = "export"\nschema = "schema.toml"\n[privacy]\nepsilon = 3.0\ndelta = 1e-5\n'
         f'[model]\nkind = "mixture"\ncomponents = 4\n{sites}'

@@ -156,7 +156,9 @@ def test_stewards_read_what_is_learned_and_approve_by_hand(tmp_path: Path) -> No
         keys += f'[[site]]\nname = "{site}"\nkey = "{home.public_key()}"\n'
         keys += f'exchange-key = "{home.exchange_public_key()}"\n'
     text = (tmp_path / "learn.toml").read_text()
-    (tmp_path / "learn.toml").write_text(text[: text.index("[[site]]")] + keys)
+    made = cli("coordinator", "keygen", tmp_path / "me.key")
+    text = text[: text.index("[[site]]")] + made.out + keys
+    (tmp_path / "learn.toml").write_text(text)
     plan = tmp_path / "plan.json"
     assert cli("study", "check", tmp_path / "learn.toml", "--out", plan).code == 0
     shown = cli("site", "plan", plan, "--home", homes["east"])
@@ -165,6 +167,6 @@ def test_stewards_read_what_is_learned_and_approve_by_hand(tmp_path: Path) -> No
         approved = cli("site", "approve", plan, "--home", homes[site], "--yes")
         assert approved.code == 0, approved.err
     options = [word for s in SITES[:2] for word in ("--home", f"{s}={homes[s]}")]
-    done = learn(tmp_path, options, "--json")
+    done = learn(tmp_path, options, "--coordinator-key", str(tmp_path / "me.key"), "--json")
     assert done.code == 0, done.err
     assert Schema.load(done.json["schema"]).column("town").values == ("Dayton", "Seattle")

@@ -16,6 +16,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Reverse:
+    def largest_request(self) -> int:
+        return 1000
+
     def handle(self, data: bytes) -> bytes:
         return data[::-1]
 

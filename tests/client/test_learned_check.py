@@ -49,6 +49,7 @@ def learn(ledger: Ledger, *names: str, runs: int = 1, answered: bool = True) -> 
         name="learn",
         unit="record",
         id=None,
+        coordinator="c0" * 32,
         event=EVENT,
         runs=runs,
         learned=(),

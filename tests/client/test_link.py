@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fedloom.client.link import VaultUnavailableError, connect, registered
-from fedloom.client.link.chunks import CHUNK_BYTES, join, split
+from fedloom.client.link.chunks import CHUNK_BYTES, MessageTooLargeError, join, split
 from fedloom.client.link.sockets import MAX_PATH_BYTES, default_socket, prepare_socket
 from fedloom.common.errors import ConfigError
+from fedloom.common.protocol.vault_pb2 import Chunk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -24,8 +26,26 @@ class Echo:
 def test_chunks_carry_a_message_whole_and_are_never_larger_than_a_megabyte(size):
     data = bytes(size // 2) + b"x" * (size - size // 2)
     chunks = list(split(data))
-    assert join(chunks) == data
+    assert join(chunks, size) == data
     assert all(0 < len(chunk.data) <= 1_000_000 for chunk in chunks)
+
+
+def test_no_more_is_read_than_a_message_may_have():
+    read = []
+
+    def endless():
+        while True:
+            read.append(len(read))
+            yield Chunk(data=b"x" * CHUNK_BYTES)
+
+    with pytest.raises(MessageTooLargeError):
+        join(endless(), 3 * CHUNK_BYTES)
+    assert len(read) == 4
+
+
+def test_crumbs_that_never_end_are_not_gathered():
+    with pytest.raises(MessageTooLargeError):
+        join((Chunk(data=b"") for _ in itertools.count()), 3 * CHUNK_BYTES)
 
 
 def test_in_process_vaults_are_found_while_registered_and_not_by_another_simulation():

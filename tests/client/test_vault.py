@@ -23,6 +23,7 @@ from tests.federation import (
     make_home,
     make_plan,
     request,
+    signed,
     status,
     table,
 )
@@ -138,7 +139,8 @@ def test_a_coordinator_that_asks_for_another_number_is_refused(homes, plan, vaul
         ({"roster": ("south",)}, "outside-plan"),
         ({"roster": ("north", "north", "south")}, "outside-plan"),
         ({"study": "0" * 64}, "outside-plan"),
-        ({"attempt": 0}, "outside-plan"),
+        ({"attempt": 2}, "outside-plan"),
+        ({"void": ((),)}, "outside-plan"),
         ({"params": {}}, "outside-plan"),
         ({"plan": "0" * 64}, "not-approved"),
     ],
@@ -164,10 +166,8 @@ def test_the_same_attempt_with_other_weights_is_refused(homes, plan, vault):
     assert status(vault, request(plan, "train", 2, arrays=weights(plan))) == "ok"
     assert status(vault, request(plan, "train", 2, arrays=weights(plan, 0.02))) == "conflict"
     later = request(plan, "train", 2, arrays=weights(plan, 0.02), attempt=2)
-    assert status(vault, later) == "ok"  # the steps of round 3, asked early, are still there
-    third = request(plan, "train", 3, arrays=weights(plan, 0.03))
-    assert status(vault, third) == "conflict"  # and now they are used up
-    assert kinds(homes["north"]).count("commit") == 2
+    assert status(vault, later) == "outside-plan"  # in local trust no attempt is ever void
+    assert kinds(homes["north"]).count("commit") == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -224,7 +224,7 @@ def test_an_error_during_computing_is_silence_and_the_attempt_is_computed_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(vault_module, "answer_arrays", fails)
-        assert vault.handle(request(plan, "statistic", 1).pack()) == b""
+        assert vault.handle(signed(request(plan, "statistic", 1))) == b""
     assert kinds(homes["north"])[-1] == "open"
     assert "record 17" in (homes["north"].path / "private.log").read_text()
     assert status(vault, request(plan, "statistic", 1)) == "ok"
@@ -237,7 +237,7 @@ def test_an_answer_whose_commit_fails_does_not_leave(homes, plan, vault, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "commit", full)
-        assert vault.handle(request(plan, "statistic", 1).pack()) == b""
+        assert vault.handle(signed(request(plan, "statistic", 1))) == b""
     assert stored(homes["north"]) == 0
 
 
@@ -253,8 +253,8 @@ def test_answers_to_an_attempt_that_was_cut_off_differ(homes, plan, vault, monke
         return {"sum": seen[-1]}
 
     monkeypatch.setattr(vault_module, "answer_arrays", keeps)
-    vault.handle(request(plan, "statistic", 1).pack())
-    vault.handle(request(plan, "statistic", 1).pack())
+    vault.handle(signed(request(plan, "statistic", 1)))
+    vault.handle(signed(request(plan, "statistic", 1)))
     assert len(seen) == 2 and not np.isclose(seen[0], seen[1]).any()
 
 
@@ -322,7 +322,7 @@ def test_a_plan_or_records_that_changed_in_the_home_are_unavailable(homes, plan)
     snapshot.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     with Vault(home) as vault:
         assert status(vault, request(plan)) == "unavailable"
-        assert vault.handle(request(plan, "statistic", 1).pack()) == b""  # open, then unreadable
+        assert vault.handle(signed(request(plan, "statistic", 1))) == b""  # open, then unreadable
     snapshot.write_bytes(kept)
     path = home.plan_path(plan.digest())
     path.write_text(path.read_text().replace('"min_sites":2', '"min_sites":1'))

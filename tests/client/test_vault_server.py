@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,9 +13,11 @@ import grpc
 import pytest
 
 from fedloom.client.link import VaultUnavailableError, connect
+from fedloom.client.link.chunks import METHOD, SERVICE
 from fedloom.client.link.sockets import is_served
 from fedloom.client.vault_server import VaultServer
 from fedloom.common.errors import HomeInUseError
+from fedloom.common.protocol.vault_pb2 import Chunk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -27,13 +30,20 @@ class Echo:
       gate: it works on each request until this is set.
     """
 
+    most = 10_000_000
+
     def __init__(self, pause_s: float = 0.0, gate: threading.Event | None = None) -> None:
         self.pause_s = pause_s
         self.gate = gate
         self.begun = threading.Event()
+        self.came = threading.Semaphore(0)
         self.inside = 0
         self.most_inside = 0
         self.handled = 0
+
+    def largest_request(self) -> int:
+        self.came.release()
+        return self.most
 
     def handle(self, data: bytes) -> bytes:
         self.inside += 1
@@ -48,6 +58,9 @@ class Echo:
 
 
 class Failing:
+    def largest_request(self) -> int:
+        return 1000
+
     def handle(self, data: bytes) -> bytes:
         raise ValueError("record 17 has age 93")
 
@@ -122,6 +135,63 @@ def test_a_request_that_was_given_up_before_its_turn_is_dropped(socket_path):
     assert echo.handled == 2
 
 
+def test_a_request_that_is_too_large_is_not_read_to_its_end(socket_path):
+    """The caller would go on for ever; a server without the limit would gather all of it."""
+    echo, sent = Echo(), []
+    echo.most = 3_000_000
+
+    def endless():
+        while True:
+            sent.append(1)
+            yield Chunk(data=b"x" * 1_000_000)
+
+    with VaultServer(echo, socket_path) as server, raw_call(server.address) as call:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call(endless()))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert echo.handled == 0 and len(sent) < 100
+        assert connect(server.address, timeout_s=10).handle(b"x") == b"x"
+
+
+@pytest.mark.parametrize("how", ["sends nothing", "stops in the middle", "takes nothing"])
+def test_callers_that_idle_do_not_keep_others_out(socket_path, how):
+    """More of them than the server has places, and none ever ends by itself."""
+    end = threading.Event()
+
+    def idle():
+        if how == "stops in the middle":
+            yield Chunk(data=b"x" * 1_000_000)
+        if how == "takes nothing":
+            yield from (Chunk(data=b"x" * 1_000_000) for _ in range(9))
+        else:
+            end.wait()
+
+    with VaultServer(Echo(), socket_path, idle_s=0.3) as server, raw_call(server.address) as call:
+        calls = [call(idle()) for _ in range(6)]
+        assert connect(server.address, timeout_s=60).handle(b"x") == b"x"
+        end.set()
+        for one in calls:
+            one.cancel()
+
+
+def test_without_that_limit_four_idle_callers_would_keep_everybody_out(socket_path):
+    end = threading.Event()
+
+    def idle():
+        end.wait()
+        yield from ()
+
+    echo = Echo()
+    with VaultServer(echo, socket_path, idle_s=600) as server, raw_call(server.address) as call:
+        calls = [call(idle()) for _ in range(4)]
+        assert all(echo.came.acquire(timeout=30) for _ in calls)
+        with pytest.raises(VaultUnavailableError, match="DEADLINE_EXCEEDED"):
+            connect(server.address, timeout_s=1).handle(b"x")
+        end.set()
+        for one in calls:
+            one.cancel()
+
+
 def test_no_vault_is_unavailable_and_not_a_time_out(socket_path):
     with pytest.raises(VaultUnavailableError, match="UNAVAILABLE"):
         connect(f"unix:{socket_path}", timeout_s=30).handle(b"x")
@@ -135,11 +205,24 @@ def test_a_second_server_is_refused_and_a_dead_ones_socket_is_replaced(socket_pa
         assert connect(server.address).handle(b"x") == b"x"
 
 
+@contextlib.contextmanager
+def raw_call(address: str):
+    """The method that a `Connection` calls, for callers that do not keep to its ways."""
+    with grpc.insecure_channel(address) as channel:
+        yield channel.stream_stream(
+            f"/{SERVICE}/{METHOD}",
+            request_serializer=Chunk.SerializeToString,
+            response_deserializer=Chunk.FromString,
+        )
+
+
 _PROGRAM = """
 import sys, time
 from pathlib import Path
 from fedloom.client.vault_server import serve_until_stopped
 class Slow:
+    def largest_request(self):
+        return 1000
     def handle(self, data):
         print("begun", flush=True)
         time.sleep(1)

@@ -114,6 +114,7 @@ ODD = [
     ["\ud800", "0001-01-01", "2020-01-01T00:00:00.123456789", "9999-12-31", 2020, "2020"],
     [pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-01", tz="Asia/Tokyo"), dt.time(1)],
     [pd.Period("2020-01-01", freq="D"), pd.Timedelta(1), np.float32(1.5), np.int8(3)],
+    [np.timedelta64(3, "D"), np.timedelta64("NaT"), dt.timedelta(1), np.void(b"x"), 3],
     ["True", True, 1, 1.0, "1", "1.0"],
     [10**5000, Decimal("1e999999"), Decimal("1e-999999"), Decimal("sNaN"), "1e+999", 5e-324, "-0"],
 ]
@@ -134,6 +135,16 @@ def test_odd_values_never_raise_and_read_alone_as_among_others(
         assert alone.missing[0] == among.missing[position]
         assert alone.unreadable[0] == among.unreadable[position]
         assert alone.values[0] == among.values[position]
+
+
+def test_a_length_of_time_is_no_number() -> None:
+    """For numpy it is a kind of integer, which neither int() nor float() takes."""
+    raw = pd.Series([None, None], dtype=object)
+    raw.iat[0], raw.iat[1] = np.timedelta64(1, "D"), np.timedelta64("NaT")
+    for column in (WHOLE, REAL, BINARY):
+        cells = (read_categories if column is BINARY else read_numbers)(column, raw)
+        assert cells.unreadable.tolist() == [True, False]
+        assert cells.missing.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ REQUEST = Request(
     plan="p" * 64,
     run="r",
     round=3,
-    attempt=1,
     params={"sample_rate": 0.1, "local_steps": 5},
     roster=("a", "b"),
     arrays=ARRAYS,
@@ -41,7 +40,7 @@ def test_a_request_survives_its_bytes():
         {"plan": "x"},
         {"run": "x"},
         {"round": 4},
-        {"attempt": 2},
+        {"void": (("a", "b"),)},
         {"params": {"sample_rate": 0.2, "local_steps": 5}},
         {"roster": ("a",)},
         {"arrays": {"w": ARRAYS["w"] + 1, "empty": ARRAYS["empty"]}},
@@ -56,7 +55,7 @@ def test_the_digest_covers_all_that_the_answer_depends_on(change):
 @pytest.mark.parametrize("change", [{"nonce": "\ud800"}, {"params": {"a": "\ud800"}}])
 def test_a_text_that_cannot_be_written_is_refused(change):
     plain = dataclasses.replace(REQUEST, arrays={})
-    header = {**plain._header(), "nonce": "", "finish": False}
+    header = {**plain._header(), "nonce": "", "finish": False, "signature": ""}
     good = safetensors.numpy.save({}, metadata={"header": json.dumps(header)})
     assert Request.unpack(good).digest() == plain.digest()
     bad = safetensors.numpy.save({}, metadata={"header": json.dumps({**header, **change})})

@@ -29,6 +29,15 @@ def changed(path, value):
     return raw
 
 
+def test_the_coordinators_key_is_filled_in_once_and_never_replaced(toy_schema):
+    study = parse_study(RAW, toy_schema)
+    named = parse_study({**RAW, "coordinator": {"key": KEY}}, toy_schema)
+    assert study.coordinator.key is None
+    assert study.with_coordinator(KEY).digest() == named.with_coordinator(KEY).digest()
+    with pytest.raises(StudyError, match=r"\[coordinator\] key"):
+        named.with_coordinator(OTHER_KEY)
+
+
 def test_the_short_form_is_complete(toy_schema):
     study = parse_study(RAW, toy_schema)
     assert (study.privacy.unit, study.privacy.trust, study.target) == ("record", "per-site", None)
@@ -42,6 +51,7 @@ def test_the_digest_depends_on_every_section_and_on_the_schema(toy_schema):
         changed(["model", "kind"], "vae"),
         changed(["site", 0, "records"], 10),
         changed(["site", 0, "key"], KEY),
+        {**RAW, "coordinator": {"key": KEY}},
         {**RAW, "release": {"rows": 10}},
         {**RAW, "coordination": {"timeout_s": 2.0}},
     ]
@@ -56,6 +66,8 @@ def test_the_digest_depends_on_every_section_and_on_the_schema(toy_schema):
         (["study", "name"], None, "name"),
         (["study", "target"], "nothing", "nothing"),
         (["study", "colour"], "red", "colour"),
+        (["coordinator"], {"key": "ab"}, "coordinator"),
+        (["coordinator"], {"name": "me"}, "name"),
         (["privacy", "epsilon"], 0.0, "epsilon"),
         (["privacy", "epsilon"], "one", "epsilon"),
         (["privacy", "epsilon"], True, "epsilon"),

@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import fedloom
 from fedloom.common.schema import Schema
 from fedloom.common.study import parse_study
-from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
+from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex, save_key
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
 from fedloom.privacy.resolve import assemble, drafts_of
 from fedloom.server.evaluation import evaluation_result
+from tests.federation import COORDINATOR
 from tests.given import given
 from tests.made_answers import (
     MadeAnswers,
@@ -88,6 +89,7 @@ def make_plan(
         "coordination": {"min_sites": min_sites},
         "evaluation": evaluation or {},
         "release": release or {},
+        "coordinator": {"key": public_key_hex(COORDINATOR)},
         "site": [
             {"name": name, "key": key, "exchange-key": hashlib.sha256(key.encode()).hexdigest()}
             for name, key in keys.items()
@@ -157,7 +159,7 @@ def make_extract(
         rehearsal=rehearsal,
         insecure_noise=insecure,
     ) as ledger:
-        digest = plan.digest()
+        digest, everyone = plan.digest(), sorted(entry.name for entry in plan.sites)
         ledger.approve(
             study=plan.study_digest,
             plan=digest,
@@ -165,6 +167,7 @@ def make_extract(
             event=plan.event(),
             unit=unit[0] if unit else plan.privacy.unit,
             id=unit[1] if unit else plan.privacy.id,
+            coordinator=plan.coordinator_key or "",
             runs=len(runs),
             learned=[origin.plan for origin in plan.schema.learned],
             snapshot_commitment="a" * 64,
@@ -177,12 +180,18 @@ def make_extract(
                 if answers is not None:
                     arrays = answers.parts[asked.round][site].arrays
                     usual = answers.requests[asked.round].digest()
-                for number, request in (attempts or {}).get(asked.round, {1: usual}).items():
+                requests = (attempts or {}).get(asked.round, {1: usual})
+                asked_of = {
+                    number: list((rosters or {}).get(request, everyone))
+                    for number, request in requests.items()
+                }
+                for number, request in requests.items():
                     attempt = {"plan": digest, "run": run, "round": asked.round, "attempt": number}
                     ledger.open_attempt(
                         **attempt,
                         query=asked.query,
-                        roster=(rosters or {}).get(request, sorted(s.name for s in plan.sites)),
+                        roster=asked_of[number],
+                        void=[asked_of.get(earlier, everyone) for earlier in range(1, number)],
                         request_digest=request,
                         event=asked.event,
                     )
@@ -251,7 +260,7 @@ def write_run(
     for name, key in keys.items():
         text = json.dumps(extract(key, plan, name, answers=answers))
         (folder / "extracts" / f"{name}.json").write_text(text, encoding="utf-8")
-    generate_key(folder / "coordinator.key")
+    save_key(folder / "coordinator.key", COORDINATOR)
     names = list(keys)
     state = {
         "run": RUN,

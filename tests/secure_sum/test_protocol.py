@@ -9,7 +9,7 @@ import fedloom.privacy.mechanisms.gradient as gradient_module
 import fedloom.privacy.secure_sum.opening as opening_module
 from fedloom.common.errors import StudyError
 from fedloom.privacy.keys import generate_exchange_key
-from fedloom.privacy.ledger import Ledger
+from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.noise import NoiseSource
 from tests.federation import approve_at, make_home
 from tests.secure_sum.consortium import (
@@ -109,7 +109,7 @@ def test_a_look_with_a_silent_site_waits_for_it(consortium):
     shares = consortium.answers(asked, THREE)
     for site in THREE:
         again = consortium.request(LOOK, attempt=2, roster=THREE)
-        assert consortium.status(site, again) == "conflict"
+        assert consortium.status(site, again) == "outside-plan"
     assert consortium.charged() == [1, 1, 1, 0]
     shares = {site: consortium.answer(site, consortium.request(LOOK, nonce="2")) for site in SITES}
     assert near(asked, opened(shares, asked), exact_look(consortium.plan))
@@ -142,7 +142,8 @@ def test_no_more_attempts_are_answered_than_the_plan_has_priced(consortium):
         assert consortium.status("east", asked) == "ok"
     for number, attempt in ((2, 3), (3, 3), (4, 1)):
         asked = consortium.request(number, attempt=attempt)
-        assert consortium.status("east", asked) == "conflict"
+        refused = "conflict" if attempt == 1 else "outside-plan"
+        assert consortium.status("east", asked) == refused
     assert consortium.charged()[0] == 4
 
 
@@ -161,6 +162,38 @@ def test_a_late_site_does_not_go_back_behind_a_later_attempt(consortium):
     consortium.answers(consortium.request(STEP, attempt=2))
     assert consortium.status("west", first) == "conflict"
     assert consortium.charged() == [2, 2, 2, 1]
+
+
+def test_a_site_that_was_not_asked_before_misses_no_attempt(consortium):
+    """The request tells of the first attempt, and every ledger holds its roster."""
+    first = consortium.request(STEP, roster=THREE)
+    consortium.answers(first)
+    second = consortium.request(STEP, void=(THREE,))
+    assert small(consortium, opened(consortium.answers(second), second))
+    for site in SITES:
+        entries = read_ledger(consortium.homes[site].path).entries
+        opens = [entry.read().data for entry in entries if entry.read().kind == "open"]
+        assert opens[-1]["attempt"] == 2 and opens[-1]["void"] == [list(THREE)]
+
+
+@pytest.mark.parametrize(
+    ("void", "expected"),
+    [
+        ((SITES,), "conflict"),  # this site was asked with three
+        ((), "conflict"),  # a second first attempt
+        ((THREE, THREE), "outside-plan"),  # the plan has one spare
+        ((THREE,) * 2000, "outside-plan"),
+        ((("east", "north"),), "outside-plan"),  # fewer than the plan's least number
+        ((("east", "nobody", "north"),), "outside-plan"),
+        ((("north", "east", "south"),), "outside-plan"),
+    ],
+)
+def test_earlier_attempts_that_cannot_have_been_are_refused(consortium, void, expected):
+    consortium.answers(consortium.request(STEP, roster=THREE))
+    before = consortium.kinds("east")
+    asked = consortium.request(STEP, void=void, arrays=consortium.weights(0.02))
+    assert consortium.status("east", asked) == expected
+    assert consortium.kinds("east") == before
 
 
 class Drawn:

@@ -19,7 +19,7 @@ import fedloom.privacy.mechanisms.statistic as statistic_module
 from fedloom.common.messages import Answer, Request
 from fedloom.server.coordinate import coordinate
 from fedloom.server.run_folder import RunFolder
-from tests.federation import RUN
+from tests.federation import COORDINATOR, RUN, signed
 from tests.secure_sum.consortium import SITES, STEP, Consortium
 
 WINDOW = 4
@@ -124,7 +124,7 @@ class Link:
 
 @pytest.fixture
 def run(consortium, tmp_path) -> RunFolder:
-    return RunFolder.create(tmp_path / "run", consortium.plan, run=RUN, details={})
+    return RunFolder.create(tmp_path / "run", consortium.plan, run=RUN, details={}, key=COORDINATOR)
 
 
 def west_once(site: str, request: Request) -> bool:
@@ -152,7 +152,7 @@ def test_a_run_stores_logs_and_sends_no_unmasked_share(consortium, run, monkeypa
 
 def test_stored_answers_are_masked_while_the_run_goes_on(consortium, monkeypatch):
     secrets = Secrets(monkeypatch)
-    sent = [consortium.vaults[s].handle(consortium.request(STEP).pack()) for s in SITES]
+    sent = [consortium.vaults[s].handle(signed(consortium.request(STEP))) for s in SITES]
     stored = files(*(home.path for home in consortium.homes.values()))
     masked = Answer.unpack(sent[0]).arrays["sum"]
     assert any(masked[:2].tobytes() in text for text in stored)
@@ -178,5 +178,5 @@ def test_a_share_that_gets_out_is_caught(consortium, monkeypatch, place):
 
     monkeypatch.setattr(vault_module, "masked_share", careless)
     secrets = Secrets(monkeypatch)
-    sent = consortium.vaults["east"].handle(consortium.request(STEP).pack())
+    sent = consortium.vaults["east"].handle(signed(consortium.request(STEP)))
     assert secrets.leaked([*files(home.path), sent])

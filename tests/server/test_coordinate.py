@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 
@@ -23,7 +24,7 @@ from fedloom.privacy.ledger import read_ledger
 from fedloom.server.coordinate import coordinate
 from fedloom.server.run_folder import RunFolder
 from fedloom.simulation import prepare
-from tests.federation import make
+from tests.federation import make, signed
 
 SITES = ("east", "north", "south")
 Tamper = Callable[[str, Request, bytes], bytes]
@@ -142,9 +143,8 @@ def test_an_answer_that_is_not_the_sites_own_is_dropped(prepared, vaults, wrong)
         if wrong == "silence":
             return b""
         if wrong == "replay":
-            again = Request.unpack(request.pack())
-            object.__setattr__(again, "nonce", "yesterday")
-            return vaults["north"].handle(again.pack())
+            earlier = dataclasses.replace(request, nonce="yesterday")
+            return vaults["north"].handle(signed(earlier, prepared.key()))
         if wrong == "name":
             return vaults["south"].handle(request.pack())
         return resigned(prepared, "south", reply, lambda answer: None)
@@ -252,7 +252,7 @@ def test_a_run_that_was_closed_elsewhere_cannot_go_on(prepared, vaults):
     closing = Request(
         query="describe", study=plan.study_digest, plan=plan.digest(), run=run, finish=True
     )
-    vaults["east"].handle(closing.pack())
+    vaults["east"].handle(signed(closing, prepared.key()))
     with pytest.raises(RefusedError, match="closed"):
         coordinate(prepared.path, DirectLink(vaults))
 

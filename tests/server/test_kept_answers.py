@@ -143,7 +143,7 @@ def test_a_run_that_died_before_its_evaluation_looks_who_is_there(made):
 
     with pytest.raises((QuorumError, IncompleteError)):
         made.coordinate(stop)
-    made.run.update_state(attempt=None)  # as if it died before it wrote down whom to ask
+    made.run.update_state(attempts=None)  # as if it died before it wrote down whom to ask
     made.coordinate()
     assert made.run.done() and made.opened(5).query == "evaluate"
 

@@ -7,7 +7,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.statistics import NoisyStatistics, OneWay
 from fedloom.server.metrics import Reporter, distance_to_noisy_marginals
 from fedloom.server.run_folder import RunFolder
-from tests.federation import make_home, make_plan, table
+from tests.federation import COORDINATOR, make_home, make_plan, table
 
 META = {"report": {"critic": 0.25}}
 
@@ -28,7 +28,7 @@ def statistics(plan):
 
 @pytest.fixture
 def folder(tmp_path, plan, statistics, monkeypatch):
-    folder = RunFolder.create(tmp_path / "run", plan, run="r1", details={})
+    folder = RunFolder.create(tmp_path / "run", plan, run="r1", details={}, key=COORDINATOR)
     monkeypatch.setattr(RunFolder, "statistics", lambda self: statistics)
     return folder
 

@@ -9,7 +9,7 @@ import pytest
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
 from fedloom.server.run_folder import RunFolder
-from tests.federation import make_home, make_plan
+from tests.federation import COORDINATOR, make_home, make_plan
 
 
 @pytest.fixture
@@ -19,7 +19,9 @@ def plan(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, plan):
-    return RunFolder.create(tmp_path / "run", plan, run="r1", details={"mode": "simulation"})
+    return RunFolder.create(
+        tmp_path / "run", plan, run="r1", details={"mode": "simulation"}, key=COORDINATOR
+    )
 
 
 def test_a_run_folder_is_made_once_and_found_again(tmp_path, folder, plan):
@@ -28,7 +30,7 @@ def test_a_run_folder_is_made_once_and_found_again(tmp_path, folder, plan):
     assert found.state()["mode"] == "simulation" and not found.done()
     assert stat.S_IMODE(found.key_path.stat().st_mode) == 0o600
     with pytest.raises(ConfigError, match="--resume"):
-        RunFolder.create(tmp_path / "run", plan, run="r2", details={})
+        RunFolder.create(tmp_path / "run", plan, run="r2", details={}, key=COORDINATOR)
     with pytest.raises(ConfigError, match="no run"):
         RunFolder.open(tmp_path)
 

@@ -105,6 +105,25 @@ def test_a_site_that_stays_away_voids_one_attempt_and_the_rest_go_on(prepared, v
         )
 
 
+def test_a_site_that_never_heard_of_a_void_attempt_takes_part_in_the_next(tmp_path):
+    """North misses the first attempt, west the second; the third is of those that are there."""
+    prepared = prepared_run(tmp_path, more="spare_rounds = 2\n")
+    vaults = {name: Vault.open(prepared.path / "sites" / name) for name in SITES}
+    away = {1: "north", 2: "west"}
+    link = DirectLink(
+        vaults, lambda site, request: request.round == 2 and away.get(request.attempt) == site
+    )
+    coordinate(prepared.path, link)
+    for vault in vaults.values():
+        vault.close()
+    assert prepared.done()
+    assert prepared.metrics()[1]["sites"] == ["east", "north", "south"]
+    entries = [e.read() for e in read_ledger(prepared.path / "sites" / "north").entries]
+    (opened,) = [e.data for e in entries if e.kind == "open" and e.data["round"] == 2]
+    assert opened["attempt"] == 3
+    assert opened["void"] == [list(SITES), ["east", "south", "west"]]
+
+
 def test_a_void_attempt_is_asked_again_with_fresh_noise_and_masks(prepared, vaults):
     given = {}
 

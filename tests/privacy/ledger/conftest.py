@@ -53,6 +53,7 @@ class SmallHome:
             name="rand",
             unit=unit,
             id=None if unit == "record" else "patient",
+            coordinator="c0" * 32,
             event=event,
             runs=runs,
             learned=learned,
@@ -63,22 +64,24 @@ class SmallHome:
     def reserve(self, ledger: Ledger) -> None:
         ledger.reserve(plan=self.plan, run=self.run, event=repeat(self.step, 3))
 
-    def key_of(self, round_number: int, attempt: int = 0) -> dict[str, Any]:
+    def key_of(self, round_number: int, attempt: int = 1) -> dict[str, Any]:
         return {"plan": self.plan, "run": self.run, "round": round_number, "attempt": attempt}
 
     def open_attempt(
-        self, ledger: Ledger, round_number: int, attempt: int = 0, digest: str = "d"
+        self, ledger: Ledger, round_number: int, attempt: int = 1, digest: str = "d"
     ) -> None:
+        roster = ("portland", "seattle")
         ledger.open_attempt(
             **self.key_of(round_number, attempt),
             query="statistic",
-            roster=("portland", "seattle"),
+            roster=roster,
+            void=[roster] * (attempt - 1),
             request_digest=digest,
             event=self.step,
         )
 
     def answer(
-        self, ledger: Ledger, round_number: int, attempt: int = 0, answer: bytes = b"answer"
+        self, ledger: Ledger, round_number: int, attempt: int = 1, answer: bytes = b"answer"
     ) -> None:
         self.open_attempt(ledger, round_number, attempt)
         ledger.commit(**self.key_of(round_number, attempt), arrays=given(answer))

@@ -41,7 +41,7 @@ def approve_and_reserve(ledger: Ledger, home: SmallHome, plan: str, event: DpEve
 
 
 def answer_all(ledger: Ledger, plan: str, event: DpEvent) -> None:
-    key = {"plan": plan, "run": "run", "round": 1, "attempt": 0}
+    key = {"plan": plan, "run": "run", "round": 1, "attempt": 1}
     ledger.open_attempt(**key, query="statistic", roster=["s"], request_digest="d", event=event)
     ledger.commit(**key, arrays=given(b"x"))
 
@@ -178,6 +178,7 @@ def test_an_audit_prices_every_reservation_again(small: SmallHome) -> None:
         "learned": [],
         "unit": "record",
         "id": None,
+        "coordinator": "c0" * 32,
         "snapshot_commitment": "c",
         "summary": {},
     }
@@ -239,6 +240,7 @@ class AnyOrder(RuleBasedStateMachine):
                 learned=(),
                 unit="record",
                 id=None,
+                coordinator="c0" * 32,
                 snapshot_commitment="c",
                 summary={},
             )
@@ -257,7 +259,7 @@ class AnyOrder(RuleBasedStateMachine):
         plan=plans,
         run=runs,
         round_number=st.integers(0, 3),
-        attempt=st.integers(0, 2),
+        attempt=st.integers(1, 3),
         commits=st.booleans(),
     )
     def answer(self, plan: str, run: str, round_number: int, attempt: int, commits: bool) -> None:
@@ -265,7 +267,12 @@ class AnyOrder(RuleBasedStateMachine):
         event = gaussian(3.0 + int(plan[-1]))
         try:
             self.ledger.open_attempt(
-                **key, query="q", roster=["s"], request_digest="d", event=event
+                **key,
+                query="q",
+                roster=["s"],
+                void=[["s"]] * (attempt - 1),
+                request_digest="d",
+                event=event,
             )
             if commits:
                 self.ledger.commit(**key, arrays=given(b"x"))

@@ -31,7 +31,7 @@ def die(*_):
 
 home, moment = Path(sys.argv[1]), sys.argv[2]
 ledger = Ledger.open(home, load_private_key(home / "key.pem"), interval=1e-3)
-key = {"plan": "plan-a", "run": "run-1", "round": 1, "attempt": 0}
+key = {"plan": "plan-a", "run": "run-1", "round": 1, "attempt": 1}
 ledger.reserve(plan="plan-a", run="run-1", event=repeat(gaussian(8.0), 3))
 ledger.open_attempt(**key, query="statistic", roster=["s"], request_digest="d", event=gaussian(8.0))
 if moment == "opened":

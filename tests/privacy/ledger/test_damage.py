@@ -178,11 +178,12 @@ def chain_with(home: SmallHome, kind: str, data: dict[str, object]) -> list[Entr
     return entries
 
 
-ATTEMPT = {"plan": "plan-a", "run": "run-1", "round": 2, "attempt": 0}
+ATTEMPT = {"plan": "plan-a", "run": "run-1", "round": 2, "attempt": 1}
 OPEN = {
     **ATTEMPT,
     "query": "q",
     "roster": ["seattle"],
+    "void": [],
     "request_digest": "d",
     "event": event_to_json(gaussian(8.0)),
 }
@@ -192,16 +193,7 @@ OPEN = {
     ("kind", "data"),
     [
         ("commit", {**ATTEMPT, "request_digest": "d", "answer_digest": "0" * 64}),
-        (
-            "open",
-            {
-                **ATTEMPT,
-                "query": "q",
-                "roster": ["seattle"],
-                "request_digest": "d",
-                "event": event_to_json(repeat(gaussian(8.0), 3)),
-            },
-        ),
+        ("open", {**OPEN, "event": event_to_json(repeat(gaussian(8.0), 3))}),
         ("reserve", {"plan": "plan-b", "run": "r", "event": event_to_json(gaussian(1.0))}),
         ("finish", {"plan": "plan-b", "run": "r", "entries": []}),
         ("finish", {"plan": "plan-a", "run": "run-1", "entries": [1, 2, 3]}),
@@ -210,6 +202,10 @@ OPEN = {
         ("forgive", {}),
         ("pause", {"why": "lunch"}),
         ("open", {**OPEN, "event": {}}),
+        ("open", {**OPEN, "attempt": 0}),
+        ("open", {**OPEN, "attempt": 2}),
+        ("open", {**OPEN, "attempt": 2, "void": [["seattle", "portland"]]}),
+        ("open", {**OPEN, "void": [["seattle"]]}),
         ("open", {name: value for name, value in OPEN.items() if name != "roster"}),
         ("open", {**OPEN, "roster": []}),
         ("open", {**OPEN, "roster": ["seattle", "portland"]}),

@@ -46,7 +46,7 @@ def extract(small: SmallHome) -> list[dict[str, Any]]:
         ledger.pause()
         ledger.resume()
         small.open_attempt(ledger, 2)
-        small.answer(ledger, 2, attempt=1, answer=b"two")
+        small.answer(ledger, 2, attempt=2, answer=b"two")
         ledger.finish(small.plan, small.run)
         found = ledger.extract(small.plan, small.run)
     assert read_ledger(small.path).extract(small.plan, small.run) == found

@@ -82,17 +82,31 @@ def test_an_open_attempt_may_be_opened_again_and_is_charged_once(
 
 
 def test_a_later_attempt_voids_an_unanswered_earlier_one(small: SmallHome, ledger: Ledger) -> None:
-    for attempt in range(5):
+    for attempt in range(1, 5):
         small.open_attempt(ledger, 1, attempt)
     ledger.commit(**small.key_of(1, 4), arrays=given(b"x"))
     with pytest.raises(RefusedError, match="void"):
-        ledger.commit(**small.key_of(1, 0), arrays=given(b"x"))
+        ledger.commit(**small.key_of(1, 1), arrays=given(b"x"))
     with pytest.raises(RefusedError, match="only grow"):
         small.open_attempt(ledger, 1, 3)
     small.answer(ledger, 2)
     small.answer(ledger, 3)
     with pytest.raises(RefusedError, match="has 0 of those left"):
         small.open_attempt(ledger, 1, 5)
+
+
+def test_attempts_are_numbered_from_one_without_a_gap(small: SmallHome, ledger: Ledger) -> None:
+    """Also where this site was not asked, or never heard of it: then the roster tells of it."""
+    both, alone = ("portland", "seattle"), ("seattle", "yakima")
+    opened = {"query": "statistic", "roster": both, "request_digest": "d", "event": small.step}
+    for attempt, void in ((2, []), (2, [both, both]), (0, []), (2**31 - 1, [])):
+        with pytest.raises(RefusedError, match=r"only grow|without a gap"):
+            ledger.open_attempt(**small.key_of(1, attempt), **opened, void=void)
+    ledger.open_attempt(**small.key_of(1, 3), **opened, void=[alone, alone])
+    with pytest.raises(RefusedError, match="asked of other sites"):
+        ledger.open_attempt(**small.key_of(1, 4), **opened, void=[alone, alone, alone])
+    ledger.open_attempt(**small.key_of(1, 4), **opened, void=[alone, both, both])
+    ledger.open_attempt(**small.key_of(2), **opened)
 
 
 @pytest.mark.parametrize("event", [gaussian(7.9), repeat(gaussian(8.0), 4), gaussian(9.0)])

@@ -152,7 +152,7 @@ def test_rounds_that_changed_places_are_seen(release, capsys):
         {"run": "another"},
         {"round": 2},
         {"query": "gradient"},
-        {"attempt": 2},
+        {"void": (("east", "north", "south"),)},
         {"roster": ("north", "south", "west")},
         {"roster": ("east", "north", "south", "west", "zurich")},
         {"roster": ("north", "east", "south", "west")},
