@@ -1,12 +1,16 @@
-"""Options of the form NAME=VALUE."""
+"""Options of the form NAME=VALUE, also where a name holds an equals sign."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.text import normal
 
-__all__ = ["name_value_pairs"]
+__all__ = ["column_value_pairs", "name_value_pairs"]
+
+_QUOTED = re.compile(r'"(?P<name>(?:[^"]|"")+)"=(?P<value>.+)', re.DOTALL)
 
 
 def name_value_pairs(
@@ -25,6 +29,43 @@ def name_value_pairs(
         name, equals, rest = value.partition("=")
         if not equals or not name or not rest:
             raise ConfigError(f"{option} {value}: expected NAME=VALUE, such as {option} {example}")
+        if name in pairs:
+            raise ConfigError(f"{option} {value}: {name!r} was given twice")
+        pairs[name] = rest
+    return pairs
+
+
+def column_value_pairs(
+    values: Iterable[str], columns: Iterable[str], option: str, *, example: str
+) -> dict[str, str]:
+    """Splits COLUMN=VALUE options, whatever a column of the schema is called.
+
+    Of the columns that an option could begin with it is the longest; a name in quotes is that name
+    alone, with quotes in it written twice.
+
+    Raises:
+      ConfigError: one has no `=`, an empty side, or a column that was given before.
+
+    >>> column_value_pairs(["a=b=c"], ["a", "a=b"], "--where", example="age=40")
+    {'a=b': 'c'}
+    >>> column_value_pairs(['"a"=b=c'], ["a", "a=b"], "--where", example="age=40")
+    {'a': 'b=c'}
+    """
+    longest_first = sorted(columns, key=len, reverse=True)
+    pairs: dict[str, str] = {}
+    for value in values:
+        text = normal(value)
+        known = (name for name in longest_first if text.startswith(f"{name}="))
+        name = next(known, None)
+        quoted = _QUOTED.fullmatch(text)
+        if name is not None:
+            rest = text[len(name) + 1 :]
+        elif quoted is not None:
+            name, rest = quoted["name"].replace('""', '"'), quoted["value"]
+        else:
+            ((name, rest),) = name_value_pairs([text], option, example=example).items()
+        if not rest:
+            raise ConfigError(f"{option} {value}: expected COLUMN=CONDITION, such as {example}")
         if name in pairs:
             raise ConfigError(f"{option} {value}: {name!r} was given twice")
         pairs[name] = rest

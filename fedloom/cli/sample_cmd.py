@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedloom.cli.generator_folder import load_generator
-from fedloom.cli.pairs import name_value_pairs
+from fedloom.cli.pairs import column_value_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def sample(
         plan.schema,
         plan.target,
         rows,
-        where=dict(name_value_pairs(where, "--where", example="age=40..60")),
+        where=column_value_pairs(where, plan.schema.names, "--where", example="age=40..60"),
         seed=seed,
         threads=threads,
         tally=tally,
