@@ -61,14 +61,31 @@ class Imputation:
     left: int
 
     def apply(self, private_frame: pd.DataFrame) -> pd.DataFrame:
-        """Returns a table with its gaps filled; columns that had none are the very same."""
+        """Returns a table with its gaps filled; columns that had none are the very same.
+
+        A column of texts is filled with texts, whatever its kind in the schema.
+        """
         filled = private_frame.copy(deep=False)
         for name, values in self.values.items():
             if len(values):
-                column = private_frame[name].astype(object).to_numpy(copy=True)
-                column[values.index.to_numpy()] = values.astype(object).to_numpy()
-                filled[name] = pd.Series(column, index=private_frame.index).infer_objects()
+                filled[name] = _filled(private_frame[name], values)
         return filled
+
+
+def _filled(column: pd.Series, values: pd.Series) -> pd.Series:
+    cells = column.astype(object).to_numpy(copy=True)
+    present = cells[~pd.isna(cells)]
+    drawn = values.astype(object).to_numpy()
+    if len(present) and all(isinstance(cell, str) for cell in present):
+        drawn = np.array([_text(value) for value in drawn], dtype=object)
+    cells[values.index.to_numpy()] = drawn
+    return pd.Series(cells, index=column.index).infer_objects()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, pd.Timestamp):
+        return str(value.date()) if value == value.normalize() else f"{value:%Y-%m-%d %H:%M:%S}"
+    return str(value)
 
 
 def impute(
