@@ -13,12 +13,12 @@ from fedloom.privacy.plan import Plan
 
 __all__ = ["MAX_SEED", "public_seed"]
 
-MAX_SEED = 10**18 - 1
-_SEED_BYTES = 7
+MAX_SEED = 2**53 - 1
+_SEED_BYTES = 6
 
 
 def public_seed(plan: Plan, run: str) -> int:
-    """Returns the seed of the rows of a run's release, below 2^56.
+    """Returns the seed of the rows of a run's release, below 2^48.
 
     Args:
       plan: the plan that was carried out.
