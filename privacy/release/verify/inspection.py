@@ -3,8 +3,8 @@
 Epsilon is computed again from the events that the sites' signed ledgers hold, and every number,
 flag and code of statement and codebook from plan and ledgers. What is taken on trust: that each
 site's key in the plan is that site's, that the sites ran fedloom as it is, and, with the
-publisher's signature as the only witness, that data and generator were made from the sites'
-answers, and what the texts for people say.
+publisher's signature as the only witness, that the generator was made from the sites' answers,
+and what the texts for people say. The rows are drawn again from the generator and compared.
 """
 
 from __future__ import annotations
