@@ -45,7 +45,7 @@ _MODELS = {
     "vae": '[model]\nkind = "vae"\nhidden = 8\nlatent = 2\n',
     "gan": '[model]\nkind = "gan"\nhidden = 8\nlatent = 2\ncritic_hidden = 8\n',
 }
-_SETTINGS = "sample_rate = 1.0\nmax_grad_norm = 0.5\nmax_physical_batch = 64\n"
+_SETTINGS = "max_grad_norm = 0.5\nmax_physical_batch = 64\n"
 _OTHERS = 4
 
 
@@ -89,20 +89,23 @@ def training_plan(
     *,
     exchange: str,
     training: str = "",
+    sample_rate: float = 1.0,
     noise: float = NOISE["training"],
     **options: Any,
 ) -> Plan:
-    """Returns a plan with training rounds in which every unit takes part.
+    """Returns a plan with training rounds.
 
     Args:
       folder: For the study's files.
       model: "vae" or "gan".
       exchange: "gradients" or "weights".
       training: Further text of `[training]`.
+      sample_rate: Of units.
       noise: Noise multiplier of a step.
       **options: Of `audited_plan`.
     """
-    text = f'{_MODELS[model]}[training]\nexchange = "{exchange}"\n{_SETTINGS}{training}'
+    settings = f'exchange = "{exchange}"\nsample_rate = {sample_rate}\n{_SETTINGS}'
+    text = f"{_MODELS[model]}[training]\n{settings}{training}"
     return audited_plan(
         folder, text, noise={"one-way": 3.0, "training": noise, "evaluation": 3.0}, **options
     )
@@ -113,20 +116,30 @@ def gradient_audit(
     plan: Plan,
     *,
     rows: int = 1,
+    others: int = _OTHERS,
     roster: Sequence[str] | None = None,
     there_and_back: bool = False,
 ) -> Audit:
-    """Audits one round of `gradient`; or two, in the second of which the canary moves back."""
+    """Audits one round of `gradient`; or two, in the second of which the canary moves back.
+
+    Args:
+      home: Where records are frozen.
+      plan: The plan.
+      rows: Rows of the canary.
+      others: Units beside it at each site; none where an attacker would not know who is sampled.
+      roster: Who is asked; every site if None.
+      there_and_back: Whether two rounds are asked.
+    """
     first = plan.statistics
     numbers = [len(first) + 1 + step for step in range(1 + there_and_back)]
     asked = []
     for number in numbers:
         sites = roster or [site.name for site in plan.sites]
-        units = _OTHERS * (len(sites) - (plan.colluding or 0))
-        crafted = crafted_weights(plan, others=units, away=number != numbers[0])
+        units = others * (len(sites) - (plan.colluding or 0))
+        crafted = crafted_weights(plan, others=max(units, 1), away=number != numbers[0])
         asked.append(_request(plan, number, roster, crafted.arrays))
     claim = claimed_mu(*(plan.rounds[number - 1].event for number in numbers))
-    return _audit(home, plan, tuple(asked), claim, rows=rows, at=("north",), held_back=False)
+    return _audit(home, plan, tuple(asked), claim, rows=rows, others=others)
 
 
 def training_audit(home: Home, plan: Plan, *, rows: int = 1) -> Audit:
@@ -139,7 +152,7 @@ def training_audit(home: Home, plan: Plan, *, rows: int = 1) -> Audit:
         assert asked.params["local_steps"] == 2
         options = {"coordinate": crafted.coordinate, "guess": guess_of_two_adam_steps}
     claim = claimed_mu(plan.rounds[number - 1].event)
-    return _audit(home, plan, (asked,), claim, rows=rows, at=("north",), held_back=False, **options)
+    return _audit(home, plan, (asked,), claim, rows=rows, **options)
 
 
 def guess_of_two_adam_steps(scores: Vector) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -163,14 +176,15 @@ def _audit(
     claim: float,
     *,
     rows: int,
-    at: Sequence[str],
-    held_back: bool,
+    others: int = _OTHERS,
+    at: Sequence[str] = ("north",),
+    held_back: bool = False,
     **options: Any,
 ) -> Audit:
     roster = asked[0].roster
     tables = {}
     for site in roster[: len(roster) - (plan.colluding or 0)]:
-        pair = neighbours(home, plan, rows=rows, others=_OTHERS, held_back=held_back)
+        pair = neighbours(home, plan, rows=rows, others=others, held_back=held_back)
         absent = dataclasses.replace(pair, with_it=pair.without)
         tables[site] = pair if site in at else absent
     return Audit(plan=plan, requests=asked, tables=tables, claim=claim, **options)

@@ -34,6 +34,7 @@ from fedloom.client.records import Snapshot
 from fedloom.common.messages import Request
 from fedloom.privacy.events import steps_of
 from fedloom.privacy.noise import NoiseSource
+from fedloom.privacy.phases import Phase, TrainingPhase
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import replaced
 from tests.audited import Neighbours
@@ -47,12 +48,20 @@ Vector = np.ndarray[Any, np.dtype[np.float64]]
 def claimed_mu(*events: DpEvent) -> float:
     """Returns mu of a composition of Gaussian mechanisms, the root of the sum of their squares.
 
+    Of one sampled Gaussian it is the mu at which two Gaussians are as far apart in total variation,
+    the sampling rate times that of the Gaussian: errors of equal weight tell no more than that.
+
     >>> from fedloom.privacy.events import gaussian, repeat
     >>> claimed_mu(repeat(gaussian(0.5), 4))
     4.0
     """
     steps = steps_of(events)
-    assert all(step.sample_rate == 1.0 for step in steps), "a sampled Gaussian has no mu"
+    ((first, times), *others) = steps.items()
+    if first.sample_rate < 1.0:
+        assert not others and times == 1, "sampled Gaussians have no mu together"
+        apart = 2.0 * scipy.stats.norm.cdf(0.5 / first.noise_multiplier) - 1.0
+        return 2.0 * float(scipy.stats.norm.ppf((1.0 + first.sample_rate * apart) / 2.0))
+    assert all(step.sample_rate == 1.0 for step in steps), "sampled Gaussians have no mu together"
     return math.sqrt(sum(count / step.noise_multiplier**2 for step, count in steps.items()))
 
 
@@ -208,9 +217,16 @@ def _sources(audit: Audit, seed: int) -> dict[str, NoiseSource]:
 
 
 def exactly(plan: Plan) -> Plan:
-    """Returns the plan without noise, at which an insecure source alone would answer."""
+    """Returns the plan without noise and with all units in every batch, which no site would take."""
     silent = (msgspec.structs.replace(phase, noise_multiplier=0.0) for phase in plan.phases)
-    return replaced(plan, phases=tuple(silent))
+    return replaced(plan, phases=tuple(_with_all_units(phase) for phase in silent))
+
+
+def _with_all_units(phase: Phase) -> Phase:
+    if not isinstance(phase, TrainingPhase):
+        return phase
+    settings = msgspec.structs.replace(phase.settings, sample_rate=1.0)
+    return msgspec.structs.replace(phase, settings=settings)
 
 
 def _std(plan: Plan, asked: Request) -> Vector | float:

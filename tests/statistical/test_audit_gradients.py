@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fedloom.client.queries as queries
+import fedloom.privacy.mechanisms.batches as batches
 import fedloom.privacy.mechanisms.gradient as gradient_module
 from fedloom.client.records import Records
 from fedloom.common.models import build_model
@@ -41,7 +42,11 @@ def plan_of(folder):
 @pytest.fixture
 def tight(tell):
     """Whether an audit's bound reaches 75% of the claim, and not the claim itself."""
-    return lambda name, audit: 0.75 < tell(name, audit.run(TRIALS)).reached <= 1.0
+
+    def holds(name, audit, trials=TRIALS):
+        return 0.75 < tell(name, audit.run(trials)).reached <= 1.0
+
+    return holds
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,16 @@ def test_a_secure_gradient_gives_away_what_is_claimed_and_no_more(
     """The colluding site's part, with its noise, is taken off."""
     audit = gradient_audit(home, plan_of(model, **SECURE), roster=roster)
     assert tight(f"gradient of {model}, secure sum over {len(roster)} of 4 sites", audit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["record", "person"])
+def test_a_sampled_gradient_gives_away_what_is_claimed_and_no_more(home, plan_of, tight, unit):
+    """Every second unit takes part. The canary is alone, or who else is sampled would be noise."""
+    persons = unit == "person"
+    plan = plan_of("vae", persons=persons, sample_rate=0.5)
+    audit = gradient_audit(home, plan, rows=ROWS_PER_PERSON if persons else 1, others=0)
+    assert tight(f"gradient of vae at rate 1/2, {unit}", audit, trials=1000)
 
 
 @pytest.mark.slow
@@ -139,6 +154,23 @@ def test_a_skipped_clip_is_caught(home, plan_of, monkeypatch, model):
 def test_rows_of_a_person_clipped_one_by_one_are_caught(home, plan_of, monkeypatch, model):
     changing(monkeypatch, persons=None)
     assert caught(gradient_audit(home, plan_of(model, persons=True), rows=ROWS_PER_PERSON))
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_units_that_are_all_sampled_are_caught(home, plan_of, monkeypatch, model):
+    monkeypatch.setattr(NoiseSource, "poisson_sample", lambda self, units, rate: np.arange(units))
+    assert caught(gradient_audit(home, plan_of(model, sample_rate=0.5), others=0))
+
+
+def test_a_coin_for_every_row_of_a_person_is_caught(home, plan_of, monkeypatch):
+    """One of three rows is enough to move the sum by the whole clip."""
+
+    def row_by_row(persons, sample_rate, noise):
+        return noise.poisson_sample(len(persons), sample_rate)
+
+    monkeypatch.setattr(batches, "_rows_of_persons", row_by_row)
+    plan = plan_of("vae", persons=True, sample_rate=0.5)
+    assert caught(gradient_audit(home, plan, rows=ROWS_PER_PERSON, others=0))
 
 
 @pytest.mark.slow
