@@ -10,13 +10,14 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick slow coverage lint format types typing docs outputs lock lowest doctor clean
+.PHONY: help demo test quick slow audit coverage lint format types typing docs outputs lock lowest doctor clean
 
 help:
 	@echo "make demo    set up .venv, run the main job on real data, say where the release lies"
 	@echo "make test    set up .venv, run the tests: quick ones, then real servers, browser, Flower"
 	@echo "make quick   set up .venv, run the quick tests alone"
 	@echo "make slow    set up .venv, run the tests that are marked slow"
+	@echo "make audit   attack every query, print how much of each claim was reached: minutes"
 	@echo "make coverage  the quick tests, and how much of the source they run"
 	@echo "make lint    style and the import law"
 	@echo "make types   mypy --strict"
@@ -54,6 +55,10 @@ doctor: $(VENV)/.train
 
 test: $(VENV)/.dev
 	@PYTHON=$(BIN)/python bash .ci/groups
+
+audit: $(VENV)/.dev
+	@$(BIN)/python -m pytest -v tests/statistical/test_audit_sums.py \
+	  tests/statistical/test_audit_gradients.py tests/statistical/test_audit_training.py
 
 # The floor is just below what was measured; raise it when it rises.
 coverage: $(VENV)/.dev

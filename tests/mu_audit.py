@@ -185,7 +185,7 @@ class Audit:
     ) -> Vector:
         """Returns what the attacker holds of one round, in the sum's own scale.
 
-        In local trust that is every site's answer, else the sum over the honest sites: the
+        With per-site trust that is every site's answer, else the sum over the honest sites: the
         colluding ones, the last of the roster, have told their parts. Masks cancel: none is put on.
         """
         honest = asked.roster[: len(asked.roster) - (self.plan.colluding or 0)]
@@ -217,7 +217,7 @@ def _sources(audit: Audit, seed: int) -> dict[str, NoiseSource]:
 
 
 def exactly(plan: Plan) -> Plan:
-    """Returns the plan without noise and with all units in every batch, which no site would take."""
+    """Returns the plan without noise, with all units in every batch; no site would take it."""
     silent = (msgspec.structs.replace(phase, noise_multiplier=0.0) for phase in plan.phases)
     return replaced(plan, phases=tuple(_with_all_units(phase) for phase in silent))
 

@@ -55,9 +55,9 @@ def test_counts_give_away_what_is_claimed_and_no_more(home, folder, tight, name,
 @pytest.mark.parametrize(
     "columns, trials",
     [
-        (("age",), TRIALS),
+        pytest.param(("age",), TRIALS, id="numbers"),
         # Texts have 650,000 cells: 16 ms an answer.
-        pytest.param(("age", "town"), 1000, marks=pytest.mark.slow),
+        pytest.param(("age", "town"), 1000, id="numbers and texts", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("unit", ["record", "person"])
@@ -85,9 +85,10 @@ def test_a_sum_over_a_roster_gives_away_what_is_claimed_and_no_more(
 def test_a_person_at_two_sites_gives_away_what_is_claimed_and_no_more(home, folder, tight, trust):
     options = {"persons": True, "overlap": 2, "louder": 1.5 if trust == "per-site" else 2.0}
     sites = FOUR_SITES if trust == "secure-sum" else FOUR_SITES[:2]
+    words = "secure sum" if trust == "secure-sum" else "per-site trust"
     plan = counting_plan(folder, sites=sites, trust=trust, **options)
     audit = counting_audit(home, plan, "one-way", rows=ROWS_PER_PERSON, at=("east", "north"))
-    assert tight(f"oneway, person at two sites, {trust}", audit)
+    assert tight(f"one-way, person at two sites, {words}", audit)
 
 
 @pytest.mark.parametrize("name", COUNTS)
