@@ -6,7 +6,7 @@
     paused               while this file is there, the vault refuses every query
     ledger.db, .head     the ledger; see `fedloom.privacy.ledger`
     approved/            plans that the steward approved, by digest
-    snapshots/           the records as codes, frozen at approval, mode 0600
+    snapshots/           the records as codes, frozen at approval, mode 0600; deleted when it ends
     private.log          what only the steward may read
 
 Only the vault and the steward's commands open a home; it never leaves the institution.
@@ -128,7 +128,12 @@ class Home:
 
     def forget_plan(self, plan: str) -> None:
         """Deletes what was kept for an approval: the plan, the frozen records, their salt."""
-        for path in (self.plan_path(plan), self.snapshot_path(plan), self.salt_path(plan)):
+        self.plan_path(plan).unlink(missing_ok=True)
+        self.forget_records(plan)
+
+    def forget_records(self, plan: str) -> None:
+        """Deletes the frozen records of a plan and their salt; the plan stays."""
+        for path in (self.snapshot_path(plan), self.salt_path(plan)):
             path.unlink(missing_ok=True)
 
     def make_keys(self) -> None:

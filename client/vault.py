@@ -47,6 +47,7 @@ from fedloom.client.request_check import (
 )
 from fedloom.client.site_config import SiteConfig
 from fedloom.client.site_rules import SiteRules
+from fedloom.client.tidy import forget_ended
 from fedloom.common.errors import (
     BudgetExceededError,
     ConfigError,
@@ -107,6 +108,8 @@ class Vault:
         self._records: dict[str, Snapshot] = {}
         self._lock = threading.Lock()
         self.record_decisions()
+        for plan in self._ledger.plans:
+            self._forget(plan)
 
     @classmethod
     def open(
@@ -204,7 +207,7 @@ class Vault:
         if self._ledger.is_paused:
             raise Refusal("not-approved")
         self._ledger.finish(plan=request.plan, run=request.run)
-        self._records.pop(request.plan, None)
+        self._forget(request.plan)
         extract = self._ledger.extract(request.plan, request.run)
         return {"status": "ok", "plan_digest": request.plan, "extract": extract}
 
@@ -329,6 +332,14 @@ class Vault:
             self._rules.check(plan, grant.num_runs, site=self.site)
         return plan
 
+    def _forget(self, plan: str) -> None:
+        """Gives up a plan's records, and deletes them where nothing more can be answered."""
+        self._records.pop(plan, None)
+        try:
+            forget_ended(self._home, self._ledger, plan)
+        except OSError as error:  # the run is over all the same; `site tidy` finds them
+            self._log(f"frozen records of plan {plan[:12]} could not be deleted: {error}")
+
     def _obey(self) -> None:
         """Lets what the steward decided take effect, also while this process holds the ledger."""
         self.record_decisions()
@@ -344,7 +355,7 @@ class Vault:
         """Writes into the ledger what the steward decided by file: pause, resume, revoke."""
         for plan in record_decisions(self._home, self._ledger):
             self._plans.pop(plan, None)
-            self._records.pop(plan, None)
+            self._forget(plan)
 
     def _signed(
         self,

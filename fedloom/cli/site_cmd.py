@@ -10,6 +10,7 @@ import click
 
 from fedloom.cli.data_report import clamp_options, print_counts
 from fedloom.cli.site_serve import node, serve
+from fedloom.cli.site_tidy import tidy
 from fedloom.cli.source_options import source_options
 from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
 
@@ -42,6 +43,7 @@ def site() -> None:
 
 site.add_command(serve)
 site.add_command(node)
+site.add_command(tidy)
 
 
 @site.command()

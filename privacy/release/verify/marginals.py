@@ -78,9 +78,7 @@ def _read(path: Path, made: pd.DataFrame) -> dict[str, list[object]]:
     for name in _TEXTS:
         known = set(made[name])
         for chunk in table.column(name).chunks:
-            # Without a target no row has a class, and the column is of no text at all.
-            empty = pa.types.is_null(chunk.type)
-            if not ({None} if empty else set(chunk.dictionary.to_pylist())) <= known:
+            if not set(chunk.dictionary.to_pylist()) <= known:
                 raise ReleaseError(f"{MARGINALS} holds a text that is none of the study's")
     found: dict[str, list[object]] = table.to_pydict()
     return found
