@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["day_in_doubt", "parse_time", "read_times", "time_on_axis"]
+__all__ = ["day_in_doubt", "parse_time", "read_times", "time_on_axis", "times_as_text"]
 
 _EPOCH = dt.datetime(1970, 1, 1)
 _DAY_S = 86_400
@@ -93,6 +93,26 @@ def read_times(raw: pd.Series, *, dates_only: bool) -> Floats:
     else:
         return _cells(raw.to_numpy(dtype=object), dates_only)
     return np.floor(seconds / _DAY_S) if dates_only else seconds
+
+
+def times_as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table with its times as ISO 8601 text, to the second: dates where all are midnight.
+
+    pandas before 3.1 writes years before 1000 with less than four digits, which is no date.
+
+    >>> times_as_text(pd.DataFrame({"t": pd.to_datetime(["2023-06-15 13:45", None])}))["t"].tolist()
+    ['2023-06-15 13:45:00', None]
+    """
+    texts = {}
+    for name in frame.columns[[str(kind).startswith("datetime64") for kind in frame.dtypes]]:
+        times = frame[name].to_numpy(dtype="datetime64[s]")
+        known = ~np.isnat(times)
+        unit = "D" if (times[known] == times[known].astype("datetime64[D]")).all() else "s"
+        column = np.full(len(times), None, dtype=object)
+        written = np.datetime_as_string(times[known], unit=unit)
+        column[known] = [text.replace("T", " ") for text in written.tolist()]
+        texts[name] = column
+    return frame.assign(**texts)
 
 
 def _seconds(raw: pd.Series) -> Floats:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from fedloom.common.disk import NOTHING_LOST, disk_is_full
 from fedloom.common.errors import ConfigError, DiskFullError, FedloomError
+from fedloom.common.times import times_as_text
 
 __all__ = ["ENDINGS", "check_ending", "not_written", "partial_file", "write_chunks"]
 
@@ -71,7 +72,8 @@ def _write_csv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
     rows = 0
     with path.open("w", encoding="utf-8", newline="") as stream:
         for number, chunk in enumerate(chunks):
-            chunk.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
+            as_text = times_as_text(chunk)
+            as_text.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
             rows += len(chunk)
     return rows
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from fedloom.common.times import times_as_text
+
 __all__ = ["CSV", "PARQUET", "TEXT_CELLS", "read_csv", "write_data"]
 
 CSV = "data/synthetic.csv"
@@ -28,7 +30,8 @@ TEXT_CELLS: dict[str, Any] = {
 def write_data(frame: pd.DataFrame, folder: Path) -> None:
     """Writes the rows of a release into its folder, twice."""
     (folder / "data").mkdir(exist_ok=True)
-    frame.to_csv(folder / CSV, index=False, lineterminator="\n", encoding="utf-8")
+    as_text = times_as_text(frame)
+    as_text.to_csv(folder / CSV, index=False, lineterminator="\n", encoding="utf-8")
     frame.to_parquet(folder / PARQUET, index=False, compression=None)
 
 
