@@ -5,7 +5,7 @@ seeing answers to earlier ones, where adding up PLD is not valid, so all plans t
 fit at one Rényi order that was fixed when the home was made. Why the two rules together are
 rigorous: `docs/decisions/0002-lifetime-filter.md`. What is admitted and held is a grant, all its
 runs together, whose number and noise are fixed beforehand; a stricter policy is a filter of its
-own beside the ledger's: `docs/decisions/0013-one-approval-one-run.md`.
+own beside the ledger's: `docs/decisions/0018-one-approval-one-run.md`.
 """
 
 from __future__ import annotations
