@@ -107,7 +107,8 @@ def times_as_text(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns[[str(kind).startswith("datetime64") for kind in frame.dtypes]]:
         times = frame[name].to_numpy(dtype="datetime64[s]")
         known = ~np.isnat(times)
-        unit: Literal["D", "s"] = "D" if (times[known] == times[known].astype("datetime64[D]")).all() else "s"
+        whole_days = (times[known] == times[known].astype("datetime64[D]")).all()
+        unit: Literal["D", "s"] = "D" if whole_days else "s"
         column = np.full(len(times), None, dtype=object)
         written = np.datetime_as_string(times[known], unit=unit)
         column[known] = [text.replace("T", " ") for text in written.tolist()]
