@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedloom.api import Run, simulate, verify
     from fedloom.client.sources import Source
+    from fedloom.common.version import VERSION as __version__
     from fedloom.consumer import Release, read
 
 __all__ = ["Release", "Run", "Source", "__version__", "read", "simulate", "verify"]
 
 _HOMES = {
-    "Release": "fedloom.consumer",
-    "Run": "fedloom.api",
-    "Source": "fedloom.client.sources",
-    "read": "fedloom.consumer",
-    "simulate": "fedloom.api",
-    "verify": "fedloom.api",
+    "Release": ("fedloom.consumer", "Release"),
+    "Run": ("fedloom.api", "Run"),
+    "Source": ("fedloom.client.sources", "Source"),
+    "__version__": ("fedloom.common.version", "VERSION"),
+    "read": ("fedloom.consumer", "read"),
+    "simulate": ("fedloom.api", "simulate"),
+    "verify": ("fedloom.api", "verify"),
 }
 _root = Path(__file__).resolve().parent.parent
 _parts = ("common", "privacy", "client", "server", "deploy", "pyproject.toml")
@@ -35,12 +37,11 @@ _parts = ("common", "privacy", "client", "server", "deploy", "pyproject.toml")
 if all((_root / part).exists() for part in _parts):
     __path__ = [str(Path(__file__).resolve().parent), str(_root)]
 
-from fedloom.common.version import VERSION as __version__  # noqa: E402
-
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        module, attribute = _HOMES[name]
+        return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module 'fedloom' has no attribute {name!r}")
 
 

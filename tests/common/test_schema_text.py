@@ -10,7 +10,14 @@ import pytest
 from fedloom.common.schema import Column, Schema
 from fedloom.common.schema_text import schema_text
 
-ORIGIN = {"columns": ["a"], "study": "a" * 64, "plan": "b" * 64, "epsilon": 0.5, "delta": 1e-6}
+ORIGIN = {
+    "columns": ["a"],
+    "study": "a" * 64,
+    "plan": "b" * 64,
+    "runs": 2,
+    "epsilon": 0.5,
+    "delta": 1e-6,
+}
 
 
 def test_schema_comes_back(tmp_path: Path, toy_schema: Schema) -> None:

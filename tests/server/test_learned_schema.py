@@ -42,7 +42,7 @@ def learned(plan: Plan, rows: int = 2000, std: float = 100.0) -> LearnedSchema:
 
 def test_files_come_back(tmp_path: Path) -> None:
     assert not LearnedSchema.exists(tmp_path)
-    with pytest.raises(ConfigError, match="finish the run with --resume"):
+    with pytest.raises(ConfigError, match="finish the run by `fedloom schema learn --resume`"):
         LearnedSchema.load(tmp_path)
     made = learned(plan_of())
     made.save(tmp_path)
