@@ -84,7 +84,9 @@ def test_a_learned_schema_serves_a_second_study_and_both_are_paid_for(
     model = 'kind = "mixture"\ncomponents = 8'
     second = study(tmp_path / "second.toml", "run/schema.toml", model, 2.0, sites)
     out = tmp_path / "run2"
-    done = cli("simulate", second, *options, *homes, "--out", out, "--clamp", "--json")
+    # Noise decides how many of the fees lie outside: no more than half, maybe more than a few.
+    accepted = ("--clamp", "--clamp-column", "fee", "--clamp-column", "town")
+    done = cli("simulate", second, *options, *homes, "--out", out, *accepted, "--json")
     assert done.code == 0, done.err
     shown = cli("budget", "show", tmp_path / "run" / "sites" / "east", "--json").json
     assert 2.0 < shown["epsilon_spent"] < 4.0

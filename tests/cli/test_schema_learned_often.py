@@ -35,6 +35,8 @@ kind = "category"
 values = ["no", "yes"]
 """
 LEARNED = 4
+# Noise decides how many ages lie outside of the learned bounds.
+CLAMP = ("--clamp", "--clamp-column", "age")
 
 
 class Consortium:
@@ -104,7 +106,7 @@ def test_a_schema_at_the_price_of_one_of_four_runs_is_not_approved(consortium: C
     study = consortium.study_on(consortium.learn_often()[0])
     entries = [len(read_ledger(home).entries) for home in consortium.homes.values()]
     cost = price_of(consortium, LEARNED)
-    for refused in consortium.approve(study, "--clamp"):
+    for refused in consortium.approve(study, *CLAMP):
         assert refused.code == 2
         assert f"runs = {LEARNED} and epsilon = {cost!r}" in refused.err
     assert entries == [len(read_ledger(home).entries) for home in consortium.homes.values()]
@@ -118,7 +120,7 @@ def test_a_release_on_it_states_the_price_of_all_runs(
     text = re.sub(r"runs = \d+", f"runs = {LEARNED}", schema.read_text())
     schema.write_text(re.sub(r"epsilon = [\d.]+", f"epsilon = {cost!r}", text))
     study = consortium.study_on(schema)
-    assert {done.code for done in consortium.approve(study, "--clamp")} == {0}
+    assert {done.code for done in consortium.approve(study, *CLAMP)} == {0}
     assert consortium.simulate(study, tmp_path / "run").code == 0
     release = tmp_path / "release"
     assert cli("release", "build", tmp_path / "run", "--out", release).code == 0
@@ -148,7 +150,7 @@ Build = Callable[[], Outcome]
 def build(consortium: Consortium, tmp_path: Path, without_a_check_at_the_sites: None) -> Build:
     """Builds a release on the first of four schemas, which states the price of one run."""
     study = consortium.study_on(consortium.learn_often()[0])
-    assert {done.code for done in consortium.approve(study, "--clamp")} == {0}
+    assert {done.code for done in consortium.approve(study, *CLAMP)} == {0}
     assert consortium.simulate(study, tmp_path / "run").code == 0
     return lambda: cli("release", "build", tmp_path / "run", "--out", tmp_path / "release")
 
