@@ -46,12 +46,13 @@ class Consortium:
         self.folder = folder
         self.homes = {site: init(folder / "homes", site, rows=4000, epsilon=30.0) for site in SITES}
         (folder / "open.toml").write_text(OPEN)
+        self.entry = cli("coordinator", "keygen", folder / "coordinator.key").out
         self.learning = self._study("learn", "open.toml", 'kind = "schema"', 2.0)
 
     def _study(self, name: str, schema: str, model: str, epsilon: float) -> Path:
         head = f'[study]\nname = "{name}"\nschema = "{schema}"\n'
         budget = f"[privacy]\nepsilon = {epsilon}\ndelta = 1e-4\n[model]\n{model}\n"
-        entries = ""
+        entries = self.entry
         for site, home in self.homes.items():
             key, exchange = keys_of(home)
             entries += f'[[site]]\nname = "{site}"\nkey = "{key}"\nexchange-key = "{exchange}"\n'
@@ -84,7 +85,8 @@ class Consortium:
         return cli("simulate", study, *self._homes(), "--out", out)
 
     def _homes(self) -> list[str]:
-        return [word for site, home in self.homes.items() for word in ("--home", f"{site}={home}")]
+        homes = [word for site, home in self.homes.items() for word in ("--home", f"{site}={home}")]
+        return [*homes, "--coordinator-key", str(self.folder / "coordinator.key")]
 
 
 @pytest.fixture

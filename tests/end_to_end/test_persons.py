@@ -59,7 +59,9 @@ def test_tables_without_ids_are_refused_and_rows_without_one_only_left_out_on_de
     frame.to_csv(path, index=False)
     refused = federation.simulate(tmp_path / "refused")
     assert refused.code == 2 and "4 rows have no id, and could be anyone's" in refused.err
-    assert federation.simulate(tmp_path / "clamped", "--clamp").code == 0
+    assert federation.simulate(tmp_path / "more", "--clamp").code == 2
+    named = ("--clamp", "--clamp-column", "patient")
+    assert federation.simulate(tmp_path / "clamped", *named).code == 0
     frame.drop(columns="patient").to_csv(path, index=False)
     absent = federation.simulate(tmp_path / "absent")
     assert absent.code == 2 and "no column 'patient'" in absent.err
