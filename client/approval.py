@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from fedloom.client.acceptance import check_acceptance
+from fedloom.client.columns_in_words import columns_in_words
 from fedloom.client.data_check import check
 from fedloom.client.home import Home, write_private
 from fedloom.client.learned_check import check_learned
@@ -77,7 +78,7 @@ def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
 
 
 def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
-    """Says what will leave the site, how often, who sees it and what it costs at worst.
+    """Says what will leave the site, of which columns, how often, to whom, and the worst price.
 
     Args:
       plan: what the steward is asked to approve.
@@ -107,6 +108,7 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
     if plan.learns_schema:
         names = ", ".join(column.name for column in plan.schema.open_columns)
         lines.append(f"  It completes the schema: {names}. No records are made by this study.")
+    lines += columns_in_words(plan)
     who = (
         f"Who sees it: the coordinator sees sums over at least {plan.min_sites} "
         "sites alone; this site's part is masked. The price holds also if "

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedloom.cli.data_report import clamp_options, print_counts
+from fedloom.cli.output import json_option, print_json
+from fedloom.cli.site_plan import explain, home_option, plan, runs_option
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
 from fedloom.cli.source_options import source_options
@@ -16,24 +18,8 @@ from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
 
 if TYPE_CHECKING:
     from fedloom.client.home import Home
-    from fedloom.privacy.plan import Plan
 
 __all__ = ["site"]
-
-_home_option = click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    default=Path("."),
-    show_default="this folder",
-    help="the site's home",
-)
-_runs_option = click.option(
-    "--runs",
-    type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    help="how many runs the approval is for; they are priced and held together",
-)
 
 
 @click.group()
@@ -44,10 +30,11 @@ def site() -> None:
 site.add_command(serve)
 site.add_command(node)
 site.add_command(tidy)
+site.add_command(plan)
 
 
 @site.command()
-@_home_option
+@home_option
 @click.option("--name", required=True, help="the site's name in studies")
 @click.option("--epsilon", type=float, required=True, help="limit for the records' lifetime")
 @click.option("--delta", type=float, default=1e-5, show_default=True)
@@ -103,7 +90,7 @@ def init(
 
 
 @site.command()
-@_home_option
+@home_option
 def keygen(home: Path) -> None:
     """Print the site's public keys for the study; make those that are missing."""
     from fedloom.client.home import Home
@@ -118,17 +105,8 @@ def keygen(home: Path) -> None:
 
 @site.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@_home_option
-@_runs_option
-def plan(study: Path, home: Path, runs: int) -> None:
-    """Say what STUDY would take from this site and cost it; nothing is signed."""
-    _explain(study, home, runs)
-
-
-@site.command()
-@click.argument("study", type=click.Path(path_type=Path))
-@_home_option
-@_runs_option
+@home_option
+@runs_option
 @click.option("--yes", is_flag=True, help="sign without asking")
 @clamp_options
 @click.option(
@@ -137,6 +115,7 @@ def plan(study: Path, home: Path, runs: int) -> None:
     help='ids such as "7" and "07" are different people, you know; --clamp does not say so',
 )
 @source_options
+@json_option
 def approve(
     study: Path,
     home: Path,
@@ -146,12 +125,13 @@ def approve(
     clamp_columns: tuple[str, ...],
     ids_as_written: bool,
     dialect: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Explain STUDY (a study.toml or a plan.json), then sign its digest into the ledger.
 
     An approval is for one run, or for as many as --runs says. When they are used, a further run is
     refused until you approve again. Options that say how the records are written stand in place of
-    those in site.toml.
+    those in site.toml. With --json nothing is asked, so it needs --yes.
     """
     from fedloom.client import approval
     from fedloom.client.data_check import check
@@ -161,13 +141,20 @@ def approve(
     from fedloom.client.sources import load_table
     from fedloom.privacy.ledger import Ledger
 
+    if as_json and not yes:
+        raise ConfigError(
+            "--json asks nothing; read `fedloom site plan` first, then approve with --json --yes"
+        )
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
-    agreed = _explain(study, home, runs)
+    explanation = explain(study, home, runs, as_json=as_json)
+    agreed = explanation.plan
     column = agreed.privacy.id
     source = replace(config.source, **dialect)
     private_frame = load_table(source, agreed.schema, id_column=column)
-    print_counts(check(private_frame, agreed.schema, id_column=column))
+    report = check(private_frame, agreed.schema, id_column=column)
+    if not as_json:
+        print_counts(report)
     if not yes and not _confirmed():
         raise NotApprovedError("not approved; nothing was signed (--yes approves without asking)")
     with Ledger.open(opened.path, opened.private_key()) as ledger:
@@ -185,12 +172,15 @@ def approve(
             clamp_columns=clamp_columns,
             ids_as_written=ids_as_written,
         )
+    if as_json:
+        print_json(explanation.to_dict() | {"table": report.to_dict(), "approved": True})
+        return
     click.echo(f"approved {agreed.digest()} for {runs} run{'' if runs == 1 else 's'}")
 
 
 @site.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@_home_option
+@home_option
 def revoke(study: Path, home: Path) -> None:
     """Withdraw the approval of STUDY; what was answered stays charged."""
     from fedloom.client import approval
@@ -213,7 +203,7 @@ def revoke(study: Path, home: Path) -> None:
 
 
 @site.command()
-@_home_option
+@home_option
 @click.option("--off", is_flag=True, help="answer again")
 def pause(home: Path, off: bool) -> None:
     """Have the vault refuse every query until `pause --off`."""
@@ -254,33 +244,3 @@ def _confirmed() -> bool:
         return click.confirm("Approve this plan?")
     except click.Abort:
         return False
-
-
-def _explain(study: Path, home: Path, runs: int) -> Plan:
-    from fedloom.client import approval
-    from fedloom.client.home import Home
-    from fedloom.client.peers import check_peers
-    from fedloom.client.site_config import SiteConfig
-    from fedloom.privacy.ledger import read_ledger
-    from fedloom.privacy.plan_size import noise_warnings
-
-    opened = Home.open(home)
-    config = SiteConfig.load(opened.config_path)
-    agreed = approval.load_plan_or_study(study)
-    approval.verify_plan(agreed, site=config.name, home=opened)
-    approval.check_policy(config.policy, agreed, runs)
-    for line in approval.in_plain_words(agreed, site=config.name, runs=runs):
-        click.echo(line)
-    after = read_ledger(opened.path).admission(agreed.event_of(runs), config.policy.limits)
-    click.echo(
-        f"Budget: {'it fits' if after.fits else 'IT DOES NOT FIT'}; with it this home would stand "
-        f"at epsilon {after.epsilon:.4g}, and its limit is {after.limits.in_words}"
-    )
-    click.echo("Compared with the study approved last:")
-    for line in approval.differences(agreed, approval.last_approved(opened)):
-        click.echo(f"  {line}")
-    for warning in noise_warnings(agreed):
-        click.echo(f"Warning: {warning}")
-    click.echo(f"Plan digest: {agreed.digest()}")
-    check_peers(config.peers, agreed, site=config.name)
-    return agreed

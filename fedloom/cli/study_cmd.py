@@ -34,6 +34,7 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     from fedloom.cli.learned_output import expected
     from fedloom.common.study import load_study
     from fedloom.privacy.plan_size import expected_seconds, noise_warnings
+    from fedloom.privacy.price_warnings import price_warnings
     from fedloom.privacy.resolve import resolve_plan
 
     agreed, schema = load_study(path)
@@ -67,7 +68,7 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
         "epsilon_rdp": plan.stated_price.epsilon_rdp,
         "delta": plan.delta,
         "expected_seconds": expected_seconds(plan),
-        "warnings": noise_warnings(plan),
+        "warnings": [*price_warnings(plan), *noise_warnings(plan)],
     }
     if as_json:
         click.echo(json.dumps(summary, indent=2))
