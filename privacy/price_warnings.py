@@ -47,9 +47,9 @@ def price_warnings(plan: Plan, runs: int = 1) -> list[str]:
             )
             lines.append(
                 f"delta {delta:g} is above one over the {records:,} records that site {name!r} "
-                "declares. With such a delta, even publishing one of its records, drawn by lot, "
-                "would count as private. Set delta in [privacy] of the study far below "
-                f"1/{records:,}{persons}."
+                f"declares. Even publishing each {unit}'s data as they are with a chance of "
+                f"{delta:g} would then count as private: more than one record on average. Set "
+                f"delta in [privacy] of the study far below 1/{records:,}{persons}."
             )
     # The study's own limit for one run: its price is that, but for rounding.
     epsilon = plan.privacy.epsilon

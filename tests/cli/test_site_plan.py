@@ -187,6 +187,15 @@ def test_several_runs_are_warned_of_together(study, homes):
     assert "for 3 runs together is above 10" in line and "fewer runs" in line
 
 
+def test_a_site_of_persons_is_told_that_they_are_fewer_than_records(study, homes):
+    sized(study, 2000, 5000)
+    words = ("site", "plan", study.study, "--home", homes["north"], "--json")
+    (of_rows,) = cli(*words).json["warnings"]
+    of_persons(study)
+    (of_people,) = cli(*words).json["warnings"]
+    assert "one person may have many records" in of_people and "person" not in of_rows
+
+
 def test_warnings_are_the_same_whatever_the_records_are(study, homes, tmp_path):
     """They are made from the plan alone: another table, or none, changes no word."""
 
@@ -194,8 +203,6 @@ def test_warnings_are_the_same_whatever_the_records_are(study, homes, tmp_path):
         return cli("site", "plan", study.study, "--home", homes["north"], "--json")
 
     sized(study, 150, 5000)
-    before = told()
-    assert len(before.json["warnings"]) == 0  # 1/1000 is below 1/150
     study.edit("delta = 1e-3", "delta = 0.01")
     before = told()
     data = tmp_path / "homes" / "north-records.csv"
