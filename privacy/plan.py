@@ -246,7 +246,10 @@ class Plan:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise StudyError(f"{path}: not a readable plan") from error
-        return cls.from_dict(value)
+        try:
+            return cls.from_dict(value)
+        except StudyError as error:
+            raise StudyError(f"{path}: {error}") from error
 
     def save(self, path: Path) -> None:
         """Writes the plan as indented JSON; its digest does not depend on the layout."""

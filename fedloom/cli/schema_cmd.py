@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +15,11 @@ from fedloom.cli.pairs import name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.schema_draft import draft
 from fedloom.cli.source_options import site_source_options, site_sources, source_options
+from fedloom.common.errors import ConfigError, StudyError
+
+if TYPE_CHECKING:
+    from fedloom.client.sources import Source
+    from fedloom.common.schema import Schema
 
 __all__ = ["schema"]
 
@@ -27,7 +34,13 @@ schema.add_command(draft)
 
 @schema.command()
 @click.argument("schema_file", metavar="SCHEMA", type=click.Path(path_type=Path))
-@click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    metavar="HOME",
+    help="In place of DATA: a site's home, whose site.toml says where the records are.",
+)
 @click.option("--id", "id_column", metavar="COLUMN", help="The column that tells persons apart.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @source_options
@@ -35,23 +48,27 @@ schema.add_command(draft)
 def check(
     context: click.Context,
     schema_file: Path,
-    data: Path,
+    data: Path | None,
+    home: Path | None,
     id_column: str | None,
     as_json: bool,
     dialect: dict[str, Any],
 ) -> None:
     """Tells whether the table DATA (CSV, Excel or Parquet) fits SCHEMA: exit code 0, otherwise 2.
 
+    SCHEMA is a schema.toml, or a plan.json: then its schema, and the column of its persons' ids.
+    With --home HOME the records are read as HOME/site.toml says; options that say how they are
+    written stand in place of those there. Keys and ledger of the home are not opened.
+
     What it prints quotes records. It stays on this machine: do not pass it on.
     """
     from fedloom.client.data_check import check as check_table
-    from fedloom.client.sources import Source, load_table
-    from fedloom.common.schema import Schema
+    from fedloom.client.sources import load_table
 
-    description = Schema.load(schema_file)
-    source = Source(path=data, **dialect)
-    table = load_table(source, description, id_column=id_column)
-    report = check_table(table, description, where=str(data), id_column=id_column)
+    source, home_id = _records(data, home, dialect)
+    description, id_column = _description(schema_file, id_column, home_id)
+    private_frame = load_table(source, description, id_column=id_column)
+    report = check_table(private_frame, description, where=source.where, id_column=id_column)
     if as_json:
         click.echo(json.dumps(report.to_dict() | {"schema_digest": description.digest()}, indent=2))
     else:
@@ -61,6 +78,40 @@ def check(
         if report.fits:
             click.echo("The table fits the schema.")
     context.exit(0 if report.fits else 2)
+
+
+def _records(
+    data: Path | None, home: Path | None, dialect: Mapping[str, Any]
+) -> tuple[Source, str | None]:
+    """Returns where the records are, and the id that the home's policy names, if it names one."""
+    from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig
+    from fedloom.client.sources import Source
+
+    if data is not None and home is None:
+        return Source(path=data, **dialect), None
+    if home is None or data is not None:
+        raise ConfigError("say where the records are: either DATA, a file, or --home HOME")
+    config = SiteConfig.load(Home(home).config_path)
+    return replace(config.source, **dialect), config.policy.id
+
+
+def _description(
+    file: Path, id_column: str | None, home_id: str | None
+) -> tuple[Schema, str | None]:
+    """Returns the schema in a file, and the column of ids; a plan says of both what it counts."""
+    from fedloom.common.schema import Schema
+    from fedloom.common.text import normal
+    from fedloom.privacy.plan import Plan
+
+    if file.suffix != ".json":
+        return Schema.load(file), id_column or home_id
+    plan = Plan.load(file)
+    counted = plan.privacy.id
+    if id_column is not None and normal(id_column) != counted:
+        by = "no column" if counted is None else f"the column {counted!r}"
+        raise ConfigError(f"--id {id_column}: {file} tells persons apart by {by}; leave --id out")
+    return plan.schema, counted
 
 
 @schema.command()
@@ -100,7 +151,6 @@ def learn(
     the same homes adds to it.
     """
     from fedloom.cli.learned_output import learned_summary, print_learned
-    from fedloom.common.errors import StudyError
     from fedloom.common.study import load_study
     from fedloom.simulation import prepare, run_prepared
 

@@ -54,6 +54,11 @@ def simulate(
 
     Each site has its own home, ledger and vault, as in a deployment. Homes made here are
     rehearsals: they are approved without asking, and say so.
+
+    --site NAME=HOME reads the records as HOME/site.toml says. It is a rehearsal all the same: the
+    ledger is one of its own under --out, and that of HOME is neither opened nor charged. What a
+    rehearsal makes of real records is for this machine; a run that counts is in the homes
+    themselves, by --home NAME=DIR.
     """
     from fedloom.cli.learned_output import learned_summary, print_learned
     from fedloom.common.study import load_study

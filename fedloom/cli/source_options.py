@@ -58,7 +58,13 @@ def site_source_options(command: Command) -> Command:
             metavar="NAME=FILE",
             help="A TOML file whose [source] says where a site's records are and how written.",
         ),
-        click.option("--site", "sites", multiple=True, metavar="NAME=DATA", help="A site's table."),
+        click.option(
+            "--site",
+            "sites",
+            multiple=True,
+            metavar="NAME=DATA",
+            help="A site's table, or its home.",
+        ),
     ):
         command = option(command)
     return source_options(command)
@@ -70,17 +76,20 @@ def site_sources(
     """Returns the source of each site.
 
     Args:
-      sites: NAME=DATA, tables that are written as `dialect` says.
+      sites: NAME=DATA, tables that are written as `dialect` says; or NAME=HOME, folders whose
+        `site.toml` says where the records are and how written. Nothing else of a home is opened.
       sources: NAME=FILE, files with a `[source]` of their own.
       dialect: As `source_options` gives it.
 
     Raises:
-      ConfigError: a site is named twice, or a source cannot be used.
+      ConfigError: a site is named twice, a home is another site's, or a source cannot be used.
     """
     from fedloom.client.sources import Source
 
     found = {
-        name: Source(path=data, **dialect)
+        name: _home_source(name, Path(data))
+        if Path(data).is_dir()
+        else Source(path=data, **dialect)
         for name, data in name_value_pairs(sites, "--site").items()
     }
     for name, path in name_value_pairs(sources, "--source", example="north=site.toml").items():
@@ -88,3 +97,16 @@ def site_sources(
             raise ConfigError(f"{name!r} is given both by --site and by --source; keep one")
         found[name] = Source.load(Path(path))
     return found
+
+
+def _home_source(name: str, home: Path) -> Source:
+    """Reads where a home's records are; a home is asked under its own name alone."""
+    from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig
+
+    config = SiteConfig.load(Home(home).config_path)
+    if config.name != name:
+        raise ConfigError(
+            f"--site {name}={home}: that is the home of {config.name!r}; give the home of {name!r}"
+        )
+    return config.source
