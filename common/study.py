@@ -219,6 +219,13 @@ class Study(Section, frozen=True, kw_only=True):
             sites.append(msgspec.structs.replace(site, key=key, exchange_key=exchange_key))
         return msgspec.structs.replace(self, sites=tuple(sites))
 
+    def without_keys(self) -> Study:
+        """Returns the study as it is before anybody gave a key."""
+        sites = tuple(
+            msgspec.structs.replace(site, key=None, exchange_key=None) for site in self.sites
+        )
+        return msgspec.structs.replace(self, coordinator=Coordinator(), sites=sites)
+
     def with_coordinator(self, key: str) -> Study:
         """Returns the study with the public key that signs its requests filled in.
 

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fedloom.common.schema import Schema
-from fedloom.common.study import Study, load_study
+from fedloom.common.study import Study
 from fedloom.privacy.plan import Plan
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ def simulate(
     adding or removing one unit, provided that the homes stay private.
 
     Args:
-      study: path of a `study.toml`, or a study (then with `schema`).
+      study: path of a `study.toml`, or of a `plan.json`, which is rehearsed with the same noise
+        and keys of its own; or a study (then with `schema`).
       sites: private records by site: a table, the path of a CSV, Excel or Parquet file, or a
         `fedloom.Source`, which also says how the file is written.
       schema: the study's schema; only with a study that is not a path.
@@ -199,20 +200,22 @@ def simulate(
       RefusedError: a ledger or policy refuses.
       IncompleteError: the run stopped before its end and can be resumed.
     """
-    from fedloom.simulation import prepare, run_prepared
+    from fedloom.simulation import Agreed, load_agreed, prepare, run_prepared
 
     if isinstance(study, Study):
         if schema is None:
             raise TypeError("a study that is not a path needs its schema")
-        loaded = (study, schema)
+        agreed = Agreed(study=study, schema=schema)
     else:
-        loaded = load_study(Path(study))
+        agreed = load_agreed(Path(study))
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="fedloom-run-"))
     prepared = prepare(
-        *loaded,
+        agreed.study,
+        agreed.schema,
         sites,
         out=folder,
         homes={name: Path(path) for name, path in (homes or {}).items()},
+        rehearsed=agreed.plan,
         where=study if isinstance(study, str | Path) else "study",
         limit=limit,
         resume=resume,

@@ -10,7 +10,8 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,18 +26,55 @@ from fedloom.client.vault import Vault
 from fedloom.common.disk import NOTHING_LOST
 from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, StudyError
 from fedloom.common.schema import Schema
-from fedloom.common.study import Study
+from fedloom.common.study import Study, load_study
 from fedloom.privacy.keys import PrivateKey, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
+from fedloom.privacy.phases import Phase
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.resolve import resolve_plan
+from fedloom.privacy.plan_check import check_plan, study_of
+from fedloom.privacy.resolve import again, resolve_plan
 from fedloom.server.run_folder import RunFolder
 
-__all__ = ["prepare", "run_prepared"]
+__all__ = ["Agreed", "load_agreed", "prepare", "run_prepared"]
 
 _LEAST_ROOM_BYTES = 1 << 20
 
 PrivateTable: TypeAlias = Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """What is simulated.
+
+    Attributes:
+      study: without any key, where a plan is rehearsed.
+      schema: whose digest the study holds.
+      plan: the plan that is rehearsed; None for a study.
+    """
+
+    study: Study
+    schema: Schema
+    plan: Plan | None = None
+
+
+def load_agreed(path: Path) -> Agreed:
+    """Reads a study (TOML), or a plan (JSON) to rehearse.
+
+    A plan names keys whose private halves are with stewards and coordinator. A rehearsal signs with
+    none of them: it is of the same study with the same noise, between keys of its own.
+
+    Raises:
+      StudyError: neither can be read, or the plan is not what follows from its own settings.
+    """
+    if path.suffix != ".json":
+        study, schema = load_study(path)
+        return Agreed(study=study, schema=schema)
+    plan = Plan.load(path)
+    try:
+        check_plan(plan)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
+    return Agreed(study=study_of(plan).without_keys(), schema=plan.schema, plan=plan)
 
 
 def run_prepared(
@@ -91,6 +129,7 @@ def prepare(
     *,
     out: Path,
     homes: Mapping[str, Path],
+    rehearsed: Plan | None = None,
     where: str | Path = "study",
     limit: float | None = None,
     resume: bool = False,
@@ -101,13 +140,16 @@ def prepare(
 ) -> RunFolder:
     """Makes the homes, the plan, the approvals and the run folder, as far as they are missing.
 
-    See `fedloom.simulate` for the arguments.
+    See `fedloom.simulate` for the arguments; the noise of the plan `rehearsed` is taken as it is.
 
     Raises:
       ConfigError: sites, key and study do not fit, or `out` holds another run.
     """
     names = [site.name for site in study.sites]
     _check_names(names, {*sites, *homes})
+    if rehearsed is not None:
+        _check_own_keys(where, homes, coordinator_key)
+    phases = None if rehearsed is None else rehearsed.phases
     folder = RunFolder(out)
     paths = {name: homes.get(name, out / "sites" / name) for name in names}
     if folder.exists():
@@ -115,7 +157,7 @@ def prepare(
             raise ConfigError(
                 f"{out} holds a run already; go on with it by --resume, or choose another --out"
             )
-        _check_same_study(study, folder)
+        _check_same_study(study, phases, folder)
         paths = _homes_of(folder)
         _check_same_homes(homes, paths)
     missing = [name for name in names if name not in sites and not Home(paths[name]).exists()]
@@ -126,16 +168,14 @@ def prepare(
         study = study.with_coordinator(folder.plan().coordinator_key or "")
     _check_coordinator(study, key, begun=folder.exists())
     if not folder.exists():  # what cannot be resolved leaves no home behind
-        resolve_plan(study, schema, version=fedloom.__version__, where=where)
+        _resolve(study, schema, phases, where)
         study = study.with_coordinator(folder.take_key(key))
     keys = {
         name: _keys(_home(name, path, study, limit, insecure_seed is not None))
         for name, path in paths.items()
     }
     plan = (
-        folder.plan()
-        if folder.exists()
-        else resolve_plan(study.with_keys(keys), schema, version=fedloom.__version__, where=where)
+        folder.plan() if folder.exists() else _resolve(study.with_keys(keys), schema, phases, where)
     )
     run = str(folder.state()["run"]) if folder.exists() else None
     for name, path in paths.items():
@@ -152,6 +192,29 @@ def prepare(
             },
         )
     return folder
+
+
+def _check_own_keys(
+    where: str | Path, homes: Mapping[str, Path], coordinator_key: Path | None
+) -> None:
+    """Keeps every key that a plan may name out of its rehearsal."""
+    if coordinator_key is not None:
+        raise ConfigError(
+            f"{where} is a plan, and is rehearsed with keys of its own; leave --coordinator-key out"
+        )
+    for name, path in homes.items():
+        raise ConfigError(
+            f"{where} is a plan, and is rehearsed in homes of its own; leave --home {name}={path} "
+            f"out, and read that home's records by --site {name}={path}"
+        )
+
+
+def _resolve(
+    study: Study, schema: Schema, phases: Sequence[Phase] | None, where: str | Path
+) -> Plan:
+    if phases is None:
+        return resolve_plan(study, schema, version=fedloom.__version__, where=where)
+    return again(study, schema, phases, version=fedloom.__version__)
 
 
 def _check_coordinator(study: Study, key: PrivateKey | None, *, begun: bool) -> None:
@@ -180,12 +243,13 @@ def _check_same_homes(given: Mapping[str, Path], held: Mapping[str, Path]) -> No
             )
 
 
-def _check_same_study(study: Study, folder: RunFolder) -> None:
+def _check_same_study(study: Study, phases: Sequence[Phase] | None, folder: RunFolder) -> None:
     plan = folder.plan()
     keys = {site.name: (site.key or "", site.exchange_key or "") for site in plan.sites}
     same_sites = set(keys) == {site.name for site in study.sites}
     same = study.with_keys(keys).with_coordinator(plan.coordinator_key or "")
-    if not same_sites or same.digest() != plan.study_digest:
+    same_noise = phases is None or tuple(phases) == plan.phases
+    if not same_sites or not same_noise or same.digest() != plan.study_digest:
         raise StudyError(
             f"the study changed since the run in {folder.path} was approved; restore the study "
             "to resume, or begin a new run, which needs room in the sites' budgets"

@@ -18,7 +18,7 @@ from fedloom.common.version import VERSION
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import again, replaced
 
-__all__ = ["check_plan"]
+__all__ = ["check_plan", "study_of"]
 
 _REMEDY = "have the coordinator resolve the study again with this version of fedloom"
 _TOLERANCE = 1e-6
@@ -32,7 +32,7 @@ def check_plan(plan: Plan) -> None:
         another minor version; or its price is not what its rounds cost.
     """
     try:
-        true = again(_study_of(plan), plan.schema, plan.phases, version=VERSION)
+        true = again(study_of(plan), plan.schema, plan.phases, version=VERSION)
         complaint = _difference(plan, true)
     except (ConfigError, VerificationError, ArithmeticError, ValueError) as error:
         raise StudyError(f"the plan cannot be a plan of a study: {error}; {_REMEDY}") from error
@@ -70,8 +70,12 @@ def _difference(plan: Plan, true: Plan) -> str | None:
     return None
 
 
-def _study_of(plan: Plan) -> Study:
-    """Returns the study that says everything the plan says, read as its file would be."""
+def study_of(plan: Plan) -> Study:
+    """Returns the study that says everything the plan says, read as its file would be.
+
+    Raises:
+      StudyError: no study says that.
+    """
     training, evaluation = plan.training, plan.evaluation
     rounds = {}
     if training is not None:

@@ -15,9 +15,10 @@ from fedloom.cli.pairs import name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.schema_draft import draft
 from fedloom.cli.source_options import site_source_options, site_sources, source_options
-from fedloom.common.errors import ConfigError, StudyError
+from fedloom.common.errors import ConfigError, DataError, StudyError
 
 if TYPE_CHECKING:
+    from fedloom.client.data_check import Report
     from fedloom.client.sources import Source
     from fedloom.common.schema import Schema
 
@@ -42,6 +43,7 @@ schema.add_command(draft)
     help="In place of DATA: a site's home, whose site.toml says where the records are.",
 )
 @click.option("--id", "id_column", metavar="COLUMN", help="The column that tells persons apart.")
+@clamp_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @source_options
 @click.pass_context
@@ -51,6 +53,8 @@ def check(
     data: Path | None,
     home: Path | None,
     id_column: str | None,
+    clamp: bool,
+    clamp_columns: tuple[str, ...],
     as_json: bool,
     dialect: dict[str, Any],
 ) -> None:
@@ -59,6 +63,9 @@ def check(
     SCHEMA is a schema.toml, or a plan.json: then its schema, and the column of its persons' ids.
     With --home HOME the records are read as HOME/site.toml says; options that say how they are
     written stand in place of those there. Keys and ledger of the home are not opened.
+
+    With --clamp and --clamp-column the code is 0 also where an approval with these options would
+    accept the table as it is.
 
     What it prints quotes records. It stays on this machine: do not pass it on.
     """
@@ -69,15 +76,32 @@ def check(
     description, id_column = _description(schema_file, id_column, home_id)
     private_frame = load_table(source, description, id_column=id_column)
     report = check_table(private_frame, description, where=source.where, id_column=id_column)
+    refusals = _refusals(report, clamp, clamp_columns)
     if as_json:
-        click.echo(json.dumps(report.to_dict() | {"schema_digest": description.digest()}, indent=2))
+        more = {"accepted": not refusals, "schema_digest": description.digest()}
+        click.echo(json.dumps(report.to_dict() | more, indent=2))
     else:
         print_counts(report)
-        for problem in report.problems:
-            click.echo(f"Error: {problem}", err=True)
+        for refusal in refusals:
+            click.echo(f"Error: {refusal}", err=True)
         if report.fits:
             click.echo("The table fits the schema.")
-    context.exit(0 if report.fits else 2)
+        elif not refusals:
+            click.echo("The table does not fit the schema; so clamped it would be accepted.")
+    context.exit(2 if refusals else 0)
+
+
+def _refusals(report: Report, clamp: bool, clamp_columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Says why an approval with these options would refuse the table; nothing if it would not."""
+    from fedloom.client.acceptance import check_acceptance
+
+    if not clamp and not clamp_columns:
+        return report.problems
+    try:
+        check_acceptance(report, clamp=clamp, clamp_columns=clamp_columns)
+    except DataError as error:
+        return (str(error),)
+    return ()
 
 
 def _records(

@@ -52,6 +52,9 @@ def simulate(
 ) -> None:
     """Run STUDY with all its sites on this machine, in one process.
 
+    STUDY is a study.toml, or a plan.json: then the plan is rehearsed, with the same noise, between
+    homes and keys of its own; nothing is signed with a key that the plan names.
+
     Each site has its own home, ledger and vault, as in a deployment. Homes made here are
     rehearsals: they are approved without asking, and say so.
 
@@ -61,20 +64,25 @@ def simulate(
     themselves, by --home NAME=DIR.
     """
     from fedloom.cli.learned_output import learned_summary, print_learned
-    from fedloom.common.study import load_study
     from fedloom.privacy.plan_size import noise_warnings
     from fedloom.privacy.release.schema_price import with_the_schema
-    from fedloom.simulation import prepare, run_prepared
+    from fedloom.simulation import load_agreed, prepare, run_prepared
 
     started = time.monotonic()
-    agreed, schema = load_study(study)
+    agreed = load_agreed(study)
+    if agreed.plan is not None and not as_json:
+        click.echo(
+            f"rehearsal of plan {agreed.plan.digest()[:12]}: with its noise, and keys of its own; "
+            "no key that the plan names signs anything"
+        )
     with RunProgress(quiet=as_json) as progress:
         folder = prepare(
-            agreed,
-            schema,
+            agreed.study,
+            agreed.schema,
             site_sources(sites, sources, dialect),
             out=out,
             homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
+            rehearsed=agreed.plan,
             where=study,
             limit=limit,
             resume=resume,
@@ -101,6 +109,8 @@ def simulate(
         "warnings": noise_warnings(plan),
         "seconds": round(time.monotonic() - started, 1),
     }
+    if agreed.plan is not None:
+        result["rehearsal_of"] = agreed.plan.digest()
     if plan.learns_schema:
         result |= learned_summary(folder.path)
     if as_json:

@@ -136,3 +136,20 @@ def test_records_are_a_file_or_a_home_and_not_both_nor_neither(federation, tmp_p
     empty.mkdir()
     done = cli("schema", "check", schema, "--home", empty)
     assert done.code == 2 and "site.toml" in done.err
+
+
+def test_what_an_approval_would_accept_is_said_before_it(federation, tmp_path):
+    home, schema = init(tmp_path, "north", rows=200), schema_of(federation)
+    records = tmp_path / "north-records.csv"
+    frame = table(200)
+    frame.loc[0, "age"] = 50
+    frame.to_csv(records, index=False)
+    asked = ("schema", "check", schema, "--home", home)
+    assert cli(*asked).code == 2
+    done = cli(*asked, "--clamp", "--json")
+    assert done.code == 0 and done.json["accepted"] and not done.json["fits"]
+    assert cli(*asked, "--clamp-column", "sex").code == 2
+    frame["sex"] = "unheard of"
+    frame.to_csv(records, index=False)
+    never = cli(*asked, "--clamp", "--clamp-column", "sex", "--json")
+    assert never.code == 2 and not never.json["accepted"]
