@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fedloom.client.vault as vault_module
-from fedloom.client.link import connect
-from fedloom.common.messages import Answer
 from fedloom.common.models import build_model
 from fedloom.privacy.ledger import read_ledger
 from tests.federation import (
@@ -23,40 +18,9 @@ from tests.federation import (
     make_home,
     make_plan,
     request,
-    signed,
     table,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Served:
-    """`fedloom site serve` as a process of its own."""
-
-    def __init__(self, home: Path, socket: Path) -> None:
-        words = ["site", "serve", "--home", str(home), "--socket", str(socket)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "fedloom", *words],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("serving at "):
-                self.connection = connect(line.split()[-1], timeout_s=60)
-                return
-        raise AssertionError("the vault did not start")
-
-    def ask(self, asked) -> Answer:
-        return Answer.unpack(self.connection.handle(signed(asked)))
-
-    def end(self, number: int) -> int:
-        self.process.send_signal(number)
-        code = self.process.wait(timeout=30)
-        self.process.stdout.close()
-        return code
+from tests.served import Served
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A coordinator that writes a key of its own beside the name of another site, as stewards meet it."""
+"""A coordinator that writes a key of its own beside the name of another site."""
 
 from __future__ import annotations
 

@@ -1,0 +1,54 @@
+"""`fedloom site serve` as a process of its own, and what a caller can send it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from fedloom.client.link import connect
+from fedloom.common.messages import Answer, Request
+from tests.federation import signed
+
+__all__ = ["Served"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Served:
+    """A vault that was started through the command line; `end` must be called."""
+
+    def __init__(self, home: Path, socket: Path) -> None:
+        words = ["site", "serve", "--home", str(home), "--socket", str(socket)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fedloom", *words],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("serving at "):
+                self.connection = connect(line.split()[-1], timeout_s=60)
+                return
+        raise AssertionError("the vault did not start")
+
+    def ask(self, asked: Request, *key: Any) -> Answer:
+        """Sends a request, signed by the coordinator or by the key that is given."""
+        return self.send(signed(asked, *key))
+
+    def send(self, data: bytes) -> Answer:
+        """Sends bytes as they are."""
+        return Answer.unpack(self.connection.handle(data))
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Sends the process a signal and returns its exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
