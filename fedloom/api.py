@@ -229,7 +229,11 @@ def simulate(
 
 
 def verify(
-    release: str | Path, *, key: str | None = None, evidence: str | Path | None = None
+    release: str | Path,
+    *,
+    key: str | None = None,
+    evidence: str | Path | None = None,
+    refit: bool = False,
 ) -> Verification:
     """Checks a release offline: hashes, signatures, ledger extracts, and epsilon from events.
 
@@ -237,6 +241,8 @@ def verify(
       release: the release's folder.
       key: the publisher's public key; without it the signer is not checked.
       evidence: the folder of the sites' own signed parts; without it they are not checked.
+      refit: fit the generator again from the answers, which takes torch, and evidence if the
+        generator was trained.
 
     Raises:
       ReleaseError: something is not what it claims to be.
@@ -244,4 +250,8 @@ def verify(
     from fedloom.privacy.release.verify import verify_release
 
     parts = None if evidence is None else Path(evidence)
-    return verify_release(Path(release), key, evidence=parts)
+    if not refit:
+        return verify_release(Path(release), key, evidence=parts)
+    from fedloom.server.refit import refit as fits
+
+    return verify_release(Path(release), key, evidence=parts, refit=fits)

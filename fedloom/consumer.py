@@ -146,20 +146,28 @@ class Release:
         """The delta of `epsilon`."""
         return float(self.statement["with_the_schema"]["delta"])
 
-    def verify(self, *, key: str | None = None, evidence: str | Path | None = None) -> Verification:
+    def verify(
+        self,
+        *,
+        key: str | None = None,
+        evidence: str | Path | None = None,
+        refit: bool = False,
+    ) -> Verification:
         """Checks the whole release offline, and raises if anything is not what it claims to be.
 
         Args:
           key: The publisher's public key, from elsewhere than the release; without it the signer
             is not checked.
           evidence: The folder of the sites' own signed parts; without it they are not checked.
+          refit: Fit the generator again from the answers, which takes torch, and evidence if the
+            generator was trained.
 
         Raises:
           ReleaseError: names the check that failed, the file and what to do.
         """
         from fedloom.api import verify
 
-        return verify(self.path, key=key, evidence=evidence)
+        return verify(self.path, key=key, evidence=evidence, refit=refit)
 
     def sample(
         self, rows: int, *, where: Mapping[str, Any] | None = None, seed: int | None = None

@@ -8,7 +8,6 @@ holds for that site's key. A round with fewer answers than the plan's minimum ag
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -36,6 +35,7 @@ from fedloom.server.checkpoints import Checkpoint, Checkpoints
 from fedloom.server.evaluation import evaluation_request, evaluation_result
 from fedloom.server.learned_schema import LearnedSchema
 from fedloom.server.learners import Learner, State, build_learner
+from fedloom.server.learning import absorbed, round_seed, site_sizes
 from fedloom.server.link import Link
 from fedloom.server.metrics import Reporter
 from fedloom.server.run_folder import RunFolder
@@ -203,8 +203,8 @@ class _Run:
             length = sum(math.prod(shape) for shape in shapes.values())
             opened = self._sums.ask(asked, arrays, length)
             roster, aggregate = list(opened.sites), unflatten(opened.values(), shapes)
-        batch = max(1.0, asked.params["sample_rate"] * sum(self._sizes(roster).values()))
-        state = self._learner.absorb(state, aggregate, batch, self._seed(asked.round))
+        sizes, seed = self._sizes(roster), self._seed(asked.round)
+        state = absorbed(self._learner, state, asked, aggregate, sizes, seed)
         self._keep(asked, state, roster, reporter)
         return state
 
@@ -234,13 +234,7 @@ class _Run:
         self._folder.save_evaluation(record)
 
     def _sizes(self, sites: list[str]) -> dict[str, float]:
-        """Noisy or declared numbers of records; a site without one counts as the average."""
-        statistics = self._folder_statistics
-        known = statistics.site_totals
-        rest = [entry.name for entry in self._plan.sites if entry.name not in known]
-        left = statistics.total() - sum(known.values())
-        average = max(1.0, left / len(rest)) if rest else 1.0
-        return {site: known.get(site, average) for site in sites}
+        return site_sizes(self._plan, self._folder_statistics, sites)
 
     @cached_property
     def _folder_statistics(self) -> NoisyStatistics:
@@ -254,9 +248,7 @@ class _Run:
         self._checkpoints.save(Checkpoint(round=asked.round, arrays=state.arrays, meta=state.meta))
 
     def _seed(self, round_number: int) -> int:
-        """A public seed for post-processing: the same when a round is done again."""
-        text = f"{self._plan.digest()}/{self._name}/{round_number}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+        return round_seed(self._plan, self._name, round_number)
 
     def _describe(self) -> None:
         """Has every site check and reserve the plan before anything is spent anywhere."""

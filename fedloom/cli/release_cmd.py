@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from fedloom.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from fedloom.privacy.release.verify.refit import Refit
 
 __all__ = ["release"]
 
@@ -56,6 +60,7 @@ def build(run: Path, out: Path, seed: int | None, evidence: Path | None) -> None
     help="Folder of each site's own signed part of every round, to check as well.",
 )
 @click.option("--quick", is_flag=True, help="Do not draw the rows again from the generator.")
+@click.option("--refit", is_flag=True, help="Fit the generator again from the answers (torch).")
 @json_option
 @click.pass_context
 def verify(
@@ -64,17 +69,26 @@ def verify(
     key: str | None,
     evidence: Path | None,
     quick: bool,
+    refit: bool,
     as_json: bool,
 ) -> None:
     """Verify the release in the folder DIR, offline: exit code 0, or 4 if anything is wrong.
 
     Files, signatures, ledgers and opened sums are checked, epsilon is computed again from the
-    events that the ledgers hold, and the rows are drawn again from the generator.
+    events that the ledgers hold, and the rows are drawn again from the generator. With --refit the
+    generator is fitted again from the answers; one that was trained takes --evidence for it.
     """
     from fedloom.privacy.release.verify import check_release
 
     with _RowsShown() as shown:
-        found = check_release(folder, key, evidence=evidence, quick=quick, on_progress=shown.update)
+        found = check_release(
+            folder,
+            key,
+            evidence=evidence,
+            quick=quick,
+            refit=_fits() if refit else None,
+            on_progress=shown.update,
+        )
     if as_json:
         print_json({"release": str(folder), **found.to_dict()})
         context.exit(0 if found.ok else 4)
@@ -92,6 +106,13 @@ def verify(
         click.echo("This release is what its publisher signed, and its price is as stated.")
     else:
         click.echo("Unchanged since signing; signer not checked: give --key to check it.")
+
+
+def _fits() -> Refit:
+    """Returns what fits generators; only whoever asks for it needs torch."""
+    from fedloom.server.refit import refit
+
+    return refit
 
 
 class _RowsShown:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ __all__ = [
     "NoisySum",
     "OpenedRound",
     "answer_path",
+    "lattice_values",
     "noisy_sums",
     "spread_of",
 ]
@@ -127,6 +128,22 @@ def noisy_sums(plan: Plan, asked: RoundQuery, length: int, num_sites: int) -> tu
     return tuple(sums)
 
 
+def lattice_values(vector: NDArray[np.int64], sums: Sequence[NoisySum]) -> NDArray[np.float64]:
+    """Returns an opened vector as numbers, (length,).
+
+    Args:
+      vector: (length,) in units of each sum's grid.
+      sums: what lies in it, in order.
+    """
+    ends = np.cumsum([part.length for part in sums])[:-1]
+    return np.concatenate(
+        [
+            from_lattice(part, noisy.grid_step)
+            for part, noisy in zip(np.split(vector, ends), sums, strict=True)
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedRound:
     """An opened sum.
@@ -218,13 +235,7 @@ class OpenedRound:
           site: whose own sum; None for that over all sites.
         """
         vector = self.total if site is None else self.own[site]
-        ends = np.cumsum([part.length for part in self.sums])[:-1]
-        return np.concatenate(
-            [
-                from_lattice(part, noisy.grid_step)
-                for part, noisy in zip(np.split(vector, ends), self.sums, strict=True)
-            ]
-        )
+        return lattice_values(vector, self.sums)
 
     def request(self, study: str) -> Request:
         """Returns the request that was answered, without what its digest leaves out.

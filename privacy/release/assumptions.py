@@ -24,8 +24,9 @@ _ASSUMPTIONS = {
     "records-are-frozen": "The records of a site did not change under the study (the vault works "
     "on a snapshot).",
     "generator-from-answers": "The publisher made the generator from the sites' answers, as "
-    "fedloom does. The answers are here, and the rows are checked to be the generator's; the step "
-    "between is the publisher's word.",
+    "fedloom does. The answers are here, and the rows are checked to be the generator's. Whoever "
+    "uses `fedloom release verify --refit` checks the step between; without it, that step is the "
+    "publisher's word.",
     "one-ledger-per-people": "A site's ledger is the only home over its people; a second home over "
     "the same people adds loss.",
 }

@@ -3,8 +3,9 @@
 Epsilon is computed again from the events that the sites' signed ledgers hold, and every number,
 flag and code of statement and codebook from plan and ledgers. What is taken on trust: that each
 site's key in the plan is that site's, that the sites ran fedloom as it is, and, with the
-publisher's signature as the only witness, that the generator was made from the sites' answers,
-and what the texts for people say. The rows are drawn again from the generator and compared.
+publisher's signature as the only witness, what the texts for people say. The rows are drawn again
+from the generator and compared. Whoever hands in a function that fits, which takes torch, has the
+generator fitted again from the answers; else that step is the publisher's word.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fedloom.common.artifact import Artifact
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, FedloomError, ReleaseError
 from fedloom.common.schema import Schema
 from fedloom.common.strict_json import parse_json, read_json
+from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
@@ -41,6 +44,7 @@ from fedloom.privacy.release.verify.generator import read_generator
 from fedloom.privacy.release.verify.learned import check_learned_prices, notes_on_learning
 from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, notes_on
 from fedloom.privacy.release.verify.marginals import check_marginals
+from fedloom.privacy.release.verify.refit import Refit, check_refit, must_have_parts
 from fedloom.privacy.release.verify.result import DO_NOT_USE, Check, CheckFailed, Verification
 from fedloom.privacy.release.verify.statement import check_statement
 
@@ -56,7 +60,12 @@ Progress = Callable[[str, int, int], None]
 
 
 def verify_release(
-    folder: Path, key: str | None = None, *, evidence: Path | None = None, quick: bool = False
+    folder: Path,
+    key: str | None = None,
+    *,
+    evidence: Path | None = None,
+    quick: bool = False,
+    refit: Refit | None = None,
 ) -> Verification:
     """Verifies a release, and raises if anything is not what it claims to be.
 
@@ -65,12 +74,15 @@ def verify_release(
       key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
       evidence: folder of the sites' own signed parts; None leaves them unchecked.
       quick: do not draw the rows again.
+      refit: fits the generator again, as `fedloom.server.refit.refit` does; None leaves out the
+        check that it was made from the answers.
 
     Raises:
-      ConfigError: there is no such folder, or `key` is no key.
+      ConfigError: there is no such folder, `key` is no key, or refitting takes evidence that is not
+        given.
       ReleaseError: a check failed; the message names it, the file and what to do.
     """
-    found = check_release(folder, key, evidence=evidence, quick=quick)
+    found = check_release(folder, key, evidence=evidence, quick=quick, refit=refit)
     if found.failure is not None:
         raise ReleaseError(f"{folder}: {found.failure}")
     return found
@@ -82,6 +94,7 @@ def check_release(
     *,
     evidence: Path | None = None,
     quick: bool = False,
+    refit: Refit | None = None,
     on_progress: Progress = lambda check, rows, of: None,
 ) -> Verification:
     """Checks everything that can be checked in a release, and reports each result.
@@ -91,10 +104,13 @@ def check_release(
       key: the publisher's public key (64 hexadecimal digits); None leaves the signer unchecked.
       evidence: folder of the sites' own signed parts; None leaves them unchecked.
       quick: do not draw the rows again.
+      refit: fits the generator again, as `fedloom.server.refit.refit` does; None leaves out the
+        check that it was made from the answers.
       on_progress: is told how far the checks of rows have come.
 
     Raises:
-      ConfigError: there is no such folder, or `key` is no key.
+      ConfigError: there is no such folder, `key` is no key, or refitting takes evidence that is not
+        given.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -106,7 +122,7 @@ def check_release(
                 "a public key has 64 hexadecimal digits; give the publisher's key, not its "
                 "fingerprint"
             )
-    return _Inspection(folder, key, evidence, quick, on_progress).result()
+    return _Inspection(folder, key, evidence, quick, refit, on_progress).result()
 
 
 class _Inspection:
@@ -118,16 +134,19 @@ class _Inspection:
         key: str | None,
         evidence: Path | None,
         quick: bool,
+        refit: Refit | None,
         on_progress: Progress,
     ) -> None:
         self._folder = folder
         self._key = key
         self._evidence = evidence
         self._quick = quick
+        self._refit = refit
         self._on_progress = on_progress
         self._checks: list[Check] = []
         self._notes: list[str] = []
         self._accounts: dict[str, SiteAccount] = {}
+        self._generator: Artifact | None = None
         self._statement: Mapping[str, Any] | None = None
 
     def result(self) -> Verification:
@@ -152,6 +171,8 @@ class _Inspection:
         plan = self._read("plan", "plan.json", lambda: self._plan(manifest))
         self._statement = self._read("statement", "dp_statement.json", self._read_statement)
         if plan is not None:
+            if self._refit is not None:
+                must_have_parts(plan, self._evidence)
             self._look("schema", "schema.json", lambda: self._schema(manifest, plan))
             self._look_at_rows(manifest, plan)
             self._look_at_ledgers(manifest, plan)
@@ -169,6 +190,7 @@ class _Inspection:
         folder, rows = self._folder, int(manifest["rows"])
         fit = self._look("data", "data/", lambda: self._data(manifest, plan))
         generator = self._read("generator", "generator/", partial(read_generator, folder, plan))
+        self._generator = generator
         if self._quick or not fit or generator is None:
             why = "asked to be quick" if self._quick else "data or generator did not hold"
             detail = f"not done, {why}: that the generator gives these rows is not checked"
@@ -192,20 +214,42 @@ class _Inspection:
         folder, run, accounts = self._folder, str(manifest["run"]), self._accounts
         listed = [str(entry["path"]) for entry in manifest["files"]]
         read = partial(check_answers, folder, plan, run, accounts, listed)
-        opened = self._read("answers", "answers/", read) or {}
+        found = self._read("answers", "answers/", read)
+        opened = found or {}
         self._look("marginals", MARGINALS, lambda: check_marginals(folder, plan, opened))
         self._look("evaluation", "evaluation.json", lambda: check_evaluation(folder, plan, opened))
+        whole = self._look_at_evidence(plan, run, opened) and found is not None
+        self._look_at_fit(manifest, plan, opened, whole)
+
+    def _look_at_evidence(self, plan: Plan, run: str, opened: Mapping[int, OpenedRound]) -> bool:
+        """Looks at the sites' parts, and returns whether none that was given is wrong."""
         evidence = self._evidence
         if evidence is not None:
-            check = partial(check_evidence, evidence, plan, run, accounts, opened)
-            self._look("evidence", str(evidence), check)
-            return
+            check = partial(check_evidence, evidence, plan, run, self._accounts, opened)
+            return self._look("evidence", str(evidence), check)
         detail = (
             "not given; what each site answered is in its ledger"
             if plan.colluding is None
             else "not given; for the opened sums the publisher is trusted"
         )
         self._checks.append(Check(name="evidence", ok=None, detail=detail))
+        return True
+
+    def _look_at_fit(
+        self,
+        manifest: Mapping[str, Any],
+        plan: Plan,
+        opened: Mapping[int, OpenedRound],
+        whole: bool,
+    ) -> None:
+        generator, refit, evidence = self._generator, self._refit, self._evidence
+        if refit is None or not whole or generator is None:
+            why = "not asked for" if refit is None else "what it takes did not hold"
+            detail = f"not done, {why}: that the answers give this generator is not checked"
+            self._checks.append(Check(name="refit", ok=None, detail=detail))
+            return
+        check = partial(check_refit, generator, manifest, plan, opened, evidence, refit)
+        self._look("refit", "generator/", check)
 
     def _look(self, name: str, file: str, check: Callable[[], str]) -> bool:
         """Makes a check that returns what was found, and returns whether it held."""
@@ -218,6 +262,8 @@ class _Inspection:
         except CheckFailed as error:
             self._failed(name, str(error), error.file, error.remedy)
             return None
+        except ModuleNotFoundError:  # says something about this machine, not about the release
+            raise
         except FedloomError as error:
             self._failed(name, str(error), file, DO_NOT_USE)
             return None

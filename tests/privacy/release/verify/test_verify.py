@@ -49,7 +49,7 @@ def test_json_names_every_check_and_its_result(built, capsys):
     assert set(expected) <= set(names) and {"ledger north", "ledger south"} <= set(names)
     assert all(check["detail"] for check in result["checks"])
     undone = [check["name"] for check in result["checks"] if check["ok"] is None]
-    assert undone == ["evidence", "texts"]
+    assert undone == ["evidence", "refit", "texts"]
     assert (result["checks"][-1]["name"], result["checks"][-1]["ok"]) == ("texts", None)
     assert result["signer"]["checked"] is True
     assert result["epsilon"] == built.plan.price().epsilon

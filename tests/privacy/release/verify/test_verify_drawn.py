@@ -205,7 +205,7 @@ def test_a_weight_of_a_decoder_that_was_moved_is_seen(neural, capsys):
 
 
 def test_rows_of_another_generator_with_that_generator_pass_here(built, capsys):
-    """What only `--refit` sees: the generator itself is tied to the answers there."""
+    """What only `--refit` sees (`tests/end_to_end/test_refit.py`): it ties generator to answers."""
     other = Artifact.load(built.release / "generator")
     other.arrays["probabilities"] = np.sqrt(other.arrays["probabilities"])
     other.save(built.release / "generator")

@@ -1,0 +1,89 @@
+"""Fits the generator of a run again, from what its sites answered.
+
+The statistics come from the opened sums, training rounds from the sites' own parts; seeds follow
+from plan and run. So the result is what the coordinator must have made, up to the rounding of the
+machine. Everything is post-processing, and costs no privacy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.messages import Answer
+from fedloom.common.vocabulary import Query
+from fedloom.privacy.answers.opened import OpenedRound, lattice_values, noisy_sums
+from fedloom.privacy.answers.parts import part_path, read_part
+from fedloom.privacy.answers.statistics import noisy_statistics
+from fedloom.privacy.phases import StatisticPhase, TrainingPhase
+from fedloom.privacy.plan import Plan, RoundQuery
+from fedloom.privacy.secure_sum import open_sum
+from fedloom.server.aggregation import unflatten, weighted_mean
+from fedloom.server.learners import build_learner
+from fedloom.server.learning import absorbed, round_seed, site_sizes
+
+__all__ = ["refit"]
+
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+
+
+def refit(
+    plan: Plan, run: str, opened: Mapping[int, OpenedRound], evidence: Path | None
+) -> Artifact:
+    """Returns the generator that the answers give.
+
+    Args:
+      plan: that was carried out.
+      run: the run's name.
+      opened: the opened rounds, checked, by their number.
+      evidence: folder of the sites' own parts, checked; a plan without training needs none.
+
+    Raises:
+      ReleaseError: a part cannot be read.
+      StudyError: the plan's model makes no generator.
+    """
+    looks = [asked.round for asked in plan.rounds if isinstance(asked.phase, StatisticPhase)]
+    statistics = noisy_statistics(plan, [opened[number] for number in looks])
+    learner = build_learner(plan)
+    state = learner.start(statistics, round_seed(plan, run, looks[-1]))
+    for asked in plan.rounds:
+        if not isinstance(asked.phase, TrainingPhase):
+            continue
+        assert evidence is not None, "a training round's answers are in the evidence alone"
+        parts = _parts(plan, asked, evidence)
+        sizes = site_sizes(plan, statistics, sorted(parts))
+        aggregate = _aggregate(plan, asked, parts, sizes, learner.answer_shapes())
+        state = absorbed(
+            learner, state, asked, aggregate, sizes, round_seed(plan, run, asked.round)
+        )
+    return learner.publish(state)
+
+
+def _parts(plan: Plan, asked: RoundQuery, evidence: Path) -> dict[str, Answer]:
+    """Reads a round's parts; checked evidence holds those of the sites in the sum and no other."""
+    paths = {site.name: part_path(evidence, asked.round, site.name) for site in plan.sites}
+    return {
+        site: read_part(path, site=site, key=plan.site(site).key)
+        for site, path in sorted(paths.items())
+        if path.exists()
+    }
+
+
+def _aggregate(
+    plan: Plan,
+    asked: RoundQuery,
+    parts: Mapping[str, Answer],
+    sizes: Mapping[str, float],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Arrays:
+    if asked.query is Query.TRAIN:
+        return weighted_mean({site: part.arrays for site, part in parts.items()}, sizes)
+    shares = {site: part.arrays["sum"] for site, part in parts.items()}
+    length = sum(math.prod(shape) for shape in shapes.values())
+    total = open_sum(shares, roster=sorted(shares))
+    return unflatten(lattice_values(total, noisy_sums(plan, asked, length, len(parts))), shapes)
