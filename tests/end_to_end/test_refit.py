@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fedloom
 from fedloom.common.artifact import Artifact
+from fedloom.common.errors import ReleaseError
 from fedloom.common.sampling import sample
 from fedloom.privacy.keys import load_private_key
 from fedloom.privacy.plan import Plan
@@ -127,6 +129,18 @@ def test_another_generator_with_its_own_rows_signed_again_is_seen(released):
     code, checks = verified(released, *evidence, "--refit")
     assert (code, failed(checks)) == (4, {"refit"})
     assert checks["refit"]["file"] == "generator/" and checks["refit"]["remedy"]
+
+
+@pytest.mark.parametrize("released", ["mixture"], indirect=True)
+def test_python_refits_likewise(released):
+    folder = released / "release"
+    assert "refit" in {
+        one.name for one in fedloom.Release(folder).verify(refit=True).checks if one.ok
+    }
+    publish(released, moved(Artifact.load(folder / "generator"), 0.01))
+    assert fedloom.verify(folder).ok
+    with pytest.raises(ReleaseError, match="'refit'"):
+        fedloom.verify(folder, refit=True)
 
 
 @pytest.mark.parametrize("released", ["mixture"], indirect=True)
