@@ -167,10 +167,15 @@ def _write_new(path: Path, key: PrivateKey | ExchangeKey) -> None:
         raise ConfigError(f"{path} exists already; a key is never overwritten") from None
     except OSError as error:
         raise ConfigError(f"cannot write the key {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(pem)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(pem)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        # Half a key, as a full disk leaves it, would stand in the way of the next attempt.
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> object:

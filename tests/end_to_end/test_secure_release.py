@@ -100,7 +100,7 @@ def test_the_release_of_a_secure_sum_verifies_with_its_evaluation(released):
     run, release = released
     found = verify_release(release)
     details = {check.name: check.detail for check in found.checks}
-    assert "3 rounds" in details["sums"] and "figures follow" in details["evaluation"]
+    assert "3 rounds" in details["sums"] and "opened sum" in details["evaluation"]
     record = json.loads((release / "evaluation.json").read_text("utf-8"))
     records = record["figures"]["records"]
     # A third of 1,800 by coins, with noise: four standard deviations either way.
