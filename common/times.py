@@ -112,7 +112,7 @@ def times_as_text(frame: pd.DataFrame) -> pd.DataFrame:
         column = np.full(len(times), None, dtype=object)
         written = np.datetime_as_string(times[known], unit=unit)
         column[known] = [text.replace("T", " ") for text in written.tolist()]
-        texts[name] = column
+        texts[name] = pd.Series(column, index=frame.index, dtype=object)
     return frame.assign(**texts)
 
 
