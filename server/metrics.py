@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = ["Reporter", "distance_to_noisy_marginals"]
 _LOOKS = 10
 _ROWS = 2000
 _COARSE_INTERVAL = 1e-3
+_LONGEST_CLOSE_S = 10.0
 
 
 def distance_to_noisy_marginals(artifact: Artifact, statistics: NoisyStatistics) -> float:
@@ -109,9 +111,14 @@ class Reporter:
         self._on_event({"event": "round", "rounds": last, **values})
 
     def close(self) -> None:
-        """Closes the TensorBoard file."""
+        """Closes the TensorBoard file; waits a few seconds for it at the most.
+
+        Ctrl-C inside of the writer's queue can leave its lock held: closing would never end.
+        """
         if self._writer is not None:
-            self._writer.close()
+            closing = Thread(target=self._writer.close, daemon=True)
+            closing.start()
+            closing.join(_LONGEST_CLOSE_S)
 
     def _count(self, round_number: int, sites: list[str]) -> None:
         for site in sites:
