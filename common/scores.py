@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from fedloom.common.array_shapes import check_shapes
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 
@@ -110,19 +111,7 @@ class Evaluation:
         Raises:
           ConfigError: a name, type, shape or value is not what `request_arrays` says.
         """
-        expected = self.request_arrays()
-        if set(arrays) != set(expected):
-            raise ConfigError(
-                f"evaluate takes the arrays {', '.join(sorted(expected))}; "
-                f"got {', '.join(sorted(arrays)) or 'none'}"
-            )
-        for name, (shape, kind) in expected.items():
-            array = arrays[name]
-            if array.shape != shape or array.dtype != np.dtype(kind):
-                raise ConfigError(
-                    f"{name} must have shape {shape} and type {kind}; got {array.shape} and "
-                    f"{array.dtype}"
-                )
+        check_shapes("evaluate", arrays, self.request_arrays())
         for block in self.encoding.features:
             groups = arrays["groups"][block.start : block.start + block.size]
             if groups.min() < 0 or groups.max() >= block.size:

@@ -3,7 +3,7 @@
 A statistic maps a record to a vector of bounded L2 norm, whatever the record holds; a site answers
 with the noisy sum over its records. An entry says how the sum is laid out, which arrays a request
 carries and what they may hold, and how people read it. A new statistic is its class and an entry
-here; see docs/extending.md.
+here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.array_shapes import Shapes, check_shapes
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
@@ -24,7 +24,6 @@ __all__ = ["STATISTICS", "Statistic", "StatisticKind", "statistic_kind"]
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Shapes = dict[str, tuple[tuple[int, ...], str]]
 
 
 class Statistic(Protocol):
@@ -76,19 +75,7 @@ class StatisticKind:
         Raises:
           ConfigError: a name, shape, type or value is not what the statistic takes.
         """
-        expected = self.arrays(coder)
-        if set(arrays) != set(expected):
-            raise ConfigError(
-                f"{self.name} takes the arrays {', '.join(sorted(expected)) or 'none'}, got "
-                f"{', '.join(sorted(arrays)) or 'none'}"
-            )
-        for name, (shape, kind) in expected.items():
-            array = arrays[name]
-            if array.shape != shape or array.dtype != np.dtype(kind):
-                raise ConfigError(
-                    f"{name} must have shape {shape} and type {kind}; got {array.shape} and "
-                    f"{array.dtype}"
-                )
+        check_shapes(self.name, arrays, self.arrays(coder))
         self.check(coder, arrays, max_cells)
 
 
