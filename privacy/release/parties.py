@@ -114,6 +114,6 @@ def _meaning(colluding: int) -> dict[str, str]:
         "fellow_site": "another site of the study on its own, which knows its own share of the "
         "noise; if it tells the coordinator, it is one of those above",
         "public": "whoever holds this release and has no part in the study: they see every opened "
-        "sum in `answers/` and know no share of its noise; the evidence, where it is given, adds "
+        "sum in answers/ and know no share of its noise; the evidence, where it is given, adds "
         "masked parts, which tell no more as long as the masks hide",
     }
