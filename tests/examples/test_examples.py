@@ -105,10 +105,10 @@ def test_diabetes_tables_fit_their_schema_and_keep_patients_whole(
     )
     stays, patients = 0, []
     for site in study.sites:
-        table = load_table(tmp_path / f"{site.name}.csv", schema, id_column=study.id)
-        assert check(table, schema, id_column=study.id).problems == ()
+        table = load_table(tmp_path / f"{site.name}.csv", schema, id_column=study.privacy.id)
+        assert check(table, schema, id_column=study.privacy.id).problems == ()
         stays += len(table)
-        patients.append(set(table[study.id]))
+        patients.append(set(table[study.privacy.id]))
     assert stays == 101_766
     assert sum(map(len, patients)) == len(set().union(*patients)) == 71_518
 
