@@ -173,6 +173,7 @@ class _Inspection:
         if plan is not None:
             if self._refit is not None:
                 must_have_parts(plan, self._evidence)
+            self._look("publisher", "manifest.json", lambda: _publisher(manifest, plan))
             self._look("schema", "schema.json", lambda: self._schema(manifest, plan))
             self._look_at_rows(manifest, plan)
             self._look_at_ledgers(manifest, plan)
@@ -371,6 +372,17 @@ class _Inspection:
         if canonical_json(read_json(self._folder / "codebook.json")) != canonical_json(made):
             raise ReleaseError("codebook.json is not the codebook of the plan's schema")
         return "every column as the plan's schema has it"
+
+
+def _publisher(manifest: Mapping[str, Any], plan: Plan) -> str:
+    """Whoever signs a release must be the coordinator whose plan the sites approved."""
+    if manifest["signer"]["public_key"] != plan.coordinator_key:
+        raise CheckFailed(
+            "signed by a key that is not the coordinator's in the plan which the sites approved",
+            file="manifest.json",
+            remedy="ask the coordinator of the study for the release that it signed",
+        )
+    return "signed by the coordinator whose plan the sites approved"
 
 
 def _price(plan: Plan) -> str:

@@ -103,14 +103,14 @@ def test_another_key_is_seen(built, capsys, tmp_path):
     other = generate_key(tmp_path / "other.pem")
     assert failed(capsys, built.release, "--key", public_key_hex(other)) == {"signer"}
     sign_again(built.release, other)
-    assert failed(capsys, built.release, "--key", built.public_key) == {"signer"}
+    assert failed(capsys, built.release, "--key", built.public_key) == {"signer", "publisher"}
     readme, theirs = built.release / "README.md", public_key_hex(other)
     text = readme.read_text("utf-8").replace(built.public_key, theirs)
     text = text.replace(fingerprint(built.public_key), fingerprint(theirs))
     readme.write_text(text, "utf-8")
     sign_again(built.release, other)
-    assert failed(capsys, built.release, "--key", built.public_key) == {"signer"}
-    assert failed(capsys, built.release) == set(), "without a key the signer cannot be checked"
+    assert failed(capsys, built.release, "--key", built.public_key) == {"signer", "publisher"}
+    assert failed(capsys, built.release) == {"publisher"}, "the plan names the key"
 
 
 @pytest.mark.parametrize("key", ["", "abc", "z" * 64])
@@ -127,7 +127,11 @@ def test_a_folder_that_is_no_release(built, tmp_path):
 def test_lowered_epsilon_signed_by_another_key_is_seen(built, capsys, tmp_path):
     edit(built.release / "dp_statement.json", lambda s: s.update(epsilon=0.5))
     sign_again(built.release, generate_key(tmp_path / "other.pem"))
-    assert failed(capsys, built.release, "--key", built.public_key) == {"signer", "epsilon"}
+    assert failed(capsys, built.release, "--key", built.public_key) == {
+        "signer",
+        "publisher",
+        "epsilon",
+    }
 
 
 def test_lowered_epsilon_signed_by_the_same_key_is_seen_by_computing_it_again(built, capsys):

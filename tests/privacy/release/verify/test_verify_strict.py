@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedloom.common.digest import canonical_json
-from fedloom.privacy.keys import sign
+from fedloom.privacy.keys import public_key_hex, sign
 from fedloom.privacy.release.manifest import list_files, read_manifest
 from tests.tampering import failed, sign_again, verify
 
@@ -49,6 +50,13 @@ def test_a_file_that_the_manifest_leaves_out_altogether_is_missed(built, capsys)
     (built.release / "codebook.md").unlink()
     sign_again(built.release, built.coordinator)
     assert failed(capsys, built.release) == {"files"}
+
+
+def test_a_release_signed_by_another_than_the_plan_s_coordinator_is_refused(built, capsys):
+    stranger = Ed25519PrivateKey.generate()
+    public_key = public_key_hex(stranger)
+    sign_again(built.release, stranger)
+    assert failed(capsys, built.release, "--key", public_key) == {"publisher"}
 
 
 def test_a_manifest_that_lists_a_path_twice_is_refused(built, capsys):
