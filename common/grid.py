@@ -5,9 +5,11 @@ times lie on a discrete axis (whole numbers; days or seconds since 1970), reals 
 one. No bin is empty: each holds at least one value that is not special.
 
 The log scale has edges `min + expm1(linspace(0, log1p(max - min)))`: linear up to one unit above
-the minimum, then of constant ratio. `auto` takes it for ranges of at least 10,000 that start at
-zero or far below their width: money and counts with long tails, but no years, coordinates,
-clock times or epochs.
+the minimum, then of constant ratio. Where zero lies between the bounds it is signed instead: edges
+are equally spaced in `sign(x) log1p(|x|)`, fine around zero and of constant ratio on both sides.
+`auto` takes it for ranges of at least 10,000 that start at zero or far below their width, or that
+reach across zero: money and counts with long tails, but no years, coordinates, clock times or
+epochs.
 
 Explicit edges, where a schema gives them, are the whole grid: the first values of all bins but the
 first, such as quantiles that a priced study has learned.
@@ -111,10 +113,25 @@ def uses_log_scale(minimum: float, maximum: float, scale: str) -> bool:
 
     >>> uses_log_scale(0, 250_000, "auto"), uses_log_scale(1900, 2100, "auto")
     (True, False)
+    >>> uses_log_scale(-8_000, 102_000, "auto"), uses_log_scale(-180, 180, "auto")
+    (True, False)
     """
     if scale != "auto":
         return scale == "log"
-    return minimum >= 0 and maximum - minimum >= _LOG_RATIO * max(minimum, 1)
+    crosses_zero = minimum < 0 < maximum
+    return (minimum >= 0 or crosses_zero) and maximum - minimum >= _LOG_RATIO * max(minimum, 1)
+
+
+def _log_borders(low: float, high: float, parts: int) -> Floats:
+    """Returns parts + 1 borders from low to high on the log scale, signed across zero."""
+    if low < 0 < high:
+        ends = np.sign([low, high]) * np.log1p(np.abs([low, high]))
+        steps = np.linspace(*ends, parts + 1)
+        borders: Floats = np.sign(steps) * np.expm1(np.abs(steps))
+    else:
+        borders = low + np.expm1(np.linspace(0.0, np.log1p(high - low), parts + 1))
+    borders[0] = low
+    return borders
 
 
 def integer_grid(
@@ -144,7 +161,7 @@ def integer_grid(
     elif count <= wanted:
         starts = np.arange(minimum, maximum + 1, dtype=np.float64)
     elif uses_log_scale(minimum, maximum, scale):
-        starts = minimum + _log_starts(count, wanted)
+        starts = _log_starts(minimum, maximum, wanted)
     else:
         starts = np.array([minimum + i * count // wanted for i in range(wanted)], dtype=np.float64)
     stops = np.append(starts[1:] - 1, float(maximum))
@@ -170,7 +187,7 @@ def real_grid(
     if edges:
         borders = np.array([minimum, *edges, maximum], dtype=np.float64)
     elif uses_log_scale(minimum, maximum, scale):
-        borders = minimum + np.expm1(np.linspace(0.0, np.log1p(maximum - minimum), wanted + 1))
+        borders = _log_borders(minimum, maximum, wanted)
     else:
         borders = np.linspace(minimum, maximum, wanted + 1)
     borders[0], borders[-1] = minimum, maximum
@@ -179,16 +196,16 @@ def real_grid(
     return Grid(borders[:-1], borders[1:], special_values, discrete=False)
 
 
-def _log_starts(count: int, wanted: int) -> Floats:
-    """Returns offsets of at most `wanted` bins of whole numbers, close to a constant ratio.
+def _log_starts(minimum: int, maximum: int, wanted: int) -> Floats:
+    """Returns the first values of at most `wanted` bins of whole numbers, on the log scale.
 
-    Rounding merges the narrow bins at the left, so the ratio is made finer until `wanted`
-    distinct ones are there.
+    Rounding merges the narrow bins, so the ratio is made finer until `wanted` distinct ones are
+    there.
     """
-    best = np.zeros(1)
+    best = np.array([float(minimum)])
     for fineness in range(wanted, 16 * wanted):
-        edges = np.expm1(np.linspace(0.0, np.log(count), fineness + 1))[:-1]
-        starts = np.unique(np.ceil(edges - 1e-9))
+        borders = _log_borders(minimum, maximum, fineness)[:-1]
+        starts = np.unique(np.ceil(borders - 1e-9))
         if len(starts) > wanted:
             break
         best = starts

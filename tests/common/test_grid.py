@@ -69,11 +69,25 @@ def test_reals_come_back(
         (-180, 180, False),
         (0, 1, False),
         (1_500_000_000, 1_700_000_000, False),
-        (-100_000, 100_000, False),
+        (-8_019, 102_127, True),
+        (-100_000, 100_000, True),
+        (-100_000, -1, False),
     ],
 )
 def test_auto_takes_log_for_long_tails_only(low: float, high: float, log: bool) -> None:
     assert uses_log_scale(low, high, "auto") is log
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_the_signed_log_scale_is_fine_around_zero_and_alike_on_both_sides(discrete: bool) -> None:
+    cut = integer_grid if discrete else real_grid
+    grid = cut(-100_000, 100_000, bins=64, scale="log")
+    widths = grid.stops - grid.starts + discrete
+    middle = int(grid.locate(np.array([0.0]))[0])
+    assert widths[middle] <= 2 and widths.max() > 10_000
+    # Whole numbers round a width by up to one.
+    assert (np.diff(widths[middle + 1 :]) >= -1e-6 - discrete).all()
+    assert (np.diff(widths[: middle - 1]) <= 1e-6 + discrete).all()
 
 
 def test_narrow_integers_keep_every_value_and_wide_ones_get_64_bins() -> None:
