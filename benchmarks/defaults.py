@@ -45,8 +45,8 @@ from fedloom.privacy.evaluation.utility import utility
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLIT_SEED = 5
-MOST_TEST_ROWS = 5_000
-MOST_ROWS = 50_000
+MAX_TEST_ROWS = 5_000
+MAX_ROWS = 50_000
 LEARN_ROWS = 20_000
 Loaded = tuple[pd.DataFrame, str | None]
 
@@ -57,7 +57,7 @@ SEARCH: dict[str, dict[str, Any]] = {
     "look_share 0.35": {"one_way_share": 0.35},
     "coarser groups": {"server.workload._SIGNAL": 1.0},
     "coarsest groups": {"server.workload._SIGNAL": 2.0},
-    "at least two groups": {"server.workload._FEWEST_GROUPS": 2},
+    "at least two groups": {"server.workload._MIN_GROUPS": 2},
     "own part slower": {"server.learners.mixture_fit._OWN": 0.1},
     "own part as fast": {"server.learners.mixture_fit._OWN": 1.0},
     "less jitter": {"server.learners.mixture_fit._JITTER": 0.1},
@@ -178,8 +178,8 @@ def load(name: str) -> Table:
     """
     table, target = TABLES[name]()
     table = tidied(table)
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(table))[:MOST_ROWS]
-    cut = min(len(order) // 5, MOST_TEST_ROWS)
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(table))[:MAX_ROWS]
+    cut = min(len(order) // 5, MAX_TEST_ROWS)
     return Table(
         train=table.iloc[order[cut:]].reset_index(drop=True),
         test=table.iloc[order[:cut]].reset_index(drop=True),

@@ -24,7 +24,7 @@ from studies import study_of
 from tabular import ROOT, TARGET, adult, deal
 
 import fedloom
-import fedloom.privacy.mechanisms.gradient as gradient
+import fedloom.privacy.mechanisms.noisy_gradient as gradient
 from fedloom.common.schema import Schema
 
 SITES = 10

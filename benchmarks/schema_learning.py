@@ -31,7 +31,7 @@ from fedloom.common.discovery import Discovery
 from fedloom.common.schema import Schema
 from fedloom.privacy.accounting import calibrate, gaussian
 from fedloom.server.learned_schema import SCHEMA
-from fedloom.server.learners.schema import complete_schema
+from fedloom.server.learners.open_columns import complete_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DELTA = 1e-6

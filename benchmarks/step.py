@@ -40,7 +40,7 @@ from fedloom.common.schema import Schema
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.opacus_engine import NoisyOptimizer, PerUnitGradients
 from fedloom.privacy.clipping.units import Loss, trainable
-from fedloom.privacy.mechanisms.aside import done_aside
+from fedloom.privacy.mechanisms.background import in_background
 from fedloom.privacy.mechanisms.batches import noised_tensors
 from fedloom.privacy.noise import NoiseSource
 
@@ -122,7 +122,7 @@ def fused_step(
 
     def noised(source: NoiseSource) -> dict[str, Tensor]:
         beside = length if cores > 1 else 0
-        with done_aside(lambda: source.normal(length, STD), beside) as normals:
+        with in_background(lambda: source.normal(length, STD), beside) as normals:
             return noised_tensors(sums(), normals(), STD)
 
     def step() -> None:

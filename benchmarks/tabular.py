@@ -9,7 +9,7 @@ to the sites, evenly or (`--skew ALPHA`) by a Dirichlet distribution of each lab
 Every row is a run of `fedloom.simulate`, with real vaults and ledgers, and as many synthetic
 records as were fitted. `alone` is the same study with the first site's records only, in local
 trust. Without `--trust` and `--exchange` they are the study's defaults: a secure sum for three
-sites and more, local trust below.
+sites and more, per-site trust below.
 
 Split, dealing and noise are repeatable (`insecure_seed`); what follows the keys of the run's new
 homes, such as the start of a fit, is not, and moves the third digit.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fedloom.client.column_check import MOST_CHANGED, MOST_UNNAMED, ColumnReport
+from fedloom.client.column_check import MAX_CHANGED, MAX_UNNAMED, ColumnReport
 from fedloom.client.data_check import Report
 from fedloom.common.errors import DataError
 from fedloom.common.text import normal
@@ -57,13 +57,13 @@ def check_acceptance(
     if by_verdict["never"]:
         raise DataError(
             f"{_problems(by_verdict['never'])}. {_names(by_verdict['never'])} cannot be read as "
-            f"the schema says, or {MOST_CHANGED:.0%} and more of it would change: that is never "
+            f"the schema says, or {MAX_CHANGED:.0%} and more of it would change: that is never "
             "accepted, whatever the options"
         )
     if by_verdict["by name"]:
         words = " ".join(f"--clamp-column '{column.name}'" for column in by_verdict["by name"])
         raise DataError(
-            f"{_problems(by_verdict['by name'])}. That is more than {MOST_UNNAMED:.0%}, or written "
+            f"{_problems(by_verdict['by name'])}. That is more than {MAX_UNNAMED:.0%}, or written "
             f"in another way, so --clamp does not cover it; to accept it as it is all the same, "
             f"name it: {words}"
         )

@@ -30,7 +30,7 @@ from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.policy import Policy
-from fedloom.privacy.release.parties import noise_factors, quieter
+from fedloom.privacy.release.epsilon_by_party import noise_factors, with_noise_scaled
 
 __all__ = [
     "approve",
@@ -140,7 +140,7 @@ def _fellow_site(plan: Plan, runs: int) -> list[str]:
         return []
     factor, epsilon = noise_factors(plan)["fellow_site"], plan.price(runs).epsilon
     if factor != 1.0:
-        epsilon = epsilon_pld(quieter(plan.event_of(runs), factor), plan.delta)
+        epsilon = epsilon_pld(with_noise_scaled(plan.event_of(runs), factor), plan.delta)
     return [
         f"Price towards another site on its own, which knows its own part of the noise: epsilon "
         f"{epsilon:.4g} at delta {plan.delta:g}."

@@ -18,10 +18,10 @@ from fedloom.client.sources.time_signs import time_sign
 from fedloom.common.cells import Cells, axis_value, cell_text, read_categories, read_numbers
 from fedloom.common.column import Column
 
-__all__ = ["MOST_CHANGED", "MOST_UNNAMED", "ColumnReport", "check_column"]
+__all__ = ["MAX_CHANGED", "MAX_UNNAMED", "ColumnReport", "check_column"]
 
-MOST_UNNAMED = 0.02  # share of a column that the flag --clamp covers without naming it
-MOST_CHANGED = 0.5  # a column of which that share would change is not that column
+MAX_UNNAMED = 0.02  # share of a column that the flag --clamp covers without naming it
+MAX_CHANGED = 0.5  # a column of which that share would change is not that column
 _NEARLY_ALL, _A_COLUMN = 0.95, 20
 _MAX_EXAMPLES = 5
 _MAX_LENGTH = 40
@@ -79,9 +79,9 @@ class ColumnReport:
         """
         if not self.problems:
             return "fits"
-        if self.unsafe or (self.share >= MOST_CHANGED and self.misfits > 1):
+        if self.unsafe or (self.share >= MAX_CHANGED and self.misfits > 1):
             return "never"
-        few = self.misfits <= 1 or self.share <= MOST_UNNAMED
+        few = self.misfits <= 1 or self.share <= MAX_UNNAMED
         return "clamp" if few and not self.doubtful else "by name"
 
 

@@ -21,9 +21,9 @@ from fedloom.common.cells import cell_text, plain_cells
 from fedloom.common.draft import Draft, DraftColumn
 from fedloom.common.draft.draft import MADE_UP, PUBLIC
 
-__all__ = ["MOST_CATEGORIES", "draft_table"]
+__all__ = ["MAX_CATEGORIES", "draft_table"]
 
-MOST_CATEGORIES = 1000
+MAX_CATEGORIES = 1000
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,15})\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 _CODED = re.compile(r"[+-]?0\d", re.ASCII)
@@ -79,7 +79,7 @@ def _column(name: str, raw: pd.Series, public: bool) -> DraftColumn | str:
 
 
 def _with_categories(column: DraftColumn, distinct: Sequence[str], rows: int) -> DraftColumn:
-    if len(distinct) > MOST_CATEGORIES or len(distinct) == rows > 20:
+    if len(distinct) > MAX_CATEGORIES or len(distinct) == rows > 20:
         hint = f"{len(distinct):,} different texts: an identifier or free text is no column"
         return replace(column, hints=(*column.hints, hint))
     if any(len(text.splitlines()) > 1 for text in distinct):

@@ -12,14 +12,14 @@ from fedloom.client.home import Home
 from fedloom.client.refusals import Refusal
 from fedloom.client.request_check import largest_request
 from fedloom.common.errors import ConfigError
-from fedloom.common.messages import MOST_HEADER_BYTES, QUERIES, Unopened
+from fedloom.common.messages import MAX_HEADER_BYTES, QUERIES, Unopened
 from fedloom.privacy.keys import verify
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 
 __all__ = ["Gate"]
 
-_NO_ARRAYS = 8 + MOST_HEADER_BYTES
+_NO_ARRAYS = 8 + MAX_HEADER_BYTES
 
 
 class Gate:

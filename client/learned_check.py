@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedloom.common.errors import StudyError
-from fedloom.common.learned import Learned
+from fedloom.common.schema_origin import SchemaOrigin
 from fedloom.privacy.learning_cost import cost_of_learning
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
@@ -59,7 +59,7 @@ def check_learned(ledger: Ledger, plan: Plan) -> None:
         )
 
 
-def _check_price(origin: Learned, approval: Mapping[str, Any], runs: int, cost: float) -> None:
+def _check_price(origin: SchemaOrigin, approval: Mapping[str, Any], runs: int, cost: float) -> None:
     """Holds a table against all runs of its plan that this home answered, or may still answer."""
     for name, said, held in (
         ("study", origin.study, approval["study"]),
@@ -80,7 +80,7 @@ def _check_price(origin: Learned, approval: Mapping[str, Any], runs: int, cost: 
         )
 
 
-def _check_origins(origin: Learned, left_out: set[str]) -> None:
+def _check_origins(origin: SchemaOrigin, left_out: set[str]) -> None:
     """A schema that was learned on a learned schema costs what both cost."""
     if left_out:
         raise StudyError(

@@ -60,7 +60,7 @@ def read_peers(table: Any) -> dict[str, Peer]:
 def check_peers(peers: Mapping[str, Peer], plan: Plan, *, site: str) -> None:
     """Holds the keys that a plan names for other sites against those that their stewards told.
 
-    With a secure sum every other site must be pinned; in local trust, where nothing is masked,
+    With a secure sum every other site must be pinned; in per-site trust, where nothing is masked,
     only the pins that exist are compared.
 
     Args:

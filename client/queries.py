@@ -5,8 +5,8 @@ may leave. Noise, clip, rates and steps come from the approved plan's phase, nev
 request.
 
 A query whose answer is a sum returns one array `sum` of integers in grid steps. With a secure sum
-a site's part holds only its share of the noise, so it goes through `seal`, which masks it, before
-it is returned to anybody.
+a site's part holds only its share of the noise, so it goes through `mask_share`, which masks it,
+before it is returned to anybody.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import numpy as np
 from fedloom.client.records import Records, Snapshot
 from fedloom.common.messages import Request
 from fedloom.common.models.settings import WeightRounds
-from fedloom.common.scores import Evaluation
+from fedloom.common.scores import EvaluationQueries
 from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.vocabulary import Query
-from fedloom.privacy.mechanisms.statistic import noisy_sum
+from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import Plan
 
-__all__ = ["Arrays", "Seal", "answer_arrays"]
+__all__ = ["Arrays", "MaskShare", "answer_arrays"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
-Seal = Callable[[Array], Array]
+MaskShare = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +61,13 @@ def answer_arrays(
     noise: NoiseSource,
     *,
     device: str,
-    seal: Seal,
+    mask_share: MaskShare,
 ) -> Arrays:
     """Computes the arrays of one answer.
 
     Guarantee: the event of `plan.rounds[request.round - 1]`, under adding or removing one unit;
     see the mechanism that the query names. With a secure sum the guarantee is that of the sum
-    over the roster, and `seal` hides the part that is returned.
+    over the roster, and `mask_share` hides the part that is returned.
 
     Args:
       plan: the approved plan.
@@ -75,7 +75,7 @@ def answer_arrays(
       snapshot: the private records; held-back units are in no query but `evaluate`.
       noise: the site's source of noise.
       device: where torch computes, such as "cpu" or "cuda:0".
-      seal: masks a sum's integers, or leaves them as they are with per-site trust.
+      mask_share: masks a sum's integers, or leaves them as they are with per-site trust.
     """
     phase = plan.rounds[request.round - 1].phase
     question = _Question(
@@ -88,7 +88,7 @@ def answer_arrays(
     records = snapshot.held_back if phase.query is Query.EVALUATE else snapshot.training
     if phase.query is Query.TRAIN:
         return _train(phase, question, records)
-    return {"sum": seal(_SUMS[phase.query](phase, question, records))}
+    return {"sum": mask_share(_SUMS[phase.query](phase, question, records))}
 
 
 def _statistic(phase: Any, question: _Question, records: Records) -> Array:
@@ -100,14 +100,14 @@ def _statistic(phase: Any, question: _Question, records: Records) -> Array:
         l2_norm=phase.l2_norm,
         noise_multiplier=phase.noise_multiplier,
         noise=question.noise,
-        unit=phase.grid_step,
+        grid_step=phase.grid_step,
         num_shares=question.num_shares,
     )
 
 
 def _evaluate(phase: Any, question: _Question, records: Records) -> Array:
     assert isinstance(phase, EvaluationPhase)
-    evaluation = Evaluation(question.plan.encoding)
+    evaluation = EvaluationQueries(question.plan.encoding)
     sums = evaluation.sums(records.feature_codes, records.classes, question.arrays)
     parts = [
         noisy_sum(
@@ -115,7 +115,7 @@ def _evaluate(phase: Any, question: _Question, records: Records) -> Array:
             l2_norm=histogram.l2_norm,
             noise_multiplier=phase.noise_multiplier,
             noise=question.noise,
-            unit=histogram.grid_step,
+            grid_step=histogram.grid_step,
             num_shares=question.num_shares,
         )
         for histogram in phase.histograms
@@ -124,7 +124,7 @@ def _evaluate(phase: Any, question: _Question, records: Records) -> Array:
 
 
 def _gradient(phase: Any, question: _Question, records: Records) -> Array:
-    from fedloom.privacy.mechanisms.gradient import noisy_gradient
+    from fedloom.privacy.mechanisms.noisy_gradient import noisy_gradient
 
     assert isinstance(phase, TrainingPhase) and phase.grid_step is not None
     model = question.plan.private_model
@@ -141,14 +141,14 @@ def _gradient(phase: Any, question: _Question, records: Records) -> Array:
         max_grad_norm=phase.settings.max_grad_norm,
         engine=phase.settings.engine.value,
         max_physical_batch=phase.settings.max_physical_batch,
-        unit=phase.grid_step,
+        grid_step=phase.grid_step,
         num_shares=question.num_shares,
         noise=question.noise,
     )
 
 
 def _train(phase: Any, question: _Question, records: Records) -> Arrays:
-    from fedloom.privacy.mechanisms.training import private_training
+    from fedloom.privacy.mechanisms.private_training import private_training
 
     assert isinstance(phase, TrainingPhase) and isinstance(phase.settings, WeightRounds)
     model, settings = question.plan.private_model, phase.settings

@@ -13,10 +13,16 @@ from functools import lru_cache
 from fedloom.client.refusals import Refusal
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
-from fedloom.common.messages import MOST_HEADER_BYTES, Request
+from fedloom.common.messages import MAX_HEADER_BYTES, Request
 from fedloom.privacy.plan import Plan, RoundQuery
 
-__all__ = ["asked_round", "check_arrays", "check_describe", "kernels_hold", "largest_request"]
+__all__ = [
+    "asked_round",
+    "check_arrays",
+    "check_describe",
+    "kernels_are_row_invariant",
+    "largest_request",
+]
 
 # Before the header stands its length.
 _LENGTH_BYTES = 8
@@ -66,7 +72,7 @@ def largest_request(plan: Plan, query: str) -> int:
       query: one of `fedloom.common.messages.QUERIES`, or another, which takes no arrays.
     """
     arrays = [phase.request_bytes(plan) for phase in plan.phases if phase.query == query]
-    return _LENGTH_BYTES + MOST_HEADER_BYTES + max(arrays, default=0)
+    return _LENGTH_BYTES + MAX_HEADER_BYTES + max(arrays, default=0)
 
 
 def check_arrays(plan: Plan, request: Request) -> None:
@@ -82,16 +88,16 @@ def check_arrays(plan: Plan, request: Request) -> None:
 
 
 @lru_cache(maxsize=8)
-def kernels_hold(plan: Plan, device: str) -> bool:
+def kernels_are_row_invariant(plan: Plan, device: str) -> bool:
     """Returns whether this machine treats all rows of the plan's batches alike; no record is read.
 
-    See `fedloom.privacy.clipping.alike`.
+    See `fedloom.privacy.clipping.row_invariance`.
     """
     if plan.training is None:
         return True
-    from fedloom.privacy.clipping.alike import rows_alike
+    from fedloom.privacy.clipping.row_invariance import rows_are_invariant
 
-    return rows_alike(
+    return rows_are_invariant(
         plan.private_model,
         num_features=len(plan.encoding.features),
         max_physical_batch=plan.training.settings.max_physical_batch,

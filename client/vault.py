@@ -36,14 +36,14 @@ from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.gate import Gate
 from fedloom.client.home import Home
-from fedloom.client.queries import Arrays, Seal, answer_arrays
+from fedloom.client.queries import Arrays, MaskShare, answer_arrays
 from fedloom.client.records import Snapshot, load_records
 from fedloom.client.refusals import Refusal, refusal
 from fedloom.client.request_check import (
     asked_round,
     check_arrays,
     check_describe,
-    kernels_hold,
+    kernels_are_row_invariant,
 )
 from fedloom.client.site_config import SiteConfig
 from fedloom.client.site_rules import SiteRules
@@ -225,10 +225,12 @@ class Vault:
         if stored is not None:
             return stored
         check_arrays(plan, request)
-        if request.query in ("gradient", "train") and not kernels_hold(plan, self._device):
+        if request.query in ("gradient", "train") and not kernels_are_row_invariant(
+            plan, self._device
+        ):
             self._log("refused: this machine's kernels round the rows of a batch differently")
             raise Refusal("unavailable")
-        seal = self._seal(plan, request, digest)
+        mask_share = self._mask_share_of(plan, request, digest)
         self._ledger.open_attempt(
             **key,
             query=request.query,
@@ -238,7 +240,7 @@ class Vault:
             event=asked.event,
         )
         try:
-            arrays = self._compute(plan, request, seal)
+            arrays = self._compute(plan, request, mask_share)
             self._ledger.commit(**key, arrays=arrays)
         except FedloomError as error:
             # Records are read by now, so no refusal may follow: it becomes silence.
@@ -258,18 +260,20 @@ class Vault:
         except RefusedError as error:
             raise Refusal("closed") from error
 
-    def _compute(self, plan: Plan, request: Request, seal: Seal) -> Arrays:
+    def _compute(self, plan: Plan, request: Request, mask_share: MaskShare) -> Arrays:
         snapshot = self._read(plan)
         noise = self._noise_for(request)
-        return answer_arrays(plan, request, snapshot, noise, device=self._device, seal=seal)
+        return answer_arrays(
+            plan, request, snapshot, noise, device=self._device, mask_share=mask_share
+        )
 
-    def _seal(self, plan: Plan, request: Request, digest: str) -> Seal:
-        """Returns what hides this site's part of a sum; in local trust nothing needs hiding."""
+    def _mask_share_of(self, plan: Plan, request: Request, digest: str) -> MaskShare:
+        """Returns what hides this site's part of a sum; in per-site trust nothing needs hiding."""
         if plan.colluding is None:
             return lambda part: part
         keys = {name: plan.site(name).exchange_key or "" for name in request.roster}
 
-        def seal(part: NDArray[np.int64]) -> NDArray[np.int64]:
+        def mask_share(part: NDArray[np.int64]) -> NDArray[np.int64]:
             return masked_share(
                 part,
                 site=self.site,
@@ -278,8 +282,9 @@ class Vault:
                 request_digest=digest,
             )
 
-        seal(np.zeros(1, dtype=np.int64))  # keys that do not serve are found before anything opens
-        return seal
+        # Keys that do not serve are found before anything opens.
+        mask_share(np.zeros(1, dtype=np.int64))
+        return mask_share
 
     def _noise_for(self, request: Request) -> NoiseSource:
         """The vault's own source; from a seed, one that a resumed run draws alike."""

@@ -53,7 +53,7 @@ _TRUTH = {"true": "1", "false": "0"}
 # An exponent needs its sign, as every program writes it: "1E50" is a code of ICD-11.
 _NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]\d{1,3})?", re.ASCII)
 _MINUS = "\N{MINUS SIGN}"  # as word processors write it
-_LARGEST_EXPONENT = 2_000
+_MAX_EXPONENT = 2_000
 
 Mask = npt.NDArray[np.bool_]
 
@@ -193,7 +193,7 @@ def cell_text(value: object) -> str:
         return normal(str(value))
     if isinstance(value, (bool, np.bool_, int, np.integer)):
         whole = int(value)
-        return str(whole) if whole.bit_length() < _LARGEST_EXPONENT else hex(whole)
+        return str(whole) if whole.bit_length() < _MAX_EXPONENT else hex(whole)
     if isinstance(value, (float, np.floating)):
         number = float(value)
         return _decimal_text(Decimal(number if number.is_integer() else repr(number)))
@@ -209,7 +209,7 @@ def _decimal_text(number: Decimal) -> str:
     ('0', '1500')
     """
     exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or max(-exponent, abs(number.adjusted())) > _LARGEST_EXPONENT:
+    if not isinstance(exponent, int) or max(-exponent, abs(number.adjusted())) > _MAX_EXPONENT:
         return str(number)
     text = f"{number:f}"
     if "." in text:

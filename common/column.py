@@ -22,7 +22,7 @@ Bound = int | float | dt.date | dt.datetime
 KINDS = ("integer", "real", "category", "datetime")
 SCALES = ("auto", "linear", "log")
 MAX_BINS = 1024
-_LARGEST_EXACT = 2**53
+_MAX_EXACT = 2**53
 _KEYS = (
     "name kind min max bounds values nullable special bins scale edges other description".split()
 )
@@ -285,7 +285,7 @@ class Column:
             return self._time_bound(key, value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._error(f"{key} must be a number, got {value!r}")
-        if not math.isfinite(value) or abs(value) > _LARGEST_EXACT and self.kind == "integer":
+        if not math.isfinite(value) or abs(value) > _MAX_EXACT and self.kind == "integer":
             raise self._error(f"{key} is {value!r}; give a finite number below 2^53")
         if self.kind == "real":
             return float(value)

@@ -4,10 +4,10 @@ Each open column has cells of its own, after two that every column has: missing,
 that cannot be read; a text that is empty, not printable or longer than 48 bytes). A number adds
 `CELL_WEIGHT` to the cell of `fedloom.common.number_axis` that holds it and `GROUP_WEIGHT` to that
 cell's group, which is `NUMBER_NORM` in L2 norm; a category spells its text
-(`fedloom.common.spelling`). So one record changes an open column's cells by a vector of L2 norm at
-most `NUMBER_NORM` or `NORM`, whatever it holds, and the whole sum by at most `l2_norm`, the root of
-the sum of their squares: the sensitivity under adding or removing one record. Both depend on the
-open schema alone, and so does every position: cells, buckets and hashes are public.
+(`fedloom.common.category_codes`). So one record changes an open column's cells by a vector of L2
+norm at most `NUMBER_NORM` or `NORM`, whatever it holds, and the whole sum by at most `l2_norm`, the
+root of the sum of their squares: the sensitivity under adding or removing one record. Both depend
+on the open schema alone, and so does every position: cells, buckets and hashes are public.
 
 All numbers are whole, so the sum is exact and may travel under a secure sum.
 """
@@ -23,13 +23,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fedloom.common.category_codes import (
+    MAX_BYTES,
+    NORM,
+    SYMBOL_CELLS,
+    CodeTable,
+    encode_category,
+    tables,
+)
 from fedloom.common.cells import read_numbers, read_texts
 from fedloom.common.column import Column
-from fedloom.common.encoding import Codes, Encoded
+from fedloom.common.encoding import Codes, EncodedTable
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.number_axis import NumberAxis, number_axis
 from fedloom.common.schema import Schema
-from fedloom.common.spelling import MAX_BYTES, NORM, SYMBOL_CELLS, Table, spell, tables
 
 __all__ = [
     "CELL_WEIGHT",
@@ -46,8 +53,8 @@ CELL_WEIGHT, GROUP_WEIGHT = 24, 18
 NUMBER_NORM = 30
 MISSING, UNFIT = 0, 1
 _BESIDES = 2
-_MOST_CELLS = 1 << 22
-_MOST_BUCKETS, _FEWEST_BUCKETS = 1024, 64
+_MAX_CELLS = 1 << 22
+_MAX_BUCKETS, _MIN_BUCKETS = 1024, 64
 _WORDS = MAX_BYTES // 4
 
 
@@ -72,7 +79,7 @@ class OpenColumn:
     first_code: int
     norm: int
     axis: NumberAxis | None
-    tables: tuple[Table, ...]
+    tables: tuple[CodeTable, ...]
 
     @property
     def num_codes(self) -> int:
@@ -114,7 +121,7 @@ class Discovery:
         self.l2_norm = math.sqrt(sum(column.norm**2 for column in self.columns))
         self.num_codes = sum(column.num_codes for column in self.columns)
 
-    def encode(self, private_frame: pd.DataFrame) -> Encoded:
+    def encode(self, private_frame: pd.DataFrame) -> EncodedTable:
         """Reads the open columns of records; nothing in them raises.
 
         Returns:
@@ -141,7 +148,7 @@ class Discovery:
                 part[:] = _packed(private_frame[name])
                 is_missing, is_unfit = part[:, 0] == -1, part[:, 0] == -2
             missing[name], unknown[name] = int(is_missing.sum()), int(is_unfit.sum())
-        return Encoded(codes, dict.fromkeys(missing, 0), unknown, missing)
+        return EncodedTable(codes, dict.fromkeys(missing, 0), unknown, missing)
 
     def sum(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Returns the exact sum over records, (length,); their codes are (N, num_codes)."""
@@ -160,15 +167,15 @@ class Discovery:
 
 
 def _layout(schema: Schema) -> tuple[OpenColumn, ...]:
-    buckets = _MOST_BUCKETS
+    buckets = _MAX_BUCKETS
     while True:
         columns = tuple(_columns(schema, buckets))
         length = columns[-1].start + columns[-1].size
-        if length <= _MOST_CELLS:
+        if length <= _MAX_CELLS:
             return columns
-        if buckets == _FEWEST_BUCKETS:
+        if buckets == _MIN_BUCKETS:
             raise SchemaError(
-                f"{len(columns)} open columns take {length:,} cells, {_MOST_CELLS:,} is the most; "
+                f"{len(columns)} open columns take {length:,} cells, {_MAX_CELLS:,} is the most; "
                 "learn them in two studies, or fill in public numbers and categories"
             )
         buckets //= 2
@@ -244,7 +251,7 @@ def _cells_of_text(open_column: OpenColumn, row: Codes) -> Iterator[tuple[Any, A
         return
     data = row[1:].astype(">i4").tobytes()[:length]
     table = next(table for table in open_column.tables if length <= table.longest)
-    bucket, symbols = spell(data.decode(), column=open_column.column.name, table=table)
+    bucket, symbols = encode_category(data.decode(), column=open_column.column.name, table=table)
     places = (bucket * table.symbols + np.arange(table.symbols)) * SYMBOL_CELLS
     signs = np.where(symbols < SYMBOL_CELLS, 1, -1)
     yield table.start + places + symbols % SYMBOL_CELLS, table.weight * signs

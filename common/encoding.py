@@ -24,7 +24,7 @@ from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.grid import Grid, integer_grid, real_grid
 from fedloom.common.schema import Column, Schema
 
-__all__ = ["MAX_TARGET_BINS", "Block", "Encoded", "Encoding", "column_grid"]
+__all__ = ["MAX_TARGET_BINS", "Block", "EncodedTable", "Encoding", "column_grid"]
 
 MAX_TARGET_BINS = 10
 _MISSING_LABEL = "(missing)"
@@ -60,7 +60,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
+class EncodedTable:
     """Records as codes, and what did not fit; the counts are private.
 
     Attributes:
@@ -126,7 +126,7 @@ class Encoding:
         """The number of classes; 1 without a target."""
         return len(self.class_labels)
 
-    def encode(self, private_frame: pd.DataFrame) -> Encoded:
+    def encode(self, private_frame: pd.DataFrame) -> EncodedTable:
         """Encodes records; values that do not fit never raise.
 
         Raises:
@@ -145,7 +145,7 @@ class Encoding:
             result = encode(column, grid, block, raw)
             codes[:, block.index] = result[0]
             clamped[column.name], unknown[column.name], missing[column.name] = result[1:]
-        return Encoded(codes, clamped, unknown, missing)
+        return EncodedTable(codes, clamped, unknown, missing)
 
     def classes(self, codes: Codes) -> Classes:
         """Returns the class of each record, (N,), from the codes of all columns."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "QUERIES",
     "REFUSALS",
-    "MOST_HEADER_BYTES",
+    "MAX_HEADER_BYTES",
     "Answer",
     "Request",
     "Unopened",
@@ -46,7 +46,7 @@ __all__ = [
 
 VERSION = 2
 # Of a request: its names, parameters and rosters; a thousand sites need a few tens of kilobytes.
-MOST_HEADER_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
 QUERIES = ("describe", "statistic", "gradient", "train", "evaluate")
 REFUSALS = (
     "malformed",  # cannot be read as a request
@@ -201,7 +201,7 @@ class Unopened:
         Raises:
           ConfigError: it is not that of a request of this version.
         """
-        header = _read_header(data, MOST_HEADER_BYTES)
+        header = _read_header(data, MAX_HEADER_BYTES)
         if set(header) != {*_FIELDS, *_REST}:
             raise ConfigError("a request that lacks a field, or has another")
         texts = [header[name] for name in _TEXTS]

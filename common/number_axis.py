@@ -22,8 +22,8 @@ import numpy.typing as npt
 __all__ = ["CELLS_PER_OCTAVE", "NumberAxis", "number_axis"]
 
 CELLS_PER_OCTAVE = 64
-_LARGEST_INTEGER_EXPONENT = 53
-_SMALLEST_EXPONENT, _LARGEST_EXPONENT = -30, 50
+_MAX_INTEGER_EXPONENT = 53
+_MIN_EXPONENT, _MAX_EXPONENT = -30, 50
 _FIRST_MONTH, _LAST_MONTH = np.datetime64("1800-01", "M"), np.datetime64("2199-12", "M")
 
 Floats = npt.NDArray[np.float64]
@@ -84,10 +84,10 @@ def number_axis(kind: str) -> NumberAxis:
     if kind == "integer":
         first = int(np.log2(2 * CELLS_PER_OCTAVE))
         few = np.arange(1.0, 2.0**first)
-        magnitudes = np.append(few, _octaves(first, _LARGEST_INTEGER_EXPONENT))
+        magnitudes = np.append(few, _octaves(first, _MAX_INTEGER_EXPONENT))
         width = 1.0
     else:
-        magnitudes = _octaves(_SMALLEST_EXPONENT, _LARGEST_EXPONENT)
+        magnitudes = _octaves(_MIN_EXPONENT, _MAX_EXPONENT)
         width = 0.0
     ends = np.append(magnitudes[1:], 2.0 * 2.0 ** np.floor(np.log2(magnitudes[-1]))) - width
     lows = np.concatenate([-ends[::-1], [0.0], magnitudes])

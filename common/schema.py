@@ -23,7 +23,7 @@ column and remedy.
 
 Where no document tells them, `bounds = "private"` in place of min and max, or `values = "private"`
 in place of the list, leave a column open: a study of the kind "schema" learns them at a price. What
-it learned says so in a table of its own; see `fedloom.common.learned`.
+it learned says so in a table of its own; see `fedloom.common.schema_origin`.
 
 Constraints between columns follow under `[[constraint]]`; see `fedloom.common.schema_constraint`.
 """
@@ -40,13 +40,13 @@ from fedloom.common.blanks import BLANK, blanks
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
-from fedloom.common.learned import Learned
 from fedloom.common.schema_constraint import (
     Constraint,
     checked_constraints,
     constraints_from,
     with_listed_files,
 )
+from fedloom.common.schema_origin import SchemaOrigin
 from fedloom.common.text import as_text
 
 __all__ = ["KINDS", "MAX_BINS", "SCALES", "Bound", "Column", "Schema"]
@@ -63,7 +63,7 @@ class Schema:
 
     columns: tuple[Column, ...]
     constraints: tuple[Constraint, ...] = ()
-    learned: tuple[Learned, ...] = ()
+    learned: tuple[SchemaOrigin, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses an empty schema, names that repeat, and constraints that cannot be kept."""
@@ -124,7 +124,7 @@ class Schema:
         origins = data.get("learned", [])
         if not isinstance(origins, list):
             raise SchemaError("origins must be written as [[learned]], with double brackets")
-        learned = tuple(Learned.from_dict(entry, names) for entry in origins)
+        learned = tuple(SchemaOrigin.from_dict(entry, names) for entry in origins)
         return cls(columns, constraints_from(data.get("constraint", [])), learned)
 
     def to_dict(self) -> dict[str, Any]:

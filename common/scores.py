@@ -30,11 +30,11 @@ from fedloom.common.array_shapes import check_shapes
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 
-__all__ = ["BINS", "LARGEST_WEIGHT", "Evaluation", "Histogram"]
+__all__ = ["BINS", "MAX_WEIGHT", "EvaluationQueries", "Histogram"]
 
 BINS = 12
 """Score bins a question and answer; more tell a finer curve, and add more noise to its area."""
-LARGEST_WEIGHT = 1e4
+MAX_WEIGHT = 1e4
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -54,7 +54,7 @@ class Histogram:
     l2_norm: float
 
 
-class Evaluation:
+class EvaluationQueries:
     """The histograms of one encoding, and how records are counted into them.
 
     Attributes:
@@ -121,8 +121,8 @@ class Evaluation:
         if not np.isin(arrays["questions"], (-1, 0, 1)).all():
             raise ConfigError("questions must hold -1, 0 and 1 alone")
         for name in ("weights", "edges"):
-            if not (np.abs(arrays[name]) <= LARGEST_WEIGHT).all():
-                raise ConfigError(f"{name} must be finite and at most {LARGEST_WEIGHT:g}")
+            if not (np.abs(arrays[name]) <= MAX_WEIGHT).all():
+                raise ConfigError(f"{name} must be finite and at most {MAX_WEIGHT:g}")
         if (np.diff(arrays["edges"], axis=1) < 0).any():
             raise ConfigError("edges must not decrease")
 

@@ -18,7 +18,7 @@ from fedloom.common.array_shapes import Shapes, check_shapes
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.statistics import OneWay, Pairwise, check_groups
+from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, check_groups
 
 __all__ = ["STATISTICS", "Statistic", "StatisticKind", "statistic_kind"]
 
@@ -79,8 +79,8 @@ class StatisticKind:
         self.check(coder, arrays, max_cells)
 
 
-def _pairwise(coder: Encoding, arrays: Arrays) -> Pairwise:
-    return Pairwise(coder, arrays.get("groups"))
+def _pairwise(coder: Encoding, arrays: Arrays) -> TwoWayMarginals:
+    return TwoWayMarginals(coder, arrays.get("groups"))
 
 
 def _groups(coder: Encoding) -> Shapes:
@@ -91,8 +91,8 @@ def _check_groups(coder: Encoding, arrays: Arrays, max_cells: int) -> None:
     check_groups(coder, arrays["groups"], max_cells)
 
 
-def _one_way(coder: Encoding, arrays: Arrays) -> OneWay:
-    return OneWay(coder)
+def _one_way(coder: Encoding, arrays: Arrays) -> OneWayMarginals:
+    return OneWayMarginals(coder)
 
 
 @dataclass(frozen=True, slots=True)

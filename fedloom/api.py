@@ -200,22 +200,22 @@ def simulate(
       RefusedError: a ledger or policy refuses.
       IncompleteError: the run stopped before its end and can be resumed.
     """
-    from fedloom.simulation import Agreed, load_agreed, prepare, run_prepared
+    from fedloom.simulation import SimulatedStudy, load_simulated, prepare, run_prepared
 
     if isinstance(study, Study):
         if schema is None:
             raise TypeError("a study that is not a path needs its schema")
-        agreed = Agreed(study=study, schema=schema)
+        simulated = SimulatedStudy(study=study, schema=schema)
     else:
-        agreed = load_agreed(Path(study))
+        simulated = load_simulated(Path(study))
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="fedloom-run-"))
     prepared = prepare(
-        agreed.study,
-        agreed.schema,
+        simulated.study,
+        simulated.schema,
         sites,
         out=folder,
         homes={name: Path(path) for name, path in (homes or {}).items()},
-        rehearsed=agreed.plan,
+        rehearsed=simulated.plan,
         where=study if isinstance(study, str | Path) else "study",
         limit=limit,
         resume=resume,

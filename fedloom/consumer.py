@@ -29,7 +29,7 @@ from fedloom.common.schema import Schema
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.manifest import MANIFEST, read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
-from fedloom.privacy.release.typed import FORMATS, dtypes, read_typed, typed
+from fedloom.privacy.release.typed_rows import FORMATS, dtypes, read_typed, typed
 
 if TYPE_CHECKING:
     from fedloom.privacy.release.verify import Verification

@@ -35,15 +35,15 @@ from fedloom.privacy.plan_check import check_plan, study_of
 from fedloom.privacy.resolve import again, resolve_plan
 from fedloom.server.run_folder import RunFolder
 
-__all__ = ["Agreed", "load_agreed", "prepare", "run_prepared"]
+__all__ = ["SimulatedStudy", "load_simulated", "prepare", "run_prepared"]
 
-_LEAST_ROOM_BYTES = 1 << 20
+_MIN_ROOM_BYTES = 1 << 20
 
 PrivateTable: TypeAlias = Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreed:
+class SimulatedStudy:
     """What is simulated.
 
     Attributes:
@@ -57,7 +57,7 @@ class Agreed:
     plan: Plan | None = None
 
 
-def load_agreed(path: Path) -> Agreed:
+def load_simulated(path: Path) -> SimulatedStudy:
     """Reads a study (TOML), or a plan (JSON) to rehearse.
 
     A plan names keys whose private halves are with stewards and coordinator. A rehearsal signs with
@@ -68,13 +68,13 @@ def load_agreed(path: Path) -> Agreed:
     """
     if path.suffix != ".json":
         study, schema = load_study(path)
-        return Agreed(study=study, schema=schema)
+        return SimulatedStudy(study=study, schema=schema)
     plan = Plan.load(path)
     try:
         check_plan(plan)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
-    return Agreed(study=study_of(plan).without_keys(), schema=plan.schema, plan=plan)
+    return SimulatedStudy(study=study_of(plan).without_keys(), schema=plan.schema, plan=plan)
 
 
 def run_prepared(
@@ -109,7 +109,7 @@ def _check_room(homes: Mapping[str, Path], error: IncompleteError) -> None:
     """Says that a disk is full where that is why a site fell silent: here its steward listens."""
     for name, path in homes.items():
         free = shutil.disk_usage(path).free
-        if free < _LEAST_ROOM_BYTES and not isinstance(error, DiskFullError):
+        if free < _MIN_ROOM_BYTES and not isinstance(error, DiskFullError):
             raise DiskFullError(
                 f"the disk is full: {free // 1024} KiB are left for the home of {name!r}, {path}, "
                 f"and the run stopped ({error}); {NOTHING_LOST}"

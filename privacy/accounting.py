@@ -48,7 +48,7 @@ __all__ = [
     "epsilon_rdp",
     "event_from_json",
     "event_to_json",
-    "filter_order",
+    "lifetime_renyi_order",
     "gaussian",
     "no_event",
     "price",
@@ -65,7 +65,7 @@ _MAX_PLD_EPSILON = 200.0
 _MIN_PLD_NOISE = 0.05
 _MARGIN = 1e-7
 """Relative room under a target, for accountants whose last digits differ between machines."""
-_LARGEST_SCALE = 2.0**40
+_MAX_SCALE = 2.0**40
 _SUBSAMPLED_ORDERS = tuple(float(order) for order in DEFAULT_RDP_ORDERS if order >= 2)
 """Below order 2 the series for subsampled Gaussians often does not converge."""
 
@@ -224,14 +224,14 @@ def calibrate(event_at: Callable[[float], DpEvent], epsilon: float, delta: float
     low, high = -math.log(2), math.log(2)
     while excess(high) > 0:
         low, high = high, high + math.log(2)
-        if high > math.log(_LARGEST_SCALE):
+        if high > math.log(_MAX_SCALE):
             raise ConfigError(
                 f"no amount of noise brings this plan to epsilon {epsilon} at delta {delta}; "
                 "raise epsilon, or let every noise multiplier grow with the scale"
             )
     while excess(low) < 0:
         low, high = low - math.log(2), low
-        if low < -math.log(_LARGEST_SCALE):
+        if low < -math.log(_MAX_SCALE):
             raise ConfigError("the plan costs nothing at any scale: there is no noise to choose")
     scale = math.exp(brentq(excess, low, high, xtol=1e-6))
     nudge = 1e-6
@@ -249,7 +249,7 @@ def _search_epsilon(merged: _Merged, delta: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def filter_order(epsilon: float, delta: float) -> float:
+def lifetime_renyi_order(epsilon: float, delta: float) -> float:
     """Returns the Rényi order that a home with these lifetime limits is accounted at for life.
 
     A function of the limits alone, so that no answer can influence it: the order that leaves
@@ -257,7 +257,7 @@ def filter_order(epsilon: float, delta: float) -> float:
     subsampled Gaussian is a finite sum. Measured for plans of a third of the limit and less, it
     admits within a tenth of the most plans that any order would.
 
-    >>> filter_order(3.0, 1e-5)
+    >>> lifetime_renyi_order(3.0, 1e-5)
     7.0
     """
     log_delta = math.log(_checked_delta(delta))

@@ -9,8 +9,8 @@ in one thread.
 Not covered: floating point. Gaussian noise made of doubles does not reach every double, so the
 lowest bits of `total + noise` can tell more than the theorem allows (Mironov 2012, "On
 significance of the least significant bits for differential privacy"). Mechanisms here round
-their answers to a public grid a thousand times coarser than that (`snap`), which removes the
-known attack and is no proof. Uniforms have 51 bits, so tails end near 12 standard deviations
+their answers to a public grid a thousand times coarser than that (`round_to_grid`), which removes
+the known attack and is no proof. Uniforms have 51 bits, so tails end near 12 standard deviations
 (probability below 2^-100). Timing is not covered either.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-__all__ = ["NoiseSource", "snap"]
+__all__ = ["NoiseSource", "round_to_grid"]
 
 _BLOCK = 8192
 _ONE_TO_TWO = np.uint64(0x3FF0000000000001)
@@ -169,13 +169,13 @@ def _fractions(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     return bits.view(np.float64)
 
 
-def snap(values: NDArray[np.float64], std: float) -> NDArray[np.float64]:
+def round_to_grid(values: NDArray[np.float64], std: float) -> NDArray[np.float64]:
     """Rounds noised values to a public grid, in place: about `std` / 1000, a power of two.
 
     Post-processing, so free of charge; it takes away the low-order bits that floating-point noise
     does not cover. The grid depends on `std` alone. A `std` of 0 leaves `values` as they are.
 
-    >>> snap(np.array([1.0003]), std=1.0)
+    >>> round_to_grid(np.array([1.0003]), std=1.0)
     array([1.])
     """
     if std == 0.0:

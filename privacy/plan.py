@@ -28,7 +28,7 @@ from fedloom.common.digest import canonical_json, digest
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
-from fedloom.common.models.base import PrivateModel, build_model
+from fedloom.common.models.private_model import PrivateModel, build_model
 from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.schema import Schema

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
+from fedloom.common.marginals import OneWayMarginals
 from fedloom.common.models.effective_noise import DROWNED, effective_noise
 from fedloom.common.models.registry import ModelSettings, model_kind, num_parameters
 from fedloom.common.models.settings import Training
-from fedloom.common.statistics import OneWay
 from fedloom.common.study import StatisticsSettings
 from fedloom.common.vocabulary import Engine
 from fedloom.privacy.physical_rows import physical_rows
@@ -54,7 +54,7 @@ def check_size(
     Raises:
       StudyError: names what is too large and how to make it smaller.
     """
-    length = OneWay(encoding).length
+    length = OneWayMarginals(encoding).length
     needed = length * _BYTES * _COPIES_OF_STATISTICS
     if needed > _LIMIT_BYTES:
         widest = sorted(encoding.features, key=lambda block: -block.size)[:3]
@@ -145,7 +145,7 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
 def noise_warnings(plan: Plan) -> list[str]:
     """Says, before anything is spent, where noise would drown what training tells.
 
-    All sites are looked at together and, in local trust, each site alone too, because sums and
+    All sites are looked at together and, in per-site trust, each site alone too, because sums and
     averages over sites cancel noise. Where a site declares no size, the size is named from which
     on training would tell something: the number of records is private.
     """

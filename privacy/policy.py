@@ -166,8 +166,8 @@ class Policy:
           unit: its unit of privacy.
           trust: its trust mode.
           min_noise_multiplier: the least noise multiplier of any of its queries.
-          least_roster: the fewest sites of which a secure sum may be; None in local trust.
-          colluding: how many sites may side with the coordinator; None in local trust.
+          least_roster: the fewest sites of which a secure sum may be; None in per-site trust.
+          colluding: how many sites may side with the coordinator; None in per-site trust.
           id: the column that says whose row each is; None if the unit is a record.
           rows_per_person: how many rows of one person count; None if the unit is a record.
 

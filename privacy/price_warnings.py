@@ -9,10 +9,10 @@ from __future__ import annotations
 from fedloom.common.vocabulary import Unit
 from fedloom.privacy.plan import Plan
 
-__all__ = ["LARGEST_DELTA", "LARGEST_EPSILON", "price_warnings"]
+__all__ = ["MAX_DELTA", "MAX_EPSILON", "price_warnings"]
 
-LARGEST_DELTA = 1 / 1000
-LARGEST_EPSILON = 10.0
+MAX_DELTA = 1 / 1000
+MAX_EPSILON = 10.0
 
 
 def price_warnings(plan: Plan, runs: int = 1) -> list[str]:
@@ -29,7 +29,7 @@ def price_warnings(plan: Plan, runs: int = 1) -> list[str]:
     """
     unit, delta = plan.privacy.unit, plan.delta
     lines = []
-    if delta > LARGEST_DELTA:
+    if delta > MAX_DELTA:
         lines.append(
             f"delta {delta:g} is above 1/1000. Delta bounds the chance that the guarantee fails, "
             f"and when it fails, the data of one {unit} may be seen as they are. Set delta in "
@@ -57,7 +57,7 @@ def price_warnings(plan: Plan, runs: int = 1) -> list[str]:
     if runs > 1:
         epsilon = max(epsilon, plan.price(runs).epsilon)
         together, fewer = f" for {runs} runs together", ", or approve fewer runs"
-    if epsilon > LARGEST_EPSILON:
+    if epsilon > MAX_EPSILON:
         lines.append(
             f"epsilon {epsilon:.6g}{together} is above 10. The answers may change a reader's odds "
             f"about one {unit} by a factor of more than 22,000: that is little protection. Set "

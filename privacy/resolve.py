@@ -16,11 +16,11 @@ import msgspec
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
+from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals
 from fedloom.common.models.registry import model_kind
 from fedloom.common.models.settings import Training
 from fedloom.common.privacy_settings import MIN_SECURE_SITES
 from fedloom.common.schema import Schema
-from fedloom.common.statistics import OneWay, Pairwise
 from fedloom.common.study import (
     Coordination,
     EvaluationSettings,
@@ -200,10 +200,10 @@ def _statistics_drafts(
     study: Study, encoding: Encoding, settings: StatisticsSettings
 ) -> list[Draft]:
     draft = _drafter(study)
-    one_way, share = OneWay(encoding), settings.share or 0.0
+    one_way, share = OneWayMarginals(encoding), settings.share or 0.0
     if settings.kind == "one-way":
         return [draft("one-way", share, one_way.l2_norm, one_way.length)]
-    part, pairs = settings.one_way_share or 0.0, Pairwise(encoding)
+    part, pairs = settings.one_way_share or 0.0, TwoWayMarginals(encoding)
     return [
         draft("one-way", share * part, one_way.l2_norm, one_way.length),
         draft("pairwise", share * (1.0 - part), pairs.l2_norm, max_pair_cells(settings)),

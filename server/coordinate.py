@@ -22,15 +22,15 @@ from fedloom.common.errors import (
     NotApprovedError,
     RefusedError,
 )
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, group_sizes
+from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals, group_sizes
 from fedloom.common.vocabulary import Query
 from fedloom.privacy.answers.opened import OpenedRound, spread_of
-from fedloom.privacy.answers.statistics import noisy_statistics
+from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.admission import runs_of
 from fedloom.server.aggregation import unflatten, weighted_mean
-from fedloom.server.asking import Sites
+from fedloom.server.binning import merge_cells
 from fedloom.server.checkpoints import Checkpoint, Checkpoints
 from fedloom.server.evaluation import evaluation_request, evaluation_result
 from fedloom.server.learned_schema import LearnedSchema
@@ -39,8 +39,8 @@ from fedloom.server.learning import absorbed, round_seed, site_sizes
 from fedloom.server.link import Link
 from fedloom.server.metrics import Reporter
 from fedloom.server.run_folder import RunFolder
+from fedloom.server.sites import Sites
 from fedloom.server.sums import Sums
-from fedloom.server.workload import choose_groups
 
 __all__ = ["Event", "coordinate"]
 
@@ -89,7 +89,7 @@ def coordinate(
       QuorumError: too few sites answered in time; the run can be resumed.
       IncompleteError: a site's ledger extract is missing; the run can be resumed.
     """
-    _Run(RunFolder.open(run_dir), link, on_event or (lambda event: None)).to_the_end()
+    _Run(RunFolder.open(run_dir), link, on_event or (lambda event: None)).run()
 
 
 class _Run:
@@ -104,7 +104,7 @@ class _Run:
         self._on_event = on_event
         self._sums = Sums(folder, self._sites, on_event)
 
-    def to_the_end(self) -> None:
+    def run(self) -> None:
         if self._folder.done():
             return
         names, rounds = self._sites.names, self._plan.rounds
@@ -114,7 +114,7 @@ class _Run:
             self._learn_schema()
         elif not self._folder.generator_path.exists():
             self._describe()
-            self._folder.save_generator(self._learner.publish(self._train()))
+            self._folder.save_generator(self._learner.export(self._train()))
         self._evaluate()
         self._finish()
         self._checkpoints.clear()
@@ -163,24 +163,24 @@ class _Run:
     def _statistics(self, reporter: Reporter) -> State:
         """The look and, if the plan has them, pairs on cells that the look chose."""
         rounds = [a for a in self._plan.rounds if isinstance(a.phase, StatisticPhase)]
-        opened = [self._sums.ask(rounds[0], {}, OneWay(self._plan.encoding).length)]
+        opened = [self._sums.ask(rounds[0], {}, OneWayMarginals(self._plan.encoding).length)]
         statistics = noisy_statistics(self._plan, opened)
         if len(rounds) > 1:
             reporter.round(rounds[0], list(opened[0].sites), None, {})
             spread = spread_of(self._plan, len(opened[0].sites))
             opened.append(self._pairs(rounds[1], statistics, _planned_std(rounds[1]) * spread))
             statistics = noisy_statistics(self._plan, opened)
-        state = self._learner.start(statistics, self._seed(rounds[-1].round))
+        state = self._learner.initialise(statistics, self._seed(rounds[-1].round))
         self._keep(rounds[-1], state, opened[-1].sites, reporter)
         return state
 
-    def _pairs(self, asked: RoundQuery, statistics: NoisyStatistics, std: float) -> OpenedRound:
-        groups = choose_groups(statistics, pair_std=std, most_cells=asked.params["max_cells"])
-        self._tell_groups(groups)
-        length = Pairwise(self._plan.encoding, groups).length
+    def _pairs(self, asked: RoundQuery, statistics: NoisyMarginals, std: float) -> OpenedRound:
+        groups = merge_cells(statistics, pair_std=std, most_cells=asked.params["max_cells"])
+        self._report_groups(groups)
+        length = TwoWayMarginals(self._plan.encoding, groups).length
         return self._sums.ask(asked, {"groups": groups}, length)
 
-    def _tell_groups(self, groups: Any) -> None:
+    def _report_groups(self, groups: Any) -> None:
         """Says on how many groups of cells each column's pairs are counted."""
         blocks = self._plan.encoding.features
         counted = {
@@ -237,14 +237,14 @@ class _Run:
         return site_sizes(self._plan, self._folder_statistics, sites)
 
     @cached_property
-    def _folder_statistics(self) -> NoisyStatistics:
+    def _folder_statistics(self) -> NoisyMarginals:
         return self._folder.statistics()
 
     def _keep(
         self, asked: RoundQuery, state: State, sites: Sequence[str], reporter: Reporter
     ) -> None:
         """Reports a round, then saves its checkpoint: a round that is saved was reported."""
-        reporter.round(asked, sorted(sites), lambda: self._learner.publish(state), state.meta)
+        reporter.round(asked, sorted(sites), lambda: self._learner.export(state), state.meta)
         self._checkpoints.save(Checkpoint(round=asked.round, arrays=state.arrays, meta=state.meta))
 
     def _seed(self, round_number: int) -> int:
@@ -273,7 +273,7 @@ class _Run:
             kind, reason = _REFUSED.get(status, (RefusedError, f"it answered {status!r}"))
             reason = reason.format(plan=self._folder.plan_path, runs=runs_of(answer))
             raise kind(f"site {site!r} refuses the study: {reason}; {spent}")
-        self._sites.need(answers, "describe")
+        self._sites.require_quorum(answers, "describe")
 
     def _give_back_reservations(self) -> str:
         """Closes a run of which nothing was asked yet; a new attempt goes by another name."""

@@ -18,7 +18,7 @@ from scipy.special import expit
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.sampling import sample_codes
-from fedloom.common.scores import BINS, Evaluation
+from fedloom.common.scores import BINS, EvaluationQueries
 from fedloom.privacy.evaluation.held_back import evaluation_record
 
 __all__ = ["evaluation_request", "evaluation_result"]
@@ -26,7 +26,7 @@ __all__ = ["evaluation_request", "evaluation_result"]
 _FIT_ROWS = 20_000
 _CHECK_ROWS = 20_000
 _RIDGE = 1.0
-_MOST_WEIGHT = 30.0
+_MAX_WEIGHT = 30.0
 _STEPS = 100
 _BIN_GROUPS = 10
 _CATEGORY_GROUPS = 20
@@ -42,7 +42,7 @@ def evaluation_request(artifact: Artifact, encoding: Encoding, *, seed: int) -> 
       encoding: the public encoding.
       seed: public, of the draw of synthetic rows.
     """
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     codes, classes = sample_codes(artifact, encoding, _FIT_ROWS, seed=seed)
     arrays = {"groups": _groups(encoding, codes)}
     if measured.num_questions:
@@ -81,13 +81,13 @@ def evaluation_result(
       hold_back: chance with which a unit was held back.
       seed: public, the request's; the rows to compare with are drawn from another.
     """
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     codes, classes = sample_codes(artifact, encoding, _CHECK_ROWS, seed=seed + 1)
     synthetic = measured.join(measured.sums(codes, classes, arrays))
     return evaluation_record(encoding, arrays, vector, stds, synthetic, hold_back=hold_back)
 
 
-def _questions(measured: Evaluation, classes: Array) -> Array:
+def _questions(measured: EvaluationQueries, classes: Array) -> Array:
     """Which classes each question asks for (1), tells them from (0) or leaves out (-1)."""
     encoding, count = measured.encoding, measured.num_questions
     questions = np.full((count, encoding.num_classes), -1, dtype=np.int32)
@@ -135,7 +135,7 @@ def _fit(encoding: Encoding, codes: Array, answers: Array) -> Array:
     found = minimize(
         loss, np.zeros(width + 1), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
     )
-    fitted: Array = np.clip(found.x, -_MOST_WEIGHT, _MOST_WEIGHT)
+    fitted: Array = np.clip(found.x, -_MAX_WEIGHT, _MAX_WEIGHT)
     return fitted
 
 

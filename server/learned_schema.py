@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import ConfigError
-from fedloom.common.learned import Learned
 from fedloom.common.schema import Schema
+from fedloom.common.schema_origin import SchemaOrigin
 from fedloom.common.schema_text import schema_text
 from fedloom.privacy.plan import Plan
-from fedloom.server.learners.schema import Finding, complete_schema
+from fedloom.server.learners.open_columns import Finding, complete_schema
 
 __all__ = ["FINDINGS", "SCHEMA", "LearnedSchema"]
 
@@ -64,7 +64,7 @@ class LearnedSchema:
             return cls(schema=None, findings=plain, text="")
         names = tuple(finding.column for finding in findings if finding.complete)
         if names:
-            origin = Learned(
+            origin = SchemaOrigin(
                 columns=names,
                 study=plan.study_digest,
                 plan=plan.digest(),

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.sampling import sample_codes
-from fedloom.common.statistics import NoisyStatistics
 from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.run_folder import RunFolder
@@ -26,10 +26,10 @@ __all__ = ["Reporter", "distance_to_noisy_marginals"]
 _LOOKS = 10
 _ROWS = 2000
 _COARSE_INTERVAL = 1e-3
-_LONGEST_CLOSE_S = 10.0
+_MAX_CLOSE_S = 10.0
 
 
-def distance_to_noisy_marginals(artifact: Artifact, statistics: NoisyStatistics) -> float:
+def distance_to_noisy_marginals(artifact: Artifact, statistics: NoisyMarginals) -> float:
     """Mean total variation between a sample's 1-way marginals and the noisy ones, in [0, 1]."""
     encoding = statistics.encoding
     feature_codes, classes = sample_codes(artifact, encoding, _ROWS, seed=0)
@@ -66,7 +66,7 @@ class Reporter:
         self._plan = plan
         self._on_event = on_event
         self._answered: defaultdict[str, list[int]] = defaultdict(list)
-        self._statistics: NoisyStatistics | None = None
+        self._statistics: NoisyMarginals | None = None
         self._writer: Any = None
         self._epsilons: dict[tuple[tuple[str, int], ...], float] = {}
         for line in folder.metrics():
@@ -118,7 +118,7 @@ class Reporter:
         if self._writer is not None:
             closing = Thread(target=self._writer.close, daemon=True)
             closing.start()
-            closing.join(_LONGEST_CLOSE_S)
+            closing.join(_MAX_CLOSE_S)
 
     def _count(self, round_number: int, sites: list[str]) -> None:
         for site in sites:

@@ -18,8 +18,8 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.messages import Answer
 from fedloom.common.vocabulary import Query
 from fedloom.privacy.answers.opened import OpenedRound, lattice_values, noisy_sums
+from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.answers.parts import part_path, read_part
-from fedloom.privacy.answers.statistics import noisy_statistics
 from fedloom.privacy.phases import StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.secure_sum import open_sum
@@ -50,7 +50,7 @@ def refit(
     looks = [asked.round for asked in plan.rounds if isinstance(asked.phase, StatisticPhase)]
     statistics = noisy_statistics(plan, [opened[number] for number in looks])
     learner = build_learner(plan)
-    state = learner.start(statistics, round_seed(plan, run, looks[-1]))
+    state = learner.initialise(statistics, round_seed(plan, run, looks[-1]))
     for asked in plan.rounds:
         if not isinstance(asked.phase, TrainingPhase):
             continue
@@ -61,7 +61,7 @@ def refit(
         state = absorbed(
             learner, state, asked, aggregate, sizes, round_seed(plan, run, asked.round)
         )
-    return learner.publish(state)
+    return learner.export(state)
 
 
 def _parts(plan: Plan, asked: RoundQuery, evidence: Path) -> dict[str, Answer]:

@@ -26,9 +26,9 @@ from typing import Any
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
-from fedloom.common.statistics import NoisyStatistics
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
-from fedloom.privacy.answers.statistics import noisy_statistics
+from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.keys import (
     PrivateKey,
     generate_key,
@@ -264,7 +264,7 @@ class RunFolder:
         """Whether the site's extract has arrived."""
         return (self.path / "extracts" / f"{site}.json").exists()
 
-    def statistics(self) -> NoisyStatistics:
+    def statistics(self) -> NoisyMarginals:
         """Returns the noisy statistics, from the sums that were opened so far.
 
         Raises:

@@ -23,9 +23,9 @@ from fedloom.common.messages import Answer, Request
 from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.admission import Shapes
-from fedloom.server.asking import Sites
 from fedloom.server.kept_answers import KeptAnswers
 from fedloom.server.run_folder import RunFolder
+from fedloom.server.sites import Sites
 
 __all__ = ["Sums"]
 
@@ -86,7 +86,7 @@ class Sums:
             return request, answers
         if self._plan.colluding is None:
             answers = self._sites.ask(request, expected)
-            self._sites.need(answers, f"round {asked.round}")
+            self._sites.require_quorum(answers, f"round {asked.round}")
         else:
             request, answers = self._whole_roster(asked, request, expected)
         self._kept.keep_parts(asked.round, answers)
@@ -103,14 +103,14 @@ class Sums:
             roster = request.roster
             if len(answers) == len(roster):
                 return request, answers
-            silent, why = sorted(set(roster) - set(answers)), self._sites.why()
-            self._sites.look_again()
+            silent, why = sorted(set(roster) - set(answers)), self._sites.dropout_reasons()
+            self._sites.refresh_ready()
             if tries < _TRIES and set(roster) <= self._sites.ready:
                 continue  # what was answered is stored at the sites, and free
             self._give_up(asked, request.attempt, sorted(answers), why)
             # Who fell silent is set aside until the next look: a second time would cost a spare.
             there = self._sites.ready = self._sites.ready - set(silent)
-            self._sites.need(there, f"round {asked.round}", why)
+            self._sites.require_quorum(there, f"round {asked.round}", why)
             if request.attempt > asked.phase.spare_rounds:
                 raise self._no_spare(asked, why)
             rosters = [*map(list, request.void), list(roster), sorted(there)]
@@ -123,9 +123,9 @@ class Sums:
         if known is not None and known["round"] == asked.round:
             return [[str(name) for name in roster] for roster in known["rosters"]]
         if not self._sites.ready:
-            self._sites.look_again()
+            self._sites.refresh_ready()
         roster = sorted(self._sites.ready)
-        self._sites.need(roster, f"round {asked.round}")
+        self._sites.require_quorum(roster, f"round {asked.round}")
         self._note(asked, [roster])
         return [roster]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fedloom.client.home import Home
+from fedloom.common.marginals import groups_of_one
 from fedloom.common.messages import Request
 from fedloom.common.scores import BINS
-from fedloom.common.statistics import groups_of_one
 from fedloom.privacy.plan import Plan
 from tests.audited import allowed, audited_plan, neighbours
 from tests.crafted_weights import crafted_weights

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals
 from fedloom.common.messages import Answer, Request, arrays_digest
 from fedloom.common.sampling.decoder import decoder_shapes
-from fedloom.common.scores import Evaluation
+from fedloom.common.scores import EvaluationQueries
 from fedloom.common.statistic_kinds import statistic_kind
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
 from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound
-from fedloom.privacy.answers.statistics import noisy_statistics
+from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.keys import PrivateKey, sign
-from fedloom.privacy.mechanisms.statistic import noisy_sum
+from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.evaluation import evaluation_request, evaluation_result
@@ -73,7 +73,7 @@ def make_answers(
     keys: Mapping[str, PrivateKey],
     frame: pd.DataFrame,
     held_back: pd.DataFrame,
-    make_mixture: Callable[[NoisyStatistics], Artifact],
+    make_mixture: Callable[[NoisyMarginals], Artifact],
     *,
     run: str,
     insecure_seed: int,
@@ -151,7 +151,7 @@ def _answer(
         measured = statistic_kind(asked.phase.name).of(encoding, request.arrays)
         sums = {asked.phase.name: measured.sum(*records)}
     else:
-        sums = Evaluation(encoding).sums(*records, request.arrays)
+        sums = EvaluationQueries(encoding).sums(*records, request.arrays)
     noise = NoiseSource.from_insecure_seed(int(rng.integers(2**53)))
     shares = 1 if plan.colluding is None else num_sites - plan.colluding
     noised = [
@@ -182,7 +182,7 @@ def sum_spread(plan: Plan) -> float:
     return math.sqrt(sites if plan.colluding is None else sites / (sites - plan.colluding))
 
 
-def make_statistics(plan: Plan, frame: pd.DataFrame, *, insecure_seed: int) -> NoisyStatistics:
+def make_statistics(plan: Plan, frame: pd.DataFrame, *, insecure_seed: int) -> NoisyMarginals:
     """Returns the noisy sums that the plan's sites would give for a table."""
     encoding = plan.encoding
     codes = encoding.encode(frame).codes
@@ -191,13 +191,17 @@ def make_statistics(plan: Plan, frame: pd.DataFrame, *, insecure_seed: int) -> N
     noisy, stds = [], []
     for phase in plan.statistics:
         pairs = phase.statistic == "pairwise"
-        measured = Pairwise(encoding, groups.astype(np.int32)) if pairs else OneWay(encoding)
+        measured = (
+            TwoWayMarginals(encoding, groups.astype(np.int32))
+            if pairs
+            else OneWayMarginals(encoding)
+        )
         std = phase.noise_std * sum_spread(plan)
         exact = measured.sum(encoding.feature_codes(codes), encoding.classes(codes))
         noisy.append(exact + rng.normal(0.0, std, measured.length))
         stds.append(std)
     paired = len(noisy) > 1
-    return NoisyStatistics(
+    return NoisyMarginals(
         encoding=encoding,
         look=noisy[0],
         look_std=stds[0],
@@ -213,7 +217,7 @@ def make_evaluation(
 ) -> dict[str, Any]:
     """Returns what a coordinator keeps of an evaluation on a held-back table."""
     encoding = plan.encoding
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     arrays = evaluation_request(generator, encoding, seed=3)
     codes = encoding.encode(frame).codes
     sums = measured.sums(encoding.feature_codes(codes), encoding.classes(codes), arrays)
@@ -238,7 +242,7 @@ def make_evaluation(
     )
 
 
-def make_generator(statistics: NoisyStatistics) -> Artifact:
+def make_generator(statistics: NoisyMarginals) -> Artifact:
     """Returns a mixture of one component a class: the noisy one-way marginals."""
     encoding = statistics.encoding
     probabilities = np.zeros((encoding.num_classes, 1, encoding.width))

@@ -201,7 +201,7 @@ class Audit:
 
     def _answer(self, plan: Plan, asked: Request, snapshot: Snapshot, noise: NoiseSource) -> Vector:
         arrays = queries.answer_arrays(
-            plan, asked, snapshot, noise, device="cpu", seal=lambda part: part
+            plan, asked, snapshot, noise, device="cpu", mask_share=lambda part: part
         )
         if asked.query == "train":
             return np.concatenate([value.reshape(-1) for value in arrays.values()]).astype(float)

@@ -48,11 +48,11 @@ LIBRARIES = {
 TORCH_FREE = (
     "common/errors.py", "common/digest.py", "common/resources.py", "common/column.py",
     "common/plain_files.py", "common/strict_*.py", "common/artifact.py", "common/sampling/*",
-    "common/schema*.py", "common/spelling.py", "common/number_axis.py", "common/discovery.py",
-    "common/learned.py", "common/blanks.py", "common/draft/*", "client/draft_table.py",
-    "common/encoding.py", "common/study.py", "common/statistics.py", "privacy/noise.py",
+    "common/schema*.py", "common/category_codes.py", "common/number_axis.py", "common/discovery.py",
+    "common/schema_origin.py", "common/blanks.py", "common/draft/*", "client/draft_table.py",
+    "common/encoding.py", "common/study.py", "common/marginals.py", "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
-    "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/statistic.py",
+    "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/noisy_sum.py",
     "privacy/ledger*", "privacy/release/*", "client/sources/*", "client/data_check.py",
     "client/home.py", "client/approval.py", "client/site_config.py",
 )  # fmt: skip

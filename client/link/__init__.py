@@ -7,6 +7,6 @@ object in this process, in a simulation). Either way a connection has one method
 from __future__ import annotations
 
 from fedloom.client.link.connect import Connection, Handler, VaultUnavailableError, connect
-from fedloom.client.link.registry import registered
+from fedloom.client.link.in_process_vaults import registered
 
 __all__ = ["Connection", "Handler", "VaultUnavailableError", "connect", "registered"]

@@ -10,7 +10,7 @@ from fedloom.common.protocol.vault_pb2 import Chunk
 __all__ = [
     "CHUNK_BYTES",
     "METHOD",
-    "MOST_ANSWER_BYTES",
+    "MAX_ANSWER_BYTES",
     "SERVICE",
     "MessageTooLargeError",
     "join",
@@ -21,7 +21,7 @@ SERVICE = "fedloom.vault.v1.Vault"
 METHOD = "Handle"
 CHUNK_BYTES = 1_000_000
 # Of an answer, which a site's own vault sends: what 32 bits of length can say.
-MOST_ANSWER_BYTES = 1 << 31
+MAX_ANSWER_BYTES = 1 << 31
 
 
 def split(data: bytes) -> Iterator[Chunk]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from fedloom.client.link.registry import lookup
+from fedloom.client.link.in_process_vaults import lookup
 from fedloom.common.errors import ConfigError, IncompleteError
 
 __all__ = ["Connection", "Handler", "VaultUnavailableError", "connect"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 
-from fedloom.client.link.chunks import METHOD, MOST_ANSWER_BYTES, SERVICE, join, split
+from fedloom.client.link.chunks import MAX_ANSWER_BYTES, METHOD, SERVICE, join, split
 from fedloom.client.link.connect import VaultUnavailableError
 from fedloom.common.protocol.vault_pb2 import Chunk
 
@@ -42,7 +42,7 @@ class GrpcConnection:
         """
         try:
             chunks = self._call(split(data), timeout=self._timeout_s)
-            return join(chunks, MOST_ANSWER_BYTES)
+            return join(chunks, MAX_ANSWER_BYTES)
         except grpc.RpcError as error:
             status = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
             raise VaultUnavailableError(

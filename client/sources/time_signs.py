@@ -24,7 +24,7 @@ _HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", " %H.%M", ", %
 _WHOLE = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%d%b%Y:%H:%M:%S", "%Y-%m", "%m/%Y", "%m.%Y", "%Y")
 _FORMATS = (*(day + hour for day in _DAYS for hour in _HOURS), *_WHOLE, "excel")
 _LEAST = 0.5
-_MOST_FORMATS = 3
+_MAX_FORMATS = 3
 _SECONDS, _MILLISECONDS = range(9, 11), range(12, 14)
 _SERIALS = (15_000.0, 80_000.0)  # days from 1941 to 2119
 
@@ -49,7 +49,7 @@ def time_sign(unread: Sequence[str], read: Sequence[str], *, dates_only: bool) -
         )
     found: list[str] = []
     left = texts
-    while left and len(found) < _MOST_FORMATS:
+    while left and len(found) < _MAX_FORMATS:
         way = max(_FORMATS, key=lambda way: _reads(way, left))
         if not _reads(way, left):
             break

@@ -10,7 +10,7 @@ from fedloom.common.text import normal
 
 __all__ = ["find_columns"]
 
-_MOST_SHOWN = 30
+_MAX_SHOWN = 30
 
 
 def find_columns(
@@ -49,8 +49,8 @@ def _missing(name: str, names: list[str], where: str, hint: str | None) -> DataE
         return DataError(f"{where}: no column '{name}'; {hint}")
     close = difflib.get_close_matches(name, names, n=1)
     near = f" (did you mean '{close[0]}'?)" if close else ""
-    shown = ", ".join(names[:_MOST_SHOWN]) or "none"
-    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    shown = ", ".join(names[:_MAX_SHOWN]) or "none"
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
     return DataError(
         f"{where}: no column '{name}'{near}; it has {shown}{more}; rename the column or correct "
         "the schema"

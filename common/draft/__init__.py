@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fedloom.common.draft.codebook_file import looks_like_codebook, read_codebook
 from fedloom.common.draft.draft import Draft, DraftColumn
-from fedloom.common.draft.reading import looks_like_codebook, read_codebook
 from fedloom.common.draft.text import draft_text
 
 __all__ = ["Draft", "DraftColumn", "draft_text", "looks_like_codebook", "read_codebook"]

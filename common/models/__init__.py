@@ -1,5 +1,5 @@
 """Models: what is trained under privacy, what is published, and how records are drawn from it."""
 
-from fedloom.common.models.base import PrivateModel, build_model
+from fedloom.common.models.private_model import PrivateModel, build_model
 
 __all__ = ["PrivateModel", "build_model"]

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedloom.common.models.base import load_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.draws import Draws
+from fedloom.common.models.private_model import load_weights
 
 __all__ = [
     "DecoderNet",
@@ -57,7 +57,8 @@ def padded(size: int) -> int:
     Matrix kernels round some rows of a batch differently from others at small odd widths. With
     hostile weights such a last bit becomes another clipped gradient, and a record's contribution
     would depend on its place among the others. At multiples of 16 all rows are treated alike; a
-    vault checks it on its own machine before it answers (`fedloom.privacy.clipping.alike`).
+    vault checks it on its own machine before it answers
+    (`fedloom.privacy.clipping.row_invariance`).
 
     >>> padded(16), padded(17)
     (16, 32)

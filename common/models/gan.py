@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.losses import paired_critic_loss
-from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import (
     DecoderNet,
@@ -37,6 +36,7 @@ from fedloom.common.models.decoder import (
     sample_codes,
 )
 from fedloom.common.models.draws import Draws
+from fedloom.common.models.private_model import PUBLIC, Arrays, load_weights
 from fedloom.common.models.registry import GanSettings
 
 __all__ = ["GENERATOR", "MARGINALS", "Critic", "TabularGan"]
@@ -73,7 +73,7 @@ class Critic(nn.Module):
 
 
 class TabularGan:
-    """The `gan` model; see `fedloom.common.models.base.PrivateModel`."""
+    """The `gan` model; see `fedloom.common.models.private_model.PrivateModel`."""
 
     def __init__(self, settings: GanSettings, encoding: Encoding) -> None:
         """Takes the plan's model.

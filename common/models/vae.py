@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.losses import block_cross_entropy, gaussian_kl
-from fedloom.common.models.base import PUBLIC, Arrays, load_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows, fresh_linear, joined, padded
 from fedloom.common.models.draws import Draws
+from fedloom.common.models.private_model import PUBLIC, Arrays, load_weights
 from fedloom.common.models.registry import VaeSettings
 
 __all__ = ["TABLE", "TabularVae", "VaeModule"]
@@ -65,7 +65,7 @@ class VaeModule(nn.Module):
 
 
 class TabularVae:
-    """The `vae` model; see `fedloom.common.models.base.PrivateModel`."""
+    """The `vae` model; see `fedloom.common.models.private_model.PrivateModel`."""
 
     def __init__(self, settings: VaeSettings, encoding: Encoding) -> None:
         """Takes the plan's model."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fedloom.common.encoding import Block
 from fedloom.common.grid import Grid
 
-__all__ = ["Allowed", "Range", "allowed_cells", "allowed_numbers"]
+__all__ = ["AllowedValues", "Range", "allowed_cells", "allowed_numbers"]
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ _STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Allowed:
+class AllowedValues:
     """Which values of one column are allowed.
 
     Attributes:
@@ -107,17 +107,17 @@ class Allowed:
         return np.asarray(np.where(fitting, tops, -np.inf).max(axis=1, initial=-np.inf))
 
 
-def allowed_cells(block: Block, cells: Iterable[int]) -> Allowed:
+def allowed_cells(block: Block, cells: Iterable[int]) -> AllowedValues:
     """Allows whole cells of a category."""
     shares = np.zeros(block.size)
     shares[list(cells)] = 1.0
     none = np.zeros(0)
-    return Allowed(shares, None, none, none, np.zeros(0, dtype=np.int64), none)
+    return AllowedValues(shares, None, none, none, np.zeros(0, dtype=np.int64), none)
 
 
 def allowed_numbers(
     block: Block, grid: Grid, ranges: Iterable[Range], cells: Iterable[int] = ()
-) -> Allowed:
+) -> AllowedValues:
     """Allows the numbers of some ranges, both ends included, and whole cells beside them.
 
     Args:
@@ -152,7 +152,7 @@ def allowed_numbers(
     for _, _, cell, share in parts:
         shares[cell] += share
     columns = list(zip(*parts, strict=True)) or [(), (), (), ()]
-    return Allowed(
+    return AllowedValues(
         np.minimum(shares, 1.0),
         grid,
         np.array(columns[0], dtype=np.float64),

@@ -20,17 +20,17 @@ from fedloom.common.decoding import has_no_value
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture, end_to_end
-from fedloom.common.sampling.allowed import Allowed
+from fedloom.common.sampling.allowed import AllowedValues
 from fedloom.common.sampling.conditions import any_value
 from fedloom.common.sampling.sources import Source
 from fedloom.common.schema_constraint import Constraint
 
-__all__ = ["Combined", "cells_of_numbers"]
+__all__ = ["ConditionedMixture", "cells_of_numbers"]
 
 Array = npt.NDArray[Any]
 
 # Components times combinations; beyond it constraints are kept by rejection and repair.
-_MOST_CHANCES = 1 << 24
+_MAX_CHANCES = 1 << 24
 _BELOW_ONE = 1.0 - 1e-9
 
 
@@ -71,14 +71,14 @@ class _Joint:
     choices: int
 
 
-class Combined:
+class ConditionedMixture:
     """Draws from a mixture given all fixed combinations."""
 
     def __init__(self, mixture: Mixture, joints: list[_Joint]) -> None:
         self._mixture, self._joints = mixture, joints
 
     @classmethod
-    def of(cls, source: Source, allowed: Mapping[str, Allowed]) -> Combined | None:
+    def of(cls, source: Source, allowed: Mapping[str, AllowedValues]) -> ConditionedMixture | None:
         """Weighs a mixture by the fixed combinations of its schema.
 
         Args:
@@ -95,7 +95,7 @@ class Combined:
             return None
         constraints = [c for c in source.encoding.schema.constraints if c.kind != "order"]
         size = sum(len(constraint.rows) for constraint in constraints) * len(source.weights)
-        if not constraints or size > _MOST_CHANCES:
+        if not constraints or size > _MAX_CHANCES:
             return None
         weights, joints = source.weights, []
         for constraint in constraints:
@@ -151,7 +151,7 @@ def cells_of_numbers(encoding: Encoding, index: int, numbers: Array) -> Array:
 
 
 def _chances(
-    mixture: Mixture, constraint: Constraint, allowed: Mapping[str, Allowed]
+    mixture: Mixture, constraint: Constraint, allowed: Mapping[str, AllowedValues]
 ) -> tuple[Array, tuple[_Member, ...]]:
     """Returns the probability of each choice (L, R + J) in each component, and the columns.
 
@@ -188,7 +188,7 @@ def _member(mixture: Mixture, name: str, wanted: Array) -> _Member:
     return _Member(name, label, missing, cells, numbers, None)
 
 
-def _shares(encoding: Encoding, member: _Member, allowed: Mapping[str, Allowed]) -> Array:
+def _shares(encoding: Encoding, member: _Member, allowed: Mapping[str, AllowedValues]) -> Array:
     """Returns, for each combination (R,), the probability of its value given its cell."""
     given = allowed.get(member.name)
     if given is None:

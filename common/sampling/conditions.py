@@ -27,7 +27,7 @@ from fedloom.common.column import Column
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.grid import Grid
-from fedloom.common.sampling.allowed import Allowed, Range, allowed_cells, allowed_numbers
+from fedloom.common.sampling.allowed import AllowedValues, Range, allowed_cells, allowed_numbers
 
 __all__ = ["any_value", "conditions_of"]
 
@@ -37,7 +37,7 @@ _RANGE = re.compile(r"\.\.| to ")
 _SHOWN = 12
 
 
-def conditions_of(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[str, Allowed]:
+def conditions_of(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[str, AllowedValues]:
     """Returns what is allowed of each column that has a condition.
 
     Args:
@@ -67,7 +67,7 @@ def conditions_of(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[s
     return allowed
 
 
-def any_value(encoding: Encoding, index: int) -> Allowed:
+def any_value(encoding: Encoding, index: int) -> AllowedValues:
     """Allows all that may be synthesised of the column at a place in the schema."""
     block, grid = encoding.blocks[index], encoding.grids[index]
     cells = [cell for cell, good in enumerate(block.sampleable) if good]
@@ -114,7 +114,7 @@ def _category(known: Mapping[str, int], item: Any) -> int | None:
     return None
 
 
-def _numbers(column: Column, block: Block, grid: Grid, wanted: Any) -> Allowed:
+def _numbers(column: Column, block: Block, grid: Grid, wanted: Any) -> AllowedValues:
     ranges: list[Range] = []
     cells = []
     for item in _alternatives(wanted):

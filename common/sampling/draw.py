@@ -22,7 +22,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
-from fedloom.common.sampling.combined import Combined
+from fedloom.common.sampling.combined import ConditionedMixture
 from fedloom.common.sampling.conditions import conditions_of
 from fedloom.common.sampling.cores import default_threads
 from fedloom.common.sampling.enforce import Enforcer
@@ -58,7 +58,7 @@ class Sampler:
         self._allowed = conditions_of(where, self.encoding)
         shares = {name: allowed.shares for name, allowed in self._allowed.items()}
         self._source = source_of(artifact, self.encoding, shares)
-        self._exact = Combined.of(self._source, self._allowed)
+        self._exact = ConditionedMixture.of(self._source, self._allowed)
         self._enforcer = Enforcer(
             self.encoding, self._source, self._allowed, self._drawn, self._sketched
         )
@@ -78,11 +78,11 @@ class Sampler:
         return self._finished(*self._sketch.draw(count, rng), rng)
 
     @cached_property
-    def _sketch(self) -> Combined | None:
+    def _sketch(self) -> ConditionedMixture | None:
         """What stands for a neural generator given the fixed combinations; or None."""
         if isinstance(self._source, Mixture):
             return None
-        return Combined.of(self._source.mixture(), self._allowed)
+        return ConditionedMixture.of(self._source.mixture(), self._allowed)
 
     def _finished(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.sampling.allowed import Allowed
+from fedloom.common.sampling.allowed import AllowedValues
 from fedloom.common.sampling.repair import Repair
 from fedloom.common.sampling.rows import Rows
 from fedloom.common.sampling.sources import Source
@@ -24,8 +24,8 @@ from fedloom.common.sampling.tally import Tally
 __all__ = ["Enforcer"]
 
 _MAX_DRAWS_PER_ROW = 32
-_LEAST_DRAWS = 4096
-_LEAST_RATE = 1 / 64
+_MIN_DRAWS = 4096
+_MIN_RATE = 1 / 64
 _SPARE = 16
 
 
@@ -36,7 +36,7 @@ class Enforcer:
         self,
         encoding: Encoding,
         source: Source,
-        allowed: Mapping[str, Allowed],
+        allowed: Mapping[str, AllowedValues],
         draw: Callable[[int, np.random.Generator], Rows],
         sketch: Callable[[int, np.random.Generator], Rows | None],
     ) -> None:
@@ -59,10 +59,10 @@ class Enforcer:
             return rows, Tally(rows=count, drawn=count)
         bad = np.flatnonzero(rows.broken())
         tally = Tally(rows=count, drawn=count, rejected=len(bad))
-        limit = _MAX_DRAWS_PER_ROW * count + _LEAST_DRAWS
+        limit = _MAX_DRAWS_PER_ROW * count + _MIN_DRAWS
         while len(bad) and tally.drawn < limit:
-            rate = max(1 - tally.rejected / tally.drawn, _LEAST_RATE)
-            again = self._draw(min(int(len(bad) / rate) + _SPARE, max(count, _LEAST_DRAWS)), rng)
+            rate = max(1 - tally.rejected / tally.drawn, _MIN_RATE)
+            again = self._draw(min(int(len(bad) / rate) + _SPARE, max(count, _MIN_DRAWS)), rng)
             broken = again.broken()
             good = np.flatnonzero(~broken)[: len(bad)]
             rows.put(bad[: len(good)], again, good)

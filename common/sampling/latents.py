@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 MIN_ACCEPTANCE = 1 / 500
 _PILOT = 16_384
 _ENVELOPE = 2.0
-_LATENTS, _MOST_CELLS = 4096, 1 << 26
+_LATENTS, _MAX_CELLS = 4096, 1 << 26
 _BATCH = 1 << 16
 _PATIENCE = 20
 _BELOW_ONE = 1.0 - 1e-9
@@ -80,7 +80,7 @@ class DecoderSource:
     def mixture(self) -> Mixture:
         """Returns a mixture of latents drawn once, in each class; conditions are kept."""
         num_classes, width = len(self._prior), self._encoding.width
-        latents = int(np.clip(_MOST_CELLS // (num_classes * width), 64, _LATENTS))
+        latents = int(np.clip(_MAX_CELLS // (num_classes * width), 64, _LATENTS))
         classes = np.repeat(np.arange(num_classes), latents)
         rng = np.random.default_rng(0)
         cells = np.concatenate([part for _, part in self._cells_of(classes, rng)])

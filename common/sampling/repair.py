@@ -21,7 +21,7 @@ from fedloom.common.constraints import applies, combination_ids, combination_tab
 from fedloom.common.encoding import Encoding
 from fedloom.common.grid import Grid
 from fedloom.common.models.mixture import Mixture
-from fedloom.common.sampling.allowed import Allowed
+from fedloom.common.sampling.allowed import AllowedValues
 from fedloom.common.sampling.combined import cells_of_numbers
 from fedloom.common.sampling.conditions import any_value
 from fedloom.common.sampling.rows import Rows
@@ -40,7 +40,9 @@ _TINY = 1e-12
 class Repair:
     """Mends records of one generator under given conditions."""
 
-    def __init__(self, encoding: Encoding, source: Source, allowed: Mapping[str, Allowed]) -> None:
+    def __init__(
+        self, encoding: Encoding, source: Source, allowed: Mapping[str, AllowedValues]
+    ) -> None:
         """Takes what records were drawn from, and what conditions allow of each column."""
         self._encoding = encoding
         self._source = source
@@ -211,7 +213,7 @@ class Repair:
         return possible, logs
 
 
-def _overlap(allowed: Allowed, lows: Array, highs: Array, grid: Grid) -> Array:
+def _overlap(allowed: AllowedValues, lows: Array, highs: Array, grid: Grid) -> Array:
     """Returns which share (N, parts) of each part lies between the ends given."""
     if grid.discrete:
         whole = allowed.highs - allowed.lows + 1

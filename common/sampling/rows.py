@@ -13,7 +13,7 @@ import pandas as pd
 from fedloom.common.constraints import Comparable, breaks
 from fedloom.common.decoding import draw_values, has_no_value, typed_column
 from fedloom.common.encoding import Encoding
-from fedloom.common.sampling.allowed import Allowed
+from fedloom.common.sampling.allowed import AllowedValues
 from fedloom.common.schema_constraint import Constraint
 
 __all__ = ["Rows"]
@@ -40,7 +40,7 @@ class Rows:
         cls,
         encoding: Encoding,
         codes: Array,
-        allowed: Mapping[str, Allowed],
+        allowed: Mapping[str, AllowedValues],
         rng: np.random.Generator,
     ) -> Rows:
         """Draws the numbers within cells (N, columns), as far as conditions allow them."""

@@ -42,12 +42,12 @@ def demo(deploy: bool, out: Path | None, resume: bool, as_json: bool) -> None:
     started = time.monotonic()
     example = resource_path(_EXAMPLE)
     target = _begun(out) if resume else _fresh(out)
-    agreed, schema = load_study(example / "study.toml")
-    tables = {entry.name: example / f"{entry.name}.csv.gz" for entry in agreed.sites}
+    study, schema = load_study(example / "study.toml")
+    tables = {entry.name: example / f"{entry.name}.csv.gz" for entry in study.sites}
     if not as_json:
-        click.echo(f"study {agreed.name!r}: {len(tables)} sites, model {agreed.model.kind}")
+        click.echo(f"study {study.name!r}: {len(tables)} sites, model {study.model.kind}")
     with RunProgress(quiet=as_json) as progress:
-        folder = prepare(agreed, schema, tables, out=target / "run", homes={}, resume=resume)
+        folder = prepare(study, schema, tables, out=target / "run", homes={}, resume=resume)
         progress.plan(folder.plan())
         if deploy:
             from fedloom.deployment import deploy_run

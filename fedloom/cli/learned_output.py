@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedloom.common.spelling import MAX_BYTES
+from fedloom.common.category_codes import MAX_BYTES
 
 if TYPE_CHECKING:
     from fedloom.privacy.plan import Plan
@@ -48,7 +48,7 @@ def needed_in_words(needed: dict[str, int]) -> str:
 
 def expected(plan: Plan) -> str:
     """Says, before anything is spent, from how many records on a plan finds something."""
-    from fedloom.server.learners.schema import detectable
+    from fedloom.server.learners.open_columns import detectable
 
     phase = plan.statistics[0]
     sites = len(plan.sites)

@@ -28,7 +28,7 @@ _PHASES = {
     "gradient": "training",
     "evaluate": "evaluation",
 }
-_MOST_NAMED = 6
+_MAX_NAMED = 6
 
 
 class RunProgress:
@@ -174,7 +174,7 @@ def _joined(columns: dict[str, list[int]]) -> str:
     coarser = {name: sizes for name, sizes in columns.items() if sizes[1] < sizes[0]}
     if not coarser:
         return "pairs are counted on all values"
-    named = sorted(coarser, key=lambda name: coarser[name][1] / coarser[name][0])[:_MOST_NAMED]
+    named = sorted(coarser, key=lambda name: coarser[name][1] / coarser[name][0])[:_MAX_NAMED]
     texts = [f"{escape(name)} {coarser[name][0]} to {coarser[name][1]}" for name in named]
     more = f" and {len(coarser) - len(named)} more" if len(coarser) > len(named) else ""
     return (

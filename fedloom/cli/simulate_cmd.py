@@ -66,23 +66,23 @@ def simulate(
     from fedloom.cli.learned_output import learned_summary, print_learned
     from fedloom.privacy.plan_size import noise_warnings
     from fedloom.privacy.release.schema_price import with_the_schema
-    from fedloom.simulation import load_agreed, prepare, run_prepared
+    from fedloom.simulation import load_simulated, prepare, run_prepared
 
     started = time.monotonic()
-    agreed = load_agreed(study)
-    if agreed.plan is not None and not as_json:
+    simulated = load_simulated(study)
+    if simulated.plan is not None and not as_json:
         click.echo(
-            f"rehearsal of plan {agreed.plan.digest()[:12]}: with its noise, and keys of its own; "
-            "no key that the plan names signs anything"
+            f"rehearsal of plan {simulated.plan.digest()[:12]}: with its noise, and keys of its "
+            "own; no key that the plan names signs anything"
         )
     with RunProgress(quiet=as_json) as progress:
         folder = prepare(
-            agreed.study,
-            agreed.schema,
+            simulated.study,
+            simulated.schema,
             site_sources(sites, sources, dialect),
             out=out,
             homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
-            rehearsed=agreed.plan,
+            rehearsed=simulated.plan,
             where=study,
             limit=limit,
             resume=resume,
@@ -109,8 +109,8 @@ def simulate(
         "warnings": noise_warnings(plan),
         "seconds": round(time.monotonic() - started, 1),
     }
-    if agreed.plan is not None:
-        result["rehearsal_of"] = agreed.plan.digest()
+    if simulated.plan is not None:
+        result["rehearsal_of"] = simulated.plan.digest()
     if plan.learns_schema:
         result |= learned_summary(folder.path)
     if as_json:

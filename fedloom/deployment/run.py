@@ -48,7 +48,7 @@ _START_S = 180.0
 _LOOK_S = 0.2
 _ASK_FLOWER_S = 20.0
 _NODE_POLL_S = 0.3
-_LONGEST_PLACE = 70
+_MAX_PLACE = 70
 _CONNECTION = "fedloom"
 _ERRORS: dict[int, type[FedloomError]] = {
     kind.exit_code: kind for kind in (ConfigError, RefusedError, VerificationError, IncompleteError)
@@ -87,7 +87,7 @@ def deploy_run(
         stale.unlink(missing_ok=True)
     # The vaults' sockets lie in it, and a socket's path is short.
     temporary = tempfile.gettempdir()
-    place = temporary if len(os.fsencode(temporary)) <= _LONGEST_PLACE else "/tmp"
+    place = temporary if len(os.fsencode(temporary)) <= _MAX_PLACE else "/tmp"
     scratch_folder = tempfile.TemporaryDirectory(prefix="fedloom-", dir=place)
     with _interruptible(), adopted_orphans(), scratch_folder as scratch:
         deployment = _Deployment(folder, homes, site_command, Path(scratch))

@@ -7,7 +7,7 @@ site's own sum is private by itself and stands beside the total; with a secure s
 never sees it, and neither does anybody else.
 
 Guarantee: none of its own; it publishes a sum whose price is the round's event. Towards whoever
-reads it the noise is that of the whole sum: see `fedloom.privacy.release.parties`.
+reads it the noise is that of the whole sum: see `fedloom.privacy.release.epsilon_by_party`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import Answer, Request
 from fedloom.privacy.answers.files import Arrays, pack_arrays, read_arrays
 from fedloom.privacy.plan import Plan, RoundQuery
-from fedloom.privacy.secure_sum import from_lattice, inflated, open_sum
+from fedloom.privacy.secure_sum import from_grid, open_sum, sensitivity_on_grid
 
 __all__ = [
     "ANSWER_FORMAT",
@@ -112,7 +112,7 @@ def noisy_sums(plan: Plan, asked: RoundQuery, length: int, num_sites: int) -> tu
     spread, phase = spread_of(plan, num_sites), asked.phase
     sums = []
     for part in phase.sum_parts(length):
-        norm = inflated(part.l2_norm, part.grid_step, part.length, part.integer_valued)
+        norm = sensitivity_on_grid(part.l2_norm, part.grid_step, part.length, part.integer_valued)
         std = phase.noise_multiplier * norm
         sums.append(
             NoisySum(
@@ -138,7 +138,7 @@ def lattice_values(vector: NDArray[np.int64], sums: Sequence[NoisySum]) -> NDArr
     ends = np.cumsum([part.length for part in sums])[:-1]
     return np.concatenate(
         [
-            from_lattice(part, noisy.grid_step)
+            from_grid(part, noisy.grid_step)
             for part, noisy in zip(np.split(vector, ends), sums, strict=True)
         ]
     )

@@ -1,5 +1,5 @@
 """Sums of per-unit clipped gradients, by three engines behind one function."""
 
-from fedloom.privacy.clipping.api import ENGINES, Batch, Loss, clipped_gradient_sum
+from fedloom.privacy.clipping.clipped_sum import ENGINES, Batch, Loss, clipped_gradient_sum
 
 __all__ = ["ENGINES", "Batch", "Loss", "clipped_gradient_sum"]

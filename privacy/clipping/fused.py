@@ -41,7 +41,7 @@ class UnsupportedModuleError(Exception):
     """An error for a module or loss that has no closed form here; another engine has to do it."""
 
 
-class _Recorded(NamedTuple):
+class _LayerOutput(NamedTuple):
     layer: nn.Module
     activation: Tensor
     version: int
@@ -119,8 +119,8 @@ def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:
 
 
 @contextmanager
-def _recording(layers: Iterable[nn.Module]) -> Iterator[list[_Recorded]]:
-    recorded: list[_Recorded] = []
+def _recording(layers: Iterable[nn.Module]) -> Iterator[list[_LayerOutput]]:
+    recorded: list[_LayerOutput] = []
 
     def record(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if isinstance(output, Tensor) and not output.requires_grad:
@@ -131,7 +131,7 @@ def _recording(layers: Iterable[nn.Module]) -> Iterator[list[_Recorded]]:
         a = inputs[0]
         source = get_gradient_edge(a).node if a.requires_grad else None
         edge = get_gradient_edge(output)
-        recorded.append(_Recorded(layer, a.detach(), a._version, source, edge))
+        recorded.append(_LayerOutput(layer, a.detach(), a._version, source, edge))
 
     handles = [layer.register_forward_hook(record, prepend=True) for layer in layers]
     try:
@@ -142,8 +142,8 @@ def _recording(layers: Iterable[nn.Module]) -> Iterator[list[_Recorded]]:
 
 
 def _used_calls(
-    losses: Tensor, recorded: Sequence[_Recorded], parameters: Iterable[nn.Parameter], rows: int
-) -> list[_Recorded]:
+    losses: Tensor, recorded: Sequence[_LayerOutput], parameters: Iterable[nn.Parameter], rows: int
+) -> list[_LayerOutput]:
     """Returns the calls that the losses depend on, sure that they are all uses of `parameters`.
 
     Walks the graph from the losses and goes on from a recorded output to that call's input
@@ -151,7 +151,7 @@ def _used_calls(
     """
     private = {id(p) for p in parameters}
     by_output = {call.output.node: call for call in recorded}
-    used: list[_Recorded] = []
+    used: list[_LayerOutput] = []
     seen: set[Node] = set()
     waiting: list[Node | None] = [losses.grad_fn]
     while waiting:
@@ -177,7 +177,7 @@ def _used_calls(
 
 
 def _with_output_gradients(
-    losses: Tensor, used: Sequence[_Recorded]
+    losses: Tensor, used: Sequence[_LayerOutput]
 ) -> dict[nn.Module, list[LayerCall]]:
     if not used:
         return {}

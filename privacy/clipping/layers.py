@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from fedloom.privacy.clipping.single import Factors, Spread, block_products, block_sums
 from fedloom.privacy.clipping.units import People
 
-__all__ = ["CLOSED_FORMS", "ClosedForm", "LayerCall", "Measured"]
+__all__ = ["CLOSED_FORMS", "ClosedForm", "LayerCall", "LayerGradients"]
 
 # Of what cancelling calls have before they cancel; see the module's docstring.
 _MARGIN = 2.0**-18
@@ -46,7 +46,7 @@ class LayerCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class LayerGradients:
     """What is known of a layer's gradients, unit by unit.
 
     `squared` is the squared norm of each unit's, float64; `spread` bounds what sums in float32 do,
@@ -70,7 +70,7 @@ class ClosedForm(Protocol):
 
     def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> Measured:
+    ) -> LayerGradients:
         """Measures all units' gradients of a layer; without `people` every row is a unit."""
         ...
 
@@ -83,7 +83,7 @@ class _Linear:
 
     def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> Measured:
+    ) -> LayerGradients:
         assert isinstance(layer, nn.Linear)
         bias = layer.bias if layer.bias is not None and layer.bias.requires_grad else None
         if layer.weight.requires_grad and len(calls) == 1 and people is None:
@@ -105,9 +105,9 @@ class _Linear:
             if bias is not None and of_bias is not None:
                 yield bias, factors.units @ of_bias
 
-        return Measured(total, spread, sums)
+        return LayerGradients(total, spread, sums)
 
-    def _called_once(self, weight: Tensor, bias: Tensor | None, call: LayerCall) -> Measured:
+    def _called_once(self, weight: Tensor, bias: Tensor | None, call: LayerCall) -> LayerGradients:
         # A bias is a weight whose input is 1.
         a, b = _square(call.a), _square(call.b)
         squared = a * b if bias is None else (a + 1.0) * b
@@ -123,7 +123,7 @@ class _Linear:
             if bias is not None:
                 yield bias, _sum_of_rows(call.b, factors)
 
-        return Measured(squared, Spread(squared, a, once=True), sums)
+        return LayerGradients(squared, Spread(squared, a, once=True), sums)
 
 
 class _Embedding:
@@ -137,7 +137,7 @@ class _Embedding:
 
     def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> Measured:
+    ) -> LayerGradients:
         def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
             assert isinstance(layer, nn.Embedding)
             weight = torch.zeros_like(layer.weight, dtype=torch.float64)
@@ -145,7 +145,7 @@ class _Embedding:
                 weight.index_add_(0, call.a, factors.rows.unsqueeze(1) * call.b)
             yield layer.weight, weight.detach()
 
-        return Measured(_square_of_products(calls, _equal, people)[0], None, sums)
+        return LayerGradients(_square_of_products(calls, _equal, people)[0], None, sums)
 
 
 class _LayerNorm:
@@ -157,7 +157,7 @@ class _LayerNorm:
 
     def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
-    ) -> Measured:
+    ) -> LayerGradients:
         assert isinstance(layer, nn.LayerNorm)
         gradients = []
         if layer.weight.requires_grad:
@@ -176,7 +176,7 @@ class _LayerNorm:
             for parameter, of_units in gradients:
                 yield parameter, factors.units @ of_units
 
-        return Measured(total, None, sums)
+        return LayerGradients(total, None, sums)
 
 
 def _sum_of_rows(b: Tensor, factors: Factors) -> Tensor:

@@ -25,7 +25,7 @@ rest, an answer is a mixture over orders of Gaussians around such sums; pair by 
 close, and the hockey-stick divergence is jointly convex, so the mixtures lose no more than a pair.
 
 Not covered: machines whose float32 products are not float32 (reduced precision that somebody
-switched on). `fedloom.privacy.clipping.alike` looks for them before a vault answers.
+switched on). `fedloom.privacy.clipping.row_invariance` looks for them before a vault answers.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ __all__ = [
 
 BLOCK = 64
 ALLOWANCE = 2.0**-8
-_MOST_SPREAD = 192.0
+_MAX_SPREAD = 192.0
 _BLOCKS_IN_SINGLE = 4
 # 2^60 squared: below it the product of an input and a scaled gradient that underflows is nothing.
-_LARGEST_SQUARE = 2.0**120
+_MAX_SQUARE = 2.0**120
 
 
 def tightened(max_grad_norm: float) -> float:
@@ -108,7 +108,7 @@ def split_factors(factors: Tensor, part: Part, spreads: list[Spread], clip: floa
         return Factors(factors, rows, None, rows)
     if not _may_be_single(factors, part, spreads):
         return Factors(factors, factors, None, factors)
-    if all(one.once and one.largest.numpy().max() <= _LARGEST_SQUARE for one in spreads):
+    if all(one.once and one.largest.numpy().max() <= _MAX_SQUARE for one in spreads):
         # S is within the norm, so no block has more than 64 C.
         return Factors(factors, factors, factors.float(), None)
     weights = factors.numpy()
@@ -117,8 +117,8 @@ def split_factors(factors: Tensor, part: Part, spreads: list[Spread], clip: floa
     largest = np.max([one.largest.numpy() for one in spreads], axis=0)
     blocks = (-1, BLOCK)
     spread = (weights * np.sqrt(squared, where=counts, out=np.zeros_like(weights))).reshape(blocks)
-    tame = (~counts | (largest <= _LARGEST_SQUARE)).reshape(blocks)
-    fast = (spread.sum(1) <= _MOST_SPREAD * clip) & tame.all(1)
+    tame = (~counts | (largest <= _MAX_SQUARE)).reshape(blocks)
+    fast = (spread.sum(1) <= _MAX_SPREAD * clip) & tame.all(1)
     if fast.all():
         return Factors(factors, factors, factors.float(), None)
     rows = torch.from_numpy(np.repeat(fast, BLOCK))

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from fedloom.privacy.physical_rows import physical_rows
 
 __all__ = [
-    "LARGEST_CLIP",
-    "MOST_ROWS",
-    "SMALLEST_CLIP",
+    "MAX_CLIP",
+    "MAX_ROWS",
+    "MIN_CLIP",
     "Batch",
     "Loss",
     "Part",
@@ -50,12 +50,12 @@ __all__ = [
 Batch = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
 
-SMALLEST_CLIP, LARGEST_CLIP = 1e-6, 1e6
+MIN_CLIP, MAX_CLIP = 1e-6, 1e6
 # Rows of one person that a batch may hold; studies allow no more, and every part has room for them.
-MOST_ROWS = 100
+MAX_ROWS = 100
 _ROWS_WITH_PEOPLE = 128
 # Above this many times the clip a factor would leave the normal numbers of float32.
-_LARGEST_NORM = 1e30
+_MAX_NORM = 1e30
 _CHUNK = 16
 
 
@@ -131,7 +131,7 @@ def split_batch(
     Args:
       batch: Rows.
       max_physical_batch: See `physical_rows`; with persons a part has at least 128 rows.
-      persons: (B,) int64, at most `MOST_ROWS` equal ones after one another; None if every row
+      persons: (B,) int64, at most `MAX_ROWS` equal ones after one another; None if every row
         is a unit.
       shuffled: Passed on.
 
@@ -196,10 +196,9 @@ def check_clip(max_grad_norm: float, max_physical_batch: int | None) -> None:
 
     Within the range neither clip factors underflow nor sums overflow in float32.
     """
-    if not SMALLEST_CLIP <= max_grad_norm <= LARGEST_CLIP:
+    if not MIN_CLIP <= max_grad_norm <= MAX_CLIP:
         raise ValueError(
-            f"max_grad_norm must lie in [{SMALLEST_CLIP:g}, {LARGEST_CLIP:g}], "
-            f"got {max_grad_norm!r}"
+            f"max_grad_norm must lie in [{MIN_CLIP:g}, {MAX_CLIP:g}], got {max_grad_norm!r}"
         )
     if max_physical_batch is not None and max_physical_batch < 1:
         raise ValueError(f"max_physical_batch must be at least 1, got {max_physical_batch!r}")
@@ -249,7 +248,7 @@ def clip_factors(squared_norms: Tensor, max_grad_norm: float) -> tuple[Tensor, T
     """
     # Few numbers: numpy handles them in a fraction of torch's time.
     squared = squared_norms.detach().cpu().numpy().astype(np.float64)
-    kept = squared <= (_LARGEST_NORM * max_grad_norm) ** 2
+    kept = squared <= (_MAX_NORM * max_grad_norm) ** 2
     # The root of a square is exact, so that a norm within the clip has the factor 1.
     clipped = np.maximum(np.where(kept, squared, np.inf), max_grad_norm * max_grad_norm)
     factors = max_grad_norm / np.sqrt(clipped)

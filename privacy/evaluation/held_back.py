@@ -19,7 +19,7 @@ import numpy as np
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.scores import BINS, Evaluation
+from fedloom.common.scores import BINS, EvaluationQueries
 
 __all__ = [
     "EVALUATION_FORMAT",
@@ -57,7 +57,7 @@ def evaluation_record(
       synthetic: (length,) the same counts of fresh synthetic rows, exact.
       hold_back: chance with which a unit was held back.
     """
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     record: dict[str, Any] = {
         "format": EVALUATION_FORMAT,
         "hold_back": float(hold_back),
@@ -91,7 +91,7 @@ def figures_of(record: Mapping[str, Any], encoding: Encoding) -> dict[str, Any]:
     Raises:
       ConfigError: the record does not fit the encoding.
     """
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     try:
         if record["format"] != EVALUATION_FORMAT or record["bins"] != BINS:
             raise ConfigError(f"an evaluation is not of the format {EVALUATION_FORMAT}")
@@ -219,7 +219,7 @@ def _calibration(held_back: Array, synthetic: Array, noise_std: float) -> list[d
 
 
 def _columns(
-    measured: Evaluation,
+    measured: EvaluationQueries,
     held_back: Mapping[str, Array],
     synthetic: Mapping[str, Array],
     noise_std: float,
@@ -249,7 +249,7 @@ def _columns(
 
 
 def _total(
-    measured: Evaluation, noisy: Array, noise_std: float, used: Mapping[str, Array]
+    measured: EvaluationQueries, noisy: Array, noise_std: float, used: Mapping[str, Array]
 ) -> tuple[float, float]:
     """Estimates the number of held-back records, at least 1: every column's cells sum to it."""
     columns = measured.columns(noisy)
@@ -259,7 +259,7 @@ def _total(
     return max(mean, 1.0), noise_std / math.sqrt(sum(weights))
 
 
-def _used_cells(measured: Evaluation, groups: Array) -> dict[str, Array]:
+def _used_cells(measured: EvaluationQueries, groups: Array) -> dict[str, Array]:
     """The cells of each column that any record can be counted in; the others hold noise alone."""
     encoding = measured.encoding
     used = {
@@ -280,7 +280,7 @@ def _lists(parts: Mapping[str, Array]) -> dict[str, Any]:
     return {name: part.tolist() for name, part in parts.items()}
 
 
-def _arrays(parts: Mapping[str, Any], measured: Evaluation) -> dict[str, Array]:
+def _arrays(parts: Mapping[str, Any], measured: EvaluationQueries) -> dict[str, Array]:
     """Reads histograms from lists.
 
     Raises:

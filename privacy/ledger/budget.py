@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.errors import BudgetExceededError
-from fedloom.privacy.accounting import epsilon_pld, epsilon_rdp, filter_order, price
+from fedloom.privacy.accounting import epsilon_pld, epsilon_rdp, lifetime_renyi_order, price
 from fedloom.privacy.events import DpEvent, compose, repeat
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.limits import Limits
@@ -112,7 +112,7 @@ def _order(state: State, limits: Limits) -> float:
     """The Rényi order of all plans: a function of the limits alone, never of an answer."""
     if limits == limits_of(state):
         return float(state.genesis["renyi_order"])
-    return filter_order(limits.epsilon, limits.delta)
+    return lifetime_renyi_order(limits.epsilon, limits.delta)
 
 
 def _standing(state: State, new: list[DpEvent], limits: Limits, interval: float) -> Admission:

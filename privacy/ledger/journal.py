@@ -26,7 +26,7 @@ from fedloom.privacy.ledger.head import (
     read_head,
     stage_head,
 )
-from fedloom.privacy.ledger.reading import check_seal, load, sqlite_errors
+from fedloom.privacy.ledger.loading import check_seal, load, sqlite_errors
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import AnswerKey, Arrays, Store, StoredAnswer
 

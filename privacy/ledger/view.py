@@ -19,7 +19,7 @@ from fedloom.privacy.ledger.extract import extract_entries
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.head import HomeLock, ledger_path, read_head
 from fedloom.privacy.ledger.limits import Limits
-from fedloom.privacy.ledger.reading import check_seal, load, sqlite_errors
+from fedloom.privacy.ledger.loading import check_seal, load, sqlite_errors
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import UnsettledError, open_to_read
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from fedloom.common.errors import ConfigError, RefusedError
 from fedloom.common.messages import arrays_digest
-from fedloom.privacy.accounting import filter_order
+from fedloom.privacy.accounting import lifetime_renyi_order
 from fedloom.privacy.events import DpEvent, event_to_json, steps_of
 from fedloom.privacy.keys import PrivateKey, public_key_hex
 from fedloom.privacy.ledger.budget import Admission, admission, admit_run, budget
@@ -72,7 +72,7 @@ class Ledger(Decisions):
             "public_key": public_key_hex(private_key),
             "epsilon_limit": float(epsilon_limit),
             "delta_limit": float(delta_limit),
-            "renyi_order": filter_order(epsilon_limit, delta_limit),
+            "renyi_order": lifetime_renyi_order(epsilon_limit, delta_limit),
             "rehearsal": rehearsal,
             "insecure_noise": insecure_noise,
         }

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedloom.common.models.draws import Draws
-from fedloom.privacy.clipping.units import MOST_ROWS
-from fedloom.privacy.noise import NoiseSource, snap
+from fedloom.privacy.clipping.units import MAX_ROWS
+from fedloom.privacy.noise import NoiseSource, round_to_grid
 
 __all__ = [
     "BatchModel",
-    "Sampled",
+    "PoissonBatch",
     "check_sample_rate",
     "noised_tensors",
     "one_thread",
@@ -53,7 +53,7 @@ class BatchModel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class PoissonBatch:
     """A batch: its tensors, and the person of each row (None where every row is a unit).
 
     Units are in random order, the rows of a person together.
@@ -94,7 +94,7 @@ def poisson_batch(
     noise: NoiseSource,
     device: torch.device,
     persons: NDArray[np.int64] | None = None,
-) -> Sampled:
+) -> PoissonBatch:
     """Draws one batch of units; latents and fakes come fresh with it.
 
     They come from the source too, independently for each row: then it does not matter which row
@@ -132,7 +132,7 @@ def poisson_batch(
         parts.append({name: value[: len(of_part)] for name, value in made.items()})
     tensors = {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
     owners = None if persons is None else torch.from_numpy(persons[chosen]).to(device)
-    return Sampled(tensors, owners)
+    return PoissonBatch(tensors, owners)
 
 
 class _SecretDraws:
@@ -165,7 +165,7 @@ def _rows_of_persons(
     sampled = np.zeros(len(first), dtype=bool)
     sampled[noise.poisson_sample(len(first), sample_rate)] = True
     place = np.arange(len(grouped)) - first[number]
-    kept = sampled[number] & (place < MOST_ROWS)
+    kept = sampled[number] & (place < MAX_ROWS)
     rows: NDArray[np.int64] = by_person[kept]
     return rows
 
@@ -186,7 +186,7 @@ def noised_tensors(
     for start in range(0, noised.size, _PART):
         part = noised[start : start + _PART]
         part += normals[start : start + _PART]
-        snap(part, std)
+        round_to_grid(part, std)
     parts = torch.split(
         torch.from_numpy(noised).to(together), [value.numel() for value in exact.values()]
     )

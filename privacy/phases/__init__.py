@@ -10,8 +10,8 @@ from typing import Any
 
 from fedloom.common.errors import StudyError
 from fedloom.common.models.registry import ModelSettings
-from fedloom.privacy.phases.base import Draft, Phase, phase_event
 from fedloom.privacy.phases.evaluation import EvaluationPhase
+from fedloom.privacy.phases.phase import Draft, Phase, phase_event
 from fedloom.privacy.phases.statistic import StatisticPhase
 from fedloom.privacy.phases.training import TrainingPhase
 

@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.privacy_settings import PrivacySettings
-from fedloom.common.scores import Evaluation
+from fedloom.common.scores import EvaluationQueries
 from fedloom.common.study import EvaluationSettings
 from fedloom.common.typed import Section
 from fedloom.common.vocabulary import Query
 from fedloom.privacy.mechanisms.prices import statistic_event
-from fedloom.privacy.phases.base import (
+from fedloom.privacy.phases.phase import (
     Arrays,
     Draft,
     PhaseSettings,
@@ -23,7 +23,7 @@ from fedloom.privacy.phases.base import (
     for_unit,
     repeated,
 )
-from fedloom.privacy.secure_sum import unit_of
+from fedloom.privacy.secure_sum import grid_step_of
 
 if TYPE_CHECKING:
     from fedloom.privacy.plan import Plan
@@ -56,7 +56,7 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
     """One round: histograms of units that are in no other query.
 
     Guarantee: one Gaussian mechanism of `noise_multiplier` for each histogram, as
-    `fedloom.privacy.mechanisms.statistic` gives it, under adding or removing one unit.
+    `fedloom.privacy.mechanisms.noisy_sum` gives it, under adding or removing one unit.
 
     Attributes:
       hold_back: chance of each unit to be held back.
@@ -106,7 +106,7 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
 
     def check_arrays(self, plan: Plan, arrays: Arrays) -> None:
         """Checks the arrays of a request; see `Phase`."""
-        Evaluation(plan.encoding).check(arrays)
+        EvaluationQueries(plan.encoding).check(arrays)
 
     def answer_length(self, plan: Plan, arrays: Arrays) -> int:
         """Returns the coordinates of all histograms."""
@@ -114,7 +114,7 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
 
     def request_bytes(self, plan: Plan) -> int:
         """Returns the bytes of a request's arrays."""
-        return array_bytes(Evaluation(plan.encoding).request_arrays())
+        return array_bytes(EvaluationQueries(plan.encoding).request_arrays())
 
     def round_event(self, privacy: PrivacySettings) -> DpEvent:
         """Returns the event of all histograms, for a unit at `overlap` sites."""
@@ -179,10 +179,14 @@ def draft_evaluation(
 
     def at(noise_multiplier: float) -> EvaluationPhase:
         histograms = []
-        for histogram in Evaluation(encoding).histograms:
+        for histogram in EvaluationQueries(encoding).histograms:
             l2_norm = histogram.l2_norm * privacy.rows_per_person
-            step = unit_of(
-                noise_multiplier * l2_norm, num_sites, l2_norm=l2_norm, length=1, whole=True
+            step = grid_step_of(
+                noise_multiplier * l2_norm,
+                num_sites,
+                l2_norm=l2_norm,
+                length=1,
+                integer_valued=True,
             )
             histograms.append(
                 HistogramSum(

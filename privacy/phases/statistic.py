@@ -11,7 +11,7 @@ from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.vocabulary import Query
 from fedloom.privacy.mechanisms.prices import statistic_event
-from fedloom.privacy.phases.base import (
+from fedloom.privacy.phases.phase import (
     Arrays,
     Draft,
     PhaseSettings,
@@ -19,7 +19,7 @@ from fedloom.privacy.phases.base import (
     array_bytes,
     for_unit,
 )
-from fedloom.privacy.secure_sum import unit_of
+from fedloom.privacy.secure_sum import grid_step_of
 
 if TYPE_CHECKING:
     from fedloom.privacy.plan import Plan
@@ -31,7 +31,7 @@ class StatisticPhase(PhaseSettings, frozen=True, kw_only=True):
     """One round: a registered statistic of all records, summed and noised.
 
     Guarantee: one Gaussian mechanism of `noise_multiplier`, as
-    `fedloom.privacy.mechanisms.statistic` gives it, under adding or removing one unit.
+    `fedloom.privacy.mechanisms.noisy_sum` gives it, under adding or removing one unit.
 
     Attributes:
       statistic: its kind.
@@ -170,8 +170,12 @@ def draft_statistic(
             noise_multiplier=noise_multiplier,
             statistic=kind,
             l2_norm=l2_norm,
-            grid_step=unit_of(
-                noise_multiplier * l2_norm, num_sites, l2_norm=l2_norm, length=1, whole=True
+            grid_step=grid_step_of(
+                noise_multiplier * l2_norm,
+                num_sites,
+                l2_norm=l2_norm,
+                length=1,
+                integer_valued=True,
             ),
             max_cells=max_cells,
             spares=spares,

@@ -16,8 +16,8 @@ from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.typed import read_typed
 from fedloom.common.vocabulary import Exchange, Query
 from fedloom.privacy.mechanisms.prices import gradient_event, training_event
-from fedloom.privacy.phases.base import Arrays, Draft, PhaseSettings, SumPart, for_unit
-from fedloom.privacy.secure_sum import unit_of
+from fedloom.privacy.phases.phase import Arrays, Draft, PhaseSettings, SumPart, for_unit
+from fedloom.privacy.secure_sum import grid_step_of
 
 if TYPE_CHECKING:
     from fedloom.privacy.plan import Plan
@@ -45,8 +45,8 @@ class TrainingPhase(PhaseSettings, frozen=True, kw_only=True):
     """Rounds of DP-SGD: weights after local steps, or one noised sum of clipped gradients.
 
     Guarantee: `local_steps` Poisson-subsampled Gaussian mechanisms a round, as
-    `fedloom.privacy.mechanisms.training` and `.gradient` give them, under adding or removing one
-    unit.
+    `fedloom.privacy.mechanisms.private_training` and `.noisy_gradient` give them, under adding or
+    removing one unit.
 
     Attributes:
       settings: of the rounds, by the kind of model and what sites send.
@@ -249,8 +249,12 @@ def draft_training(
     def at(noise_multiplier: float) -> TrainingPhase:
         step = None
         if settings.exchange is Exchange.GRADIENTS:
-            step = unit_of(
-                noise_multiplier * clip, num_sites, l2_norm=clip, length=length, whole=False
+            step = grid_step_of(
+                noise_multiplier * clip,
+                num_sites,
+                l2_norm=clip,
+                length=length,
+                integer_valued=False,
             )
         return TrainingPhase(
             share=share,

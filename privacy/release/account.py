@@ -19,11 +19,11 @@ from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.learned_account import LearnedAccount, learned_accounts
 
-__all__ = ["Answered", "SiteAccount", "account_of"]
+__all__ = ["AnsweredAttempt", "SiteAccount", "account_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class AnsweredAttempt:
     """One attempt at a round that a site answered, and was charged for.
 
     Attributes:
@@ -68,7 +68,7 @@ class SiteAccount:
     key: str
     seq: int
     head: str
-    answered: tuple[Answered, ...]
+    answered: tuple[AnsweredAttempt, ...]
     all_events: tuple[DpEvent, ...]
     runs: int
     runs_priced: int
@@ -159,7 +159,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     )
 
 
-def _answered(entries: Sequence[Mapping[str, Any]], plan: str, run: str) -> list[Answered]:
+def _answered(entries: Sequence[Mapping[str, Any]], plan: str, run: str) -> list[AnsweredAttempt]:
     """Reads a run's answered attempts from a checked extract, in order of round and attempt."""
     opened: dict[tuple[int, int], Mapping[str, Any]] = {}
     found = {}
@@ -174,7 +174,7 @@ def _answered(entries: Sequence[Mapping[str, Any]], plan: str, run: str) -> list
         if body.kind == "open":
             opened[attempt] = body.data
         else:
-            found[attempt] = Answered(
+            found[attempt] = AnsweredAttempt(
                 round=attempt[0],
                 attempt=attempt[1],
                 roster=tuple(opened[attempt]["roster"]),
@@ -185,7 +185,9 @@ def _answered(entries: Sequence[Mapping[str, Any]], plan: str, run: str) -> list
     return [found[attempt] for attempt in sorted(found)]
 
 
-def _check_rounds(run: RunSummary, answered: Sequence[Answered], plan: Plan, site: str) -> None:
+def _check_rounds(
+    run: RunSummary, answered: Sequence[AnsweredAttempt], plan: Plan, site: str
+) -> None:
     if not run.finished:
         raise LedgerError(
             f"the ledger extract of {site} ends before its run does; ask the site for a whole one"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from fedloom.common.errors import LedgerError
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.release.account import Answered, SiteAccount
+from fedloom.privacy.release.account import AnsweredAttempt, SiteAccount
 
 __all__ = ["Attempt", "attempts_of", "check_rosters"]
 
@@ -44,7 +44,7 @@ class Attempt:
 
 def attempts_of(accounts: Mapping[str, SiteAccount]) -> list[Attempt]:
     """Returns every attempt that some site answered, in order."""
-    found: defaultdict[tuple[int, int], dict[str, Answered]] = defaultdict(dict)
+    found: defaultdict[tuple[int, int], dict[str, AnsweredAttempt]] = defaultdict(dict)
     for name, account in accounts.items():
         for answer in account.answered:
             found[answer.round, answer.attempt][name] = answer
@@ -80,7 +80,7 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
         exchange key of its own, or a round was not answered by its whole roster or not at all.
     """
     if plan.colluding is None:
-        return _check_local(plan, accounts)
+        return _check_per_site(plan, accounts)
     keys = {site.exchange_key for site in plan.sites}
     if None in keys or len(keys) != len(plan.sites):
         raise LedgerError("the plan lacks a site's exchange key, or two sites have the same")
@@ -115,7 +115,7 @@ def check_rosters(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
     )
 
 
-def _check_local(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
+def _check_per_site(plan: Plan, accounts: Mapping[str, SiteAccount]) -> str:
     """Checks, in per-site trust, that whoever was asked is here and was asked the same."""
     attempts = attempts_of(accounts)
     asked = {site for attempt in attempts for site in attempt.roster}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedloom.common.errors import LedgerError
-from fedloom.common.learned import Learned
+from fedloom.common.schema_origin import SchemaOrigin
 from fedloom.privacy.learning_cost import cost_of_learning
 from fedloom.privacy.ledger import Grant
 
@@ -34,7 +34,7 @@ class LearnedAccount:
 
 
 def learned_accounts(
-    origins: Sequence[Learned], found: Mapping[str, Sequence[Grant]], site: str
+    origins: Sequence[SchemaOrigin], found: Mapping[str, Sequence[Grant]], site: str
 ) -> tuple[LearnedAccount, ...]:
     """Reads from an extract what each study that learned the schema cost at a site.
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fedloom.common.encoding import Block, Encoding
-from fedloom.common.statistics import OneWay
+from fedloom.common.marginals import OneWayMarginals
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
 
@@ -53,7 +53,7 @@ def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
       look: its opened first round.
     """
     encoding = plan.encoding
-    counts, cells = OneWay(encoding).rows(look.values())
+    counts, cells = OneWayMarginals(encoding).rows(look.values())
     labelled = encoding.target is not None
     rows: list[dict[str, Any]] = []
     for number, label in enumerate(encoding.class_labels):

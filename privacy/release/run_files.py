@@ -9,9 +9,9 @@ from typing import Any
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError, VerificationError
-from fedloom.common.statistics import NoisyStatistics
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound, answer_path
-from fedloom.privacy.answers.statistics import noisy_statistics
+from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.plan import Plan
 
 __all__ = ["FinishedRun"]
@@ -36,7 +36,7 @@ class FinishedRun:
     path: Path
     plan: Plan
     state: dict[str, Any]
-    statistics: NoisyStatistics
+    statistics: NoisyMarginals
     opened: dict[int, OpenedRound]
     generator: Artifact
     extracts: dict[str, dict[str, Any]]

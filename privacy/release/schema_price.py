@@ -1,12 +1,12 @@
 """What a learned schema adds to a release's price.
 
 A schema that an earlier study learned is published with every release that uses it, so whoever
-reads the release reads both studies' output. Its tables `[[learned]]` (`fedloom.common.learned`)
-name the earlier prices. The sum of all epsilons at the sum of all deltas bounds the whole, also
-as the later study depends on the earlier one's answer (Dwork and Roth 2014, theorem 3.16 and
-its remark on adaptive composition). That bound needs no plan but this one, and is not tight: the
-sites' ledgers compose the same studies with less. Each price is that of all runs of its plan, and
-the extracts of the ledgers show them.
+reads the release reads both studies' output. Its tables `[[learned]]`
+(`fedloom.common.schema_origin`) name the earlier prices. The sum of all epsilons at the sum of all
+deltas bounds the whole, also as the later study depends on the earlier one's answer (Dwork and Roth
+2014, theorem 3.16 and its remark on adaptive composition). That bound needs no plan but this one,
+and is not tight: the sites' ledgers compose the same studies with less. Each price is that of all
+runs of its plan, and the extracts of the ledgers show them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fedloom.common.learned import Learned
+from fedloom.common.schema_origin import SchemaOrigin
 from fedloom.privacy.plan import Plan
 
 __all__ = ["composed", "preprocessing", "with_the_schema"]
 
 
-def composed(learned: Sequence[Learned], epsilon: float, delta: float) -> tuple[float, float]:
+def composed(learned: Sequence[SchemaOrigin], epsilon: float, delta: float) -> tuple[float, float]:
     """Returns the sums of a study's price and of those at which its schema was learned."""
     return (
         math.fsum([epsilon, *(origin.epsilon for origin in learned)]),

@@ -20,7 +20,7 @@ from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.assumptions import assumptions, not_covered
 from fedloom.privacy.release.attempts import attempts_of
 from fedloom.privacy.release.claim import make_claim
-from fedloom.privacy.release.parties import at_every_site, towards
+from fedloom.privacy.release.epsilon_by_party import at_every_site, epsilon_by_party
 from fedloom.privacy.release.schema_price import preprocessing, with_the_schema
 
 __all__ = ["STATEMENT_FORMAT", "make_statement"]
@@ -62,7 +62,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "made from one of them, and may have been chosen among them",
         },
         "with_the_schema": with_the_schema(plan, runs),
-        "towards": towards(plan, runs),
+        "towards": epsilon_by_party(plan, runs),
         "overlap": {
             "sites_per_unit": privacy.overlap,
             "sites": len(plan.sites),

@@ -34,9 +34,9 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.keys import ExchangeKey, public_key_hex, shared_secret
 
-__all__ = ["FEWEST_SITES", "mask"]
+__all__ = ["MIN_SITES", "mask"]
 
-FEWEST_SITES = 3
+MIN_SITES = 3
 _PURPOSE = b"fedloom secure sum mask 1\n"
 _PART = 1 << 15
 _ZEROS = bytes(8 * _PART)
@@ -63,9 +63,9 @@ def mask(
       ConfigError: fewer than 3 sites, the site is not among them or under another key, two sites
         share a key, a key is no public key, or the digest is none.
     """
-    if len(roster) < FEWEST_SITES:
+    if len(roster) < MIN_SITES:
         raise ConfigError(
-            f"a secure sum needs {FEWEST_SITES} sites or more, got {len(roster)}; of two, each "
+            f"a secure sum needs {MIN_SITES} sites or more, got {len(roster)}; of two, each "
             "knows the other's share from the sum"
         )
     if roster.get(site) != public_key_hex(private_key):

@@ -4,8 +4,8 @@ Guarantee: let k sites that keep their shares secret each add round(G_i), G_i ~ 
 units, to integer vectors with the sum x. Then the sum x + round(G_1) + ... + round(G_k) is
 within total variation exp(`log_gap(s, k, length)`) of a post-processing of x + N(0, k s^2), the
 continuous Gaussian mechanism. Its privacy loss distribution applies; the gap adds
-(1 + e^epsilon) * gap to delta, and on the grids of `lattice.unit_of` it lies below 10^-1000. One
-share alone is plain post-processing of a Gaussian: no gap. Proof: docs/secure-sum.md.
+(1 + e^epsilon) * gap to delta, and on the grids of `sum_grid.grid_step_of` it lies below 10^-1000.
+One share alone is plain post-processing of a Gaussian: no gap. Proof: docs/secure-sum.md.
 Neighbouring relation and price: those of the mechanism whose sum x is.
 Not covered: G_i is a double; see `fedloom.privacy.noise`. The private sum enters in integers
 alone, so its low bits cannot show through the noise's.
@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.noise import NoiseSource
-from fedloom.privacy.secure_sum.lattice import check_unit
+from fedloom.privacy.secure_sum.sum_grid import check_grid_step
 
 __all__ = ["log_gap", "noise_share"]
 
 _PART = 12288
-_MOST_STD = 2.0**48
+_MAX_STD = 2.0**48
 
 
 def noise_share(
-    size: int, std: float, num_shares: int, unit: float, noise: NoiseSource
+    size: int, std: float, num_shares: int, grid_step: float, noise: NoiseSource
 ) -> NDArray[np.int64]:
     """Draws one share of the noise of a sum, in grid units.
 
@@ -38,7 +38,7 @@ def noise_share(
       std: Standard deviation that `num_shares` shares have together, in the sum's own scale;
         0 gives zeros, which protect nobody.
       num_shares: Shares that make up `std`: the roster less the colluding sites; 1 alone.
-      unit: The grid's unit.
+      grid_step: The grid's step.
       noise: A fresh cryptographic source.
 
     Raises:
@@ -47,12 +47,12 @@ def noise_share(
     >>> noise_share(3, 0.0, 1, 1.0, NoiseSource()).tolist()
     [0, 0, 0]
     """
-    check_unit(unit)
+    check_grid_step(grid_step)
     if type(num_shares) is not int or num_shares < 1:
         raise ConfigError(f"a sum's noise has at least one share, got {num_shares!r}")
-    if not 0.0 <= std / unit <= _MOST_STD:
-        raise ConfigError(f"noise of {std!r} does not fit a grid with unit {unit!r}")
-    share_std = std / unit / math.sqrt(num_shares)
+    if not 0.0 <= std / grid_step <= _MAX_STD:
+        raise ConfigError(f"noise of {std!r} does not fit a grid with step {grid_step!r}")
+    share_std = std / grid_step / math.sqrt(num_shares)
     share = np.empty(size, dtype=np.int64)
     # Part by part: what stays in the cache is drawn three times faster.
     for start in range(0, size, _PART):

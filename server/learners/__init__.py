@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedloom.common.errors import StudyError
 from fedloom.common.models.registry import load_part
-from fedloom.server.learners.base import Learner, State
+from fedloom.server.learners.learner import Learner, State
 
 if TYPE_CHECKING:
     from fedloom.privacy.plan import Plan

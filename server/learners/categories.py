@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.category_codes import SYMBOL_CELLS, CodeTable, decode_category, encode_category
 from fedloom.common.discovery import OpenColumn
-from fedloom.common.spelling import SYMBOL_CELLS, Table, spell, unspell
 
 __all__ = ["records_needed", "read_categories"]
 
@@ -32,7 +32,7 @@ _REST = (SYMBOL_CELLS - _PEAK_MEAN**2 - _PEAK_STD**2) / (SYMBOL_CELLS - 1)
 _STANDS_OUT = 3.1
 _READINGS = 512
 _ALTERNATIVES = 32
-_MOST_TEXTS = 4
+_MAX_TEXTS = 4
 # Signal to noise in a symbol's cell from which a text alone in its bucket is read 19 times of 20,
 # for each length; simulated in tests/server/learners/test_categories.py.
 _READABLE = {4: 3.4, 8: 3.7, 16: 4.0, 32: 4.3, 48: 4.7}
@@ -89,12 +89,12 @@ def _stands_out(rows: Array, std: float) -> NDArray[np.bool_]:
 
 
 def _read_bucket(
-    rows: Array, bucket: int, std: float, *, column: str, table: Table
+    rows: Array, bucket: int, std: float, *, column: str, table: CodeTable
 ) -> dict[str, float]:
     texts: list[str] = []
     words: list[Array] = []
     rest = rows
-    while len(texts) < _MOST_TEXTS and bool(_stands_out(rest, std)):
+    while len(texts) < _MAX_TEXTS and bool(_stands_out(rest, std)):
         text = _read(rest, bucket, column, table)
         if text is None or text in texts:
             break
@@ -110,9 +110,9 @@ def _read_bucket(
     return {text: float(count) for text, count in zip(texts, counts, strict=True) if count > 0}
 
 
-def _read(rows: Array, bucket: int, column: str, table: Table) -> str | None:
+def _read(rows: Array, bucket: int, column: str, table: CodeTable) -> str | None:
     for symbols in _readings(rows):
-        text = unspell(symbols, bucket=bucket, column=column, table=table)
+        text = decode_category(symbols, bucket=bucket, column=column, table=table)
         if text is not None:
             return text
     return None
@@ -142,9 +142,9 @@ def _readings(rows: Array) -> Iterator[NDArray[np.intp]]:
             heapq.heappush(heap, (moved, (*chosen[:-1], last)))
 
 
-def _word(text: str, column: str, table: Table) -> Array:
+def _word(text: str, column: str, table: CodeTable) -> Array:
     """Returns what one record of a text adds to its bucket's rows, in units of the weight."""
-    _, symbols = spell(text, column=column, table=table)
+    _, symbols = encode_category(text, column=column, table=table)
     word = np.zeros((table.symbols, SYMBOL_CELLS))
     signs = np.where(symbols < SYMBOL_CELLS, 1.0, -1.0)
     word[np.arange(table.symbols), symbols % SYMBOL_CELLS] = signs

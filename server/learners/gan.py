@@ -23,19 +23,19 @@ from numpy.typing import NDArray
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
-from fedloom.common.models.base import count_parameters, load_weights, read_weights
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.models.decoder import DecoderNet
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
 from fedloom.common.models.gan import GENERATOR, MARGINALS, TabularGan
+from fedloom.common.models.private_model import count_parameters, load_weights, read_weights
 from fedloom.common.models.registry import GanGradients, GanSettings, GanWeights
-from fedloom.common.statistics import NoisyStatistics
 from fedloom.privacy.phases import TrainingPhase
-from fedloom.server.learners.base import State, section, with_prefix
-from fedloom.server.learners.calibration import matched_table
+from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.generator_fit import fit_generator
-from fedloom.server.learners.marginals import class_prior, log_marginals
+from fedloom.server.learners.learner import State, section, with_prefix
+from fedloom.server.learners.marginal_calibration import matched_table
 from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
-from fedloom.server.learners.statistics_start import kept_at_pairs, pair_arrays, started
+from fedloom.server.learners.statistics_start import pair_arrays, pretrain_on_pairs, refit_to_pairs
 
 __all__ = ["GanLearner"]
 
@@ -46,7 +46,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class GanLearner:
-    """Learns a `gan`; see `fedloom.server.learners.base.Learner`."""
+    """Learns a `gan`; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class GanLearner:
         self._phase, self._rounds = training, settings
         self._num_sites = num_sites
 
-    def start(self, statistics: NoisyStatistics, seed: int) -> State:
+    def initialise(self, statistics: NoisyMarginals, seed: int) -> State:
         """Returns a generator that shows what the statistics tell, and an undecided critic."""
         noise = effective_noise(
             self._rounds,
@@ -75,7 +75,7 @@ class GanLearner:
             num_sites=self._num_sites,
         )
         net, pairs = self._model.generator_net(seed), pair_arrays(statistics)
-        started(net, pairs, self._model.blocks, seed)
+        pretrain_on_pairs(net, pairs, self._model.blocks, seed)
         arrays: Arrays = {
             **pairs,
             MARGINALS: log_marginals(statistics).astype(np.float32),
@@ -97,7 +97,7 @@ class GanLearner:
         shapes = self._model.request_shapes()
         return {name: shapes[name] for name in shapes if name not in self._model.public_shapes}
 
-    def absorb(
+    def update(
         self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
     ) -> State:
         """Moves the critic, and the generator when it is its turn."""
@@ -127,7 +127,7 @@ class GanLearner:
             arrays |= with_prefix(read_weights(self._model.private_module(seed)), _WEIGHTS)
         return State(arrays=arrays, meta=meta)
 
-    def publish(self, state: State) -> Artifact:
+    def export(self, state: State) -> Artifact:
         """Returns the averaged generator, its marginals matched to the noisy ones."""
         net = self._model.generator_net()
         load_weights(net, section(state.arrays, _AVERAGE))
@@ -155,7 +155,7 @@ class GanLearner:
             seed=seed,
         )
         table = torch.from_numpy(np.array(arrays[GENERATOR + "table"]))
-        kept_at_pairs(net, table, arrays, model.blocks, seed)
+        refit_to_pairs(net, table, arrays, model.blocks, seed)
         phase = int(meta["generator_phases"]) + 1
         average = moving_average(
             section(arrays, _AVERAGE),

@@ -30,8 +30,8 @@ __all__ = ["fit_generator"]
 _POOL = 8192
 _BATCH = 2048
 _LATENTS = 512
-_FEWEST_LATENTS = 32
-_MOST_WEIGHT = 10.0
+_MIN_LATENTS = 32
+_MAX_WEIGHT = 10.0
 
 
 def fit_generator(
@@ -96,7 +96,7 @@ def _weights(scores: Tensor, labels: Tensor, num_classes: int) -> Tensor:
         members = labels == label
         if bool(members.any()):
             share = torch.softmax(scores[members], dim=0) * members.sum()
-            share = share.clamp(max=_MOST_WEIGHT)
+            share = share.clamp(max=_MAX_WEIGHT)
             weights[members] = share / share.mean()
     return weights
 
@@ -114,7 +114,7 @@ def _log_likelihood(
     """
     table, records, labels, weights = pool
     num_classes = len(table)
-    latents = max(_FEWEST_LATENTS, _LATENTS // num_classes)
+    latents = max(_MIN_LATENTS, _LATENTS // num_classes)
     total = torch.zeros((), device=table.device)
     for label in labels[chosen].unique().tolist():
         members = chosen[labels[chosen] == label]

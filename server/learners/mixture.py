@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
+from fedloom.common.marginals import NoisyMarginals, group_sizes
 from fedloom.common.models.registry import MixtureSettings
-from fedloom.common.statistics import NoisyStatistics, group_sizes
 from fedloom.privacy.phases import TrainingPhase
-from fedloom.server.learners.base import State
+from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.devices import fitting_device
-from fedloom.server.learners.marginals import class_prior, log_marginals
+from fedloom.server.learners.learner import State
 from fedloom.server.learners.mixture_fit import MAX_STEPS, MixtureFit, Target
 
 __all__ = ["MixtureLearner"]
@@ -35,7 +35,7 @@ _PER_CELL, _PER_CELL_AND_BLOCK = 200.0, 8.0
 
 
 class MixtureLearner:
-    """Learns a `mixture` from statistics alone; see `fedloom.server.learners.base.Learner`."""
+    """Learns a `mixture` from statistics alone; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class MixtureLearner:
         self._components = model.components
         self._encoding = encoding
 
-    def start(self, statistics: NoisyStatistics, seed: int) -> State:
+    def initialise(self, statistics: NoisyMarginals, seed: int) -> State:
         """Fits the mixture; nothing remains for training rounds."""
         prior, start = class_prior(statistics), log_marginals(statistics)
         used = np.flatnonzero(prior > 0)
@@ -72,13 +72,13 @@ class MixtureLearner:
         """Returns nothing: there are no training rounds."""
         return {}
 
-    def absorb(
+    def update(
         self, state: State, aggregate: dict[str, Array], normaliser: float, seed: int
     ) -> State:
         """Returns the state unchanged: there are no training rounds."""
         return state
 
-    def publish(self, state: State) -> Artifact:
+    def export(self, state: State) -> Artifact:
         """Returns the fitted mixture."""
         return Artifact(
             kind="mixture",
@@ -96,7 +96,7 @@ def _affordable(target: Target) -> int:
     return max(_MIN_COMPONENTS, allowed)
 
 
-def _target(statistics: NoisyStatistics, start: Array, prior: Array) -> Target:
+def _target(statistics: NoisyMarginals, start: Array, prior: Array) -> Target:
     encoding, groups = statistics.encoding, statistics.groups
     assert groups is not None and statistics.pair_std is not None
     used = np.flatnonzero(prior > 0)

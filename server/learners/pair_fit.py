@@ -27,7 +27,7 @@ from fedloom.server.learners.devices import fitting
 __all__ = ["PairTables", "fit_to_pairs"]
 
 _LATENTS = 1024
-_FEWEST_LATENTS = 128
+_MIN_LATENTS = 128
 # How much a squared error of a one-way count weighs beside one of a pair.
 _ONE_WAY = 3.0
 _BETAS = (0.9, 0.99)
@@ -110,7 +110,7 @@ class _Wanted:
         self.one_way = torch.zeros(len(one_way), groups).index_add_(1, self.cells, one_way)
         weights = np.square(tables.sizes / max(float(tables.sizes.sum()), 1.0))
         self.weights = torch.from_numpy((weights / max(weights.sum(), 1e-12)).astype(np.float32))
-        latents = max(_FEWEST_LATENTS, 2 * _LATENTS // max(len(self.labels), 2))
+        latents = max(_MIN_LATENTS, 2 * _LATENTS // max(len(self.labels), 2))
         self.quarter = latents // 4
 
     def to(self, device: torch.device) -> None:

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.common.statistics import NoisyStatistics, group_sizes
-from fedloom.server.learners.marginals import class_prior, log_marginals
+from fedloom.common.marginals import NoisyMarginals, group_sizes
+from fedloom.server.learners.class_marginals import class_prior, log_marginals
 
 __all__ = ["group_of_cells", "pair_targets", "shrunk"]
 
@@ -34,7 +34,7 @@ Array = NDArray[Any]
 _FILLS = 4
 
 
-def group_of_cells(statistics: NoisyStatistics) -> NDArray[np.int64]:
+def group_of_cells(statistics: NoisyMarginals) -> NDArray[np.int64]:
     """Returns the group of each cell (D,), counted over all blocks.
 
     Raises:
@@ -49,7 +49,7 @@ def group_of_cells(statistics: NoisyStatistics) -> NDArray[np.int64]:
     return joined
 
 
-def pair_targets(statistics: NoisyStatistics) -> NDArray[np.float32]:
+def pair_targets(statistics: NoisyMarginals) -> NDArray[np.float32]:
     """Returns estimated pair frequencies of each class on groups, (C, G, G), zero within blocks.
 
     Args:
@@ -109,7 +109,7 @@ def shrunk(noisy: Array, std: float, across: Array) -> Array:
     return np.asarray(filled * across)
 
 
-def _across(statistics: NoisyStatistics) -> Array:
+def _across(statistics: NoisyMarginals) -> Array:
     """Returns 1 between groups of two blocks and 0 within a block, (G, G)."""
     sizes = group_sizes(statistics.encoding, np.asarray(statistics.groups))
     block = np.repeat(np.arange(len(sizes)), sizes)

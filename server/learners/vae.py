@@ -17,19 +17,24 @@ from torch import Tensor
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
-from fedloom.common.models.base import count_parameters, load_weights, read_weights
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.models.decoder import DecoderNet
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.private_model import count_parameters, load_weights, read_weights
 from fedloom.common.models.registry import VaeGradients, VaeSettings
 from fedloom.common.models.vae import TABLE, TabularVae
-from fedloom.common.statistics import NoisyStatistics
 from fedloom.privacy.phases import TrainingPhase
-from fedloom.server.learners.base import State, section, with_prefix
-from fedloom.server.learners.calibration import matched_table
-from fedloom.server.learners.marginals import class_prior, log_marginals
+from fedloom.server.learners.class_marginals import class_prior, log_marginals
+from fedloom.server.learners.learner import State, section, with_prefix
+from fedloom.server.learners.marginal_calibration import matched_table
 from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
 from fedloom.server.learners.recognition import teach_encoder
-from fedloom.server.learners.statistics_start import PAIRS, kept_at_pairs, pair_arrays, started
+from fedloom.server.learners.statistics_start import (
+    PAIRS,
+    pair_arrays,
+    pretrain_on_pairs,
+    refit_to_pairs,
+)
 
 __all__ = ["VaeLearner"]
 
@@ -41,7 +46,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class VaeLearner:
-    """Learns a `vae`; see `fedloom.server.learners.base.Learner`."""
+    """Learns a `vae`; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
         self,
@@ -57,7 +62,7 @@ class VaeLearner:
         self._phase, self._rounds = training, training.settings
         self._num_sites = num_sites
 
-    def start(self, statistics: NoisyStatistics, seed: int) -> State:
+    def initialise(self, statistics: NoisyMarginals, seed: int) -> State:
         """Returns what the statistics tell: noisy marginals, and pairs where they were measured."""
         noise = effective_noise(
             self._rounds,
@@ -71,7 +76,7 @@ class VaeLearner:
         arrays |= pair_arrays(statistics)
         module = self._model.private_module(seed)
         if statistics.has_pairs:
-            started(module.decoder, arrays, self._model.blocks, seed)
+            pretrain_on_pairs(module.decoder, arrays, self._model.blocks, seed)
             table = self._table(module.decoder, marginals)
             teach_encoder(self._model, module, table, prior, seed=seed)
             arrays[TABLE] = table.numpy()
@@ -91,7 +96,7 @@ class VaeLearner:
         shapes = self._model.request_shapes()
         return {name: shapes[name] for name in shapes if name not in self._model.public_shapes}
 
-    def absorb(
+    def update(
         self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
     ) -> State:
         """Takes averaged weights as they are, or one step of Adam along a gradient sum."""
@@ -128,7 +133,7 @@ class VaeLearner:
             meta=meta,
         )
 
-    def publish(self, state: State) -> Artifact:
+    def export(self, state: State) -> Artifact:
         """Returns the decoder, its marginals matched to the noisy ones.
 
         What training has changed is shrunk by the trust that its effective noise allows, so that
@@ -160,5 +165,5 @@ class VaeLearner:
         net = self._model.private_module().decoder
         load_weights(net, section(weights, _DECODER))
         table = torch.from_numpy(np.array(arrays[TABLE]))
-        kept_at_pairs(net, table, arrays, self._model.blocks, seed)
+        refit_to_pairs(net, table, arrays, self._model.blocks, seed)
         return with_prefix(read_weights(net), _DECODER)

@@ -113,8 +113,8 @@ def test_wrong_answers_are_dropped_and_the_quorum_decides(
     wrong = federation.sites[:wrong_sites]
 
     class Wrong(vault_module.Vault):
-        def _compute(self, plan, asked, seal):
-            arrays = super()._compute(plan, asked, seal)
+        def _compute(self, plan, asked, mask_share):
+            arrays = super()._compute(plan, asked, mask_share)
             return spoil(arrays) if self.site in wrong and asked.round == 2 else arrays
 
     monkeypatch.setattr("fedloom.simulation.Vault", Wrong)

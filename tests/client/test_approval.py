@@ -17,7 +17,7 @@ from fedloom.common.errors import ConfigError, DataError, PolicyError, StudyErro
 from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.policy import Policy
-from fedloom.privacy.release.parties import towards
+from fedloom.privacy.release.epsilon_by_party import epsilon_by_party
 from tests.federation import approve_at, make, make_home, make_plan, table
 from tests.plans import edited
 
@@ -128,7 +128,7 @@ def test_the_policy_bounds_what_decides_the_guarantee(tmp_path, rule, said):
 def test_overlap_and_the_price_towards_a_fellow_site_are_said(tmp_path, colluding):
     plan = masked(tmp_path, f"colluding = {colluding}\noverlap = 2\n" + PERSONS)
     text = "\n".join(in_plain_words(plan, site="north"))
-    fellow = towards(plan)["fellow_site"]["epsilon"]
+    fellow = epsilon_by_party(plan)["fellow_site"]["epsilon"]
     assert "with records at 2 sites at most" in text
     assert (
         f"another site on its own, which knows its own part of the noise: epsilon {fellow:.4g}"

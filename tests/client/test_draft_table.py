@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedloom.client.data_check import check
-from fedloom.client.draft_table import MOST_CATEGORIES, draft_table
+from fedloom.client.draft_table import MAX_CATEGORIES, draft_table
 from fedloom.common.draft import draft_text
 from fedloom.common.schema import Schema
 
@@ -110,7 +110,7 @@ def test_a_public_table_fits_the_schema_drafted_from_it(cells: dict[str, list]) 
 
 
 def test_identifiers_and_constants_of_a_public_table_are_no_columns() -> None:
-    rows = MOST_CATEGORIES + 1
+    rows = MAX_CATEGORIES + 1
     frame = pd.DataFrame(
         {
             "who": [f"P{number}" for number in range(rows)],

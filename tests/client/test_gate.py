@@ -15,7 +15,7 @@ from fedloom.client.gate import Gate
 from fedloom.client.home import Home
 from fedloom.client.request_check import largest_request
 from fedloom.client.vault import Vault
-from fedloom.common.messages import MOST_HEADER_BYTES, QUERIES, Answer, Request, Unopened
+from fedloom.common.messages import MAX_HEADER_BYTES, QUERIES, Answer, Request, Unopened
 from fedloom.common.models import build_model
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import Ledger, read_ledger
@@ -248,8 +248,8 @@ def test_the_largest_request_holds_every_request_of_a_run_and_little_more(tmp_pa
             arrays = {"groups": np.zeros(plan.encoding.width, np.int32)}
         size = len(signed(request(plan, asked.query, asked.round, arrays=arrays)))
         most = largest_request(plan, asked.query)
-        assert size <= most <= size + MOST_HEADER_BYTES
-    assert largest_request(plan, "describe") < MOST_HEADER_BYTES + 100
+        assert size <= most <= size + MAX_HEADER_BYTES
+    assert largest_request(plan, "describe") < MAX_HEADER_BYTES + 100
 
 
 def test_a_message_larger_than_any_plan_allows_is_refused_before_it_is_read(
@@ -259,18 +259,18 @@ def test_a_message_larger_than_any_plan_allows_is_refused_before_it_is_read(
     gate = Gate(homes["north"], vault._ledger)
     assert gate.largest_request() == max(largest_request(plan, query) for query in QUERIES)
     wide = {"w": np.zeros(gate.largest_request() // 4, np.float32)}
-    narrow = {"w": np.zeros(MOST_HEADER_BYTES // 4, np.float32)}
+    narrow = {"w": np.zeros(MAX_HEADER_BYTES // 4, np.float32)}
     monkeypatch.setattr(Unopened, "open", lambda unopened: pytest.fail("arrays were read"))
     assert status(vault, request(plan, "gradient", 2, arrays=wide)) == "malformed"
     # What a gradient may have a describe may not.
     assert status(vault, request(plan, arrays=narrow)) == "malformed"
     homes["north"].forget_plan(plan.digest())
     vault.record_decisions()
-    assert vault.largest_request() == 8 + MOST_HEADER_BYTES
+    assert vault.largest_request() == 8 + MAX_HEADER_BYTES
 
 
 def test_a_header_without_end_is_not_parsed(vault, monkeypatch):
-    data = (MOST_HEADER_BYTES + 1).to_bytes(8, "little") + b'{"__metadata__":' + b" " * 100
+    data = (MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b'{"__metadata__":' + b" " * 100
     assert Answer.unpack(vault.handle(data)).header["status"] == "malformed"
 
 

@@ -15,7 +15,7 @@ from fedloom.client.queries import answer_arrays
 from fedloom.client.records import Records, Snapshot, freeze, load_records
 from fedloom.common.messages import Request
 from fedloom.common.models import build_model
-from fedloom.common.scores import BINS, Evaluation
+from fedloom.common.scores import BINS, EvaluationQueries
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import replaced
@@ -45,7 +45,7 @@ def requests(plan: Plan) -> dict[str, Request]:
         "weights": rng.normal(0, 1, (1, encoding.width + 1)).astype(np.float32),
         "edges": np.linspace(-2, 2, BINS - 1, dtype=np.float32)[None],
     }
-    Evaluation(encoding).check(scorer)
+    EvaluationQueries(encoding).check(scorer)
     arrays: dict[str, Any] = {"statistic": {}, "gradient": weights, "evaluate": scorer}
     first = {asked.query: asked for asked in reversed(plan.rounds)}
     assert set(first) == set(arrays)
@@ -70,8 +70,8 @@ def queries_that_see(part: str, frozen: tuple[Plan, Snapshot], answer: Answerer)
         answers = []
         for records in (snapshot, changed):
             noise = NoiseSource.from_insecure_seed(7)
-            seal = {"device": "cpu", "seal": lambda part: part}
-            answers.append(answer(plan, asked, records, noise, **seal)["sum"])
+            mask_share = {"device": "cpu", "mask_share": lambda part: part}
+            answers.append(answer(plan, asked, records, noise, **mask_share)["sum"])
         if not np.array_equal(*answers):
             seen.add(query)
     return seen
@@ -144,7 +144,7 @@ def test_each_histogram_has_its_own_noise_of_the_planned_size(frozen, factor, be
     phases = tuple(quiet if phase is evaluation else phase for phase in plan.phases)
     twin = replaced(plan, phases=phases)
     noise = NoiseSource.from_insecure_seed(20_260_101)
-    nobody, plain = without_held_back(snapshot), {"device": "cpu", "seal": lambda part: part}
+    nobody, plain = without_held_back(snapshot), {"device": "cpu", "mask_share": lambda part: part}
     draws = np.stack([answer_arrays(twin, asked, nobody, noise, **plain)["sum"] for _ in range(40)])
     start = 0
     for histogram in evaluation.histograms:
@@ -166,7 +166,7 @@ def test_an_answer_to_evaluate_is_its_histograms_in_lattice_units(frozen):
         snapshot,
         NoiseSource.from_insecure_seed(7),
         device="cpu",
-        seal=lambda part: part,
+        mask_share=lambda part: part,
     )["sum"]
     noise_alone = answer_arrays(
         plan,
@@ -174,9 +174,9 @@ def test_an_answer_to_evaluate_is_its_histograms_in_lattice_units(frozen):
         without_held_back(snapshot),
         NoiseSource.from_insecure_seed(7),
         device="cpu",
-        seal=lambda part: part,
+        mask_share=lambda part: part,
     )["sum"]
-    measured = Evaluation(plan.encoding)
+    measured = EvaluationQueries(plan.encoding)
     sums = measured.sums(snapshot.held_back.feature_codes, snapshot.held_back.classes, asked.arrays)
     units = np.concatenate(
         [np.full(h["length"], h["grid_step"]) for h in asked.params["histograms"]]

@@ -43,7 +43,9 @@ def test_kernels_that_tell_rows_apart_are_refused_before_a_record_is_read(
 ):
     plan = make_plan(tmp_path / "study", homes, model)
     approve_at(homes["north"], plan, table(100))
-    monkeypatch.setattr("fedloom.client.vault.kernels_hold", lambda plan, device: False)
+    monkeypatch.setattr(
+        "fedloom.client.vault.kernels_are_row_invariant", lambda plan, device: False
+    )
     with Vault(homes["north"]) as vault:
         asked = request(plan, plan.rounds[1].query, 2, arrays=weights(plan))
         assert status(vault, asked) == "unavailable"

@@ -14,11 +14,11 @@ import fedloom
 from fedloom.client import records as records_module
 from fedloom.client.persons import kept_rows
 from fedloom.client.records import freeze, load_records
+from fedloom.common.marginals import groups_of_one
 from fedloom.common.models import build_model
 from fedloom.common.models.draws import SeededDraws
-from fedloom.common.scores import BINS, Evaluation
+from fedloom.common.scores import BINS, EvaluationQueries
 from fedloom.common.statistic_kinds import statistic_kind
-from fedloom.common.statistics import groups_of_one
 from fedloom.common.study import load_study
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.resolve import resolve_plan
@@ -96,7 +96,7 @@ def test_a_statistic_moves_by_the_plans_norm_at_most(
 
 def test_held_back_counts_move_by_the_plans_norm_at_most(home, plan_of, same_luck):
     plan = plan_of()
-    evaluation = Evaluation(plan.encoding)
+    evaluation = EvaluationQueries(plan.encoding)
     width = plan.encoding.width
     arrays = {
         "groups": groups_of_one(plan.encoding),

@@ -166,7 +166,7 @@ def test_the_same_attempt_with_other_weights_is_refused(homes, plan, vault):
     assert status(vault, request(plan, "train", 2, arrays=weights(plan))) == "ok"
     assert status(vault, request(plan, "train", 2, arrays=weights(plan, 0.02))) == "conflict"
     later = request(plan, "train", 2, arrays=weights(plan, 0.02), attempt=2)
-    assert status(vault, later) == "outside-plan"  # in local trust no attempt is ever void
+    assert status(vault, later) == "outside-plan"  # in per-site trust no attempt is ever void
     assert kinds(homes["north"]).count("commit") == 1
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedloom.common.category_codes import NORM, SYMBOL_CELLS, encode_category
 from fedloom.common.discovery import (
     CELL_WEIGHT,
     GROUP_WEIGHT,
@@ -20,7 +21,6 @@ from fedloom.common.discovery import (
 )
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.schema import Column, Schema
-from fedloom.common.spelling import NORM, SYMBOL_CELLS, spell
 
 SCHEMA = Schema(
     (
@@ -98,7 +98,7 @@ def test_sum_holds_what_the_definition_says() -> None:
     expected[seen.start + UNFIT] = expected[seen.start + MISSING] = NUMBER_NORM
     expected[town.start + MISSING] = NORM
     where = town.tables[1]
-    bucket, symbols = spell("north", column="town", table=where)
+    bucket, symbols = encode_category("north", column="town", table=where)
     for place, symbol in enumerate(symbols.tolist()):
         cell = (bucket * where.symbols + place) * SYMBOL_CELLS + symbol % SYMBOL_CELLS
         sign = 1 if symbol < SYMBOL_CELLS else -1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.schema import Schema
-from fedloom.common.scores import BINS, Evaluation
+from fedloom.common.scores import BINS, EvaluationQueries
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 COLUMNS: list[dict[str, Any]] = [
@@ -22,11 +22,11 @@ COLUMNS: list[dict[str, Any]] = [
 TARGETS = (None, "age", "town", "visited")
 
 
-def evaluation(target: str | None) -> Evaluation:
-    return Evaluation(Encoding(Schema.from_dict({"column": COLUMNS}), target))
+def evaluation(target: str | None) -> EvaluationQueries:
+    return EvaluationQueries(Encoding(Schema.from_dict({"column": COLUMNS}), target))
 
 
-def random_arrays(measured: Evaluation, rng: np.random.Generator) -> Arrays:
+def random_arrays(measured: EvaluationQueries, rng: np.random.Generator) -> Arrays:
     """Arrays as no honest coordinator would choose them, but within what is allowed."""
     encoding = measured.encoding
     groups = [rng.integers(0, block.size, block.size) for block in encoding.features]

@@ -17,8 +17,8 @@ import pytest
 import safetensors.numpy
 
 from fedloom.client.vault import Vault
+from fedloom.common.marginals import groups_of_one
 from fedloom.common.messages import Answer
-from fedloom.common.statistics import groups_of_one
 from fedloom.common.study import load_study
 from fedloom.in_process import in_process_link
 from fedloom.server.coordinate import coordinate
@@ -102,7 +102,7 @@ def run_with(folder: Path, model: str, rows: int) -> tuple[RunFolder, dict[str, 
     # here, so that whatever else differs is found.
     with pytest.MonkeyPatch.context() as patch, in_process_link(recorders) as link:
         patch.setattr(
-            "fedloom.server.coordinate.choose_groups",
+            "fedloom.server.coordinate.merge_cells",
             lambda statistics, **_: groups_of_one(statistics.encoding),
         )
         coordinate(prepared.path, link)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedloom.client.vault import Vault
-from fedloom.common.statistics import NoisyStatistics
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.study import load_study
 from fedloom.in_process import in_process_link
 from fedloom.privacy.release import build_release
@@ -57,7 +57,7 @@ def dealt(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
     return [run_dealt(folder / name, parts) for name, parts in sizes.items()]
 
 
-def told(statistics: NoisyStatistics) -> list[bytes]:
+def told(statistics: NoisyMarginals) -> list[bytes]:
     """All that the coordinator holds of the sums."""
     assert statistics.pairs is not None and statistics.groups is not None
     arrays = (statistics.look, statistics.groups, statistics.pairs)
@@ -75,7 +75,7 @@ def test_what_is_known_does_not_depend_on_which_site_holds_which_record(dealt):
 def test_a_number_of_records_by_site_would_be_seen(dealt):
     even, skewed = (run.statistics() for run in dealt)
     leaky = [
-        NoisyStatistics(
+        NoisyMarginals(
             encoding=s.encoding,
             look=s.look,
             look_std=s.look_std,

@@ -16,8 +16,8 @@ from fedloom.privacy.accounting import (
     compose,
     epsilon_pld,
     epsilon_rdp,
-    filter_order,
     gaussian,
+    lifetime_renyi_order,
     no_event,
     price,
     repeat,
@@ -174,7 +174,7 @@ def test_calibration_refuses_what_no_noise_can_meet() -> None:
 
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 3.0, 10.0])
 def test_a_home_s_order_is_whole_and_leaves_room_for_a_third_of_its_limit(epsilon: float) -> None:
-    order = filter_order(epsilon, DELTA)
+    order = lifetime_renyi_order(epsilon, DELTA)
     assert order >= 2 and order == int(order)
     third = gaussian(calibrate(gaussian, epsilon / 3, DELTA))
     assert epsilon_rdp([third] * 3, DELTA, [order]) <= epsilon

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from fedloom.privacy.noise import NoiseSource, snap
+from fedloom.privacy.noise import NoiseSource, round_to_grid
 
 SEED = 20261122
 
@@ -149,7 +149,7 @@ def test_a_permutation_of_nothing_is_nothing():
 @pytest.mark.parametrize("std", [1e-6, 0.7, 1.0, 3.0, 1e9])
 def test_the_grid_is_a_public_power_of_two_far_below_the_noise(std):
     values = NoiseSource().normal(1000, std=5 * std)
-    snapped = snap(values.copy(), std)
+    snapped = round_to_grid(values.copy(), std)
     grid = 2.0 ** (math.floor(math.log2(std)) - 10)
     assert (snapped / grid == np.rint(snapped / grid)).all()
     assert np.abs(snapped - values).max() <= std / 2048

@@ -13,8 +13,8 @@ import math
 import pytest
 
 import fedloom
-import fedloom.privacy.phases.base as base
 import fedloom.privacy.phases.evaluation as evaluation
+import fedloom.privacy.phases.phase as base
 import fedloom.privacy.phases.statistic as statistic
 import fedloom.privacy.phases.training as training
 from fedloom.common.study import load_study

@@ -6,7 +6,7 @@ import pytest
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models import build_model
-from fedloom.common.models.base import count_parameters
+from fedloom.common.models.private_model import count_parameters
 from fedloom.common.models.registry import VaeSettings, num_parameters
 from fedloom.common.schema import Column, Schema
 from fedloom.common.study import StatisticsSettings, load_study

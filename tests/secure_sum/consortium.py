@@ -15,14 +15,14 @@ import scipy.stats
 import fedloom
 from fedloom.client.home import Home
 from fedloom.client.vault import Vault
+from fedloom.common.marginals import OneWayMarginals
 from fedloom.common.messages import Request
 from fedloom.common.models import PrivateModel, build_model
-from fedloom.common.statistics import OneWay
 from fedloom.common.study import load_study
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
-from fedloom.privacy.secure_sum import from_lattice, open_sum
+from fedloom.privacy.secure_sum import from_grid, open_sum
 from tests.federation import SCHEMA, ask, make, request, status, table
 from tests.noise_size import has_std
 
@@ -119,14 +119,14 @@ class Consortium:
 
 def opened(shares: dict[str, np.ndarray], asked: Request) -> np.ndarray:
     """Opens the sum of a roster as the coordinator does."""
-    return from_lattice(open_sum(shares, roster=asked.roster), asked.params["grid_step"])
+    return from_grid(open_sum(shares, roster=asked.roster), asked.params["grid_step"])
 
 
 def exact_look(plan: Plan, sites: tuple[str, ...] = SITES) -> np.ndarray:
     """What the sites' tables sum up to, computed once more."""
     encoding = plan.encoding
     codes = [encoding.encode(frame(site)).codes for site in sites]
-    measured = OneWay(encoding)
+    measured = OneWayMarginals(encoding)
     return sum(measured.sum(encoding.feature_codes(c), encoding.classes(c)) for c in codes)
 
 

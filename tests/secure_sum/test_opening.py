@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.mechanisms.statistic import noisy_sum
+from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
 from fedloom.privacy.noise import NoiseSource
-from fedloom.privacy.secure_sum import from_lattice, masked_share, open_sum, unit_of
+from fedloom.privacy.secure_sum import from_grid, grid_step_of, masked_share, open_sum
 
 DIGEST = "ab" * 32
 SIZE = 10_000
@@ -80,7 +80,7 @@ def planned(noise: np.ndarray, std: float) -> bool:
 def test_the_opened_noise_has_the_planned_variance(sites, roster, scale, accepted):
     """sigma^2 r / (r - t) in all, sigma^2 without the colluding sites' shares; seeds are fixed."""
     made = sites(roster)
-    unit = unit_of(2.0, roster, l2_norm=1.0, length=SIZE, whole=True)
+    grid_step = grid_step_of(2.0, roster, l2_norm=1.0, length=SIZE, integer_valued=True)
     totals = {name: np.full(SIZE, 5 * number) for number, name in enumerate(made.roster)}
     for colluding in range(1, roster - 1):
         source = NoiseSource.from_insecure_seed(100 * roster + colluding)
@@ -90,15 +90,15 @@ def test_the_opened_noise_has_the_planned_variance(sites, roster, scale, accepte
                 l2_norm=1.0,
                 noise_multiplier=2.0 * scale,
                 noise=source,
-                unit=unit,
+                grid_step=grid_step,
                 num_shares=roster - colluding,
             )
             for name, total in totals.items()
         }
-        opened = from_lattice(open_sum(made.mask(shares), roster=made.roster), unit)
+        opened = from_grid(open_sum(made.mask(shares), roster=made.roster), grid_step)
         everything = opened - sum(totals.values())
         assert planned(everything, 2.0 * math.sqrt(roster / (roster - colluding))) is accepted
-        known = sum(shares[name] * unit - totals[name] for name in list(shares)[:colluding])
+        known = sum(shares[name] * grid_step - totals[name] for name in list(shares)[:colluding])
         assert planned(everything - known, 2.0) is accepted
 
 

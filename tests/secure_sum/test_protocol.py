@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import fedloom.privacy.mechanisms.gradient as gradient_module
+import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
 import fedloom.privacy.secure_sum.opening as opening_module
 from fedloom.common.errors import StudyError
 from fedloom.privacy.keys import generate_exchange_key

@@ -15,8 +15,8 @@ import pytest
 
 import fedloom.client.queries as queries
 import fedloom.client.vault as vault_module
-import fedloom.privacy.mechanisms.gradient as gradient_module
-import fedloom.privacy.mechanisms.statistic as statistic_module
+import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
+import fedloom.privacy.mechanisms.noisy_sum as statistic_module
 from fedloom.privacy.secure_sum.shares import noise_share
 from tests.audit_cases import (
     COUNTS,

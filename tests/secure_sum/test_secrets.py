@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import fedloom.client.vault as vault_module
-import fedloom.privacy.mechanisms.gradient as gradient_module
-import fedloom.privacy.mechanisms.statistic as statistic_module
+import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
+import fedloom.privacy.mechanisms.noisy_sum as statistic_module
 from fedloom.common.messages import Answer, Request
 from fedloom.server.coordinate import coordinate
 from fedloom.server.run_folder import RunFolder
@@ -31,9 +31,9 @@ class Secrets:
 
     def __init__(self, monkeypatch) -> None:
         self.arrays: list[np.ndarray] = []
-        self._watch(monkeypatch, statistic_module, "to_lattice")
+        self._watch(monkeypatch, statistic_module, "to_grid")
         self._watch(monkeypatch, statistic_module, "noise_share")
-        self._watch(monkeypatch, gradient_module, "to_lattice")
+        self._watch(monkeypatch, gradient_module, "to_grid")
         self._watch(monkeypatch, gradient_module, "noise_share")
         masked_share = vault_module.masked_share
 

@@ -10,8 +10,8 @@ import scipy.stats
 
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.noise import NoiseSource
-from fedloom.privacy.secure_sum.lattice import MOST_SITES, unit_of
 from fedloom.privacy.secure_sum.shares import log_gap, noise_share
+from fedloom.privacy.secure_sum.sum_grid import MAX_SITES, grid_step_of
 from tests.oracles import gaussian_delta
 
 REACH = 60
@@ -98,14 +98,16 @@ def test_the_sum_of_shares_is_as_private_as_one_gaussian(std, num_shares, lost, 
 
 def test_on_every_grid_the_gap_is_below_ten_to_the_minus_thousand():
     limit = -1000.0 * math.log(10.0)
-    for num_sites in range(1, MOST_SITES + 1):
-        for whole, std in ((True, 0.3), (True, 1e6), (False, 1.0)):
-            unit = unit_of(std, num_sites, l2_norm=1.0, length=10**9, whole=whole)
+    for num_sites in range(1, MAX_SITES + 1):
+        for integer_valued, std in ((True, 0.3), (True, 1e6), (False, 1.0)):
+            grid_step = grid_step_of(
+                std, num_sites, l2_norm=1.0, length=10**9, integer_valued=integer_valued
+            )
             # The most shares have the least noise each; all of a roster's may be unknown.
-            share_std = std / unit / math.sqrt(num_sites)
+            share_std = std / grid_step / math.sqrt(num_sites)
             for num_shares in {1, 2, num_sites}:
                 assert log_gap(share_std, num_shares, 10**9) < limit
-    worst = [log_gap(1024.0, num_shares, 10**9) for num_shares in range(1, MOST_SITES + 1)]
+    worst = [log_gap(1024.0, num_shares, 10**9) for num_shares in range(1, MAX_SITES + 1)]
     assert worst == sorted(worst) and worst[-1] < limit
 
 
@@ -115,12 +117,12 @@ def test_a_gap_of_nothing_is_refused(std, num_shares, length):
         log_gap(std, num_shares, length)
 
 
-def floor_share(size: int, std: float, num_shares: int, unit: float, noise: NoiseSource):
-    return np.floor(noise.normal(size, std / unit / math.sqrt(num_shares))).astype(np.int64)
+def floor_share(size: int, std: float, num_shares: int, grid_step: float, noise: NoiseSource):
+    return np.floor(noise.normal(size, std / grid_step / math.sqrt(num_shares))).astype(np.int64)
 
 
-def half_share(size: int, std: float, num_shares: int, unit: float, noise: NoiseSource):
-    return noise_share(size, std / 2, num_shares, unit, noise)
+def half_share(size: int, std: float, num_shares: int, grid_step: float, noise: NoiseSource):
+    return noise_share(size, std / 2, num_shares, grid_step, noise)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.sampling import sample_codes
 from fedloom.common.schema import Schema
-from fedloom.common.scores import BINS, Evaluation
+from fedloom.common.scores import BINS, EvaluationQueries
 from fedloom.server.evaluation import evaluation_request, evaluation_result
 
 COLUMNS: list[dict[str, Any]] = [
@@ -48,7 +48,7 @@ def test_a_request_fits_what_sites_accept_and_is_the_same_again(target: str | No
     encoding = encoding_of(target)
     made = generator(encoding)
     first = evaluation_request(made, encoding, seed=7)
-    Evaluation(encoding).check(first)
+    EvaluationQueries(encoding).check(first)
     for name, array in evaluation_request(made, encoding, seed=7).items():
         np.testing.assert_array_equal(first[name], array)
 
@@ -76,7 +76,7 @@ def test_bins_hold_equally_many_rows_of_both_answers() -> None:
     encoding = encoding_of("visited")
     made = generator(encoding)
     arrays = evaluation_request(made, encoding, seed=7)
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     counts = measured.split(measured.join(measured.sums(*rows(made, encoding, 1), arrays)))
     shares = (counts["scores"][0] / counts["scores"][0].sum(axis=1, keepdims=True)).mean(axis=0)
     # One edge was moved to 0, so two bins share what they hold differently.
@@ -103,7 +103,7 @@ def test_area_from_the_histogram_is_that_of_an_independent_logistic_regression(
     encoding = encoding_of(target)
     made = generator(encoding)
     arrays = evaluation_request(made, encoding, seed=7)
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     codes, classes = rows(made, encoding, 11)
     vector = measured.join(measured.sums(codes, classes, arrays)).astype(np.float64)
     result = evaluation_result(made, encoding, arrays, vector, [1e-6] * 2, hold_back=0.1, seed=7)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedloom.common.artifact import Artifact
-from fedloom.common.statistics import NoisyStatistics, OneWay
+from fedloom.common.marginals import NoisyMarginals, OneWayMarginals
 from fedloom.server.metrics import Reporter, distance_to_noisy_marginals
 from fedloom.server.run_folder import RunFolder
 from tests.federation import COORDINATOR, make_home, make_plan, table
@@ -20,10 +20,10 @@ def plan(tmp_path):
 
 @pytest.fixture
 def statistics(plan):
-    measured = OneWay(plan.encoding)
+    measured = OneWayMarginals(plan.encoding)
     codes = plan.encoding.encode(table(5000)).codes
     exact = measured.sum(plan.encoding.feature_codes(codes), plan.encoding.classes(codes))
-    return NoisyStatistics(encoding=plan.encoding, look=exact.astype(float), look_std=1.0)
+    return NoisyMarginals(encoding=plan.encoding, look=exact.astype(float), look_std=1.0)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from fedloom.client.vault import Vault
 from fedloom.common.errors import IncompleteError, QuorumError
+from fedloom.common.marginals import OneWayMarginals
 from fedloom.common.messages import Answer, Request
-from fedloom.common.statistics import OneWay
 from fedloom.common.study import load_study
 from fedloom.privacy.ledger import read_ledger
 from fedloom.server.coordinate import coordinate
@@ -79,7 +79,7 @@ def test_the_sum_is_that_of_all_records_up_to_the_planned_noise(prepared, vaults
     codes = np.concatenate(
         [encoding.encode(table(300 + n, seed=n)).codes for n in range(len(SITES))]
     )
-    truth = OneWay(encoding).sum(encoding.feature_codes(codes), encoding.classes(codes))
+    truth = OneWayMarginals(encoding).sum(encoding.feature_codes(codes), encoding.classes(codes))
     std = asked.params["noise_multiplier"] * asked.params["l2_norm"] * np.sqrt(4 / 3)
     assert statistics.look_std == pytest.approx(std)
     scaled = (statistics.look - truth) / std

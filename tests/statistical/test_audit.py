@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-import fedloom.privacy.mechanisms.gradient as gradient_module
-import fedloom.privacy.mechanisms.training as training_module
+import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
+import fedloom.privacy.mechanisms.private_training as training_module
 from fedloom.privacy.clipping import clipped_gradient_sum
-from fedloom.privacy.mechanisms.gradient import noisy_gradient
-from fedloom.privacy.mechanisms.statistic import noisy_sum
-from fedloom.privacy.mechanisms.training import private_training
+from fedloom.privacy.mechanisms.noisy_gradient import noisy_gradient
+from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
+from fedloom.privacy.mechanisms.private_training import private_training
 from fedloom.privacy.noise import NoiseSource
 
 NOISE_MULTIPLIER = 0.8

@@ -16,11 +16,11 @@ import pytest
 
 import fedloom.client.queries as queries
 import fedloom.privacy.mechanisms.batches as batches
-import fedloom.privacy.mechanisms.gradient as gradient_module
+import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
 from fedloom.client.records import Records
 from fedloom.common.models import build_model
-from fedloom.common.models.base import read_weights
 from fedloom.common.models.gan import GENERATOR, MARGINALS
+from fedloom.common.models.private_model import read_weights
 from fedloom.common.models.vae import TABLE
 from fedloom.privacy.noise import NoiseSource
 from tests.audit_cases import by_the_plans_sites, gradient_audit, training_plan
@@ -104,7 +104,7 @@ def test_an_audit_at_first_weights_would_see_less(home, plan_of, model, left):
     noise = NoiseSource.from_insecure_seed(20_261_128)
     drawn = [
         queries.answer_arrays(
-            silent, asked, pair.with_it, noise, device="cpu", seal=lambda part: part
+            silent, asked, pair.with_it, noise, device="cpu", mask_share=lambda part: part
         )["sum"]
         * (phase.grid_step / phase.settings.max_grad_norm)
         for _ in range(60)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-import fedloom.privacy.mechanisms.training as training_module
+import fedloom.privacy.mechanisms.private_training as training_module
 from fedloom.privacy.noise import NoiseSource
 from tests.audit_cases import guess_of_two_adam_steps, training_audit, training_plan
 from tests.audited import ROWS_PER_PERSON

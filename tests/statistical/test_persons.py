@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import fedloom.privacy.mechanisms.gradient as gradient_module
-from fedloom.privacy.mechanisms.gradient import noisy_gradient
+import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
+from fedloom.privacy.mechanisms.noisy_gradient import noisy_gradient
 from fedloom.privacy.noise import NoiseSource
 
 NOISE_MULTIPLIER = 0.8

@@ -15,8 +15,8 @@ import torch
 from opacus import PrivacyEngine
 from torch import nn
 
-import fedloom.privacy.mechanisms.training as training_module
-from fedloom.privacy.mechanisms.training import TRAINING_ENGINES, private_training
+import fedloom.privacy.mechanisms.private_training as training_module
+from fedloom.privacy.mechanisms.private_training import TRAINING_ENGINES, private_training
 from fedloom.privacy.noise import NoiseSource
 
 WEIGHTS = 3000

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fedloom.common.encoding import Block, Encoding
-from fedloom.common.statistics import NoisyStatistics
+from fedloom.common.marginals import NoisyMarginals
 
 __all__ = ["Dependence", "Marginal", "compare_dependence", "compare_marginals"]
 
@@ -65,7 +65,7 @@ class Dependence:
     measured: str
 
 
-def compare_marginals(frame: pd.DataFrame, statistics: NoisyStatistics) -> list[Marginal]:
+def compare_marginals(frame: pd.DataFrame, statistics: NoisyMarginals) -> list[Marginal]:
     """Compares each column's marginal; the largest distance comes first.
 
     Args:
@@ -93,7 +93,7 @@ def compare_marginals(frame: pd.DataFrame, statistics: NoisyStatistics) -> list[
     return sorted(marginals, key=lambda marginal: -marginal.distance)
 
 
-def compare_dependence(frame: pd.DataFrame, statistics: NoisyStatistics) -> Dependence:
+def compare_dependence(frame: pd.DataFrame, statistics: NoisyMarginals) -> Dependence:
     """Compares how strongly columns depend on each other.
 
     Bins of an ordered column are joined into at most eight groups of equal synthetic share, the
@@ -175,7 +175,7 @@ class _Grouping:
     label: bool
 
 
-def _grouping(block: Block, codes: Array, statistics: NoisyStatistics) -> _Grouping:
+def _grouping(block: Block, codes: Array, statistics: NoisyMarginals) -> _Grouping:
     """Joins bins into at most eight groups of equal synthetic share, and never splits a group."""
     encoding = statistics.encoding
     if block.name == encoding.target:
@@ -205,7 +205,7 @@ def _grouping(block: Block, codes: Array, statistics: NoisyStatistics) -> _Group
     )
 
 
-def _counted_groups(block: Block, statistics: NoisyStatistics) -> Array:
+def _counted_groups(block: Block, statistics: NoisyMarginals) -> Array:
     if statistics.groups is None:
         return np.arange(block.size)
     start = next(f.start for f in statistics.encoding.features if f.name == block.name)
@@ -223,7 +223,7 @@ def _labels(grouping: _Grouping, codes: Array, encoding: Encoding) -> Array:
 _Table = tuple[int, int, Array, Array]
 
 
-def _pair_tables(statistics: NoisyStatistics, groupings: list[_Grouping]) -> list[_Table]:
+def _pair_tables(statistics: NoisyMarginals, groupings: list[_Grouping]) -> list[_Table]:
     """Returns (column, column, counts by group, their variances) of each measured pair."""
     encoding = statistics.encoding
     features = encoding.features
@@ -244,7 +244,7 @@ def _pair_tables(statistics: NoisyStatistics, groupings: list[_Grouping]) -> lis
     return found
 
 
-def _label_tables(statistics: NoisyStatistics, groupings: list[_Grouping]) -> list[_Table]:
+def _label_tables(statistics: NoisyMarginals, groupings: list[_Grouping]) -> list[_Table]:
     """Returns the same for each column with the label: its counts within each class."""
     encoding = statistics.encoding
     if encoding.target is None or encoding.num_classes < 2:
@@ -266,7 +266,7 @@ def _label_tables(statistics: NoisyStatistics, groupings: list[_Grouping]) -> li
     return found
 
 
-def _noisy_margins(statistics: NoisyStatistics, groupings: list[_Grouping]) -> list[Array]:
+def _noisy_margins(statistics: NoisyMarginals, groupings: list[_Grouping]) -> list[Array]:
     """Returns each column's shares by group; they hold far less noise than sums over a table."""
     encoding = statistics.encoding
     features = {block.index: position for position, block in enumerate(encoding.features)}

@@ -18,7 +18,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from fedloom.common.statistics import NoisyStatistics
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.privacy.release.report.compare import (
     Dependence,
     Marginal,
@@ -43,7 +43,7 @@ def render_report(
     model: str,
     statement: Mapping[str, Any],
     frame: pd.DataFrame,
-    statistics: NoisyStatistics,
+    statistics: NoisyMarginals,
     metrics: Sequence[Mapping[str, Any]],
     evaluation: Mapping[str, Any] | None = None,
     limits: Sequence[str] = (),

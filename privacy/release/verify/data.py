@@ -14,12 +14,12 @@ from fedloom.common.constraints import violations
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ReleaseError
 from fedloom.privacy.release.data import CSV, PARQUET
-from fedloom.privacy.release.typed import typed
+from fedloom.privacy.release.typed_rows import typed
 from fedloom.privacy.release.verify.tables import csv_pieces, parquet_pieces
 
 __all__ = ["check_data", "differing_rows"]
 
-_MOST_PROBLEMS = 5
+_MAX_PROBLEMS = 5
 
 
 def check_data(folder: Path, encoding: Encoding, rows: int, on_rows: Callable[[int], None]) -> str:
@@ -48,7 +48,7 @@ def check_data(folder: Path, encoding: Encoding, rows: int, on_rows: Callable[[i
             raise ReleaseError(f"{CSV} does not have the {rows:,} rows that {PARQUET} has")
         problems = [*_problems(PARQUET, binary, encoding), *_problems(CSV, text, encoding)]
         if problems:
-            raise ReleaseError("; ".join(problems[:_MOST_PROBLEMS]))
+            raise ReleaseError("; ".join(problems[:_MAX_PROBLEMS]))
         differ = differing_rows(*(typed(part, encoding.schema) for part in (binary, text)))
         if differ.any():
             row = seen + int(np.flatnonzero(differ)[0])

@@ -19,7 +19,7 @@ from fedloom.common.sampling import sample_chunks
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.data import PARQUET
 from fedloom.privacy.release.drawn import public_seed
-from fedloom.privacy.release.typed import typed
+from fedloom.privacy.release.typed_rows import typed
 from fedloom.privacy.release.verify.data import differing_rows
 from fedloom.privacy.release.verify.result import DO_NOT_USE, CheckFailed
 from fedloom.privacy.release.verify.tables import parquet_pieces

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ReleaseError
-from fedloom.common.scores import Evaluation
+from fedloom.common.scores import EvaluationQueries
 from fedloom.common.strict_json import read_json
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.evaluation.held_back import evaluation_record
@@ -60,7 +60,7 @@ def check_evaluation(folder: Path, plan: Plan, opened: Mapping[int, OpenedRound]
 
 def _synthetic(record: Any, encoding: Encoding) -> np.ndarray[Any, np.dtype[Any]]:
     """Returns the counts of synthetic rows that a record states."""
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     try:
         counts = {
             histogram.name: np.asarray(record["synthetic"][histogram.name], dtype=np.int64)

@@ -18,7 +18,7 @@ from fedloom.common.strict_json import read_json
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.answers.parts import EVIDENCE, EVIDENCE_FORMAT, part_path, read_part
 from fedloom.privacy.plan import Plan, RoundQuery
-from fedloom.privacy.release.account import Answered, SiteAccount
+from fedloom.privacy.release.account import AnsweredAttempt, SiteAccount
 from fedloom.privacy.secure_sum import open_sum
 
 __all__ = ["check_evidence"]
@@ -84,7 +84,7 @@ def _files(evidence: Path) -> set[str]:
     return {path.relative_to(evidence).as_posix() for path in paths if path.is_file()}
 
 
-def _last_attempt(accounts: Mapping[str, SiteAccount], number: int) -> dict[str, Answered]:
+def _last_attempt(accounts: Mapping[str, SiteAccount], number: int) -> dict[str, AnsweredAttempt]:
     """Returns, by site, the answer to a round's last attempt, the one whose sum opened."""
     lines = [
         (site, line)
@@ -101,7 +101,7 @@ def _sites(
     found: set[str],
     plan: Plan,
     asked: RoundQuery,
-    lines: Mapping[str, Answered],
+    lines: Mapping[str, AnsweredAttempt],
     opened: OpenedRound | None,
 ) -> list[str]:
     """Returns the sites whose parts make a round's sum, all of them there."""
@@ -127,7 +127,7 @@ def _check_parts(
     evidence: Path,
     plan: Plan,
     asked: RoundQuery,
-    lines: Mapping[str, Answered],
+    lines: Mapping[str, AnsweredAttempt],
     opened: Mapping[int, OpenedRound],
 ) -> None:
     shares = {}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.models import PrivateModel, build_model
-from fedloom.common.models.base import PUBLIC
+from fedloom.common.models.private_model import PUBLIC
 from fedloom.common.models.registry import ModelSettings, read_model
 from fedloom.common.schema import Schema
 

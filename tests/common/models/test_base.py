@@ -8,8 +8,8 @@ import torch
 
 from fedloom.common.errors import StudyError
 from fedloom.common.models import build_model
-from fedloom.common.models.base import count_parameters, load_weights, read_weights
 from fedloom.common.models.draws import SeededDraws
+from fedloom.common.models.private_model import count_parameters, load_weights, read_weights
 from fedloom.common.models.registry import num_parameters, read_model
 from fedloom.privacy.clipping import clipped_gradient_sum
 

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.models.mixture import Mixture
-from fedloom.common.sampling.combined import Combined
+from fedloom.common.sampling.combined import ConditionedMixture
 from fedloom.common.sampling.conditions import conditions_of
 from fedloom.common.schema import Column, Schema
 from fedloom.common.schema_constraint import Constraint
@@ -66,9 +66,11 @@ def test_draws_are_those_of_enumeration(where, weighed):
     """
     allowed = conditions_of(where, ENCODING)
     source, _ = mixture().conditioned({name: given.shares for name, given in allowed.items()})
-    combined = Combined.of(source, allowed)
+    combined = ConditionedMixture.of(source, allowed)
     if not weighed:
-        combined = Combined(replace(combined._mixture, weights=source.weights), combined._joints)
+        combined = ConditionedMixture(
+            replace(combined._mixture, weights=source.weights), combined._joints
+        )
     expected = enumerated(mixture(), where)
     rng = np.random.default_rng(5)
     codes, classes, numbers = combined.draw(ROWS, rng)

@@ -8,9 +8,9 @@ import pytest
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.models.base import read_weights
 from fedloom.common.models.blocks import Blocks
 from fedloom.common.models.decoder import DecoderNet, class_rows
+from fedloom.common.models.private_model import read_weights
 from fedloom.common.sampling.decoder import LatentDecoder
 from fedloom.common.schema import Column, Schema
 

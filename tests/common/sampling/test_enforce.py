@@ -60,9 +60,9 @@ def mixture(schema, target, *, seed=20260101, components=5, spread=0.3):
 def test_every_record_keeps_every_constraint(monkeypatch, target, draws):
     """Without a draw to spare, and without exact combinations, everything is repaired."""
     if not draws:
-        monkeypatch.setattr(combined, "_MOST_CHANCES", 0)
+        monkeypatch.setattr(combined, "_MAX_CHANCES", 0)
     monkeypatch.setattr(enforce, "_MAX_DRAWS_PER_ROW", draws)
-    monkeypatch.setattr(enforce, "_LEAST_DRAWS", 0)
+    monkeypatch.setattr(enforce, "_MIN_DRAWS", 0)
     tally = Tally()
     artifact = mixture(SCHEMA, target)
     (frame,) = sample_chunks(artifact, SCHEMA, target, 3000, seed=1, tally=tally)
@@ -142,7 +142,7 @@ def test_rejection_gives_the_distribution_given_the_constraint(rejected, monkeyp
     expected = np.triu(np.einsum("ka,kb->ab", x, y)).reshape(-1)
     if not rejected:
         monkeypatch.setattr(enforce, "_MAX_DRAWS_PER_ROW", 0)
-        monkeypatch.setattr(enforce, "_LEAST_DRAWS", 0)
+        monkeypatch.setattr(enforce, "_MIN_DRAWS", 0)
     frame = sample(artifact, schema, None, 60_000, seed=1)
     found = np.bincount(frame["x"] * 6 + frame["y"], minlength=36)
     assert not found[expected == 0].any()

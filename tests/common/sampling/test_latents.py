@@ -11,8 +11,8 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.constraints import violations
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.models.base import read_weights
 from fedloom.common.models.decoder import DecoderNet
+from fedloom.common.models.private_model import read_weights
 from fedloom.common.sampling import (
     Tally,
     combined,
@@ -128,9 +128,9 @@ def test_combinations_that_rejection_does_not_give_come_from_a_sketch(sketched, 
 
     exact = shares(Tally())
     monkeypatch.setattr(enforce, "_MAX_DRAWS_PER_ROW", 0)
-    monkeypatch.setattr(enforce, "_LEAST_DRAWS", 0)
+    monkeypatch.setattr(enforce, "_MIN_DRAWS", 0)
     if not sketched:
-        monkeypatch.setattr(combined, "_MOST_CHANCES", 0)
+        monkeypatch.setattr(combined, "_MAX_CHANCES", 0)
     tally = Tally()
     found = shares(tally)
     assert tally.rejected > 3000 and (tally.repaired == 0) is sketched

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import fedloom.privacy.clipping.api as api
+import fedloom.privacy.clipping.clipped_sum as api
 from fedloom.privacy.clipping import ENGINES, clipped_gradient_sum, layers
 from fedloom.privacy.clipping.layers import CLOSED_FORMS, LayerCall
 from fedloom.privacy.clipping.single import Factors

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fedloom.privacy.clipping import clipped_gradient_sum, layers
-from fedloom.privacy.clipping.units import MOST_ROWS, split_batch
+from fedloom.privacy.clipping.units import MAX_ROWS, split_batch
 
 SLACK = 1.0 + 1e-3
 
@@ -232,7 +232,7 @@ def test_the_place_of_a_person_does_not_matter():
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(
-    sizes=st.lists(st.integers(1, MOST_ROWS), max_size=30),
+    sizes=st.lists(st.integers(1, MAX_ROWS), max_size=30),
     most=st.sampled_from([None, 1, 64, 200, 512]),
 )
 def test_parts_never_split_a_person_and_have_one_public_shape(sizes, most):

@@ -37,7 +37,7 @@ def split(factors, spreads, clip=1.0, **changes) -> Factors:
 
 
 def test_the_terms_of_the_proof_fit_the_allowance():
-    most = single._MOST_SPREAD
+    most = single._MAX_SPREAD
     blocks, fours = 4 * BLOCK * U * most, 4 * 3 * U * 4 * most
     scaled = 4 * 2 * U * most
     gamma = 1.0 + 2.0**-17
@@ -193,11 +193,11 @@ def error_of_pairs():
 
 
 def test_pairs_that_cancel_are_not_left_to_single_precision():
-    assert error_of_pairs() <= (BLOCK + 5) * U * single._MOST_SPREAD
+    assert error_of_pairs() <= (BLOCK + 5) * U * single._MAX_SPREAD
 
 
 def test_without_the_look_at_spreads_they_are(monkeypatch):
-    monkeypatch.setattr(single, "_MOST_SPREAD", np.inf)
+    monkeypatch.setattr(single, "_MAX_SPREAD", np.inf)
     assert error_of_pairs() > 2 * (BLOCK + 5) * U * 192.0
 
 
@@ -227,5 +227,5 @@ def test_inputs_near_the_end_of_float32_keep_their_clip():
 
 
 def test_without_the_look_at_inputs_digits_are_lost(monkeypatch):
-    monkeypatch.setattr(single, "_LARGEST_SQUARE", np.inf)
+    monkeypatch.setattr(single, "_MAX_SQUARE", np.inf)
     assert worst_of_large_inputs() > ALLOWANCE

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.schema import Schema
-from fedloom.common.scores import BINS, Evaluation
+from fedloom.common.scores import BINS, EvaluationQueries
 from fedloom.privacy.evaluation.held_back import (
     accuracy,
     area,
@@ -96,7 +96,7 @@ def test_noise_that_swamps_the_records_is_said_to_hide_them() -> None:
 def toy_record(*, noise_std: float, shift: int = 0, seed: int = 5) -> dict[str, Any]:
     """An evaluation of synthetic rows of the same law as the records, or moved by `shift`."""
     encoding = Encoding(SCHEMA, "visited")
-    measured = Evaluation(encoding)
+    measured = EvaluationQueries(encoding)
     rng = np.random.default_rng(seed)
 
     def rows(count: int, move: int) -> Array:

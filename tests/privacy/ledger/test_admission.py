@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fedloom.common.errors import BudgetExceededError, LedgerError, RefusedError, UsedUpError
-from fedloom.privacy.accounting import calibrate, epsilon_pld, filter_order
+from fedloom.privacy.accounting import calibrate, epsilon_pld, lifetime_renyi_order
 from fedloom.privacy.events import DpEvent, event_to_json, gaussian, repeat, subsampled
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import Ledger, Limits, compose_homes, read_ledger
@@ -338,4 +338,4 @@ TestAnyOrderUnderAPolicy = AnyOrderUnderAPolicy.TestCase
 
 
 def test_the_order_of_a_home_is_that_of_its_limits(small: SmallHome) -> None:
-    assert read_ledger(small.path).budget()["renyi_order"] == filter_order(3.0, DELTA)
+    assert read_ledger(small.path).budget()["renyi_order"] == lifetime_renyi_order(3.0, DELTA)

@@ -11,16 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from fedloom.common.encoding import Encoding
+from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.models import build_model
 from fedloom.common.models.registry import MODELS, ModelSettings, read_model
 from fedloom.common.schema import Column, Schema
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_of_one
 from fedloom.common.vocabulary import Engine, Exchange
-from fedloom.privacy.mechanisms.gradient import noisy_gradient
-from fedloom.privacy.mechanisms.training import private_training
+from fedloom.privacy.mechanisms.noisy_gradient import noisy_gradient
+from fedloom.privacy.mechanisms.private_training import private_training
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.phases import TrainingPhase
-from fedloom.privacy.secure_sum.lattice import from_lattice
+from fedloom.privacy.secure_sum.sum_grid import from_grid
 from fedloom.server.aggregation import unflatten
 from fedloom.server.learners import Learner, State
 from fedloom.server.learners.gan import GanLearner
@@ -41,23 +41,23 @@ class Toy:
 
     def statistics(
         self, noise_std: float = 0.0, seed: int = 0, *, pairs: bool = False
-    ) -> NoisyStatistics:
+    ) -> NoisyMarginals:
         rng = np.random.default_rng(seed)
 
-        def noisy(measured: OneWay | Pairwise) -> NDArray[np.float64]:
+        def noisy(measured: OneWayMarginals | TwoWayMarginals) -> NDArray[np.float64]:
             exact = measured.sum(self.codes, self.classes).astype(np.float64)
             return exact + rng.normal(0, noise_std, exact.shape)
 
-        look = noisy(OneWay(self.encoding))
+        look = noisy(OneWayMarginals(self.encoding))
         if not pairs:
-            return NoisyStatistics(encoding=self.encoding, look=look, look_std=noise_std)
+            return NoisyMarginals(encoding=self.encoding, look=look, look_std=noise_std)
         groups = groups_of_one(self.encoding)
-        return NoisyStatistics(
+        return NoisyMarginals(
             encoding=self.encoding,
             look=look,
             look_std=noise_std,
             groups=groups,
-            pairs=noisy(Pairwise(self.encoding, groups)),
+            pairs=noisy(TwoWayMarginals(self.encoding, groups)),
             pair_std=noise_std,
         )
 
@@ -110,9 +110,9 @@ class Toy:
             total = noisy_gradient(
                 module, model, self.codes, self.classes, public, unit=_UNIT, **shared
             )
-            answer = unflatten(from_lattice(total, _UNIT), learner.answer_shapes())
+            answer = unflatten(from_grid(total, _UNIT), learner.answer_shapes())
         assert {name: value.shape for name, value in answer.items()} == learner.answer_shapes()
-        return learner.absorb(state, answer, 100.0, seed)
+        return learner.update(state, answer, 100.0, seed)
 
     def pair_distance(self, codes: NDArray[np.int32], classes: NDArray[np.int64]) -> float:
         """Total variation between the joint of the two equal columns here and in a sample."""

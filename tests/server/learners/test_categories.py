@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedloom.common.category_codes import CodeTable, decode_category, encode_category
 from fedloom.common.discovery import Discovery
 from fedloom.common.schema import Column, Schema
-from fedloom.common.spelling import Table, spell, unspell
 from fedloom.server.learners import categories
 from fedloom.server.learners.categories import read_categories, records_needed
 
@@ -28,19 +28,19 @@ def noisy(counts: dict[str, int], std: float, *, seed: int = 20260101) -> np.nda
     return cells + np.random.default_rng(seed).normal(0, std, OPEN.size)
 
 
-def texts_of(table: Table, number: int, rng: np.random.Generator) -> list[str]:
+def texts_of(table: CodeTable, number: int, rng: np.random.Generator) -> list[str]:
     """Returns random texts that no two share a bucket."""
     texts: dict[int, str] = {}
     while len(texts) < number:
         text = "".join(rng.choice(LETTERS, rng.integers(table.shortest, table.longest + 1)))
-        texts.setdefault(spell(text, column="code", table=table)[0], text)
+        texts.setdefault(encode_category(text, column="code", table=table)[0], text)
     return list(texts.values())
 
 
 @pytest.mark.parametrize(("louder", "accepted"), [(1.0, True), (1.5, False)])
 @pytest.mark.parametrize("table", OPEN.tables, ids=lambda table: f"{table.longest} bytes")
 def test_texts_are_found_from_the_promised_number_on(
-    table: Table, louder: float, accepted: bool
+    table: CodeTable, louder: float, accepted: bool
 ) -> None:
     """19 of 20 of 60 texts: fewer than 52 happen once in 700 tries; this seed is fixed.
 
@@ -74,11 +74,11 @@ def test_counts_are_told_with_the_noise_that_is_stated() -> None:
 def test_texts_that_share_a_bucket_are_both_found() -> None:
     table, rng = OPEN.tables[1], np.random.default_rng(4)
     first = "first-1"
-    bucket = spell(first, column="code", table=table)[0]
+    bucket = encode_category(first, column="code", table=table)[0]
     second = next(
         text
         for text in ("".join(rng.choice(LETTERS, 7)) for _ in range(100_000))
-        if spell(text, column="code", table=table)[0] == bucket
+        if encode_category(text, column="code", table=table)[0] == bucket
     )
     for counts in ({first: 3000, second: 800}, {first: 2000, second: 1200}):
         found = read_categories(OPEN, noisy(counts, 30.0), 30.0)
@@ -101,8 +101,8 @@ def test_a_crowd_of_rare_texts_costs_no_time(monkeypatch) -> None:
 
     def counted(symbols, **where):
         tried.append(symbols)
-        return unspell(symbols, **where)
+        return decode_category(symbols, **where)
 
-    monkeypatch.setattr(categories, "unspell", counted)
+    monkeypatch.setattr(categories, "decode_category", counted)
     assert read_categories(OPEN, cells + rng.normal(0, 10.0, OPEN.size), 10.0) == {}
     assert len(tried) < 5000

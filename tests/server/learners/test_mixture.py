@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from fedloom.common.encoding import Encoding
+from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.models.registry import MixtureSettings
 from fedloom.common.sampling import sample_codes
 from fedloom.common.schema import Column, Schema
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise, groups_of_one
 from fedloom.server.learners import mixture, mixture_fit
-from fedloom.server.learners.marginals import log_marginals
+from fedloom.server.learners.class_marginals import log_marginals
 from fedloom.server.learners.mixture import MixtureLearner
 from fedloom.server.learners.mixture_fit import Target
 
@@ -30,10 +30,10 @@ def counts_of(encoding, *, std, rows=ROWS, labels=(0.7, 0.3, 0.0)):
     hidden = rng.integers(0, 8, rows)
     codes = np.stack([(hidden + rng.integers(0, 3, rows)) % 10 for _ in "abc"], axis=1)
     codes[:, 1] = np.where(classes == 1, 9 - codes[:, 1], codes[:, 1])
-    measured = Pairwise(encoding)
+    measured = TwoWayMarginals(encoding)
     exact = measured.sum(codes.astype(np.int32), classes)
-    look = OneWay(encoding).sum(codes.astype(np.int32), classes)
-    statistics = NoisyStatistics(
+    look = OneWayMarginals(encoding).sum(codes.astype(np.int32), classes)
+    statistics = NoisyMarginals(
         encoding=encoding,
         look=look + std * rng.standard_normal(len(look)),
         look_std=std,
@@ -47,7 +47,7 @@ def counts_of(encoding, *, std, rows=ROWS, labels=(0.7, 0.3, 0.0)):
 def pair_distance(artifact, encoding, exact):
     """Mean total variation of all tables of the classes 0 and 1."""
     codes, classes = sample_codes(artifact, encoding, 50_000, seed=1)
-    measured = Pairwise(encoding)
+    measured = TwoWayMarginals(encoding)
     drawn = measured.sum(codes, classes)
     distances = []
     for label in (0, 1):
@@ -59,21 +59,21 @@ def pair_distance(artifact, encoding, exact):
 
 def learn(encoding, statistics, *, components=60, seed=1):
     learner = MixtureLearner(MixtureSettings(components=components), None, encoding)
-    return learner, learner.start(statistics, seed)
+    return learner, learner.initialise(statistics, seed)
 
 
 @pytest.mark.parametrize("std, worst", [(0.5, 0.05), (20.0, 0.12)])
 def test_pairs_are_matched_up_to_the_noise(encoding, std, worst):
     statistics, exact = counts_of(encoding, std=std)
     learner, state = learn(encoding, statistics)
-    assert pair_distance(learner.publish(state), encoding, exact) < worst
+    assert pair_distance(learner.export(state), encoding, exact) < worst
 
 
 def test_components_that_are_not_fitted_are_caught(encoding, monkeypatch):
     monkeypatch.setattr(mixture_fit, "MAX_STEPS", 1)
     statistics, exact = counts_of(encoding, std=0.5)
     learner, state = learn(encoding, statistics)
-    assert pair_distance(learner.publish(state), encoding, exact) > 0.3
+    assert pair_distance(learner.export(state), encoding, exact) > 0.3
 
 
 def test_the_same_seed_gives_the_same_state(encoding, monkeypatch):
@@ -88,7 +88,7 @@ def test_classes_that_may_not_be_synthesised_get_no_prior(encoding, monkeypatch)
     monkeypatch.setattr(mixture_fit, "MAX_STEPS", 20)
     statistics, _ = counts_of(encoding, std=20.0)
     learner, state = learn(encoding, statistics)
-    prior = learner.publish(state).arrays["class_prior"]
+    prior = learner.export(state).arrays["class_prior"]
     assert prior.sum() == pytest.approx(1.0)
     assert (prior[~np.array(encoding.class_sampleable)] == 0).all()
 
@@ -97,7 +97,7 @@ def test_classes_that_may_not_be_synthesised_get_no_prior(encoding, monkeypatch)
 def test_a_table_drowned_in_noise_still_gives_a_generator(encoding, rows):
     statistics, _ = counts_of(encoding, std=300.0, rows=rows)
     learner, state = learn(encoding, statistics)
-    artifact = learner.publish(state)
+    artifact = learner.export(state)
     assert all(np.isfinite(array).all() for array in artifact.arrays.values())
     codes, _ = sample_codes(artifact, encoding, 1000, seed=1)
     for position, block in enumerate(encoding.features):

@@ -45,7 +45,7 @@ def worst_marginal(toy, codes, classes):
 @pytest.mark.parametrize("kind", KINDS)
 def test_request_is_float32_of_the_models_shapes(toy, kind, exchange):
     learner = toy.learner(kind, exchange)
-    arrays = learner.request_arrays(learner.start(toy.statistics(), 1))
+    arrays = learner.request_arrays(learner.initialise(toy.statistics(), 1))
     assert all(value.dtype == np.float32 for value in arrays.values())
     assert set(learner.answer_shapes()) == {n for n in arrays if not n.startswith("public/")}
 
@@ -56,7 +56,7 @@ def test_start_publishes_the_noisy_marginals(toy, kind, exchange):
     """6000 draws: a marginal of ten cells within the rarer class strays by 0.05 less than once
     in a thousand seeds; this seed is fixed."""
     learner = toy.learner(kind, exchange)
-    artifact = learner.publish(learner.start(toy.statistics(), 1))
+    artifact = learner.export(learner.initialise(toy.statistics(), 1))
     codes, classes = sample_of(toy, artifact)
     assert worst_marginal(toy, codes, classes) < 0.06
     assert toy.pair_distance(codes, classes) > 0.4, "the start knows nothing of pairs"
@@ -71,13 +71,13 @@ def test_state_through_a_checkpoint_makes_the_same_next_request(toy, kind, excha
         if exchange == "gradients":
             changes["critic_steps"] = 2
     learner = toy.learner(kind, exchange, **changes)
-    straight = resumed = learner.start(toy.statistics(), 1)
+    straight = resumed = learner.initialise(toy.statistics(), 1)
     for seed in (11, 12, 13):
         straight = toy.round(kind, exchange, straight, seed, **changes)
         resumed = toy.round(kind, exchange, through_a_checkpoint(resumed), seed, **changes)
         fresh = toy.learner(kind, exchange, **changes)
         assert bytes_of(learner.request_arrays(straight)) == bytes_of(fresh.request_arrays(resumed))
-    assert bytes_of(learner.publish(straight).arrays) == bytes_of(learner.publish(resumed).arrays)
+    assert bytes_of(learner.export(straight).arrays) == bytes_of(learner.export(resumed).arrays)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_training_learns_the_pair_and_loses_no_category(toy, kind, exchange):
         ("gan", "gradients"): {"num_rounds": 60},
     }[kind, exchange]
     learner = toy.learner(kind, exchange, **changes)
-    state = learner.start(toy.statistics(5.0), 1)
-    before = toy.pair_distance(*sample_of(toy, learner.publish(state)))
+    state = learner.initialise(toy.statistics(5.0), 1)
+    before = toy.pair_distance(*sample_of(toy, learner.export(state)))
     for number in range(changes["num_rounds"]):
         state = toy.round(kind, exchange, state, 100 + number, **changes)
-    codes, classes = sample_of(toy, learner.publish(state))
+    codes, classes = sample_of(toy, learner.export(state))
     assert toy.pair_distance(codes, classes) < 0.7 * before
     assert worst_marginal(toy, codes, classes) < 0.08
     for j, block in enumerate(toy.encoding.features):
@@ -117,13 +117,13 @@ def test_drowned_training_falls_back_to_its_start(toy, kind):
     if kind == "gan":
         changes["generator_steps"] = 20
     learner = toy.learner(kind, "weights", **changes)
-    state = start = learner.start(toy.statistics(), 1)
+    state = start = learner.initialise(toy.statistics(), 1)
     assert state.meta["trust"] < 0.01
     for seed in (1, 2):
         state = toy.round(kind, "weights", state, seed, **changes)
-    codes, classes = sample_of(toy, learner.publish(state))
+    codes, classes = sample_of(toy, learner.export(state))
     assert worst_marginal(toy, codes, classes) < 0.06
-    first = sample_of(toy, learner.publish(start))[0]
+    first = sample_of(toy, learner.export(start))[0]
     if kind == "vae":
         assert (codes == first).mean() > 0.9
 
@@ -131,7 +131,7 @@ def test_drowned_training_falls_back_to_its_start(toy, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_cells_that_may_not_be_synthesised_never_appear(toy, kind):
     learner = toy.learner(kind, "weights")
-    codes, classes = sample_of(toy, learner.publish(learner.start(toy.statistics(400.0), 1)))
+    codes, classes = sample_of(toy, learner.export(learner.initialise(toy.statistics(400.0), 1)))
     for j, block in enumerate(toy.encoding.features):
         forbidden = np.flatnonzero(~np.array(block.sampleable))
         assert not np.isin(codes[:, j], forbidden).any()
@@ -141,7 +141,7 @@ def test_cells_that_may_not_be_synthesised_never_appear(toy, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_samples_are_a_function_of_the_seed(toy, kind):
     learner = toy.learner(kind, "weights")
-    artifact = learner.publish(learner.start(toy.statistics(), 1))
+    artifact = learner.export(learner.initialise(toy.statistics(), 1))
     (first, labels), (second, _), (other, _) = (
         sample_codes(artifact, toy.encoding, 40, seed=seed) for seed in (1, 1, 2)
     )
@@ -160,7 +160,7 @@ def started_from_pairs(toy, kind, exchange):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairs_are_learned_before_the_first_round(toy, kind):
     """Twin: the same start without pairs knows nothing of them (0.4 and more)."""
-    artifact = toy.learner(kind, "gradients").publish(started_from_pairs(toy, kind, "gradients"))
+    artifact = toy.learner(kind, "gradients").export(started_from_pairs(toy, kind, "gradients"))
     codes, classes = sample_of(toy, artifact)
     assert toy.pair_distance(codes, classes) < 0.2
     assert worst_marginal(toy, codes, classes) < 0.08
@@ -177,7 +177,7 @@ def test_a_start_from_pairs_goes_through_a_checkpoint(toy, kind):
         straight = toy.round(kind, "gradients", straight, seed, **changes)
         resumed = toy.round(kind, "gradients", through_a_checkpoint(resumed), seed, **changes)
     fresh = toy.learner(kind, "gradients", **changes)
-    assert bytes_of(learner.publish(straight).arrays) == bytes_of(fresh.publish(resumed).arrays)
+    assert bytes_of(learner.export(straight).arrays) == bytes_of(fresh.export(resumed).arrays)
 
 
 def test_drowned_training_leaves_what_the_pairs_gave(toy):
@@ -193,7 +193,7 @@ def test_drowned_training_leaves_what_the_pairs_gave(toy):
     distances = []
     for trust in (0.01, 1.0):
         state = State(arrays=ruined, meta={**start.meta, "trust": trust})
-        distances.append(toy.pair_distance(*sample_of(toy, learner.publish(state))))
+        distances.append(toy.pair_distance(*sample_of(toy, learner.export(state))))
     assert distances[0] < 0.2
     assert distances[1] > distances[0] + 0.1
 
@@ -205,4 +205,4 @@ def test_rounds_of_noise_do_not_destroy_the_pairs(toy):
     for seed in range(6):
         state = toy.round("vae", "gradients", state, seed, **changes)
     blind = State(arrays=state.arrays, meta={**state.meta, "trust": 1.0})
-    assert toy.pair_distance(*sample_of(toy, learner.publish(blind))) < 0.25
+    assert toy.pair_distance(*sample_of(toy, learner.export(blind))) < 0.25

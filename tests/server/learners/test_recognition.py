@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from fedloom.common.models.base import read_weights
+from fedloom.common.models.private_model import read_weights
 from fedloom.common.models.registry import VaeSettings
 from fedloom.common.models.vae import TabularVae
-from fedloom.server.learners.marginals import class_prior, log_marginals
+from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.recognition import teach_encoder
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from fedloom.common.encoding import Encoding
+from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals
 from fedloom.common.schema import Schema
-from fedloom.common.statistics import NoisyStatistics, OneWay, Pairwise
 from fedloom.privacy.release.report.compare import compare_dependence, compare_marginals
 
 SCHEMA = Schema.from_dict(
@@ -34,20 +34,20 @@ def table(num_rows: int, *, insecure_seed: int, dependent: bool = True) -> pd.Da
 
 def noisy(
     frame: pd.DataFrame, kind: str, std: float, *, target: str | None = "label", seed: int = 5
-) -> NoisyStatistics:
+) -> NoisyMarginals:
     encoding = Encoding(SCHEMA, target)
     codes = encoding.encode(frame).codes
     counted = encoding.feature_codes(codes), encoding.classes(codes)
     rng = np.random.default_rng(seed)
-    look = OneWay(encoding)
+    look = OneWayMarginals(encoding)
     noisy_look = look.sum(*counted) + rng.normal(0.0, std, look.length)
-    statistics = NoisyStatistics(encoding=encoding, look=noisy_look, look_std=std)
+    statistics = NoisyMarginals(encoding=encoding, look=noisy_look, look_std=std)
     if kind == "one-way":
         return statistics
     # The wide column is counted on pairs of neighbouring cells, the others cell by cell.
     groups = [np.arange(block.size) // (2 if block.size > 20 else 1) for block in encoding.features]
     joined = np.concatenate(groups).astype(np.int32)
-    pairs = Pairwise(encoding, joined)
+    pairs = TwoWayMarginals(encoding, joined)
     noisy_pairs = pairs.sum(*counted) + rng.normal(0.0, std, pairs.length)
     return dataclasses.replace(statistics, groups=joined, pairs=noisy_pairs, pair_std=std)
 

@@ -1,0 +1,305 @@
+"""Counts that describe a table: how often each code, and each pair of codes, occurs.
+
+`OneWayMarginals` and `TwoWayMarginals` map a record to a vector of zeros and ones; a site sums it
+over its records, adds noise and answers (query `statistic`). Every record adds the same number of
+ones, because each column is a block with exactly one code a record, so the L2 norm of one record's
+vector, `l2_norm`, is known from the encoding alone and is the sensitivity of the sum when one
+record is added or removed. Nothing needs clipping, and nothing depends on the data but the sum.
+
+Pairs are counted on groups of codes. Which codes form a group may depend on an earlier noisy
+answer: a record adds one to each pair of columns whatever the groups, so neither the sensitivity
+nor the noise does.
+
+`NoisyMarginals` is what the coordinator holds after the sums over sites: everything read from it
+is post-processing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fedloom.common.consistency import ConsistentMarginals, reconcile_marginals
+from fedloom.common.encoding import Encoding
+from fedloom.common.errors import ConfigError
+
+__all__ = [
+    "NoisyMarginals",
+    "OneWayMarginals",
+    "TwoWayMarginals",
+    "check_groups",
+    "group_sizes",
+    "groups_of_one",
+]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class OneWayMarginals:
+    """The records of each class, and of each code within each class.
+
+    A record adds m + 1 ones, with m feature blocks.
+
+    Layout, for each class: its count (1), then the counts of all codes of all blocks (D).
+    """
+
+    kind = "one-way"
+
+    def __init__(self, encoding: Encoding) -> None:
+        """Takes the layout from a public encoding."""
+        self.encoding = encoding
+        self._width = 1 + encoding.width
+        self.length = encoding.num_classes * self._width
+        self.l2_norm = math.sqrt(len(encoding.features) + 1)
+
+    def sum(self, feature_codes: Array, classes: Array) -> Array:
+        """Returns the exact counts of a table, (length,) int64.
+
+        Args:
+          feature_codes: (N, m) codes, each within its block.
+          classes: (N,) class of each record.
+        """
+        total = np.zeros((self.encoding.num_classes, self._width), dtype=np.int64)
+        total[:, 0] = np.bincount(classes, minlength=self.encoding.num_classes)
+        for position, block in enumerate(self.encoding.features):
+            cells = classes.astype(np.int64) * block.size + feature_codes[:, position]
+            counts = np.bincount(cells, minlength=self.encoding.num_classes * block.size)
+            span = slice(1 + block.start, 1 + block.start + block.size)
+            total[:, span] = counts.reshape(-1, block.size)
+        return total.reshape(-1)
+
+    def rows(self, vector: Array) -> tuple[Array, Array]:
+        """Returns the counts of the classes (C,) and of the codes within them (C, D): views."""
+        rows = vector.reshape(self.encoding.num_classes, self._width)
+        return rows[:, 0], rows[:, 1:]
+
+
+class TwoWayMarginals:
+    """How often each pair of groups of codes of two columns occurs within each class.
+
+    A record adds m (m - 1) / 2 ones, with m feature blocks, whatever the groups.
+
+    Layout, for each class: for each pair of blocks a < b, in the order (0, 1), (0, 2), ..., their
+    table with the groups of b running fastest.
+    """
+
+    kind = "pairwise"
+
+    def __init__(self, encoding: Encoding, groups: Array | None = None) -> None:
+        """Takes the layout from a public encoding and the group of each cell.
+
+        Args:
+          encoding: the public encoding.
+          groups: (D,) as `check_groups` accepts; None gives every cell a group of its own.
+        """
+        self.encoding = encoding
+        self.groups = groups_of_one(encoding) if groups is None else groups
+        self.sizes = group_sizes(encoding, self.groups)
+        self._spans: dict[tuple[int, int], slice] = {}
+        offset = 0
+        for a, first in enumerate(self.sizes):
+            for b in range(a + 1, len(self.sizes)):
+                end = offset + first * self.sizes[b]
+                self._spans[a, b] = slice(offset, end)
+                offset = end
+        self._width = offset
+        self.length = encoding.num_classes * offset
+        self.l2_norm = math.sqrt(len(self._spans))
+
+    def sum(self, feature_codes: Array, classes: Array) -> Array:
+        """Returns the exact counts of a table, (length,) int64.
+
+        Args:
+          feature_codes: (N, m) codes, each within its block.
+          classes: (N,) class of each record.
+        """
+        num_classes = self.encoding.num_classes
+        total = np.zeros((num_classes, self._width), dtype=np.int64)
+        columns = [
+            self.groups[block.start + feature_codes[:, a]].astype(np.int64)
+            for a, block in enumerate(self.encoding.features)
+        ]
+        for a, first in enumerate(self.sizes):
+            rows = classes.astype(np.int64) * first + columns[a]
+            for b in range(a + 1, len(self.sizes)):
+                cells = rows * self.sizes[b] + columns[b]
+                counts = np.bincount(cells, minlength=num_classes * first * self.sizes[b])
+                total[:, self._spans[a, b]] = counts.reshape(num_classes, -1)
+        return total.reshape(-1)
+
+    def tables(self, vector: Array, label: int) -> Iterator[tuple[tuple[int, int], Array]]:
+        """Yields ((a, b), table) for each pair of blocks a < b of a class; tables are views."""
+        row = vector.reshape(self.encoding.num_classes, self._width)[label]
+        for (a, b), span in self._spans.items():
+            yield (a, b), row[span].reshape(self.sizes[a], self.sizes[b])
+
+    def gram(self, vector: Array, label: int) -> Array:
+        """Returns the symmetric (G, G) matrix of a class, zero within blocks."""
+        starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        gram = np.zeros((starts[-1], starts[-1]), dtype=vector.dtype)
+        for (a, b), table in self.tables(vector, label):
+            rows, columns = slice(starts[a], starts[a + 1]), slice(starts[b], starts[b + 1])
+            gram[rows, columns] = table
+            gram[columns, rows] = table.T
+        return gram
+
+
+def groups_of_one(encoding: Encoding) -> Array:
+    """Returns the groups (D,) in which every cell stands alone."""
+    return np.concatenate([np.arange(block.size, dtype=np.int32) for block in encoding.features])
+
+
+def group_sizes(encoding: Encoding, groups: Array) -> tuple[int, ...]:
+    """Returns how many groups each feature block has."""
+    return tuple(
+        int(groups[block.start : block.start + block.size].max()) + 1 for block in encoding.features
+    )
+
+
+def check_groups(encoding: Encoding, groups: Array, most_cells: int) -> None:
+    """Refuses an array that does not say for each cell of each block to which group it belongs.
+
+    Args:
+      encoding: the public encoding.
+      groups: (D,) int32; within each block the numbers 0 to G - 1, each at least once.
+      most_cells: how many cells all tables of all classes may have together.
+
+    Raises:
+      ConfigError: says what is wrong.
+    """
+    if groups.dtype != np.int32 or groups.shape != (encoding.width,):
+        raise ConfigError(
+            f"groups must be int32 of shape ({encoding.width},), one for each cell; got "
+            f"{groups.dtype} of shape {groups.shape}"
+        )
+    sizes = []
+    for block in encoding.features:
+        used = np.unique(groups[block.start : block.start + block.size])
+        if used[0] != 0 or used[-1] != len(used) - 1:
+            raise ConfigError(
+                f"the groups of column {block.name!r} must be numbered from 0 without a gap"
+            )
+        sizes.append(len(used))
+    cells = encoding.num_classes * (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+    if cells > most_cells:
+        raise ConfigError(
+            f"the groups make {cells:,} cells of pairs, at most {most_cells:,} are allowed; join "
+            "more cells"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyMarginals:
+    """The sums over sites of one or two statistics, with their noise: what a coordinator knows.
+
+    Attributes:
+      encoding: the public encoding that the sites counted with.
+      look: the noisy `OneWayMarginals` sum over sites.
+      look_std: standard deviation of the noise in each coordinate of that sum.
+      groups: (D,) int32 groups that pairs were counted on, or None without pairs.
+      pairs: the noisy `TwoWayMarginals` sum over sites, or None.
+      pair_std: standard deviation of its noise, or None.
+      site_totals: noisy number of records of each site, at least 1.
+    """
+
+    encoding: Encoding
+    look: Array
+    look_std: float
+    groups: Array | None = None
+    pairs: Array | None = None
+    pair_std: float | None = None
+    site_totals: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses vectors of the wrong length or with numbers that are not finite."""
+        given = [value is not None for value in (self.groups, self.pairs, self.pair_std)]
+        if any(given) and not all(given):
+            raise ConfigError("noisy pairs need their groups, their sum and its noise together")
+        _check_vector(OneWayMarginals(self.encoding), self.look)
+        if self.groups is not None and self.pairs is not None:
+            check_groups(self.encoding, self.groups, most_cells=len(self.pairs))
+            _check_vector(TwoWayMarginals(self.encoding, self.groups), self.pairs)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether pairs were measured too."""
+        return self.pairs is not None
+
+    def class_counts(self) -> Array:
+        """Returns the estimated records of each class, (num_classes,), never negative."""
+        counts: Array = np.maximum(self._agreed.counts, 0.0)
+        return counts
+
+    def count_std(self) -> float:
+        """Returns the standard deviation of each of `class_counts`, before the cut at zero."""
+        return self._agreed.count_std
+
+    def total(self) -> float:
+        """Returns the estimated number of records over all sites, at least 1."""
+        return max(1.0, float(self._agreed.counts.sum()))
+
+    def one_way(self, label: int) -> list[Array]:
+        """Returns estimated counts of each block's codes in a class; some may be negative.
+
+        They are the least-squares estimate from all that was measured: every block's counts sum
+        to the class's estimated size before it is cut at zero.
+        """
+        row = self._agreed.one_way[label]
+        return [row[block.start : block.start + block.size] for block in self.encoding.features]
+
+    def one_way_std(self) -> Array:
+        """Returns the standard deviation of each cell of `one_way`, (D,), the size known."""
+        return self._agreed.one_way_std
+
+    def tables(self, label: int) -> Iterator[tuple[tuple[int, int], Array]]:
+        """Yields ((a, b), noisy table on groups) for each pair of blocks a < b of a class.
+
+        Raises:
+          ConfigError: no pairs were measured.
+        """
+        measured, pairs = self._pairwise()
+        return measured.tables(pairs, label)
+
+    def gram(self, label: int) -> Array:
+        """Returns the noisy pair counts of a class on groups, (G, G), zero within blocks.
+
+        Raises:
+          ConfigError: no pairs were measured.
+        """
+        measured, pairs = self._pairwise()
+        return measured.gram(pairs, label)
+
+    def _pairwise(self) -> tuple[TwoWayMarginals, Array]:
+        if self.pairs is None:
+            raise ConfigError("only pairwise statistics hold pair counts")
+        return TwoWayMarginals(self.encoding, self.groups), self.pairs
+
+    @cached_property
+    def _agreed(self) -> ConsistentMarginals:
+        measured = OneWayMarginals(self.encoding)
+        counts, cells = measured.rows(self.look)
+        sizes = [block.size for block in self.encoding.features]
+        if self.pairs is None or self.groups is None or self.pair_std is None:
+            return reconcile_marginals(counts, cells, self.look_std, sizes)
+        return reconcile_marginals(
+            counts,
+            cells,
+            self.look_std,
+            sizes,
+            groups=self.groups,
+            tables=[dict(self.tables(label)) for label in range(self.encoding.num_classes)],
+            pair_std=self.pair_std,
+        )
+
+
+def _check_vector(measured: OneWayMarginals | TwoWayMarginals, vector: Array) -> None:
+    if vector.shape != (measured.length,) or not np.isfinite(vector).all():
+        raise ConfigError(
+            f"a {measured.kind} statistic of this schema has shape ({measured.length},) and "
+            f"finite numbers; got shape {vector.shape}"
+        )

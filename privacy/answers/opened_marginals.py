@@ -1,0 +1,46 @@
+"""The noisy statistics of a plan, from its opened rounds: the same at coordinator and verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedloom.common.marginals import NoisyMarginals
+from fedloom.privacy.answers.opened import OpenedRound
+from fedloom.privacy.plan import Plan
+
+__all__ = ["noisy_statistics"]
+
+
+def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginals:
+    """Returns what the statistics rounds say; post-processing of their opened sums.
+
+    A site's number of records is the one that it declared, else, in per-site trust, the one that
+    its own noisy look says.
+
+    Args:
+      plan: a plan that makes records.
+      rounds: its opened `statistic` rounds in order: the look and, if asked already, the pairs.
+
+    Raises:
+      ConfigError: a sum is not that of the plan's schema.
+    """
+    encoding, look = plan.encoding, rounds[0]
+    totals = {
+        site: NoisyMarginals(
+            encoding=encoding, look=look.values(site), look_std=look.sums[0].own_std or 0.0
+        ).total()
+        for site in sorted(look.own)
+    }
+    for entry in plan.sites:
+        if entry.records is not None:
+            totals[entry.name] = float(entry.records)
+    pairs = rounds[1] if len(rounds) > 1 else None
+    return NoisyMarginals(
+        encoding=encoding,
+        look=look.values(),
+        look_std=look.sums[0].std,
+        groups=None if pairs is None else pairs.request_arrays["groups"],
+        pairs=None if pairs is None else pairs.values(),
+        pair_std=None if pairs is None else pairs.sums[0].std,
+        site_totals=totals,
+    )

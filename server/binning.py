@@ -1,0 +1,80 @@
+"""Which cells pairs are counted on: chosen from the noisy look alone, never from a record.
+
+Neighbouring bins are joined until each group holds roughly the same noisy mass, and rare
+categories until they have some, so that a cell of a table of pairs can be expected to stand out
+from the noise that is to come, and all tables together stay below a limit. It is deterministic
+post-processing of the look; a record adds the same to the pairs whatever comes out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.encoding import Block
+from fedloom.common.marginals import NoisyMarginals
+from fedloom.server.learners.class_marginals import class_prior, log_marginals
+
+__all__ = ["merge_cells"]
+
+Array = NDArray[Any]
+
+_MIN_GROUPS = 4
+# Records that an average cell of a table should hold, in standard deviations of its noise.
+_SIGNAL = 0.5
+# Finer groups than these cost time and memory, and tell little that their neighbours do not.
+_MAX_GROUPS = 64
+_SHRINK = 0.9
+
+
+def merge_cells(
+    statistics: NoisyMarginals, *, pair_std: float, most_cells: int
+) -> NDArray[np.int32]:
+    """Returns the group of each cell within its block, (D,).
+
+    Args:
+      statistics: the look.
+      pair_std: standard deviation of the noise that each count of a pair will bear.
+      most_cells: how many cells all tables of all classes may have together; one group a column
+        is the coarsest there is, whatever the limit.
+    """
+    encoding = statistics.encoding
+    shares = class_prior(statistics) @ np.exp(log_marginals(statistics))
+    wanted = math.sqrt(statistics.total() / max(_SIGNAL * pair_std, 1e-9))
+    wanted = min(max(wanted, _MIN_GROUPS), _MAX_GROUPS)
+    while True:
+        parts = [
+            _groups(block, shares[block.start : block.start + block.size], wanted)
+            for block in encoding.features
+        ]
+        sizes = [int(part.max()) + 1 for part in parts]
+        pairs = (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+        if encoding.num_classes * pairs <= most_cells or wanted <= 1.0:
+            return np.concatenate(parts)
+        wanted = max(wanted * _SHRINK, 1.0)
+
+
+def _groups(block: Block, shares: Array, wanted: float) -> NDArray[np.int32]:
+    """Returns the groups of one block, each with a share of about 1 / wanted or more."""
+    if wanted <= 1.0:
+        return np.zeros(block.size, dtype=np.int32)
+    least = 1.0 / wanted
+    bins = block.num_bins if block.ordered else 0
+    groups = np.zeros(block.size, dtype=np.int32)
+    if bins:
+        middle = np.cumsum(shares[:bins]) - shares[:bins] / 2
+        groups[:bins] = np.unique(np.floor(middle / least), return_inverse=True)[1]
+    used = int(groups[:bins].max()) + 1 if bins else 0
+    order = bins + np.argsort(-shares[bins:], kind="stable")
+    rare = [cell for cell in order if shares[cell] < least / 2]
+    for cell in order[: len(order) - len(rare)]:
+        groups[cell] = used
+        used += 1
+    if rare:
+        # What is left over has a group of its own if it weighs something, or none beside it.
+        heavy = used == 0 or shares[rare].sum() >= least / 2
+        groups[rare] = used if heavy else used - 1
+    return groups

@@ -1,0 +1,132 @@
+"""Marginals of every class from noisy one-way counts, as logarithms that a decoder starts from.
+
+A column is first described by all classes together; each class is then taken to resemble that
+description as far as its own counts do not say otherwise. Cells without an order are read by
+`smoothing.flat` and `smoothing.near`, bins of an axis by `smoothing.tree`. Cells that may not be
+synthesised get nothing but the floor that keeps every logarithm finite. All of it is
+post-processing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.encoding import Block
+from fedloom.common.marginals import NoisyMarginals
+from fedloom.server.learners.smoothing import flat, near, tree
+
+__all__ = ["class_prior", "log_marginals"]
+
+Array = NDArray[np.float64]
+
+# Share of a block that every cell keeps at least, divided by the block's size.
+_FLOOR = 1e-6
+# Beyond that many cells of a column, smoothing takes the noise of the others away.
+_CELLS_THAT_COUNT = 8
+
+
+def class_prior(statistics: NoisyMarginals) -> Array:
+    """Returns the probability of each class; classes that may not be synthesised get none."""
+    allowed = np.asarray(statistics.encoding.class_sampleable, dtype=bool)
+    counts = np.where(allowed, np.maximum(statistics.class_counts(), 0.0), 0.0)
+    if counts.sum() <= 0.0:
+        counts = allowed.astype(np.float64)
+    prior: Array = counts / counts.sum()
+    return prior
+
+
+def log_marginals(statistics: NoisyMarginals) -> Array:
+    """Returns log-probabilities of all cells within each class, (C, D)."""
+    encoding = statistics.encoding
+    prior = class_prior(statistics)
+    used = np.flatnonzero(prior > 0)
+    sizes = np.maximum(statistics.class_counts(), 1.0)
+    noisy = [np.concatenate(statistics.one_way(label)) for label in range(len(sizes))]
+    result = np.zeros((len(sizes), encoding.width))
+    for block in encoding.features:
+        span = slice(block.start, block.start + block.size)
+        covariance = _covariance(statistics, block)
+        weights = _weights(sizes[used], covariance)
+        pooled = np.sum(
+            [w * noisy[label][span] for w, label in zip(weights, used, strict=True)], axis=0
+        )
+        total = float((weights * sizes[used]).sum())
+        shared = _pooled(block, pooled, covariance * np.square(weights).sum(), total) / total
+        for label, size in enumerate(sizes):
+            own = _own(block, noisy[label][span], covariance, shared * size) / size
+            share = np.where(block.sampleable, own, 0.0)
+            share = share / share.sum() * (1.0 - _FLOOR) + _FLOOR / block.size
+            result[label, span] = np.log(share)
+    return result
+
+
+def _weights(sizes: Array, covariance: Array) -> Array:
+    """Returns how much each class counts for what all share: small ones add little but noise."""
+    cells = min(len(covariance), _CELLS_THAT_COUNT)
+    noise = cells * math.sqrt(float(np.diag(covariance).mean()))
+    weights: Array = sizes / (sizes + noise)
+    return weights
+
+
+def _covariance(statistics: NoisyMarginals, block: Block) -> Array:
+    """Returns the covariance (size, size) of a block's cells: within groups the look's alone."""
+    span = slice(block.start, block.start + block.size)
+    groups = np.zeros(block.size, dtype=np.int64)
+    if statistics.groups is not None:
+        groups = statistics.groups[span]
+    members = np.bincount(groups).astype(np.float64)
+    look = statistics.look_std**2
+    group = statistics.one_way_std()[span] ** 2 - look * (1.0 - 1.0 / members[groups])
+    same = groups[:, None] == groups[None, :]
+    covariance: Array = look * (np.eye(block.size) - same / members[groups])
+    if statistics.groups is not None:
+        covariance += np.where(same, group, 0.0)
+    return covariance
+
+
+def _pooled(block: Block, counts: Array, covariance: Array, total: float) -> Array:
+    """Returns the counts of a block over all classes, zero where nothing may be synthesised."""
+    cells, bins = _cells(block)
+    heads, variances = _heads(counts, covariance, cells, bins)
+    found = np.zeros(block.size)
+    heads = flat(heads, variances, total)
+    found[cells] = heads[: len(cells)]
+    if bins:
+        found[:bins] = tree(
+            counts[:bins], covariance[:bins, :bins], np.ones(bins), float(heads[-1])
+        )
+    return found
+
+
+def _own(block: Block, counts: Array, covariance: Array, expected: Array) -> Array:
+    """Returns a class's counts of a block, where they stand out from the expected ones."""
+    cells, bins = _cells(block)
+    heads, variances = _heads(counts, covariance, cells, bins)
+    found = np.zeros(block.size)
+    heads = near(heads, variances, _heads(expected, covariance, cells, bins)[0])
+    found[cells] = heads[: len(cells)]
+    if bins:
+        shape = expected[:bins] + 1e-6 * max(float(expected[:bins].sum()), 1e-6) / bins
+        found[:bins] = tree(counts[:bins], covariance[:bins, :bins], shape, float(heads[-1]))
+    return found
+
+
+def _cells(block: Block) -> tuple[NDArray[Any], int]:
+    """Returns the cells without an order that may be synthesised, and the number of bins."""
+    bins = block.num_bins if block.ordered else 0
+    return bins + np.flatnonzero(np.asarray(block.sampleable)[bins:]), bins
+
+
+def _heads(counts: Array, covariance: Array, cells: NDArray[Any], bins: int) -> tuple[Array, Array]:
+    """Returns counts and variances of the single cells, and of all bins together, if any."""
+    variances = np.diag(covariance)[cells]
+    if not bins:
+        return counts[cells], variances
+    return (
+        np.append(counts[cells], counts[:bins].sum()),
+        np.append(variances, covariance[:bins, :bins].sum()),
+    )
