@@ -160,7 +160,7 @@ def _answer(
             l2_norm=part.l2_norm,
             noise_multiplier=asked.phase.noise_multiplier,
             noise=noise,
-            unit=part.grid_step,
+            grid_step=part.grid_step,
             num_shares=shares,
         )
         for part in asked.phase.sum_parts(measured.length if asked.query == "statistic" else 0)

@@ -156,7 +156,7 @@ def test_each_histogram_has_its_own_noise_of_the_planned_size(frozen, factor, be
     assert len({draw.tobytes() for draw in draws}) == len(draws)
 
 
-def test_an_answer_to_evaluate_is_its_histograms_in_lattice_units(frozen):
+def test_an_answer_to_evaluate_is_its_histograms_in_grid_steps(frozen):
     """Insecure noise drawn again and taken off leaves the exact counts."""
     plan, snapshot = frozen
     asked = requests(plan)["evaluate"]

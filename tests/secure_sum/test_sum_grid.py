@@ -75,8 +75,8 @@ def test_what_does_not_fit_a_grid_is_refused(std, num_sites, l2_norm, length, in
         grid_step_of(std, num_sites, l2_norm=l2_norm, length=length, integer_valued=integer_valued)
 
 
-@pytest.mark.parametrize("unit", [0.0, -1.0, 3.0, math.nan, math.inf, 2.0**-60, 2.0**60, 1])
-def test_only_powers_of_two_are_units(grid_step):
+@pytest.mark.parametrize("grid_step", [0.0, -1.0, 3.0, math.nan, math.inf, 2.0**-60, 2.0**60, 1])
+def test_only_powers_of_two_are_steps(grid_step):
     with pytest.raises(ConfigError, match="power of two"):
         to_grid([1.0], grid_step)
     with pytest.raises(ConfigError, match="power of two"):
@@ -85,7 +85,7 @@ def test_only_powers_of_two_are_units(grid_step):
         sensitivity_on_grid(1.0, grid_step, 1, integer_valued=False)
 
 
-def test_counts_have_a_unit_of_at_most_one():
+def test_counts_have_a_step_of_at_most_one():
     with pytest.raises(ConfigError, match="at most 1"):
         sensitivity_on_grid(1.0, 2.0, 1, integer_valued=True)
 
@@ -134,7 +134,7 @@ def test_rounding_does_move_neighbours_apart():
     )
 
 
-@pytest.mark.parametrize("unit", [2.0**-20, 1.0, 4.0])
+@pytest.mark.parametrize("grid_step", [2.0**-20, 1.0, 4.0])
 def test_a_box_holds_everything(grid_step):
     odd = np.array([np.nan, np.inf, -np.inf, 1.7e308, -1.7e308])
     assert to_grid(odd, grid_step).tolist() == [0, 2**52, -(2**52), 2**52, -(2**52)]

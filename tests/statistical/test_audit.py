@@ -38,7 +38,7 @@ def gradient_score(model, table, noise, engine):
         noise_multiplier=NOISE_MULTIPLIER,
         max_grad_norm=CLIP,
         noise=noise,
-        unit=UNIT,
+        grid_step=UNIT,
         engine=engine,
     )
     return float(answer[0]) * UNIT / CLIP
@@ -153,7 +153,7 @@ def test_a_noisy_sum_gives_away_no_more_than_claimed(mu_bound, factor, caught):
                     l2_norm=factor,
                     noise_multiplier=NOISE_MULTIPLIER,
                     noise=noise,
-                    unit=2.0**-12,
+                    grid_step=2.0**-12,
                 )[0]
                 for _ in range(TRIALS)
             ]

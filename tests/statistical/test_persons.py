@@ -31,7 +31,7 @@ def scores(model, table, codes, persons, noise):
             noise_multiplier=NOISE_MULTIPLIER,
             max_grad_norm=CLIP,
             noise=noise,
-            unit=UNIT,
+            grid_step=UNIT,
             persons=np.array(persons, dtype=np.int64),
         )
         for _ in range(TRIALS)

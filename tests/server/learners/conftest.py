@@ -108,7 +108,7 @@ class Toy:
             )
         else:
             total = noisy_gradient(
-                module, model, self.codes, self.classes, public, unit=_UNIT, **shared
+                module, model, self.codes, self.classes, public, grid_step=_UNIT, **shared
             )
             answer = unflatten(from_grid(total, _UNIT), learner.answer_shapes())
         assert {name: value.shape for name, value in answer.items()} == learner.answer_shapes()
