@@ -23,9 +23,10 @@ LAYERS = {
     "server": {"common", "privacy", "server"},
 }
 FACE = {"cli", "api", "consumer", "simulation", "deployment", "in_process"}
-# In the last two inside functions alone; `client/node.py` starts Flower's node and guards it.
+# In the last three inside functions alone; `client/node.py` starts Flower's node and guards it.
 FLOWER_MODULES = (
-    "client/app.py", "server/app.py", "server/grids*", "common/messages.py", "client/node.py",
+    "client/app.py", "server/app.py", "server/grids*", "common/messages.py",
+    "server/flower_control.py", "client/node.py",
 )  # fmt: skip
 
 # Where a library may be imported at all, as patterns of paths.
@@ -138,7 +139,7 @@ def breach(found: Import) -> str | None:
     patterns = LIBRARIES.get(top)
     if patterns is not None and not matches(found.path, patterns):
         return f"{top} belongs in {', '.join(patterns)}"
-    if found.path in FLOWER_MODULES[-2:] and top == "flwr" and not found.lazy:
+    if found.path in FLOWER_MODULES[-3:] and top == "flwr" and not found.lazy:
         return "flwr belongs inside functions here"
     if top in HEAVY and matches(found.path, TORCH_FREE):
         return f"{found.path} must do without {top}"

@@ -7,22 +7,31 @@ from pathlib import Path
 
 import click
 
+from fedloom.cli.coordinator_up import coordinator_option, down, gateway, status, up
+from fedloom.cli.output import json_option, print_json
+
 __all__ = ["coordinator"]
+
+_FOLDER = click.Path(path_type=Path)
 
 
 @click.group()
 def coordinator() -> None:
-    """Be a study's coordinator: the key that signs its requests."""
+    """Be a federation's coordinator: its key, its certificates, its servers."""
+
+
+for _command in (up, down, status, gateway):
+    coordinator.add_command(_command)
 
 
 @coordinator.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="print the key as JSON")
 def keygen(file: Path, as_json: bool) -> None:
     """Make the key FILE if it is missing, and print its public half for the study.
 
     The key signs every request to the sites, and the release. Who has the file can ask the sites
-    for all that their stewards approved.
+    for all that their stewards approved. A coordinator's home has such a key, coordinator.key.
     """
     from fedloom.privacy.keys import fingerprint, generate_key, load_private_key, public_key_hex
 
@@ -31,3 +40,127 @@ def keygen(file: Path, as_json: bool) -> None:
         click.echo(json.dumps({"key": key, "fingerprint": fingerprint(key)}, indent=2))
     else:
         click.echo(f'[coordinator]\nkey = "{key}"  # {fingerprint(key)}')
+
+
+@coordinator.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--host", required=True, help="name or address at which institutions reach it")
+@click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True)
+@click.option("--listen", default="0.0.0.0", show_default=True, help="address to listen on")
+@click.option(
+    "--superlink-port",
+    type=click.IntRange(1, 65535),
+    help="port of the loopback for Flower's SuperLink; by default the one after --port",
+)
+@json_option
+def init(
+    folder: Path, host: str, port: int, listen: str, superlink_port: int | None, as_json: bool
+) -> None:
+    """Make FOLDER the home of a federation's coordinator: keys, certificates, service files."""
+    from fedloom.deployment.service_files import service_file
+    from fedloom.privacy.keys import fingerprint, public_key_hex
+    from fedloom.server.provision.certificates import certificate_fingerprint
+    from fedloom.server.provision.coordinator_home import CoordinatorHome, CoordinatorSettings
+
+    settings = CoordinatorSettings(
+        host=host, port=port, listen=listen, superlink_port=superlink_port or _next_port(port)
+    )
+    path = folder.resolve()
+    unit = service_file("coordinator.service", home=path, writable=path)
+    proxy = service_file(
+        "nginx.conf",
+        home=path,
+        host=host,
+        port=port,
+        listen=listen,
+        superlink_port=settings.superlink_port,
+    )
+    home = CoordinatorHome.create(folder, settings)
+    (folder / "fedloom-coordinator.service").write_text(unit, encoding="utf-8")
+    (folder / "nginx.conf").write_text(proxy, encoding="utf-8")
+    key = public_key_hex(home.key())
+    authority = certificate_fingerprint(home.authority.certificate.read_bytes())
+    if as_json:
+        print_json(
+            {
+                "home": str(folder),
+                "address": settings.address,
+                "key": key,
+                "fingerprint": fingerprint(key),
+                "authority": authority,
+            }
+        )
+        return
+    click.echo(
+        f"made {folder}: institutions will reach it at {settings.address}\n"
+        f'for the study:\n[coordinator]\nkey = "{key}"  # {fingerprint(key)}\n'
+        f"certificate authority: {authority}\n"
+        f"next: `fedloom coordinator up --coordinator {folder}`, or the unit "
+        f"{folder / 'fedloom-coordinator.service'}; then `fedloom coordinator invite CARD...` with "
+        "the cards that stewards send"
+    )
+
+
+@coordinator.command()
+@coordinator_option
+def renew(home: Path) -> None:
+    """Issue the server's certificate anew, for the host that coordinator.toml names."""
+    from fedloom.server.provision.coordinator_home import CoordinatorHome
+
+    opened = CoordinatorHome.open(home)
+    host = opened.settings().host
+    opened.issue_certificate(host)
+    click.echo(
+        f"issued {opened.server_certificate} for {host}; it is used once `fedloom coordinator "
+        "down` and `up` have run, and institutions change nothing"
+    )
+
+
+@coordinator.command()
+@click.argument("cards", type=_FOLDER, nargs=-1, required=True)
+@coordinator_option
+@click.option("--out", type=_FOLDER, required=True, help="the kit, one file for all sites")
+@click.option("--policy", type=_FOLDER, help="a text with rules that you propose for [policy]")
+@click.option("--replace", is_flag=True, help="a site that was invited has new keys")
+@json_option
+def invite(
+    cards: tuple[Path, ...],
+    home: Path,
+    out: Path,
+    policy: Path | None,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Take in the sites of CARDS, and write the kit that goes to every site.
+
+    A card is what `fedloom site card` writes. The kit holds no secret; it is the same for all
+    sites, those that were invited earlier too. Without a change CARDS may be given again.
+    """
+    from fedloom.common.errors import ConfigError
+    from fedloom.privacy.card import SiteCard
+    from fedloom.server.provision.coordinator_home import CoordinatorHome
+
+    opened = CoordinatorHome.open(home)
+    for card in [SiteCard.load(path) for path in cards]:
+        opened.invite(card, replace=replace)
+    try:
+        rules = "" if policy is None else policy.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{policy} must be a text in UTF-8") from error
+    kit = opened.kit(rules)
+    kit.save(out)
+    if as_json:
+        names = {card.name: card.fingerprint() for card in kit.sites}
+        print_json({"kit": str(out), "fingerprint": kit.fingerprint(), "sites": names})
+        return
+    for card in kit.sites:
+        click.echo(f"{card.name}: {card.fingerprint()}")
+    click.echo(
+        f"wrote {out}, fingerprint {kit.fingerprint()}\n"
+        "send it to every site; each runs `fedloom site join`, and the stewards compare this "
+        "fingerprint with each other"
+    )
+
+
+def _next_port(port: int) -> int:
+    return port + 1 if port < 65535 else port - 1

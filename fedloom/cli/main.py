@@ -47,7 +47,7 @@ COMMANDS = {
     "simulate": Entry("fedloom.cli.simulate_cmd:simulate", "Run a study with all sites here."),
     "site": Entry("fedloom.cli.site_cmd:site", "Run an institution: key, approval, vault."),
     "coordinator": Entry(
-        "fedloom.cli.coordinator_cmd:coordinator", "Make the key that signs a study's requests."
+        "fedloom.cli.coordinator_cmd:coordinator", "Run a federation's coordinator: key, servers."
     ),
     "budget": Entry("fedloom.cli.budget_cmd:budget", "Show what a site has spent and has left."),
     "ledger": Entry("fedloom.cli.ledger_cmd:ledger", "Verify a site's ledger."),
@@ -61,9 +61,11 @@ _EXTRAS = {
     "flwr": "train",
     "google": "train",
     "grpc": "train",
+    "httpx": "train",
     "opacus": "train",
     "tensorboard": "train",
     "torch": "train",
+    "uvicorn": "train",
     "sklearn": "evaluate",
 }
 

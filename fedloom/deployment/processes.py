@@ -7,6 +7,8 @@ which ends them in order, with all that they have started themselves.
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ from fedloom.deployment.process_tree import Tree
 __all__ = ["Processes"]
 
 _REAPED_WITHIN_S = 5.0
+_LARGEST_LOG = 16 << 20
+_OWNER_ALONE = 0o077
 
 
 class Processes:
@@ -26,16 +30,33 @@ class Processes:
     """
 
     def __init__(self, logs: Path) -> None:
-        """Makes the folder."""
-        logs.mkdir(parents=True, exist_ok=True)
+        """Makes the folder, for its owner alone."""
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        user: tuple[int, int] | None = None,
     ) -> None:
-        """Starts a process under a name of its own."""
-        with self.log(name).open("wb") as output:
+        """Starts a process; what it writes is for its owner alone.
+
+        Args:
+          name: of its own, or of one that has ended.
+          command: with its arguments.
+          env: all of its variables.
+          cwd: where it runs.
+          user: numbers of the user and the group who run it, for root alone; None for one's own.
+        """
+        uid, gid = (None, None) if user is None else user
+        self.rotate(name)
+        # Appending goes on at the new end when the file is emptied below a running process.
+        with self.log(name).open("ab") as output:
             self._running[name] = subprocess.Popen(
                 command,
                 env=dict(env),
@@ -44,7 +65,18 @@ class Processes:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=_OWNER_ALONE,
+                user=uid,
+                group=gid,
+                extra_groups=None if user is None else [],
             )
+
+    def rotate(self, name: str) -> None:
+        """Moves a large output to `NAME.log.1`, in place of the one before."""
+        path = self.log(name)
+        if path.exists() and path.stat().st_size > _LARGEST_LOG:
+            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+            os.truncate(path, 0)
 
     def log(self, name: str) -> Path:
         """Returns the file of a process's output."""

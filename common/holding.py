@@ -1,0 +1,92 @@
+"""Who works in a folder: a lock that the system itself drops when its holder ends.
+
+A process id alone lies after a crash or a restart, when it belongs to nobody or to somebody else.
+So whoever works in a folder holds a lock on a file there; the file says who that is, for people.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedloom.common.errors import ConfigError
+
+__all__ = ["Holder", "hold", "holder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process that works in a folder.
+
+    Attributes:
+      pid: its number; 0 if it could not be read.
+      host: the machine that it runs on.
+      since: when it began, UTC.
+    """
+
+    pid: int
+    host: str
+    since: str
+
+    @property
+    def in_words(self) -> str:
+        """Names it in a message."""
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+@contextlib.contextmanager
+def hold(path: Path, what: str) -> Iterator[None]:
+    """Holds the lock on a file, which is made if it is missing, and stays.
+
+    Args:
+      path: of the file.
+      what: is being done, and how to end it, for the message.
+
+    Raises:
+      ConfigError: another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{_read(descriptor).in_words}: {what}") from None
+        me = Holder(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(asdict(me)).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder(path: Path) -> Holder | None:
+    """Returns who holds the lock on a file; None if nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _read(descriptor: int) -> Holder:
+    try:
+        return Holder(**json.loads(os.pread(descriptor, 4096, 0)))
+    except (ValueError, TypeError):  # it has taken the lock and not written yet
+        return Holder(pid=0, host=socket.gethostname(), since="now")

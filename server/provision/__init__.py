@@ -1,0 +1,1 @@
+"""What a coordinator makes for a federation: certificates, settings, the institutions' cards."""
