@@ -12,7 +12,8 @@ from fedloom.client.home import Home
 from fedloom.client.refusals import Refusal
 from fedloom.client.request_check import largest_request
 from fedloom.common.errors import ConfigError
-from fedloom.common.messages import MAX_HEADER_BYTES, QUERIES, Unopened
+from fedloom.common.messages import MAX_HEADER_BYTES, Unopened
+from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.keys import verify
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
@@ -33,7 +34,7 @@ class Gate:
     def __init__(self, home: Home, ledger: Ledger) -> None:
         self._home = home
         self._ledger = ledger
-        self._sizes: dict[str, dict[str, int]] = {}
+        self._sizes: dict[str, dict[Query, int]] = {}
 
     def largest_request(self) -> int:
         """Returns the most bytes that a message may have, over all approved plans.
@@ -51,11 +52,11 @@ class Gate:
           Refusal: the message is too large for any approved plan, or is not a request.
         """
         if len(data) > self.largest_request():
-            raise Refusal("malformed")
+            raise Refusal(Status.MALFORMED)
         try:
             return Unopened.read(data)
         except ConfigError as error:
-            raise Refusal("malformed") from error
+            raise Refusal(Status.MALFORMED) from error
 
     def check(self, unopened: Unopened) -> None:
         """Checks who sent it, and its size against the plan that it names.
@@ -66,22 +67,24 @@ class Gate:
           Refusal: the plan was never approved here, its coordinator did not sign this, or it is
             larger than what the plan can ask.
         """
-        key = self._ledger.coordinator(unopened.plan)
+        key = self._ledger.coordinator(unopened.header.plan)
         if key is None:
-            raise Refusal("not-approved")
-        if not verify(key, unopened.signed_bytes(), unopened.signature):
-            raise Refusal("unsigned")
-        if len(unopened.data) > self._sizes_of(unopened.plan).get(unopened.query, _NO_ARRAYS):
-            raise Refusal("malformed")
+            raise Refusal(Status.NOT_APPROVED)
+        if not verify(key, unopened.signed_bytes(), unopened.header.signature):
+            raise Refusal(Status.UNSIGNED)
+        if len(unopened.data) > self._sizes_of(unopened.header.plan).get(
+            unopened.header.query, _NO_ARRAYS
+        ):
+            raise Refusal(Status.MALFORMED)
 
-    def _sizes_of(self, digest: str) -> dict[str, int]:
+    def _sizes_of(self, digest: str) -> dict[Query, int]:
         """Returns the largest request of an approved plan, by query."""
         if digest not in self._sizes:
             try:
                 plan = Plan.load(self._home.plan_path(digest))
             except ConfigError:  # revoked, or it cannot be read: nothing can be asked
-                return {"describe": _NO_ARRAYS}
+                return {Query.FINISH: _NO_ARRAYS}
             if plan.digest() != digest:
-                return {"describe": _NO_ARRAYS}
-            self._sizes[digest] = {query: largest_request(plan, query) for query in QUERIES}
+                return {Query.FINISH: _NO_ARRAYS}
+            self._sizes[digest] = {query: largest_request(plan, query) for query in Query}
         return self._sizes[digest]

@@ -1,8 +1,6 @@
-"""What a vault says when it refuses: one code and public numbers, never the text of an error."""
+"""What a vault says when it refuses: one status and public numbers, never the text of an error."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from fedloom.common.errors import (
     BudgetExceededError,
@@ -13,47 +11,34 @@ from fedloom.common.errors import (
     RefusedError,
     UsedUpError,
 )
+from fedloom.common.vocabulary import Status
 
-__all__ = ["Refusal", "code_of", "refusal"]
+__all__ = ["Refusal", "status_of"]
 
-_CODES: tuple[tuple[type[FedloomError], str], ...] = (
-    (BudgetExceededError, "budget"),
-    (UsedUpError, "used-up"),
-    (NotApprovedError, "not-approved"),
-    (PolicyError, "not-approved"),
-    (RefusedError, "conflict"),
-    (ConfigError, "malformed"),
+_CODES: tuple[tuple[type[FedloomError], Status], ...] = (
+    (BudgetExceededError, Status.BUDGET),
+    (UsedUpError, Status.USED_UP),
+    (NotApprovedError, Status.NOT_APPROVED),
+    (PolicyError, Status.NOT_APPROVED),
+    (RefusedError, Status.CONFLICT),
+    (ConfigError, Status.MALFORMED),
 )
 
 
 class Refusal(FedloomError):
-    """Carries the code of a refusal to the one place that answers.
+    """Carries the status of a refusal to the one place that answers."""
 
-    Args:
-      code: one of `fedloom.common.messages.REFUSALS`.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, status: Status) -> None:
+        super().__init__(status)
+        self.status = status
 
 
-def code_of(error: FedloomError) -> str:
+def status_of(error: FedloomError) -> Status:
     """Returns what may be said of an error that came before an attempt was opened.
 
-    >>> code_of(BudgetExceededError("0.2 left")), code_of(FedloomError("disk full"))
+    >>> status_of(BudgetExceededError("0.2 left")).value, status_of(FedloomError("disk full")).value
     ('budget', 'unavailable')
     """
     if isinstance(error, Refusal):
-        return error.code
-    return next((code for kind, code in _CODES if isinstance(error, kind)), "unavailable")
-
-
-def refusal(error: FedloomError) -> dict[str, Any]:
-    """Returns the header of an answer that refuses.
-
-    >>> refusal(UsedUpError("run 1 is not finished", runs=2))
-    {'status': 'used-up', 'runs': 2}
-    """
-    header: dict[str, Any] = {"status": code_of(error)}
-    return {**header, "runs": error.runs} if isinstance(error, UsedUpError) else header
+        return error.status
+    return next((said for kind, said in _CODES if isinstance(error, kind)), Status.UNAVAILABLE)

@@ -14,12 +14,13 @@ from fedloom.client.refusals import Refusal
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.common.messages import MAX_HEADER_BYTES, Request
+from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.plan import Plan, RoundQuery
 
 __all__ = [
     "asked_round",
     "check_arrays",
-    "check_describe",
+    "check_nothing_more",
     "kernels_are_row_invariant",
     "largest_request",
 ]
@@ -41,35 +42,35 @@ def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
         for roster in rosters
     )
     if not rosters_hold or not 1 <= request.round <= len(plan.rounds):
-        raise Refusal("outside-plan")
+        raise Refusal(Status.OUTSIDE_PLAN)
     asked = plan.rounds[request.round - 1]
     # Only masked sums have void attempts; in per-site trust each answer counts by itself.
     spares = 0 if plan.colluding is None else asked.phase.spare_rounds
     if request.attempt > 1 + spares:
-        raise Refusal("outside-plan")
+        raise Refusal(Status.OUTSIDE_PLAN)
     same = canonical_json(request.params) == canonical_json(asked.params)
     if request.query != asked.query or not same:
-        raise Refusal("outside-plan")
+        raise Refusal(Status.OUTSIDE_PLAN)
     return asked
 
 
-def check_describe(request: Request) -> None:
-    """Checks that a `describe` asks for nothing: it takes no parameters and no arrays.
+def check_nothing_more(request: Request) -> None:
+    """Checks that a `prepare` or `finish` carries no round, parameters or arrays.
 
     Raises:
       Refusal: it does.
     """
     if request.round or request.void or request.params or request.arrays:
-        raise Refusal("malformed")
+        raise Refusal(Status.MALFORMED)
 
 
 @lru_cache(maxsize=64)
-def largest_request(plan: Plan, query: str) -> int:
+def largest_request(plan: Plan, query: Query) -> int:
     """Returns the most bytes that a request of the plan may have, by its query.
 
     Args:
       plan: the approved plan.
-      query: one of `fedloom.common.messages.QUERIES`, or another, which takes no arrays.
+      query: what the request asks; one without a phase in the plan takes no arrays.
     """
     arrays = [phase.request_bytes(plan) for phase in plan.phases if phase.query == query]
     return _LENGTH_BYTES + MAX_HEADER_BYTES + max(arrays, default=0)
@@ -84,7 +85,7 @@ def check_arrays(plan: Plan, request: Request) -> None:
     try:
         plan.rounds[request.round - 1].phase.check_arrays(plan, request.arrays)
     except ConfigError as error:
-        raise Refusal("malformed") from error
+        raise Refusal(Status.MALFORMED) from error
 
 
 @lru_cache(maxsize=8)

@@ -24,6 +24,7 @@ import importlib.metadata
 import threading
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,11 @@ from fedloom.client.gate import Gate
 from fedloom.client.home import Home
 from fedloom.client.queries import Arrays, MaskShare, answer_arrays
 from fedloom.client.records import Snapshot, load_records
-from fedloom.client.refusals import Refusal, refusal
+from fedloom.client.refusals import Refusal, status_of
 from fedloom.client.request_check import (
     asked_round,
     check_arrays,
-    check_describe,
+    check_nothing_more,
     kernels_are_row_invariant,
 )
 from fedloom.client.site_config import SiteConfig
@@ -54,8 +55,19 @@ from fedloom.common.errors import (
     FedloomError,
     NotApprovedError,
     RefusedError,
+    UsedUpError,
 )
-from fedloom.common.messages import Answer, Request, Unopened, arrays_digest
+from fedloom.common.messages import (
+    Answer,
+    AnswerHeader,
+    Finished,
+    LedgerHead,
+    Prepared,
+    Request,
+    Unopened,
+    arrays_digest,
+)
+from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.keys import sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
@@ -165,14 +177,18 @@ class Vault:
                 unopened = self._gate.read(data)
                 self._gate.check(unopened)
                 request = unopened.open()
-                if request.query == "describe":
-                    return self._signed(unopened, self._describe(request))
-                arrays = self._query(request, unopened.digest)
-                return self._signed(unopened, {"status": "ok"}, arrays)
+                match request.query:
+                    case Query.PREPARE:
+                        return self._signed(unopened, prepared=self._prepare(request))
+                    case Query.FINISH:
+                        return self._signed(unopened, finished=self._finish(request))
+                    case _:
+                        return self._signed(unopened, arrays=self._query(request, unopened.digest))
             except FedloomError as error:
                 if not isinstance(error, Refusal):
                     self._log(f"refused: {error}")
-                return self._signed(unopened, refusal(error))
+                runs = error.runs if isinstance(error, UsedUpError) else None
+                return self._signed(unopened, status_of(error), runs=runs)
             except Exception:  # the steward reads the reason, nobody else does
                 self._log("silent: " + traceback.format_exc().replace("\n", " | "))
                 return b""
@@ -185,31 +201,30 @@ class Vault:
         with suppress(OSError):  # a full disk must not change what leaves the site
             self._home.log(text)
 
-    def _describe(self, request: Request) -> dict[str, Any]:
-        check_describe(request)
-        if request.finish:
-            return self._finish(request)
+    def _prepare(self, request: Request) -> Prepared:
+        """Reserves the plan, then reads the records: what can fail fails before a round."""
+        check_nothing_more(request)
         plan = self._approved(request)
         self._reserve(plan, request)
         self._read(plan)
-        return {
-            "status": "ok",
-            "schema_digest": plan.schema_digest,
-            "study_digest": plan.study_digest,
-            "plan_digest": request.plan,
-            "runs": sum(grant.num_priced for grant in self._ledger.grants(request.plan)),
-            "versions": _versions(),
-        }
+        return Prepared(
+            plan_digest=request.plan,
+            study_digest=plan.study_digest,
+            schema_digest=plan.schema_digest,
+            runs=sum(grant.num_priced for grant in self._ledger.grants(request.plan)),
+            versions=_versions(),
+        )
 
-    def _finish(self, request: Request) -> dict[str, Any]:
+    def _finish(self, request: Request) -> Finished:
         """Closes a run, also one whose plan was revoked meanwhile, and gives its extract."""
+        check_nothing_more(request)
         self._obey()
         if self._ledger.is_paused:
-            raise Refusal("not-approved")
+            raise Refusal(Status.NOT_APPROVED)
         self._ledger.finish(plan=request.plan, run=request.run)
         self._forget(request.plan)
         extract = self._ledger.extract(request.plan, request.run)
-        return {"status": "ok", "plan_digest": request.plan, "extract": extract}
+        return Finished(plan_digest=request.plan, extract=extract)
 
     def _query(self, request: Request, digest: str) -> Arrays:
         plan = self._approved(request)
@@ -225,11 +240,11 @@ class Vault:
         if stored is not None:
             return stored
         check_arrays(plan, request)
-        if request.query in ("gradient", "train") and not kernels_are_row_invariant(
+        if request.query in (Query.GRADIENT, Query.TRAIN) and not kernels_are_row_invariant(
             plan, self._device
         ):
             self._log("refused: this machine's kernels round the rows of a batch differently")
-            raise Refusal("unavailable")
+            raise Refusal(Status.UNAVAILABLE)
         mask_share = self._mask_share_of(plan, request, digest)
         self._ledger.open_attempt(
             **key,
@@ -258,7 +273,7 @@ class Vault:
         except (BudgetExceededError, NotApprovedError):
             raise
         except RefusedError as error:
-            raise Refusal("closed") from error
+            raise Refusal(Status.CLOSED) from error
 
     def _compute(self, plan: Plan, request: Request, mask_share: MaskShare) -> Arrays:
         snapshot = self._read(plan)
@@ -301,7 +316,7 @@ class Vault:
         if digest not in self._records:
             approval = self._ledger.approval(digest)
             if approval is None:
-                raise Refusal("not-approved")
+                raise Refusal(Status.NOT_APPROVED)
             self._records[digest] = load_records(
                 self._home, plan, str(approval["snapshot_commitment"])
             )
@@ -314,12 +329,12 @@ class Vault:
         except NotApprovedError:
             raise
         except RefusedError as error:
-            raise Refusal("closed") from error
+            raise Refusal(Status.CLOSED) from error
         if request.plan not in self._plans:
             self._plans[request.plan] = self._load_plan(request.plan)
         plan = self._plans[request.plan]
         if request.study != plan.study_digest or not request.run:
-            raise Refusal("outside-plan")
+            raise Refusal(Status.OUTSIDE_PLAN)
         return plan
 
     def _load_plan(self, digest: str) -> Plan:
@@ -328,10 +343,10 @@ class Vault:
             check_plan(plan)
         except ConfigError as error:
             self._log(f"refused: {error}")
-            raise Refusal("unavailable") from error
+            raise Refusal(Status.UNAVAILABLE) from error
         if plan.digest() != digest:
             self._log(f"refused: {self._home.plan_path(digest)} is not the plan that was approved")
-            raise Refusal("unavailable")
+            raise Refusal(Status.UNAVAILABLE)
         grant = self._ledger.grant(digest)
         if grant is not None:
             self._rules.check(plan, grant.num_runs, site=self.site)
@@ -352,7 +367,7 @@ class Vault:
             changed = self._rules.read()
         except ConfigError as error:
             self._log(f"refused: {error}")
-            raise Refusal("unavailable") from error
+            raise Refusal(Status.UNAVAILABLE) from error
         if changed:
             self._plans.clear()  # each is held against the rules when it is loaded
 
@@ -365,22 +380,28 @@ class Vault:
     def _signed(
         self,
         unopened: Unopened | None,
-        header: dict[str, Any],
+        status: Status = Status.OK,
+        *,
         arrays: Arrays | None = None,
+        runs: int | None = None,
+        prepared: Prepared | None = None,
+        finished: Finished | None = None,
     ) -> bytes:
         arrays = arrays or {}
         sequence, head = self._ledger.head
-        full = {
-            "site": self.site,
-            "request_digest": "" if unopened is None else unopened.digest,
-            "nonce": "" if unopened is None else unopened.nonce,
-            "head": {"seq": sequence, "hash": head},
-            "arrays_digest": arrays_digest(arrays),
-            **header,
-        }
-        answer = Answer(header=full, arrays=arrays)
-        signature = sign(self._private_key, answer.signed_bytes())
-        return Answer(header=full, arrays=arrays, signature=signature).pack()
+        header = AnswerHeader(
+            site=self.site,
+            status=status,
+            request_digest="" if unopened is None else unopened.digest,
+            nonce="" if unopened is None else unopened.header.nonce,
+            head=LedgerHead(seq=sequence, hash=head),
+            arrays_digest=arrays_digest(arrays),
+            runs=runs,
+            prepared=prepared,
+            finished=finished,
+        )
+        answer = Answer(header=header, arrays=arrays)
+        return replace(answer, signature=sign(self._private_key, answer.signed_bytes())).pack()
 
 
 @lru_cache(maxsize=1)

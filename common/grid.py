@@ -126,7 +126,7 @@ def _log_borders(low: float, high: float, parts: int) -> Floats:
     """Returns parts + 1 borders from low to high on the log scale, signed across zero."""
     if low < 0 < high:
         ends = np.sign([low, high]) * np.log1p(np.abs([low, high]))
-        steps = np.linspace(*ends, parts + 1)
+        steps = np.linspace(ends[0], ends[1], parts + 1)
         borders: Floats = np.sign(steps) * np.expm1(np.abs(steps))
     else:
         borders = low + np.expm1(np.linspace(0.0, np.log1p(high - low), parts + 1))

@@ -1,19 +1,19 @@
 """What travels between coordinator and site: one request, one answer, as bytes.
 
 A message is a canonical JSON header and named arrays (safetensors), never pickle. The request's
-digest covers everything that the answer depends on, the roster included, and leaves out what it
-does not: the `nonce`, which proves freshness, and `finish`. A site keys its stored answers by
-(study, run, round, attempt) and holds the digest against it, so the same request gets the same
-bytes and another request under the same key is refused.
+digest covers everything that the answer depends on, the roster included, and leaves out the
+`nonce`, which proves freshness, and the signature. A site keys its stored answers by (study, run,
+round, attempt) and holds the digest against it, so the same request gets the same bytes and
+another request under the same key is refused.
 
-A request is signed by the coordinator over its digest, nonce and `finish`, with the key that the
-plan names. The header holds the digest of the arrays, so that the signature is checked before a
-single array is read (`Unopened`), and nobody but the coordinator can make a site do anything.
+A request is signed by the coordinator over its digest and nonce, with the key that the plan names.
+The header holds the digest of the arrays, so that the signature is checked before a single array is
+read (`Unopened`), and nobody but the coordinator can make a site do anything.
 
 An answer is signed by the site over its header, which names the site, echoes the request's nonce
 and holds the digest of the arrays: every answer proves who gave it. An answer that refuses
-carries a code from `REFUSALS`, with `used-up` the number of runs that were approved, and nothing
-else, for the text of an error may quote records.
+carries its `Status`, with `used-up` the number of runs that were approved, and nothing else, for
+the text of an error may quote records.
 """
 
 from __future__ import annotations
@@ -21,52 +21,50 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import safetensors.numpy
+from msgspec import Meta
 
 from fedloom.common.digest import canonical_json, digest
 from fedloom.common.errors import ConfigError
+from fedloom.common.typed import Section, Sha256, plain, read_typed
+from fedloom.common.vocabulary import Query, Status
 
 if TYPE_CHECKING:
     from flwr.app import RecordDict
 
 __all__ = [
-    "QUERIES",
-    "REFUSALS",
     "MAX_HEADER_BYTES",
     "Answer",
+    "AnswerHeader",
+    "Finished",
+    "LedgerHead",
+    "Prepared",
     "Request",
+    "RequestHeader",
     "Unopened",
     "arrays_digest",
     "from_record",
     "to_record",
 ]
 
-VERSION = 2
+VERSION = 3
 # Of a request: its names, parameters and rosters; a thousand sites need a few tens of kilobytes.
 MAX_HEADER_BYTES = 1 << 20
-QUERIES = ("describe", "statistic", "gradient", "train", "evaluate")
-REFUSALS = (
-    "malformed",  # cannot be read as a request
-    "unsigned",  # not signed by the coordinator of the approved plan that it names
-    "not-approved",  # the steward has not approved this plan, or revoked or paused it
-    "used-up",  # every run that the steward approved is used
-    "outside-plan",  # asks for what the approved plan does not hold
-    "conflict",  # another request was answered under the same key
-    "budget",  # the ledger has no room
-    "closed",  # the run is finished at this site
-    "unavailable",  # the site cannot answer now; its steward can see why
-)
 
 _ANSWER = b"fedloom answer\n"
 _REQUEST = b"fedloom request\n"
 _RECORD_KEY = "fedloom"
 _HEADER_KEY = "header"
 
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+Name = Annotated[str, Meta(max_length=256)]
+Roster = tuple[str, ...]
 
-def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
+
+def arrays_digest(arrays: Arrays) -> str:
     """Returns the SHA-256 over names, types, shapes and bytes of `arrays`, in order of name."""
     hasher = hashlib.sha256()
     for name in sorted(arrays):
@@ -76,15 +74,14 @@ def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
     return hasher.hexdigest()
 
 
-def _pack(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
+def _pack(header: dict[str, Any], arrays: Arrays) -> bytes:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return safetensors.numpy.save(
-        contiguous, metadata={_HEADER_KEY: canonical_json(header).decode()}
-    )
+    text = canonical_json({"version": VERSION, **header}).decode()
+    return safetensors.numpy.save(contiguous, metadata={_HEADER_KEY: text})
 
 
 def _read_header(data: bytes, most: int | None = None) -> dict[str, Any]:
-    """Reads a message's header, and no array."""
+    """Reads a message's header but for its version, and no array."""
     try:
         length = int.from_bytes(data[:8], "little")
         if most is not None and length > most:
@@ -93,16 +90,33 @@ def _read_header(data: bytes, most: int | None = None) -> dict[str, Any]:
         header = json.loads(metadata[_HEADER_KEY])
     except Exception as error:
         raise ConfigError("a message that is not fedloom's, or was damaged on its way") from error
-    if not isinstance(header, dict) or header.get("version") != VERSION:
+    if not isinstance(header, dict) or header.pop("version", None) != VERSION:
         raise ConfigError(f"a message of another version; this fedloom speaks version {VERSION}")
     return header
 
 
-def _read_arrays(data: bytes) -> dict[str, np.ndarray]:
+def _read_arrays(data: bytes) -> Arrays:
     try:
-        return safetensors.numpy.load(data)
+        return dict(safetensors.numpy.load(data))
     except Exception as error:
         raise ConfigError("a message that is not fedloom's, or was damaged on its way") from error
+
+
+class RequestHeader(Section, frozen=True):
+    """A request without its arrays; see `Request` for the fields."""
+
+    query: Query
+    study: Name
+    plan: Name
+    run: Name
+    round: Annotated[int, Meta(ge=0, lt=2**31)]
+    void: tuple[Roster, ...]
+    params: dict[str, Any]
+    roster: Roster
+    arrays: Name
+    """Digest of the arrays."""
+    nonce: Name
+    signature: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,32 +124,30 @@ class Request:
     """One query of the coordinator to every site of a roster.
 
     Attributes:
-      query: one of `QUERIES`.
+      query: what is asked.
       study: digest of the study.
       plan: digest of the plan that the stewards approved.
       run: name of the run, chosen by the coordinator; a site ties it to one reservation.
-      round: round of the plan, from 1; 0 for `describe`.
+      round: round of the plan, from 1; 0 for `prepare` and `finish`.
       void: the rosters of this round's earlier attempts, in order, none of which opened.
       params: what the answer depends on beside the arrays (noise, rates, steps: requests only,
         the site holds them against its approved plan).
       roster: names of the sites that are asked, sorted.
       arrays: weights at which to answer.
       nonce: fresh random text that the answer's signature must echo.
-      finish: `describe` alone: the run is over; the site closes it and drops its stored answers.
       signature: Ed25519 of `signed_bytes` by the coordinator, in hexadecimal digits.
     """
 
-    query: str
+    query: Query
     study: str
     plan: str
     run: str
     round: int = 0
-    void: tuple[tuple[str, ...], ...] = ()
+    void: tuple[Roster, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
-    roster: tuple[str, ...] = ()
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    roster: Roster = ()
+    arrays: Arrays = field(default_factory=dict)
     nonce: str = ""
-    finish: bool = False
     signature: str = ""
 
     @property
@@ -143,10 +155,9 @@ class Request:
         """Number of this attempt at the round, from 1."""
         return len(self.void) + 1
 
-    def _header(self) -> dict[str, Any]:
+    def _covered(self) -> dict[str, Any]:
         return {
-            "version": VERSION,
-            "query": self.query,
+            "query": str(self.query),
             "study": self.study,
             "plan": self.plan,
             "run": self.run,
@@ -159,16 +170,16 @@ class Request:
 
     def digest(self) -> str:
         """Returns the SHA-256 of all that the answer depends on."""
-        return digest(self._header())
+        return _digest(self._covered())
 
     def signed_bytes(self) -> bytes:
         """Returns what the signature covers: a purpose, so that it signs nothing else, and all."""
-        return _signed_bytes(self.digest(), self.nonce, self.finish)
+        return _signed_bytes(self.digest(), self.nonce)
 
     def pack(self) -> bytes:
         """Returns the request as bytes."""
-        rest = {"nonce": self.nonce, "finish": self.finish, "signature": self.signature}
-        return _pack({**self._header(), **rest}, self.arrays)
+        rest = {"nonce": self.nonce, "signature": self.signature}
+        return _pack({**self._covered(), **rest}, self.arrays)
 
     @classmethod
     def unpack(cls, data: bytes) -> Request:
@@ -185,12 +196,12 @@ class Unopened:
     """A request of which the header alone was read: enough to tell whose it is.
 
     Attributes:
-      header: all fields but arrays, signature included, each of its kind.
+      header: all fields but arrays, signature included and unchecked.
       digest: the request's digest, if its arrays are those that the header names.
       data: the request's bytes.
     """
 
-    header: dict[str, Any]
+    header: RequestHeader
     digest: str
     data: bytes = field(repr=False)
 
@@ -201,54 +212,18 @@ class Unopened:
         Raises:
           ConfigError: it is not that of a request of this version.
         """
-        header = _read_header(data, MAX_HEADER_BYTES)
-        if set(header) != {*_FIELDS, *_REST}:
-            raise ConfigError("a request that lacks a field, or has another")
-        texts = [header[name] for name in _TEXTS]
-        void: list[Any] = header["void"] if isinstance(header["void"], list) else [None]
-        rosters = [header["roster"], *void]
-        well_formed = (
-            header["query"] in QUERIES
-            and all(isinstance(text, str) and len(text) <= 256 for text in texts)
-            and type(header["round"]) is int
-            and 0 <= header["round"] < 2**31
-            and isinstance(header["params"], dict)
-            and all(isinstance(roster, list) for roster in rosters)
-            and all(isinstance(name, str) for roster in rosters for name in roster)
-            and isinstance(header["finish"], bool)
-        )
-        if not well_formed:
-            raise ConfigError("a request with a field of the wrong kind")
+        raw = _read_header(data, MAX_HEADER_BYTES)
+        header = read_typed(raw, RequestHeader, where="a request:")
         try:
-            covered = digest({name: header[name] for name in _FIELDS})
-            canonical_json([header["nonce"]])
+            covered = _digest({name: raw[name] for name in raw.keys() - {"nonce", "signature"}})
+            canonical_json([header.nonce])
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError("a request with a value that has no canonical form") from error
         return cls(header=header, digest=covered, data=data)
 
-    @property
-    def plan(self) -> str:
-        """Digest of the plan that the request names."""
-        return str(self.header["plan"])
-
-    @property
-    def query(self) -> str:
-        """The query; one of `QUERIES`."""
-        return str(self.header["query"])
-
-    @property
-    def nonce(self) -> str:
-        """What an answer echoes."""
-        return str(self.header["nonce"])
-
-    @property
-    def signature(self) -> str:
-        """The signature that the request bears, unchecked."""
-        return str(self.header["signature"])
-
     def signed_bytes(self) -> bytes:
         """Returns what the signature has to cover."""
-        return _signed_bytes(self.digest, self.nonce, self.header["finish"])
+        return _signed_bytes(self.digest, self.header.nonce)
 
     def open(self) -> Request:
         """Reads the arrays too.
@@ -256,40 +231,83 @@ class Unopened:
         Raises:
           ConfigError: they are damaged, or not those of which the header holds the digest.
         """
-        arrays = _read_arrays(self.data)
-        if arrays_digest(arrays) != self.header["arrays"]:
+        arrays, header = _read_arrays(self.data), self.header
+        if arrays_digest(arrays) != header.arrays:
             raise ConfigError("a request whose arrays are not those that its header names")
-        fields = {name: self.header[name] for name in ("query", "study", "plan", "run", "round")}
         return Request(
-            **fields,
-            void=tuple(tuple(roster) for roster in self.header["void"]),
-            params=self.header["params"],
-            roster=tuple(self.header["roster"]),
+            query=header.query,
+            study=header.study,
+            plan=header.plan,
+            run=header.run,
+            round=header.round,
+            void=header.void,
+            params=header.params,
+            roster=header.roster,
             arrays=arrays,
-            nonce=self.nonce,
-            finish=self.header["finish"],
-            signature=self.signature,
+            nonce=header.nonce,
+            signature=header.signature,
         )
 
 
-_FIELDS = (
-    "version",
-    "query",
-    "study",
-    "plan",
-    "run",
-    "round",
-    "void",
-    "params",
-    "roster",
-    "arrays",
-)
-_REST = ("nonce", "finish", "signature")
-_TEXTS = ("query", "study", "plan", "run", "arrays", "nonce", "signature")
+def _digest(covered: dict[str, Any]) -> str:
+    return digest({"version": VERSION, **covered})
 
 
-def _signed_bytes(request_digest: str, nonce: str, finish: bool) -> bytes:
-    return _REQUEST + canonical_json({"request": request_digest, "nonce": nonce, "finish": finish})
+def _signed_bytes(request_digest: str, nonce: str) -> bytes:
+    return _REQUEST + canonical_json({"request": request_digest, "nonce": nonce})
+
+
+class LedgerHead(Section, frozen=True):
+    """The last entry of a site's ledger: its number and its hash."""
+
+    seq: Annotated[int, Meta(ge=0)]
+    hash: Sha256
+
+
+class Prepared(Section, frozen=True):
+    """What a site says once it has reserved the plan and read its records; nothing private."""
+
+    plan_digest: str
+    study_digest: str
+    schema_digest: str
+    runs: Annotated[int, Meta(ge=1)]
+    """Runs of the plan that were answered or are granted, all priced together."""
+    versions: dict[str, str]
+    """Of the software that answers, by package."""
+
+
+class Finished(Section, frozen=True):
+    """What a site says once a run is closed."""
+
+    plan_digest: str
+    extract: list[dict[str, Any]]
+    """Of its ledger (`fedloom.privacy.ledger.extract`)."""
+
+
+class AnswerHeader(Section, frozen=True, omit_defaults=True):
+    """An answer without its arrays; all of it is signed.
+
+    Attributes:
+      site: name of the site; true only if the signature holds for that site's key.
+      status: "ok" or why the site refuses.
+      request_digest: of the request; empty if none could be read.
+      nonce: the request's.
+      head: of the site's ledger.
+      arrays_digest: of the answer's arrays.
+      runs: with `used-up`, how many runs were approved.
+      prepared: the answer to `prepare`.
+      finished: the answer to `finish`.
+    """
+
+    site: str
+    status: Status
+    request_digest: str
+    nonce: str
+    head: LedgerHead
+    arrays_digest: Sha256
+    runs: Annotated[int, Meta(ge=1)] | None = None
+    prepared: Prepared | None = None
+    finished: Finished | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,35 +315,32 @@ class Answer:
     """A site's signed answer.
 
     Attributes:
-      header: site, status ("ok" or a code of `REFUSALS`), request_digest, nonce, arrays_digest,
-        and for `describe` the schema's and the study's digest, the number of runs of the plan
-        that were answered or may be, and the software's versions.
+      header: all but the arrays.
       arrays: the noised answer.
-      signature: Ed25519 of the canonical header, in hexadecimal digits.
+      signature: Ed25519 of `signed_bytes` by the site, in hexadecimal digits.
     """
 
-    header: dict[str, Any]
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    header: AnswerHeader
+    arrays: Arrays = field(default_factory=dict)
     signature: str = ""
 
     @property
     def site(self) -> str:
         """Name that the answer claims; true only if the signature holds for that site's key."""
-        return str(self.header.get("site", ""))
+        return self.header.site
 
     @property
     def ok(self) -> bool:
         """Whether the site answered."""
-        return self.header.get("status") == "ok"
+        return self.header.status is Status.OK
 
     def signed_bytes(self) -> bytes:
         """Returns what the signature covers: a purpose, so that it signs nothing else, and all."""
-        return _ANSWER + canonical_json(self.header)
+        return _ANSWER + canonical_json(plain(self.header))
 
     def pack(self) -> bytes:
         """Returns the answer as bytes."""
-        header = {"version": VERSION, "answer": self.header, "signature": self.signature}
-        return _pack(header, self.arrays)
+        return _pack({"answer": plain(self.header), "signature": self.signature}, self.arrays)
 
     @classmethod
     def unpack(cls, data: bytes) -> Answer:
@@ -334,14 +349,16 @@ class Answer:
         Raises:
           ConfigError: the bytes are not an answer, or the arrays are not those of the header.
         """
-        header, arrays = _read_header(data), _read_arrays(data)
-        answer = header.get("answer")
-        signature = header.get("signature")
-        if not isinstance(answer, dict) or not isinstance(signature, str):
-            raise ConfigError("an answer that lacks a field")
-        if answer.get("arrays_digest") != arrays_digest(arrays):
+        read = read_typed(_read_header(data), _SignedHeader, where="an answer:")
+        arrays = _read_arrays(data)
+        if read.answer.arrays_digest != arrays_digest(arrays):
             raise ConfigError("an answer whose arrays are not those that the site signed")
-        return cls(header=answer, arrays=arrays, signature=signature)
+        return cls(header=read.answer, arrays=arrays, signature=read.signature)
+
+
+class _SignedHeader(Section, frozen=True):
+    answer: AnswerHeader
+    signature: str
 
 
 def to_record(payload: bytes) -> RecordDict:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from fedloom.common.errors import ConfigError
+from fedloom.common.errors import ConfigError, FedloomError
 
 __all__ = ["Line", "PublicKey", "Section", "Sha256", "plain", "read_typed"]
 
@@ -61,7 +61,7 @@ def read_typed(
     kind: type[T],
     *,
     where: str,
-    error: type[ConfigError] = ConfigError,
+    error: type[FedloomError] = ConfigError,
 ) -> T:
     """Reads plain values into a typed value.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Engine", "Exchange", "Optimizer", "Query", "Trust", "Unit"]
+__all__ = ["Engine", "Exchange", "Optimizer", "Query", "Status", "Trust", "Unit"]
 
 
 class Unit(StrEnum):
@@ -32,13 +32,37 @@ class Query(StrEnum):
     """What a coordinator can ask of a site."""
 
     PREPARE = "prepare"
-    """Check and reserve the plan; costs nothing by itself."""
+    """Reserve the plan and read the records; what it says is public."""
     FINISH = "finish"
     """Close the run and return the ledger's extract."""
     STATISTIC = "statistic"
     GRADIENT = "gradient"
     TRAIN = "train"
     EVALUATE = "evaluate"
+
+
+class Status(StrEnum):
+    """How a site's answer begins: it answers, or says by one code why it does not."""
+
+    OK = "ok"
+    MALFORMED = "malformed"
+    """Cannot be read as a request."""
+    UNSIGNED = "unsigned"
+    """Not signed by the coordinator of the approved plan that it names."""
+    NOT_APPROVED = "not-approved"
+    """The steward has not approved this plan, or revoked or paused it."""
+    USED_UP = "used-up"
+    """Every run that the steward approved is used."""
+    OUTSIDE_PLAN = "outside-plan"
+    """Asks for what the approved plan does not hold."""
+    CONFLICT = "conflict"
+    """Another request was answered under the same key."""
+    BUDGET = "budget"
+    """The ledger has no room."""
+    CLOSED = "closed"
+    """The run is finished at this site."""
+    UNAVAILABLE = "unavailable"
+    """The site cannot answer now; its steward can see why."""
 
 
 class Exchange(StrEnum):

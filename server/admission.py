@@ -14,7 +14,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.messages import Answer
 from fedloom.privacy.keys import verify
 
-__all__ = ["Rejected", "Shapes", "admit", "check_arrays", "head_of", "runs_of"]
+__all__ = ["Rejected", "Shapes", "admit", "check_arrays"]
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 """Expected shape and dtype by name."""
@@ -53,30 +53,11 @@ def admit(data: bytes, *, site: str, key: str | None, nonce: str, request_digest
         raise Rejected(f"it bears the name {answer.site!r}")
     if key is None or not verify(key, answer.signed_bytes(), answer.signature):
         raise Rejected("its signature does not hold for the key in the plan")
-    if answer.header.get("nonce") != nonce:
+    if answer.header.nonce != nonce:
         raise Rejected("it answers an earlier message")
-    if answer.header.get("request_digest") != request_digest:
+    if answer.header.request_digest != request_digest:
         raise Rejected("it answers another request")
     return answer
-
-
-def head_of(answer: Answer) -> tuple[int, str]:
-    """Returns number and hash of the last entry in the site's ledger, as the answer says.
-
-    Raises:
-      Rejected: it does not say.
-    """
-    head: Any = answer.header.get("head")
-    seq, entry = (head.get("seq"), head.get("hash")) if isinstance(head, dict) else (None, None)
-    if type(seq) is int and isinstance(entry, str):
-        return seq, entry
-    raise Rejected("it does not name the head of its ledger")
-
-
-def runs_of(answer: Answer) -> int:
-    """Returns how many runs of the plan a site says that it grants; one if it does not say."""
-    runs: Any = answer.header.get("runs")
-    return runs if type(runs) is int and runs >= 1 else 1
 
 
 def check_arrays(arrays: dict[str, np.ndarray[Any, np.dtype[Any]]], expected: Shapes) -> None:

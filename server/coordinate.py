@@ -23,12 +23,11 @@ from fedloom.common.errors import (
     RefusedError,
 )
 from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals, group_sizes
-from fedloom.common.vocabulary import Query
+from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.answers.opened import OpenedRound, spread_of
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import RoundQuery
-from fedloom.server.admission import runs_of
 from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.binning import merge_cells
 from fedloom.server.checkpoints import Checkpoint, Checkpoints
@@ -47,26 +46,26 @@ __all__ = ["Event", "coordinate"]
 Event = dict[str, Any]
 
 _RUN_BYTES = 8
-_REFUSED: dict[str, tuple[type[FedloomError], str]] = {
-    "budget": (
+_REFUSED: dict[Status, tuple[type[FedloomError], str]] = {
+    Status.BUDGET: (
         BudgetExceededError,
         "its ledger has no room for this plan; see `fedloom budget show` there, and ask for a "
         "smaller epsilon",
     ),
-    "not-approved": (
+    Status.NOT_APPROVED: (
         NotApprovedError,
         "its steward has not approved this very plan, or has revoked or paused it; there: "
         "`fedloom site approve {plan} --home HOME`, then resume this run",
     ),
-    "used-up": (
+    Status.USED_UP: (
         NotApprovedError,
         "its steward's approval was for {runs} run(s), which are used; a further run costs as much "
         "again and needs a new approval there: `fedloom site approve {plan} --home HOME`, then "
         "resume this run",
     ),
-    "outside-plan": (RefusedError, "it holds another study under this plan's digest"),
-    "closed": (RefusedError, "the run is closed there; begin a new one in another folder"),
-    "unavailable": (
+    Status.OUTSIDE_PLAN: (RefusedError, "it holds another study under this plan's digest"),
+    Status.CLOSED: (RefusedError, "the run is closed there; begin a new one in another folder"),
+    Status.UNAVAILABLE: (
         IncompleteError,
         "it cannot answer now; its steward finds the reason in the home's private.log; resume "
         "the run when that is mended",
@@ -113,7 +112,7 @@ class _Run:
         if self._plan.learns_schema:
             self._learn_schema()
         elif not self._folder.generator_path.exists():
-            self._describe()
+            self._prepare()
             self._folder.save_generator(self._learner.export(self._train()))
         self._evaluate()
         self._finish()
@@ -129,7 +128,7 @@ class _Run:
         """Asks for the one sum of a study of kind "schema", and completes the schema."""
         if LearnedSchema.exists(self._folder.path):
             return
-        self._describe()
+        self._prepare()
         asked, plan = self._plan.rounds[0], self._plan
         opened = self._sums.ask(asked, {}, plan.discovery.length)
         self._folder.keep_metrics_until(0)
@@ -250,30 +249,31 @@ class _Run:
     def _seed(self, round_number: int) -> int:
         return round_seed(self._plan, self._name, round_number)
 
-    def _describe(self) -> None:
+    def _prepare(self) -> None:
         """Has every site check and reserve the plan before anything is spent anywhere."""
-        answers = self._sites.describe()
+        answers = self._sites.prepare()
         given_up = self._folder.state().get("given_up", [])
         if given_up and not all(answer.ok for answer in answers.values()):
             # A message of such a run that came late, or was sent again, may hold what is refused.
             for run in given_up:
                 self._sites.finish(run)
-            answers = self._sites.describe()
-        self._folder.keep_versions(
-            {site: answer.header.get("versions", {}) for site, answer in answers.items()}
-        )
-        self._folder.keep_runs(
-            {site: runs_of(answer) for site, answer in answers.items() if answer.ok}
-        )
+            answers = self._sites.prepare()
+        prepared = {
+            site: answer.header.prepared
+            for site, answer in answers.items()
+            if answer.header.prepared is not None
+        }
+        self._folder.keep_versions({site: facts.versions for site, facts in prepared.items()})
+        self._folder.keep_runs({site: facts.runs for site, facts in prepared.items()})
         refusals = {site: answer for site, answer in answers.items() if not answer.ok}
         if refusals:
             spent = self._give_back_reservations()
             site, answer = next(iter(sorted(refusals.items())))
-            status = str(answer.header.get("status"))
-            kind, reason = _REFUSED.get(status, (RefusedError, f"it answered {status!r}"))
-            reason = reason.format(plan=self._folder.plan_path, runs=runs_of(answer))
+            status = answer.header.status
+            kind, reason = _REFUSED.get(status, (RefusedError, f"it answered '{status}'"))
+            reason = reason.format(plan=self._folder.plan_path, runs=answer.header.runs)
             raise kind(f"site {site!r} refuses the study: {reason}; {spent}")
-        self._sites.require_quorum(answers, "describe")
+        self._sites.require_quorum(answers, "prepare")
 
     def _give_back_reservations(self) -> str:
         """Closes a run of which nothing was asked yet; a new attempt goes by another name."""

@@ -70,7 +70,7 @@ class KeptAnswers:
                 "a backup, or delete this folder: the sites send what they answered again, free "
                 "of charge, as long as the run is not finished there"
             ) from error
-        if {part.header.get("request_digest") for part in parts.values()} != {request_digest}:
+        if {part.header.request_digest for part in parts.values()} != {request_digest}:
             return None
         return parts
 

@@ -21,8 +21,8 @@ class Link(Protocol):
     ) -> dict[str, bytes]:
         """Asks sites and waits for their answers, never longer than `timeout_s`.
 
-        The link knows a site by what its answer to a `describe` says, so the first ask must be
-        a `describe`; it costs no second message if all sites are asked the same bytes.
+        The link knows a site by what its answer to a `prepare` or `finish` says, so the first ask
+        must be one of them; it costs no second message if all sites are asked the same bytes.
 
         Args:
           requests: a packed request for each site that is asked.

@@ -27,6 +27,8 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.messages import LedgerHead
+from fedloom.common.typed import plain
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.keys import (
@@ -193,11 +195,9 @@ class RunFolder:
         """Changes some keys of `run.json`."""
         self.write_state({**self.state(), **changes})
 
-    def keep_heads(self, heads: dict[str, tuple[int, str]]) -> None:
+    def keep_heads(self, heads: dict[str, LedgerHead]) -> None:
         """Notes the last entry that was seen of each site's ledger."""
-        self._update_sites(
-            "head", {site: {"seq": seq, "hash": entry} for site, (seq, entry) in heads.items()}
-        )
+        self._update_sites("head", {site: plain(head) for site, head in heads.items()})
 
     def keep_versions(self, versions: dict[str, Any]) -> None:
         """Notes which software each site says it runs."""

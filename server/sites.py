@@ -15,11 +15,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from fedloom.common.errors import ConfigError, LedgerError, QuorumError
-from fedloom.common.messages import Answer, Request
+from fedloom.common.messages import Answer, LedgerHead, Request
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.keys import public_key_hex, sign
 from fedloom.privacy.ledger import verify_extract
 from fedloom.privacy.plan import RoundQuery
-from fedloom.server.admission import Rejected, Shapes, admit, check_arrays, head_of
+from fedloom.server.admission import Rejected, Shapes, admit, check_arrays
 from fedloom.server.link import Link
 from fedloom.server.run_folder import RunFolder
 
@@ -53,7 +54,7 @@ class Sites:
         state = folder.state()
         self._run = str(state["run"])
         self._heads = {
-            name: (int(known["head"]["seq"]), str(known["head"]["hash"]))
+            name: LedgerHead(seq=known["head"]["seq"], hash=known["head"]["hash"])
             for name, known in state["sites"].items()
             if "head" in known
         }
@@ -61,13 +62,13 @@ class Sites:
         self.names = sorted(site.name for site in self._plan.sites)
         self.ready: set[str] = set()
 
-    def describe(self) -> dict[str, Answer]:
+    def prepare(self) -> dict[str, Answer]:
         """Has every site check and reserve the plan; returns answers, refusals included.
 
         Raises:
           LedgerError: a site's ledger is older than the head that the run folder holds.
         """
-        answers = self._send(self._request(query="describe"))
+        answers = self._send(self._request(query=Query.PREPARE))
         self.ready = {site for site, answer in answers.items() if answer.ok}
         for site, reason in self._reasons.items():
             if reason.startswith(_OLDER):
@@ -78,11 +79,12 @@ class Sites:
         """Closes a run at the sites, this one if none is named; returns the extracts that hold."""
         extracts = {}
         run = self._run if run is None else run
-        request = self._request(query="describe", finish=True, run=run)
+        request = self._request(query=Query.FINISH, run=run)
         for site, answer in self._send(request).items():
-            extract = answer.header.get("extract")
-            if not answer.ok or not isinstance(extract, list):
+            finished = answer.header.finished
+            if not answer.ok or finished is None:
                 continue
+            extract = finished.extract
             try:
                 summary = verify_extract(extract, self._plan.site(site).key or "")
                 summary.run(self._plan.digest(), run)
@@ -95,7 +97,7 @@ class Sites:
     def refresh_ready(self) -> None:
         """Finds out which sites would answer now; waits for them no longer than a minute."""
         timeout_s = min(_READY_S, self._plan.coordination.timeout_s)
-        answers = self._send(self._request(query="describe"), timeout_s=timeout_s)
+        answers = self._send(self._request(query=Query.PREPARE), timeout_s=timeout_s)
         self.ready = {site for site, answer in answers.items() if answer.ok}
 
     def request(
@@ -129,7 +131,7 @@ class Sites:
         answers = {}
         for site, answer in self._send(request).items():
             if not answer.ok:
-                self._dropped(site, f"it refused with {answer.header.get('status')!r}")
+                self._dropped(site, f"it refused with '{answer.header.status}'")
                 continue
             try:
                 check_arrays(answer.arrays, expected)
@@ -174,28 +176,27 @@ class Sites:
                     nonce=request.nonce,
                     request_digest=digest,
                 )
-                self._follow(site, head_of(answer))
+                self._follow(site, answer.header.head)
                 answers[site] = answer
             except Rejected as rejection:
                 self._dropped(site, str(rejection))
         self._folder.keep_heads(self._heads)
         return answers
 
-    def _follow(self, site: str, head: tuple[int, str]) -> None:
-        seq, entry_hash = self._heads.get(site, head)
-        if head[0] < seq or (head[0] == seq and head[1] != entry_hash):
+    def _follow(self, site: str, head: LedgerHead) -> None:
+        seen = self._heads.get(site, head)
+        if head.seq < seen.seq or (head.seq == seen.seq and head.hash != seen.hash):
             raise Rejected(
-                f"{_OLDER} entry {seq} that this run has seen: it was cut or replaced by an older "
-                "copy; restore the site's whole home from a backup that holds that entry, and "
-                "resume"
+                f"{_OLDER} entry {seen.seq} that this run has seen: it was cut or replaced by an "
+                "older copy; restore the site's whole home from a backup that holds that entry, "
+                "and resume"
             )
         self._heads[site] = head
 
     def _request(
         self,
         *,
-        query: str,
-        finish: bool = False,
+        query: Query,
         run: str | None = None,
         roster: tuple[str, ...] | None = None,
         **parts: Any,
@@ -207,7 +208,6 @@ class Sites:
             run=self._run if run is None else run,
             roster=tuple(self.names) if roster is None else roster,
             nonce=secrets.token_hex(_NONCE_BYTES),
-            finish=finish,
             **parts,
         )
 

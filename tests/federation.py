@@ -25,6 +25,7 @@ from fedloom.client.home import Home
 from fedloom.client.link import Handler
 from fedloom.common.messages import Answer, Request
 from fedloom.common.study import load_study
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.keys import PrivateKey, public_key_hex, save_key, sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
@@ -199,7 +200,7 @@ def approve_at(home: Home, plan: Plan, frame: pd.DataFrame, *, clamp: bool = Fal
 
 def request(
     plan: Plan,
-    query: str = "describe",
+    query: str = "prepare",
     round_number: int = 0,
     /,
     *,
@@ -210,10 +211,10 @@ def request(
 
     Later attempts say that all sites were asked before, unless `void` says otherwise.
     """
-    params = {} if query == "describe" else plan.rounds[round_number - 1].params
+    params = plan.rounds[round_number - 1].params if round_number else {}
     everyone = tuple(sorted(site.name for site in plan.sites))
     values: dict[str, Any] = {
-        "query": query,
+        "query": Query(query),
         "study": plan.study_digest,
         "plan": plan.digest(),
         "run": RUN,
@@ -241,4 +242,4 @@ def ask(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> Answer
 def status(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> str:
     """Returns the status of a vault's answer, or "silence"."""
     answer = ask(vault, asked, key)
-    return "silence" if answer is None else str(answer.header["status"])
+    return "silence" if answer is None else answer.header.status.value

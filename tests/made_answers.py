@@ -13,10 +13,11 @@ import pandas as pd
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals
-from fedloom.common.messages import Answer, Request, arrays_digest
+from fedloom.common.messages import Answer, AnswerHeader, LedgerHead, Request, arrays_digest
 from fedloom.common.sampling.decoder import decoder_shapes
 from fedloom.common.scores import EvaluationQueries
 from fedloom.common.statistic_kinds import statistic_kind
+from fedloom.common.vocabulary import Status
 from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.keys import PrivateKey, sign
@@ -54,16 +55,22 @@ class MadeAnswers:
             kept.keep_opened(opened)
 
 
+def answer_header(site: str, **changes: Any) -> AnswerHeader:
+    """Returns the header of an answer without arrays, with `changes`."""
+    values = {
+        "site": site,
+        "status": Status.OK,
+        "request_digest": "d" * 64,
+        "nonce": "00" * 16,
+        "head": LedgerHead(seq=3, hash="c" * 64),
+        "arrays_digest": arrays_digest({}),
+    }
+    return AnswerHeader(**{**values, **changes})
+
+
 def signed(key: PrivateKey, site: str, request_digest: str, arrays: Arrays) -> Answer:
     """Returns an answer as a vault signs it."""
-    header = {
-        "site": site,
-        "request_digest": request_digest,
-        "nonce": "00" * 16,
-        "head": {"seq": 3, "hash": "c" * 64},
-        "arrays_digest": arrays_digest(arrays),
-        "status": "ok",
-    }
+    header = answer_header(site, request_digest=request_digest, arrays_digest=arrays_digest(arrays))
     answer = Answer(header=header, arrays=arrays)
     return Answer(header=header, arrays=arrays, signature=sign(key, answer.signed_bytes()))
 

@@ -12,18 +12,19 @@ reads it the noise is that of the whole sum: see `fedloom.privacy.release.epsilo
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import Answer, Request
+from fedloom.common.typed import Section, plain, read_typed
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.answers.files import Arrays, pack_arrays, read_arrays
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.secure_sum import from_grid, open_sum, sensitivity_on_grid
@@ -40,29 +41,15 @@ __all__ = [
 ]
 
 ANSWER_FORMAT = "fedloom-answer/2"
-PUBLISHED = ("statistic", "evaluate")
+PUBLISHED = (Query.STATISTIC, Query.EVALUATE)
 """Queries whose opened sums run folder and release hold."""
 
 _SUM = "sum"
 _OWN = "own/"
 _REQUEST = "request/"
-_KEYS = {
-    "format",
-    "plan",
-    "run",
-    "round",
-    "query",
-    "void",
-    "roster",
-    "request_digest",
-    "params",
-    "sums",
-    "answer_digests",
-}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoisySum:
+class NoisySum(Section, frozen=True):
     """One of the sums that lie one after another in an answer, each with noise of its own.
 
     Attributes:
@@ -82,6 +69,22 @@ class NoisySum:
     noise_multiplier: float
     std: float
     own_std: float | None
+
+
+class _Header(Section, frozen=True):
+    """Everything in the file of an opened sum but its arrays; see `OpenedRound`."""
+
+    format: Literal["fedloom-answer/2"]
+    plan: str
+    run: str
+    round: int
+    query: Query
+    void: tuple[tuple[str, ...], ...]
+    roster: tuple[str, ...]
+    request_digest: str
+    params: dict[str, Any]
+    sums: tuple[NoisySum, ...]
+    answer_digests: dict[str, str]
 
 
 def answer_path(round_number: int) -> str:
@@ -152,7 +155,7 @@ class OpenedRound:
       plan: digest of the plan.
       run: name of the run.
       round: of the plan, from 1.
-      query: "statistic", "evaluate" or "gradient".
+      query: what was asked; its answers are sums.
       void: rosters of the round's earlier attempts, none of which opened.
       roster: sites that were asked, sorted.
       request_digest: of the request that they answered.
@@ -167,7 +170,7 @@ class OpenedRound:
     plan: str
     run: str
     round: int
-    query: str
+    query: Query
     void: tuple[tuple[str, ...], ...]
     roster: tuple[str, ...]
     request_digest: str
@@ -207,7 +210,7 @@ class OpenedRound:
             request_digest=request.digest(),
             params=dict(request.params),
             sums=noisy_sums(plan, asked, len(total), len(sites)),
-            answer_digests={site: str(answers[site].header["arrays_digest"]) for site in sites},
+            answer_digests={site: answers[site].header.arrays_digest for site in sites},
             total=total,
             own={} if masked else shares,
             request_arrays=dict(request.arrays),
@@ -257,19 +260,8 @@ class OpenedRound:
 
     def header(self) -> dict[str, Any]:
         """Returns everything but the arrays, JSON-able."""
-        return {
-            "format": ANSWER_FORMAT,
-            "plan": self.plan,
-            "run": self.run,
-            "round": self.round,
-            "query": self.query,
-            "void": [list(roster) for roster in self.void],
-            "roster": list(self.roster),
-            "request_digest": self.request_digest,
-            "params": self.params,
-            "sums": [dataclasses.asdict(part) for part in self.sums],
-            "answer_digests": self.answer_digests,
-        }
+        fields = {name: getattr(self, name) for name in _FIELDS}
+        return {"format": ANSWER_FORMAT, **{name: plain(value) for name, value in fields.items()}}
 
     def pack(self) -> bytes:
         """Returns the bytes of a file."""
@@ -287,30 +279,24 @@ class OpenedRound:
         Raises:
           ReleaseError: it is missing, damaged or of another format.
         """
-        header, arrays = read_arrays(path)
-        if set(header) != _KEYS or header["format"] != ANSWER_FORMAT:
-            raise ReleaseError(f"{path.name} is not of the format {ANSWER_FORMAT}")
-        own = _named(arrays, _OWN)
-        request_arrays = _named(arrays, _REQUEST)
-        try:
-            opened = cls(
-                **{
-                    **{key: value for key, value in header.items() if key != "format"},
-                    "void": tuple(tuple(roster) for roster in header["void"]),
-                    "roster": tuple(header["roster"]),
-                    "sums": tuple(NoisySum(**part) for part in header["sums"]),
-                },
-                total=arrays[_SUM],
-                own=own,
-                request_arrays=request_arrays,
-            )
-            lengths = sum(part.length for part in opened.sums)
-            fit = all(_is_sum(array, lengths) for array in (opened.total, *own.values()))
-        except (KeyError, TypeError) as error:
-            raise ReleaseError(f"{path.name} lacks what an answer holds ({error})") from error
+        raw, arrays = read_arrays(path)
+        header = read_typed(raw, _Header, where=f"{path.name}:", error=ReleaseError)
+        own, request_arrays = _named(arrays, _OWN), _named(arrays, _REQUEST)
+        lengths = sum(part.length for part in header.sums)
+        fit = _SUM in arrays and all(
+            _is_sum(array, lengths) for array in (arrays[_SUM], *own.values())
+        )
         if not fit or len(arrays) != 1 + len(own) + len(request_arrays):
             raise ReleaseError(f"the arrays of {path.name} are not those of its header")
-        return opened
+        return cls(
+            **{name: getattr(header, name) for name in _FIELDS},
+            total=arrays[_SUM],
+            own=own,
+            request_arrays=request_arrays,
+        )
+
+
+_FIELDS = tuple(name for name in _Header.__struct_fields__ if name != "format")
 
 
 def _named(arrays: Arrays, prefix: str) -> Arrays:

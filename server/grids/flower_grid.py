@@ -2,7 +2,7 @@
 
 Flower knows nodes by numbers that it hands out itself, a new one for every start of a node
 without authentication, and it sends to whoever is connected. Here a node counts for nothing
-until its answer to a `describe` names a site of the study's list; other nodes are asked once
+until its answer to a `prepare` names a site of the study's list; other nodes are asked once
 and then ignored. A node that comes back under another number is asked again, also while its
 site's answer is still awaited. Each ask has its own message numbers and its own end, so
 nothing waits for ever and a late answer of an earlier ask is not even fetched.
@@ -21,6 +21,7 @@ from flwr.serverapp import Grid
 
 from fedloom.common.errors import ConfigError, IncompleteError
 from fedloom.common.messages import Answer, Request, from_record, to_record
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.keys import verify
 from fedloom.server.link import Progress
 
@@ -80,7 +81,7 @@ class FlowerLink:
       poll_s: pause between two looks for answers.
       absent_after_s: a site without a connected node is given up after this many seconds, so
         that a dead site does not cost every round its whole time-out.
-      gather_s: the same at the `describe` that begins a run, when sites are still to come.
+      gather_s: the same at the `prepare` that begins a run, when sites are still to come.
     """
 
     def __init__(
@@ -124,9 +125,10 @@ class FlowerLink:
         packed = next(iter(requests.values()))
         request = Request.unpack(packed)
         patience_s = self._absent_after_s
-        if request.query == "describe":
+        if request.query in (Query.PREPARE, Query.FINISH):  # the same bytes for every site
             self._probe = packed
-            patience_s = self._absent_after_s if request.finish else self._gather_s
+        if request.query is Query.PREPARE:
+            patience_s = self._gather_s
         start = time.monotonic()
         while True:
             left = start + timeout_s - time.monotonic()

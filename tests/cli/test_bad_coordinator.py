@@ -65,18 +65,18 @@ def test_a_served_vault_refuses_what_was_not_approved_and_survives_kill_9(
         }
         for changes in wrong.values():
             answer = served.ask(request(plan, "train", 2, **{**good, **changes}))
-            assert answer.header["status"] == "outside-plan" and not answer.arrays
+            assert answer.header.status == "outside-plan" and not answer.arrays
         unapproved = served.ask(request(plan, "train", 2, plan="0" * 64, **good))
-        assert unapproved.header["status"] == "not-approved"
+        assert unapproved.header.status == "not-approved"
         not_finite = served.ask(request(plan, "train", 2, arrays=weights(plan, np.nan)))
-        assert not_finite.header["status"] == "malformed"
+        assert not_finite.header.status == "malformed"
         assert "open" not in kinds(home)
         overflowing = served.ask(request(plan, "train", 2, arrays=weights(plan, 3e38)))
-        assert overflowing.header["status"] == "malformed" and "open" not in kinds(home)
+        assert overflowing.header.status == "malformed" and "open" not in kinds(home)
         huge = served.ask(request(plan, "train", 2, arrays=weights(plan, 1e4)))
         assert huge.ok and all(np.isfinite(array).all() for array in huge.arrays.values())
         other = served.ask(request(plan, "train", 2, **good))
-        assert other.header["status"] == "conflict"
+        assert other.header.status == "conflict"
     finally:
         served.end(signal.SIGKILL)
     assert kinds(home) == ["genesis", "approve", "reserve", "open", "commit"]

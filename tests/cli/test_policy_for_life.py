@@ -155,7 +155,7 @@ def test_without_rules_that_can_be_read_nothing_is_answered(running: Stewards, b
         assert status(vault, request(plan)) == "ok"
         entries = running.kinds("north")
         broken(config)
-        for asked in (request(plan), request(plan, "statistic", 1), request(plan, finish=True)):
+        for asked in (request(plan), request(plan, "statistic", 1), request(plan, "finish")):
             assert status(vault, asked) == "unavailable"
         assert running.kinds("north") == entries
         assert str(config) in (home / "private.log").read_text()

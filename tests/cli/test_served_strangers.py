@@ -58,11 +58,11 @@ def test_a_stranger_begins_asks_and_finishes_nothing(
 ) -> None:
     stranger = generate_key(tmp_path / "stranger.key")
     look = request(plan, "statistic", 1)
-    for own in (request(plan), look, request(plan, finish=True)):
+    for own in (request(plan), look, request(plan, "finish")):
         before = entries(home), spent(home)
-        for asked in (request(plan), look, request(plan, finish=True)):
-            assert served.ask(asked, stranger).header["status"] == "unsigned"
-            assert served.send(asked.pack()).header["status"] == "unsigned"
+        for asked in (request(plan), look, request(plan, "finish")):
+            assert served.ask(asked, stranger).header.status == "unsigned"
+            assert served.send(asked.pack()).header.status == "unsigned"
         assert (entries(home), spent(home)) == before
         assert served.ask(own).ok
     assert spent(home) > 0
@@ -77,10 +77,10 @@ def test_a_replay_is_free_and_after_the_end_gets_nothing(
     again = served.send(recorded)
     assert again.ok and np.array_equal(first.arrays["sum"], again.arrays["sum"])
     assert (entries(home), spent(home)) == before
-    assert served.ask(request(plan, finish=True)).ok
+    assert served.ask(request(plan, "finish")).ok
     before = entries(home), spent(home)
     late = served.send(recorded)
-    assert late.header["status"] == "closed" and not late.arrays
+    assert late.header.status == "closed" and not late.arrays
     assert (entries(home), spent(home)) == before
 
 
@@ -91,7 +91,7 @@ def test_in_per_site_trust_no_attempt_but_the_first_is_answered(
     assert served.ask(request(plan)).ok
     before = entries(home), spent(home)
     answer = served.ask(request(plan, "statistic", 1, attempt=attempt))
-    assert answer.header["status"] == "outside-plan" and not answer.arrays
+    assert answer.header.status == "outside-plan" and not answer.arrays
     assert (entries(home), spent(home)) == before
     assert served.ask(request(plan, "statistic", 1)).ok
 

@@ -51,7 +51,7 @@ def test_serve_answers_refuses_a_second_vault_and_ends_on_sigterm(home, tmp_path
         assert first.stdout.readline() == f"vault of dayton, home {home}\n"
         address = first.stdout.readline().removeprefix("serving at ").strip()
         answer = Answer.unpack(connect(address, timeout_s=10).handle(b"nonsense"))
-        assert (answer.site, answer.header["status"]) == ("dayton", "malformed")
+        assert (answer.site, answer.header.status) == ("dayton", "malformed")
         second = serving(home, folder / "2.sock")
         said, _ = second.communicate(timeout=60)
         assert (second.returncode, "2.sock" in said) == (3, False)

@@ -59,7 +59,7 @@ def test_records_stay_while_a_run_may_still_ask(consortium: Stewards) -> None:
         assert status(vault, request(plan, "statistic", 1)) == "ok"
     assert frozen(consortium) == [".npz", ".salt"] and tidy(consortium) == []
     with Vault.open(consortium.homes["north"]) as vault:
-        assert status(vault, request(plan, finish=True)) == "ok"
+        assert status(vault, request(plan, "finish")) == "ok"
         assert frozen(consortium) == []
 
 
@@ -68,7 +68,7 @@ def test_a_run_that_gives_its_use_back_keeps_the_records(consortium: Stewards) -
     plan = plan_of(consortium)
     with Vault.open(consortium.homes["north"]) as vault:
         assert status(vault, request(plan)) == "ok"
-        assert status(vault, request(plan, finish=True)) == "ok"
+        assert status(vault, request(plan, "finish")) == "ok"
         assert frozen(consortium) == [".npz", ".salt"]
         assert status(vault, request(plan, "statistic", 1, run="another")) == "ok"
 

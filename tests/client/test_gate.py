@@ -15,8 +15,9 @@ from fedloom.client.gate import Gate
 from fedloom.client.home import Home
 from fedloom.client.request_check import largest_request
 from fedloom.client.vault import Vault
-from fedloom.common.messages import MAX_HEADER_BYTES, QUERIES, Answer, Request, Unopened
+from fedloom.common.messages import MAX_HEADER_BYTES, Answer, Request, Unopened
 from fedloom.common.models import build_model
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import Ledger, read_ledger
 from tests.federation import (
@@ -75,7 +76,7 @@ def whole_run(plan) -> list[Request]:
         request(plan, one.query, one.round, arrays={} if one.round == 1 else weights(plan))
         for one in plan.rounds
     ]
-    return [request(plan), *steps, request(plan, finish=True)]
+    return [request(plan), *steps, request(plan, "finish")]
 
 
 def written(home) -> dict[str, bytes]:
@@ -97,7 +98,7 @@ def test_a_stranger_can_neither_begin_nor_finish_nor_ask(homes, plan, vault, str
         before = (kinds(homes["north"]), written(homes["north"]))
         for asked in whole_run(plan):
             assert status(vault, asked, stranger) == "unsigned"
-            assert Answer.unpack(vault.handle(asked.pack())).header["status"] == "unsigned"
+            assert Answer.unpack(vault.handle(asked.pack())).header.status == "unsigned"
         assert (kinds(homes["north"]), written(homes["north"])) == before
         assert status(vault, own) == "ok"
     assert kinds(homes["north"]).count("commit") == len(plan.rounds)
@@ -107,21 +108,21 @@ def test_without_the_check_a_stranger_finishes_the_run(homes, plan, vault, stran
     """The twin: what the test above would see if signatures were not held against the plan."""
     ask(vault, request(plan))
     monkeypatch.setattr(gate_module, "verify", lambda key, data, signature: True)
-    assert status(vault, request(plan, finish=True), stranger) == "ok"
+    assert status(vault, request(plan, "finish"), stranger) == "ok"
     assert kinds(homes["north"])[-1] == "finish"
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"finish": True},
         {"nonce": "another"},
         {"run": "another"},
         {"round": 2},
         {"void": (("north", "south"),)},
         {"roster": ("north",)},
         {"params": {"noise_multiplier": 0.1}},
-        {"query": "describe"},
+        {"query": Query.PREPARE},
+        {"query": Query.FINISH},
         {"study": "0" * 64},
         {"arrays": {"groups": np.zeros(3, np.int32)}},
     ],
@@ -129,7 +130,7 @@ def test_without_the_check_a_stranger_finishes_the_run(homes, plan, vault, stran
 def test_the_signature_covers_every_part_of_a_request(homes, plan, vault, change):
     asked = Request.unpack(signed(request(plan, "statistic", 1)))
     forged = dataclasses.replace(asked, **change)
-    assert Answer.unpack(vault.handle(forged.pack())).header["status"] == "unsigned"
+    assert Answer.unpack(vault.handle(forged.pack())).header.status == "unsigned"
     assert kinds(homes["north"]) == ["genesis", "approve"]
 
 
@@ -141,27 +142,27 @@ def test_a_signature_for_one_plan_does_not_serve_for_another(tmp_path, homes, pl
     asked = Request.unpack(signed(request(plan, "statistic", 1)))
     with Vault(homes["north"]) as again:
         moved = dataclasses.replace(asked, plan=other.digest(), study=other.study_digest)
-        assert Answer.unpack(again.handle(moved.pack())).header["status"] == "unsigned"
+        assert Answer.unpack(again.handle(moved.pack())).header.status == "unsigned"
         assert status(again, request(other, "statistic", 1)) == "ok"
 
 
 def test_arrays_of_a_stranger_are_not_read(plan, vault, monkeypatch):
     monkeypatch.setattr(Unopened, "open", lambda unopened: pytest.fail("arrays were read"))
     asked = request(plan, "gradient", 2, arrays=weights(plan))
-    assert Answer.unpack(vault.handle(asked.pack())).header["status"] == "unsigned"
+    assert Answer.unpack(vault.handle(asked.pack())).header.status == "unsigned"
 
 
 def test_an_array_that_was_exchanged_under_a_signature_is_refused(homes, plan, vault):
     data = bytearray(signed(request(plan, "gradient", 2, arrays=weights(plan))))
     data[-1] ^= 1
-    assert Answer.unpack(vault.handle(bytes(data))).header["status"] == "malformed"
+    assert Answer.unpack(vault.handle(bytes(data))).header.status == "malformed"
     assert "open" not in kinds(homes["north"])
 
 
 def replayed(vault, recorded: list[bytes], rng: random.Random) -> list[str]:
     """Sends everything once more, in any order, and returns what it was told."""
     shuffled = rng.sample(recorded, len(recorded))
-    return [str(Answer.unpack(vault.handle(data)).header["status"]) for data in shuffled]
+    return [str(Answer.unpack(vault.handle(data)).header.status) for data in shuffled]
 
 
 def test_a_replay_at_any_time_changes_nothing(homes, plan, vault):
@@ -180,8 +181,8 @@ def test_a_replay_at_any_time_changes_nothing(homes, plan, vault):
         before = written(homes["north"])
         told = replayed(vault, recorded, rng)
         assert written(homes["north"]) == before
-        assert set(told) <= ({"ok", "closed"} if asked.finish else {"ok"})
-        for data, sent in () if asked.finish else answers.items():
+        assert set(told) <= ({"ok", "closed"} if asked.query == "finish" else {"ok"})
+        for data, sent in () if asked.query == "finish" else answers.items():
             assert np.array_equal(Answer.unpack(vault.handle(data)).arrays["sum"], sent)
     vault.close()
     with Vault(homes["north"]) as restarted:
@@ -197,7 +198,7 @@ def test_a_ledger_that_forgot_finished_runs_would_reserve_again_on_a_replay(
     """The twin of the test above."""
     first = signed(request(plan))
     vault.handle(first)
-    ask(vault, request(plan, finish=True))
+    ask(vault, request(plan, "finish"))
     finish = vault._ledger._state.reservations
     monkeypatch.setattr(vault._ledger._state, "reservations", {})
     before = written(homes["north"])
@@ -208,17 +209,17 @@ def test_a_ledger_that_forgot_finished_runs_would_reserve_again_on_a_replay(
 
 def test_a_replayed_finish_gives_the_extract_that_a_release_publishes(homes, plan, vault):
     ask(vault, request(plan))
-    finish = signed(request(plan, finish=True))
+    finish = signed(request(plan, "finish"))
     first, again = (Answer.unpack(vault.handle(finish)) for _ in range(2))
-    assert first.header["extract"] == again.header["extract"]
+    assert first.header.finished.extract == again.header.finished.extract
 
 
 def test_the_coordinator_of_a_revoked_plan_still_finishes_its_run(homes, plan, vault, stranger):
     ask(vault, request(plan, "statistic", 1))
     homes["north"].forget_plan(plan.digest())
-    finish = request(plan, finish=True)
+    finish = request(plan, "finish")
     assert status(vault, finish, stranger) == "unsigned"
-    assert ask(vault, finish).header["extract"]
+    assert ask(vault, finish).header.finished.extract
 
 
 @pytest.mark.parametrize(
@@ -230,9 +231,9 @@ def test_the_coordinator_of_a_revoked_plan_still_finishes_its_run(homes, plan, v
         {"void": (("north", "south"),)},
     ],
 )
-def test_describe_takes_nothing(homes, plan, vault, changes):
-    for finish in (False, True):
-        assert status(vault, request(plan, finish=finish, **changes)) == "malformed"
+def test_prepare_and_finish_take_nothing(homes, plan, vault, changes):
+    for query in ("prepare", "finish"):
+        assert status(vault, request(plan, query, **changes)) == "malformed"
     assert kinds(homes["north"]) == ["genesis", "approve"]
 
 
@@ -249,7 +250,7 @@ def test_the_largest_request_holds_every_request_of_a_run_and_little_more(tmp_pa
         size = len(signed(request(plan, asked.query, asked.round, arrays=arrays)))
         most = largest_request(plan, asked.query)
         assert size <= most <= size + MAX_HEADER_BYTES
-    assert largest_request(plan, "describe") < MAX_HEADER_BYTES + 100
+    assert largest_request(plan, Query.PREPARE) < MAX_HEADER_BYTES + 100
 
 
 def test_a_message_larger_than_any_plan_allows_is_refused_before_it_is_read(
@@ -257,12 +258,12 @@ def test_a_message_larger_than_any_plan_allows_is_refused_before_it_is_read(
 ):
     """Signed or not; a plan that was not approved, or is revoked, makes no room."""
     gate = Gate(homes["north"], vault._ledger)
-    assert gate.largest_request() == max(largest_request(plan, query) for query in QUERIES)
+    assert gate.largest_request() == max(largest_request(plan, query) for query in Query)
     wide = {"w": np.zeros(gate.largest_request() // 4, np.float32)}
     narrow = {"w": np.zeros(MAX_HEADER_BYTES // 4, np.float32)}
     monkeypatch.setattr(Unopened, "open", lambda unopened: pytest.fail("arrays were read"))
     assert status(vault, request(plan, "gradient", 2, arrays=wide)) == "malformed"
-    # What a gradient may have a describe may not.
+    # What a gradient may have a prepare may not.
     assert status(vault, request(plan, arrays=narrow)) == "malformed"
     homes["north"].forget_plan(plan.digest())
     vault.record_decisions()
@@ -271,7 +272,7 @@ def test_a_message_larger_than_any_plan_allows_is_refused_before_it_is_read(
 
 def test_a_header_without_end_is_not_parsed(vault, monkeypatch):
     data = (MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b'{"__metadata__":' + b" " * 100
-    assert Answer.unpack(vault.handle(data)).header["status"] == "malformed"
+    assert Answer.unpack(vault.handle(data)).header.status == "malformed"
 
 
 def test_a_ledger_knows_the_coordinator_of_each_plan(homes, plan, vault):

@@ -105,7 +105,7 @@ def test_the_same_request_gets_the_same_bytes_for_free(homes, plan, vault):
     first = ask(vault, request(plan, "statistic", 1))
     again = ask(vault, request(plan, "statistic", 1, nonce="another"))
     assert np.array_equal(first.arrays["sum"], again.arrays["sum"])
-    assert again.header["nonce"] == "another"
+    assert again.header.nonce == "another"
     assert kinds(homes["north"]).count("commit") == 1
 
 
@@ -158,7 +158,7 @@ def test_a_number_without_a_canonical_form_is_refused(homes, plan, vault):
     data = data.replace(b'noise_multiplier\\":9', b'noise_multiplier\\":NaN')
     length = int.from_bytes(data[:8], "little") + 2  # NaN is two letters longer than 9
     answer = Answer.unpack(vault.handle(length.to_bytes(8, "little") + data[8:]))
-    assert answer.header["status"] == "malformed"
+    assert answer.header.status == "malformed"
     assert "open" not in kinds(homes["north"])
 
 
@@ -262,24 +262,24 @@ def test_finish_closes_the_run_erases_answers_and_gives_the_extract(homes, plan,
     ask(vault, request(plan))
     ask(vault, request(plan, "statistic", 1))
     assert stored(homes["north"]) == 1
-    finish = request(plan, finish=True)
+    finish = request(plan, "finish")
     first, again = ask(vault, finish), ask(vault, finish)
     assert stored(homes["north"]) == 0
-    summary = verify_extract(first.header["extract"], homes["north"].public_key())
+    summary = verify_extract(first.header.finished.extract, homes["north"].public_key())
     assert len(summary.run(plan.digest(), RUN).committed) == 1
-    assert again.header["extract"] == first.header["extract"]
+    assert again.header.finished.extract == first.header.finished.extract
     assert status(vault, request(plan)) == "closed"
     assert status(vault, request(plan, "train", 2, arrays=weights(plan))) == "closed"
 
 
 def test_a_run_that_is_not_known_cannot_be_finished(plan, vault):
-    assert status(vault, request(plan, finish=True)) == "conflict"
+    assert status(vault, request(plan, "finish")) == "conflict"
 
 
 def test_a_pause_takes_effect_at_once_and_ends(homes, plan, vault):
     homes["north"].paused_path.touch()
     assert status(vault, request(plan)) == "not-approved"
-    assert status(vault, request(plan, finish=True)) == "not-approved"
+    assert status(vault, request(plan, "finish")) == "not-approved"
     homes["north"].paused_path.unlink()
     assert status(vault, request(plan)) == "ok"
     assert kinds(homes["north"])[2:] == ["pause", "resume", "reserve"]
@@ -293,14 +293,14 @@ def test_a_revocation_takes_effect_at_once_and_frees_what_was_not_answered(homes
     budget = read_ledger(homes["north"].path).budget()
     assert budget["epsilon_reserved"] == pytest.approx(budget["epsilon_spent"])
     assert 0 < budget["epsilon_spent"] < plan.privacy.epsilon
-    finished = ask(vault, request(plan, finish=True))  # the coordinator still gets the extract
-    assert finished.ok and finished.header["extract"]
+    finished = ask(vault, request(plan, "finish"))  # the coordinator still gets the extract
+    assert finished.ok and finished.header.finished.extract
 
 
 def test_a_plan_over_budget_is_refused_and_nothing_is_reserved(homes, plan):
     with Vault(homes["north"]) as vault:
         assert status(vault, request(plan, "statistic", 1, run="one")) == "ok"
-        assert status(vault, request(plan, run="one", finish=True)) == "ok"
+        assert status(vault, request(plan, "finish", run="one")) == "ok"
     approve_at(homes["north"], plan, table(100))
     with Vault(homes["north"]) as vault:
         assert status(vault, request(plan, run="two")) == "budget"
@@ -334,7 +334,7 @@ def test_a_plan_or_records_that_changed_in_the_home_are_unavailable(homes, plan)
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff" * 100])
 def test_nonsense_is_refused(plan, vault, data):
     answer = Answer.unpack(vault.handle(data))
-    assert answer.header["status"] == "malformed" and not answer.arrays
+    assert answer.header.status == "malformed" and not answer.arrays
 
 
 def test_a_disk_that_is_full_while_reserving_costs_nothing(homes, plan, vault):

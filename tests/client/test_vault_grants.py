@@ -34,12 +34,12 @@ def test_a_run_beyond_the_approval_is_refused_with_the_number_that_was_approved(
 ):
     assert status(vault, request(plan, "statistic", 1, run="one")) == "ok"
     if after == "after its end":
-        assert status(vault, request(plan, run="one", finish=True)) == "ok"
+        assert status(vault, request(plan, "finish", run="one")) == "ok"
         assert status(vault, request(plan, run="one")) == "closed"
     entries = len(read_ledger(homes["north"].path).entries)
-    for query, number in (("describe", 0), ("statistic", 1)):
+    for query, number in (("prepare", 0), ("statistic", 1)):
         header = ask(vault, request(plan, query, number, run="two")).header
-        assert (header["status"], header["runs"]) == ("used-up", 1)
+        assert (header.status, header.runs) == ("used-up", 1)
     assert len(read_ledger(homes["north"].path).entries) == entries
     log = (homes["north"].path / "private.log").read_text()
     assert "was for one run" in log and "fedloom site approve" in log
@@ -47,5 +47,5 @@ def test_a_run_beyond_the_approval_is_refused_with_the_number_that_was_approved(
 
 def test_a_run_that_was_never_asked_anything_leaves_its_use_to_another(homes, plan, vault):
     assert status(vault, request(plan, run="one")) == "ok"
-    assert status(vault, request(plan, run="one", finish=True)) == "ok"
+    assert status(vault, request(plan, "finish", run="one")) == "ok"
     assert status(vault, request(plan, "statistic", 1, run="two")) == "ok"

@@ -8,7 +8,15 @@ import pytest
 import safetensors.numpy
 
 from fedloom.common.errors import ConfigError
-from fedloom.common.messages import Answer, Request, arrays_digest, from_record, to_record
+from fedloom.common.messages import (
+    VERSION,
+    Answer,
+    Request,
+    arrays_digest,
+    from_record,
+    to_record,
+)
+from tests.made_answers import answer_header
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "empty": np.zeros((0, 4))}
 REQUEST = Request(
@@ -55,7 +63,7 @@ def test_the_digest_covers_all_that_the_answer_depends_on(change):
 @pytest.mark.parametrize("change", [{"nonce": "\ud800"}, {"params": {"a": "\ud800"}}])
 def test_a_text_that_cannot_be_written_is_refused(change):
     plain = dataclasses.replace(REQUEST, arrays={})
-    header = {**plain._header(), "nonce": "", "finish": False, "signature": ""}
+    header = {**plain._covered(), "version": VERSION, "nonce": "", "signature": ""}
     good = safetensors.numpy.save({}, metadata={"header": json.dumps(header)})
     assert Request.unpack(good).digest() == plain.digest()
     bad = safetensors.numpy.save({}, metadata={"header": json.dumps({**header, **change})})
@@ -64,7 +72,7 @@ def test_a_text_that_cannot_be_written_is_refused(change):
 
 
 def test_an_answer_whose_arrays_were_exchanged_is_refused():
-    header = {"site": "a", "status": "ok", "arrays_digest": arrays_digest(ARRAYS)}
+    header = answer_header("a", arrays_digest=arrays_digest(ARRAYS))
     assert Answer.unpack(Answer(header=header, arrays=ARRAYS).pack()).ok
     forged = Answer(header=header, arrays={**ARRAYS, "w": ARRAYS["w"] * 2})
     with pytest.raises(ConfigError):

@@ -63,7 +63,7 @@ def test_three_messages_to_two_sites_end_well_and_leave_nothing_behind(
 
     assert [event["sites"] for event in events] == 3 * [["site0", "site1"]]
     # One message each: finding out which node is whose costs none of its own.
-    assert all(toy.asked(site) == ["describe", "train", "train"] for site in toy.sites)
+    assert all(toy.asked(site) == ["prepare", "train", "train"] for site in toy.sites)
     assert set(toy.processes()) == {
         "superlink", "vault-site0", "vault-site1", "node-site0", "node-site1"
     }  # fmt: skip

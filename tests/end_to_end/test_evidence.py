@@ -6,11 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
-from fedloom.common.messages import Answer
+from fedloom.common.messages import Answer, arrays_digest
 from fedloom.privacy.answers.parts import part_path
 from fedloom.privacy.plan import Plan
 from tests.federation import cli, make
@@ -70,10 +71,7 @@ def test_forged_evidence_of_training_rounds_is_seen(released, attack):
     if attack == "value":
         part = Answer.unpack(east.read_bytes())
         arrays = {name: np.zeros_like(array) for name, array in part.arrays.items()}
-        header = {**part.header}
-        from fedloom.common.messages import arrays_digest
-
-        header["arrays_digest"] = arrays_digest(arrays)
+        header = msgspec.structs.replace(part.header, arrays_digest=arrays_digest(arrays))
         east.write_bytes(Answer(header=header, arrays=arrays, signature=part.signature).pack())
     elif attack == "swap":
         data = east.read_bytes(), west.read_bytes()

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedloom.common.messages import Answer, arrays_digest
+from fedloom.common.messages import Answer, LedgerHead, arrays_digest
 from fedloom.privacy.keys import generate_key, public_key_hex, sign
-from fedloom.server.admission import Rejected, admit, check_arrays, head_of
+from fedloom.server.admission import Rejected, admit, check_arrays
+from tests.made_answers import answer_header
 
 
 @pytest.fixture
@@ -15,15 +16,8 @@ def key(tmp_path):
 
 def packed(key, **changes) -> bytes:
     arrays = {"sum": np.zeros(3)}
-    header = {
-        "site": "north",
-        "status": "ok",
-        "nonce": "n",
-        "request_digest": "d",
-        "head": {"seq": 3, "hash": "h"},
-        "arrays_digest": arrays_digest(arrays),
-        **changes,
-    }
+    own = {"nonce": "n", "request_digest": "d", "arrays_digest": arrays_digest(arrays)}
+    header = answer_header(**{"site": "north", **own, **changes})
     unsigned = Answer(header=header, arrays=arrays)
     signature = sign(key, unsigned.signed_bytes())
     return Answer(header=header, arrays=arrays, signature=signature).pack()
@@ -36,7 +30,7 @@ def admitted(key, data, /, **changes):
 
 def test_an_answer_of_the_site_to_this_message_is_admitted(key):
     answer = admitted(key, packed(key))
-    assert answer.ok and head_of(answer) == (3, "h")
+    assert answer.ok and answer.header.head == LedgerHead(seq=3, hash="c" * 64)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +73,7 @@ def test_one_changed_byte_is_rejected(key):
 @pytest.mark.parametrize("head", [None, {}, {"seq": "3", "hash": "h"}, {"seq": True, "hash": "h"}])
 def test_an_answer_names_the_head_of_its_ledger(key, head):
     with pytest.raises(Rejected, match="head"):
-        head_of(admitted(key, packed(key, head=head)))
+        admitted(key, packed(key, head=head))
 
 
 @pytest.mark.parametrize(

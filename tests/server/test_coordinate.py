@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from fedloom.common.errors import (
 )
 from fedloom.common.messages import Answer, Request, arrays_digest
 from fedloom.common.study import load_study
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.keys import sign
 from fedloom.privacy.ledger import read_ledger
 from fedloom.server.coordinate import coordinate
@@ -74,13 +76,13 @@ def resigned(prepared: RunFolder, site: str, reply: bytes, change: Callable[[Ans
     from fedloom.client.home import Home
 
     answer = Answer.unpack(reply)
-    header, arrays = dict(answer.header), dict(answer.arrays)
-    changed = Answer(header=header, arrays=arrays)
+    changed = Answer(header=answer.header, arrays=dict(answer.arrays))
     change(changed)
-    header["arrays_digest"] = arrays_digest(arrays)
+    header = msgspec.structs.replace(changed.header, arrays_digest=arrays_digest(changed.arrays))
+    changed = Answer(header=header, arrays=changed.arrays)
     key = Home.open(prepared.path / "sites" / site).private_key()
     signature = sign(key, changed.signed_bytes())
-    return Answer(header=header, arrays=arrays, signature=signature).pack()
+    return Answer(header=header, arrays=changed.arrays, signature=signature).pack()
 
 
 def test_a_run_comes_to_its_end_and_leaves_nothing_that_is_private(prepared, vaults):
@@ -122,7 +124,7 @@ def huge(answer: Answer) -> None:
 @pytest.mark.parametrize("change", [bad_values, bad_shape, bad_name, huge])
 def test_an_unusable_answer_is_dropped_and_the_quorum_goes_on(prepared, vaults, change):
     def tamper(site, request, reply):
-        if site != "north" or request.query == "describe":
+        if site != "north" or request.round == 0:
             return reply
         return resigned(prepared, site, reply, change)
 
@@ -138,7 +140,7 @@ def test_an_unusable_answer_is_dropped_and_the_quorum_goes_on(prepared, vaults, 
 @pytest.mark.parametrize("wrong", ["key", "name", "silence", "replay"])
 def test_an_answer_that_is_not_the_sites_own_is_dropped(prepared, vaults, wrong):
     def tamper(site, request, reply):
-        if site != "north" or request.query == "describe":
+        if site != "north" or request.round == 0:
             return reply
         if wrong == "silence":
             return b""
@@ -227,11 +229,11 @@ def test_a_ledger_older_than_the_one_that_was_seen_ends_the_run(prepared, vaults
 
 def test_an_extract_that_does_not_hold_leaves_the_run_resumable(prepared, vaults):
     def tamper(site, request, reply):
-        if site != "north" or not request.finish:
+        if site != "north" or request.query != "finish":
             return reply
 
         def cut(answer: Answer) -> None:
-            answer.header["extract"][2]["hash"] = "0" * 64
+            answer.header.finished.extract[2]["hash"] = "0" * 64
 
         return resigned(prepared, site, reply, cut)
 
@@ -249,9 +251,7 @@ def test_a_run_that_was_closed_elsewhere_cannot_go_on(prepared, vaults):
     with pytest.raises(QuorumError):
         coordinate(prepared.path, DirectLink(vaults, stops))
     run, plan = prepared.state()["run"], prepared.plan()
-    closing = Request(
-        query="describe", study=plan.study_digest, plan=plan.digest(), run=run, finish=True
-    )
+    closing = Request(query=Query.FINISH, study=plan.study_digest, plan=plan.digest(), run=run)
     vaults["east"].handle(signed(closing, prepared.key()))
     with pytest.raises(RefusedError, match="closed"):
         coordinate(prepared.path, DirectLink(vaults))

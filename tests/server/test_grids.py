@@ -13,12 +13,13 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedloom.client.app import app
 from fedloom.common.errors import ConfigError, IncompleteError
-from fedloom.common.messages import Answer, Request, arrays_digest, from_record, to_record
+from fedloom.common.messages import Answer, Request, from_record, to_record
 from fedloom.in_process import in_process_link
 from fedloom.privacy.keys import generate_key, public_key_hex, sign
 from fedloom.server.grids import flower_grid
 from fedloom.server.grids.flower_grid import FlowerLink, signing_site
 from fedloom.server.grids.in_process import InProcessGrid
+from tests.made_answers import answer_header
 
 
 def request(query: str, round_number: int = 0) -> bytes:
@@ -26,8 +27,7 @@ def request(query: str, round_number: int = 0) -> bytes:
 
 
 def answer(site: str, echo: bytes = b"") -> bytes:
-    header = {"site": site, "arrays_digest": arrays_digest({}), "echo": echo.hex()}
-    return Answer(header=header).pack()
+    return Answer(header=answer_header(site, nonce=echo.hex())).pack()
 
 
 class Clock:
@@ -73,13 +73,13 @@ class Site:
     def handle(self, data: bytes) -> bytes:
         query = Request.unpack(data).query
         self.asked.append(query)
-        if self.hang is not None and query != "describe":
+        if self.hang is not None and query != "prepare":
             self.hang.wait()
         return b"" if self.silent else answer(self.name, data)
 
 
 def echoed(data: bytes) -> bytes:
-    return bytes.fromhex(Answer.unpack(data).header["echo"])
+    return bytes.fromhex(Answer.unpack(data).header.nonce)
 
 
 def ask_all(link, sites, query, *, round_number=0, timeout_s=5.0, progress=None):
@@ -91,19 +91,19 @@ def test_in_three_rounds_six_sites_are_asked_once_a_round():
     sites = {f"site{i}": Site(f"site{i}") for i in range(6)}
     with in_process_link(sites) as link:
         seen: list[str] = []
-        for number, query in enumerate(("describe", "statistic", "train")):
+        for number, query in enumerate(("prepare", "statistic", "train")):
             answers = ask_all(link, sites, query, round_number=number, progress=seen.append)
             assert set(answers) == set(sites)
             assert all(echoed(a) == request(query, number) for a in answers.values())
     assert sorted(seen) == sorted(3 * list(sites))
     # The first describe is the probe as well: no site is asked anything twice.
-    assert all(site.asked == ["describe", "statistic", "train"] for site in sites.values())
+    assert all(site.asked == ["prepare", "statistic", "train"] for site in sites.values())
 
 
 def test_a_silent_site_is_not_waited_for(clock):
     sites = {"a": Site("a"), "b": Site("b")}
     with in_process_link(sites) as link:
-        ask_all(link, sites, "describe")
+        ask_all(link, sites, "prepare")
         sites["b"].silent = True
         clock.held = lambda: "train" not in sites["a"].asked or "train" not in sites["b"].asked
         start = clock.now
@@ -115,7 +115,7 @@ def test_a_hanging_site_costs_the_time_out_and_its_late_answer_is_ignored(clock)
     gate = threading.Event()
     sites = {"a": Site("a"), "b": Site("b", hang=gate), "c": Site("c")}
     with in_process_link(sites) as link:
-        ask_all(link, sites, "describe")
+        ask_all(link, sites, "prepare")
         come: list[str] = []
         clock.held = lambda: set(come) != {"a", "c"}
         start = clock.now
@@ -129,7 +129,7 @@ def test_a_hanging_site_costs_the_time_out_and_its_late_answer_is_ignored(clock)
         answers = ask_all(link, sites, "train", round_number=2)
         assert set(answers) == {"a", "b", "c"}
         assert echoed(answers["b"]) == request("train", 2)
-    assert sites["b"].asked == ["describe", "statistic", "train"]
+    assert sites["b"].asked == ["prepare", "statistic", "train"]
 
 
 def test_sites_outside_the_list_cannot_be_asked_and_are_not_listened_to():
@@ -137,10 +137,10 @@ def test_sites_outside_the_list_cannot_be_asked_and_are_not_listened_to():
     with in_process_link(sites) as link:
         link = FlowerLink(link._grid, ["a"], poll_s=0.005)
         with pytest.raises(ConfigError, match="stranger"):
-            ask_all(link, sites, "describe")
-        assert set(ask_all(link, ["a"], "describe")) == {"a"}
+            ask_all(link, sites, "prepare")
+        assert set(ask_all(link, ["a"], "prepare")) == {"a"}
         assert set(ask_all(link, ["a"], "train")) == {"a"}
-    assert sites["stranger"].asked == ["describe"]
+    assert sites["stranger"].asked == ["prepare"]
 
 
 def test_a_crash_of_the_client_app_reaches_the_coordinator_as_an_error_without_text():
@@ -225,11 +225,11 @@ def test_a_node_that_returns_under_another_number_is_found_again():
     a, b = Site("a"), Site("b")
     grid = RestartingGrid({1: a, 2: b})
     link = FlowerLink(grid, ["a", "b"], poll_s=0.005)
-    ask_all(link, "ab", "describe")
+    ask_all(link, "ab", "prepare")
     del grid.online[2]
     grid.online[9] = b
     assert set(ask_all(link, "ab", "train")) == {"a", "b"}
-    assert grid.sent[2:] == [(1, "train"), (9, "describe"), (9, "train")]
+    assert grid.sent[2:] == [(1, "train"), (9, "prepare"), (9, "train")]
     assert set(ask_all(link, "ab", "train", round_number=2)) == {"a", "b"}
     assert len(grid.sent) == 7
 
@@ -238,7 +238,7 @@ def test_a_node_that_restarts_while_its_answer_is_awaited_is_asked_again(clock):
     a, b = Site("a"), Site("b")
     grid = RestartingGrid({1: a, 2: b})
     link = FlowerLink(grid, ["a", "b"], poll_s=0.005)
-    ask_all(link, "ab", "describe")
+    ask_all(link, "ab", "prepare")
     grid.lost.add(grid.online.pop(2) and 2)
     clock.after(0.1, lambda: grid.online.update({9: b}))
     assert set(ask_all(link, "ab", "train")) == {"a", "b"}
@@ -249,7 +249,7 @@ def test_flowers_own_error_for_a_lost_node_does_not_end_the_wait_for_its_return(
     a, b = Site("a"), Site("b")
     grid = RestartingGrid({1: a, 2: b})
     link = FlowerLink(grid, ["a", "b"], poll_s=0.005)
-    ask_all(link, "ab", "describe")
+    ask_all(link, "ab", "prepare")
     grid.lost.add(grid.online.pop(2) and 2)
     clock.after(0.05, grid.notice_lost_nodes)
     clock.after(0.15, lambda: grid.online.update({9: b}))
@@ -262,7 +262,7 @@ def test_a_site_that_left_is_given_up_before_the_time_out_but_not_while_all_gath
     link = FlowerLink(grid, ["a", "b"], poll_s=0.005, absent_after_s=0.1)
     del grid.online[2]
     clock.after(0.3, lambda: grid.online.update({2: b}))
-    assert set(ask_all(link, "ab", "describe")) == {"a", "b"}
+    assert set(ask_all(link, "ab", "prepare")) == {"a", "b"}
     del grid.online[2]
     start = clock.now
     assert set(ask_all(link, "ab", "train", timeout_s=20)) == {"a"}
@@ -272,7 +272,7 @@ def test_a_site_that_left_is_given_up_before_the_time_out_but_not_while_all_gath
 def test_nobody_connected_ends_with_nobody_after_the_time_out(clock):
     link = FlowerLink(RestartingGrid({}), ["a"], poll_s=0.005)
     start = clock.now
-    assert ask_all(link, "a", "describe", timeout_s=0.2) == {}
+    assert ask_all(link, "a", "prepare", timeout_s=0.2) == {}
     assert clock.now - start == pytest.approx(0.2)
 
 
@@ -282,7 +282,7 @@ def test_a_superlink_that_is_gone_is_an_error_that_says_resume():
             raise httpx.ConnectError("refused")
 
     with pytest.raises(IncompleteError, match="resume"):
-        ask_all(FlowerLink(Gone({}), ["a"]), "a", "describe")
+        ask_all(FlowerLink(Gone({}), ["a"]), "a", "prepare")
 
 
 def test_only_a_sites_own_key_names_a_node(tmp_path):

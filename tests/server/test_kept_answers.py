@@ -84,8 +84,8 @@ def test_every_round_keeps_the_parts_that_the_ledgers_committed_to(made):
         parts = {site: made.part(asked.round, site) for site in SITES}
         for site in SITES:
             (line,) = [a for a in made.account(site).answered if a.round == asked.round]
-            assert parts[site].header["arrays_digest"] == line.answer_digest
-            assert parts[site].header["request_digest"] == line.request_digest
+            assert parts[site].header.arrays_digest == line.answer_digest
+            assert parts[site].header.request_digest == line.request_digest
         if asked.query in ("gradient", "train"):
             assert not (made.run.path / answer_path(asked.round)).exists()
             continue
@@ -112,7 +112,7 @@ def test_parts_of_an_attempt_that_did_not_open_are_not_kept(made):
     assert {path.stem for path in folder.iterdir()} == set(SITES) - {"north"}
     lines = [a for a in made.account("east").answered if a.round == 2]
     assert [line.attempt for line in lines] == [1, 2]
-    assert made.part(2, "east").header["arrays_digest"] == lines[1].answer_digest
+    assert made.part(2, "east").header.arrays_digest == lines[1].answer_digest
 
 
 def test_a_round_that_was_opened_is_not_asked_again_after_a_crash(made, monkeypatch):
@@ -150,7 +150,7 @@ def test_a_run_that_died_before_its_evaluation_looks_who_is_there(made):
 
 def test_a_kept_part_that_was_changed_stops_the_run_and_says_what_to_do(made):
     with pytest.raises((QuorumError, IncompleteError)):
-        made.coordinate(lambda site, request: request.round >= 2 or request.finish)
+        made.coordinate(lambda site, request: request.round >= 2 or request.query == "finish")
     path = part_path(made.run.path / PARTS, 1, "north")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -161,7 +161,7 @@ def test_a_kept_part_that_was_changed_stops_the_run_and_says_what_to_do(made):
 
 @pytest.mark.parametrize("made", [("mixture", "per-site")], indirect=True)
 def test_in_local_trust_a_site_that_is_not_there_is_not_on_the_roster(made):
-    link = made.coordinate(lambda site, request: site == "west" and not request.finish)
+    link = made.coordinate(lambda site, request: site == "west" and request.query != "finish")
     rest = SITES[:3]
     asked = [request for _, request in link.requests if request.round]
     assert {request.roster for request in asked} == {rest}
@@ -188,7 +188,7 @@ def test_in_local_trust_whoever_was_asked_must_send_its_ledger(made):
     away = {"west"}
 
     def silent(site, request):
-        return site in away and (request.round > 0 or request.finish)
+        return site in away and (request.round > 0 or request.query == "finish")
 
     with pytest.raises(IncompleteError, match="west"):
         made.coordinate(silent)

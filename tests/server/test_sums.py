@@ -195,7 +195,7 @@ def test_a_coordinator_that_crashed_asks_the_same_roster_again(prepared, vaults)
     def crashes(site, request):
         if site == "west" and request.round == 2:
             raise Crash
-        return site == "north" and request.query == "describe" and not request.finish
+        return site == "north" and request.query == "prepare"
 
     link = DirectLink(vaults, crashes)
     with pytest.raises(Crash):

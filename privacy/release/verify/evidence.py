@@ -135,9 +135,9 @@ def _check_parts(
         path = part_path(evidence, asked.round, site)
         part = read_part(path, site=site, key=plan.site(site).key)
         where = f"{path.parent.name}/{path.name}"
-        if part.header.get("request_digest") != line.request_digest:
+        if part.header.request_digest != line.request_digest:
             raise ReleaseError(f"{where} answers another request than the ledger of {site} shows")
-        if part.header.get("arrays_digest") != line.answer_digest:
+        if part.header.arrays_digest != line.answer_digest:
             raise ReleaseError(f"{where} is not the answer that the ledger of {site} committed to")
         shares[site] = part.arrays
     if asked.query == "train":

@@ -9,7 +9,8 @@ import click
 
 from fedloom.cli.site_serve import node
 from fedloom.client.vault_server import serve_until_stopped
-from fedloom.common.messages import Answer, Request, arrays_digest
+from fedloom.common.messages import Answer, AnswerHeader, LedgerHead, Request, arrays_digest
+from fedloom.common.vocabulary import Status
 from fedloom.privacy.keys import load_private_key, sign
 
 
@@ -24,7 +25,14 @@ class ToyVault:
     def handle(self, data: bytes) -> bytes:
         with (self._home / "asked.log").open("a") as stream:
             stream.write(Request.unpack(data).query + "\n")
-        header = {"site": self._home.name, "status": "ok", "arrays_digest": arrays_digest({})}
+        header = AnswerHeader(
+            site=self._home.name,
+            status=Status.OK,
+            request_digest="",
+            nonce="",
+            head=LedgerHead(seq=0, hash="0" * 64),
+            arrays_digest=arrays_digest({}),
+        )
         answer = Answer(header=header)
         signature = sign(self._key, answer.signed_bytes())
         return Answer(header=header, signature=signature).pack()

@@ -34,7 +34,7 @@ def _replace_coordinator() -> None:
         from fedloom.common.messages import Request
 
         for number in range(toy["messages"]):
-            query = "train" if number else "describe"
+            query = "train" if number else "prepare"
             request = Request(query=query, study="s", plan="p", run="r", round=number).pack()
             start = time.monotonic()
             answers = link.ask(dict.fromkeys(toy["keys"], request), toy["timeout_s"])

@@ -15,6 +15,7 @@ from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.messages import Answer, Request, arrays_digest
 from fedloom.privacy.answers.files import pack_arrays, read_arrays
 from fedloom.privacy.answers.opened import OpenedRound, noisy_sums
+from tests.made_answers import answer_header
 
 SITES = ("east", "north", "south", "west")
 
@@ -38,7 +39,9 @@ def answers_of(length, sites=SITES):
     made = {}
     for site in sites:
         arrays = {"sum": rng.integers(-(2**63), 2**63, length, dtype=np.int64)}
-        made[site] = Answer(header={"arrays_digest": arrays_digest(arrays)}, arrays=arrays)
+        made[site] = Answer(
+            header=answer_header(site, arrays_digest=arrays_digest(arrays)), arrays=arrays
+        )
     return made
 
 

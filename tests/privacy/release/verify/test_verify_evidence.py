@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ import fedloom
 from fedloom.cli.main import main
 from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import Answer
+from fedloom.common.vocabulary import Status
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.parts import EVIDENCE, part_path
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
@@ -114,7 +116,7 @@ def exchanged(part: Answer, key: Any, change: Callable[[np.ndarray], None]) -> A
     """A part with something else in it that the site itself has signed."""
     arrays = {name: array.copy() for name, array in part.arrays.items()}
     change(next(iter(arrays.values())))
-    return signed(key, part.site, str(part.header["request_digest"]), arrays)
+    return signed(key, part.site, str(part.header.request_digest), arrays)
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -228,7 +230,7 @@ def test_a_file_that_is_no_part_is_seen(release, capsys):
 
 def test_a_refusal_is_no_part(release, capsys):
     part = part_of(release, 1, "east")
-    header = {**part.header, "status": "closed"}
+    header = msgspec.structs.replace(part.header, status=Status.CLOSED)
     unsigned = dataclasses.replace(part, header=header)
     from fedloom.privacy.keys import sign
 
