@@ -20,19 +20,15 @@ silence. Reasons go to the home's private log alone.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import threading
 import traceback
 from contextlib import suppress
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fedloom
 from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.gate import Gate
@@ -46,6 +42,7 @@ from fedloom.client.request_check import (
     check_nothing_more,
     kernels_are_row_invariant,
 )
+from fedloom.client.signed_answers import AnswerSigner, software_versions
 from fedloom.client.site_config import SiteConfig
 from fedloom.client.site_rules import SiteRules
 from fedloom.client.tidy import forget_ended
@@ -57,18 +54,8 @@ from fedloom.common.errors import (
     RefusedError,
     UsedUpError,
 )
-from fedloom.common.messages import (
-    Answer,
-    AnswerHeader,
-    Finished,
-    LedgerHead,
-    Prepared,
-    Request,
-    Unopened,
-    arrays_digest,
-)
+from fedloom.common.messages import Finished, Prepared, Request, Unopened
 from fedloom.common.vocabulary import Query, Status
-from fedloom.privacy.keys import sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
@@ -76,8 +63,6 @@ from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.secure_sum import masked_share
 
 __all__ = ["Vault"]
-
-_REPORTED_PACKAGES = ("torch", "opacus", "dp-accounting", "flwr", "numpy")
 
 
 class Vault:
@@ -113,6 +98,7 @@ class Vault:
                 "one, and such a home only opens with it"
             )
         self._gate = Gate(home, self._ledger)
+        self._answers = AnswerSigner(self._ledger, self._private_key)
         self._noise = NoiseSource()
         self._insecure_seed = insecure_seed
         self._device = device
@@ -179,16 +165,18 @@ class Vault:
                 request = unopened.open()
                 match request.query:
                     case Query.PREPARE:
-                        return self._signed(unopened, prepared=self._prepare(request))
+                        return self._answers.sign(unopened, prepared=self._prepare(request))
                     case Query.FINISH:
-                        return self._signed(unopened, finished=self._finish(request))
+                        return self._answers.sign(unopened, finished=self._finish(request))
                     case _:
-                        return self._signed(unopened, arrays=self._query(request, unopened.digest))
+                        return self._answers.sign(
+                            unopened, arrays=self._query(request, unopened.digest)
+                        )
             except FedloomError as error:
                 if not isinstance(error, Refusal):
                     self._log(f"refused: {error}")
                 runs = error.runs if isinstance(error, UsedUpError) else None
-                return self._signed(unopened, status_of(error), runs=runs)
+                return self._answers.sign(unopened, status_of(error), runs=runs)
             except Exception:  # the steward reads the reason, nobody else does
                 self._log("silent: " + traceback.format_exc().replace("\n", " | "))
                 return b""
@@ -212,7 +200,7 @@ class Vault:
             study_digest=plan.study_digest,
             schema_digest=plan.schema_digest,
             runs=sum(grant.num_priced for grant in self._ledger.grants(request.plan)),
-            versions=_versions(),
+            versions=software_versions(),
         )
 
     def _finish(self, request: Request) -> Finished:
@@ -376,40 +364,3 @@ class Vault:
         for plan in record_decisions(self._home, self._ledger):
             self._plans.pop(plan, None)
             self._forget(plan)
-
-    def _signed(
-        self,
-        unopened: Unopened | None,
-        status: Status = Status.OK,
-        *,
-        arrays: Arrays | None = None,
-        runs: int | None = None,
-        prepared: Prepared | None = None,
-        finished: Finished | None = None,
-    ) -> bytes:
-        arrays = arrays or {}
-        sequence, head = self._ledger.head
-        header = AnswerHeader(
-            site=self.site,
-            status=status,
-            request_digest="" if unopened is None else unopened.digest,
-            nonce="" if unopened is None else unopened.header.nonce,
-            head=LedgerHead(seq=sequence, hash=head),
-            arrays_digest=arrays_digest(arrays),
-            runs=runs,
-            prepared=prepared,
-            finished=finished,
-        )
-        answer = Answer(header=header, arrays=arrays)
-        return replace(answer, signature=sign(self._private_key, answer.signed_bytes())).pack()
-
-
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    versions = {"fedloom": fedloom.__version__}
-    for package in _REPORTED_PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

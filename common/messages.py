@@ -39,6 +39,7 @@ __all__ = [
     "MAX_HEADER_BYTES",
     "Answer",
     "AnswerHeader",
+    "Arrays",
     "Finished",
     "LedgerHead",
     "Prepared",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fedloom.client.vault as vault_module
+from fedloom.client.signed_answers import AnswerSigner
 from fedloom.client.site_config import template
 from fedloom.client.vault import Vault
 from fedloom.common.errors import ConfigError, HomeInUseError, LedgerError
@@ -74,8 +75,9 @@ def test_check_open_read_compute_commit_send_in_this_order(homes, plan, vault, m
 
         monkeypatch.setattr(owner, name, wrapped)
 
-    for name in ("asked_round", "check_arrays", "load_records", "answer_arrays", "sign"):
+    for name in ("asked_round", "check_arrays", "load_records", "answer_arrays"):
         spy(vault_module, name, name)
+    spy(AnswerSigner, "sign", "sign")
     for name in ("reserve", "open_attempt", "commit"):
         spy(Ledger, name, name)
     assert status(vault, request(plan, "train", 2, arrays=weights(plan))) == "ok"
