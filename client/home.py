@@ -3,6 +3,9 @@
     site.toml            where the records are, policy, device (written by the steward)
     key.pem              Ed25519 private key, signs, mode 0600
     exchange.pem         X25519 private key, masks the shares of a secure sum, mode 0600
+    node.pem             P-384 private key of the site's Flower node, mode 0600
+    kit.json             the federation that the site joined; see `fedloom.client.membership`
+    authority.crt        certificate of the authority behind the coordinator's server
     paused               while this file is there, the vault refuses every query
     ledger.db, .head     the ledger; see `fedloom.privacy.ledger`
     approved/            plans that the steward approved, by digest
@@ -28,6 +31,7 @@ from fedloom.privacy.keys import (
     load_private_key,
     public_key_hex,
 )
+from fedloom.privacy.node_key import generate_node_key
 
 __all__ = ["Home", "write_private"]
 
@@ -90,6 +94,21 @@ class Home:
         return self.path / "exchange.pem"
 
     @property
+    def node_key_path(self) -> Path:
+        """The private key of the site's Flower node."""
+        return self.path / "node.pem"
+
+    @property
+    def kit_path(self) -> Path:
+        """The kit that the steward confirmed."""
+        return self.path / "kit.json"
+
+    @property
+    def authority_path(self) -> Path:
+        """Certificate of the authority behind the coordinator's server."""
+        return self.path / "authority.crt"
+
+    @property
     def ledger_path(self) -> Path:
         """The ledger's database."""
         return self.path / "ledger.db"
@@ -142,6 +161,8 @@ class Home:
             generate_key(self.key_path)
         if not self.exchange_key_path.exists():
             generate_exchange_key(self.exchange_key_path)
+        if not self.node_key_path.exists():
+            generate_node_key(self.node_key_path)
 
     def private_key(self) -> PrivateKey:
         """Reads the site's signing key.

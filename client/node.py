@@ -31,7 +31,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fedloom.client.bundle import BundleError, check_bundle, expected_bundle
 from fedloom.client.flower_environment import flower_environment
-from fedloom.common.errors import ConfigError
+from fedloom.common.errors import ConfigError, IncompleteError
+from fedloom.privacy.node_key import load_node_key
 
 __all__ = ["NodeOptions", "check_flower", "guarded", "run_node"]
 
@@ -74,12 +75,14 @@ class NodeOptions:
     poll_s: float = 3.0
 
     def __post_init__(self) -> None:
-        """Refuses to go without TLS to another machine."""
+        """Refuses to go without TLS to another machine, and a key that Flower cannot use."""
         if self.insecure and self.superlink.rpartition(":")[0] not in _LOOPBACK:
             raise ConfigError(
                 f"--insecure is for a SuperLink on this machine, not for {self.superlink}; give "
                 "--root-certificates"
             )
+        if self.private_key is not None:
+            load_node_key(self.private_key)
 
 
 def run_node(options: NodeOptions) -> None:
@@ -87,6 +90,7 @@ def run_node(options: NodeOptions) -> None:
 
     Raises:
       ConfigError: this Flower is not one that the launcher knows.
+      IncompleteError: Flower's node ended by itself, as when the coordinator refuses its key.
     """
     shutil.rmtree(options.flwr_home / "apps", ignore_errors=True)
     options.flwr_home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,7 +109,15 @@ def run_node(options: NodeOptions) -> None:
     connect = internals["http_request_response"]
     internals["http_request_response"] = guarded(connect, key, poll_s=options.poll_s)
     sys.argv = ["flower-supernode", *_arguments(options, trusted)]
-    flower_supernode()
+    try:
+        flower_supernode()
+    except SystemExit as end:
+        if end.code not in (0, None):
+            raise IncompleteError(
+                f"Flower's node ended; above it says why. If {options.superlink} refuses its key, "
+                "send the coordinator what `fedloom site card` writes; start the node again then"
+            ) from None
+        raise
 
 
 def _arguments(options: NodeOptions, trusted: Path) -> list[str]:

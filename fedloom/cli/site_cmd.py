@@ -10,6 +10,7 @@ import click
 
 from fedloom.cli.data_report import clamp_options, print_counts
 from fedloom.cli.output import json_option, print_json
+from fedloom.cli.site_join import card, join
 from fedloom.cli.site_plan import explain, home_option, plan, runs_option
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
@@ -31,6 +32,8 @@ site.add_command(serve)
 site.add_command(node)
 site.add_command(tidy)
 site.add_command(plan)
+site.add_command(card)
+site.add_command(join)
 
 
 @site.command()
@@ -86,7 +89,10 @@ def init(
     ).close()
     click.echo(f"made {home}: site {name!r}, lifetime limit epsilon {epsilon:g} at delta {delta:g}")
     click.echo(f"keys for the study:\n{_public_keys(made)}")
-    click.echo(f"next: read and complete {made.config_path}")
+    click.echo(
+        f"next: read and complete {made.config_path}, then send the coordinator what `fedloom site "
+        f"card --home {home} --out {name}.card.json` writes"
+    )
 
 
 @site.command()

@@ -119,6 +119,7 @@ def explain(study: Path, home: Path, runs: int, *, as_json: bool) -> Explanation
     """
     from fedloom.client import approval
     from fedloom.client.home import Home
+    from fedloom.client.membership import check_coordinator
     from fedloom.client.peers import check_peers
     from fedloom.client.site_config import SiteConfig
     from fedloom.privacy.ledger import read_ledger
@@ -129,6 +130,7 @@ def explain(study: Path, home: Path, runs: int, *, as_json: bool) -> Explanation
     config = SiteConfig.load(opened.config_path)
     agreed = approval.load_plan_or_study(study)
     approval.verify_plan(agreed, site=config.name, home=opened)
+    check_coordinator(opened, agreed)
     approval.check_policy(config.policy, agreed, runs)
     explanation = Explanation(
         plan=agreed,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fedloom.common.errors import ConfigError
+
 __all__ = ["node", "serve"]
 
 _FOLDER = click.Path(path_type=Path)
@@ -37,19 +39,29 @@ def serve(home: Path, socket: Path | None, device: str | None) -> None:
 
 
 @click.command()
-@click.option("--superlink", required=True, metavar="HOST:PORT", help="the coordinator's SuperLink")
+@click.option(
+    "--superlink", metavar="HOST:PORT", help="the coordinator; by default that of the joined kit"
+)
 @click.option(
     "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="the site's home"
 )
 @click.option("--vault", help="address that `fedloom site serve` printed, if not the home's own")
 @click.option("--flwr-home", type=_FOLDER, help="Flower's own folder; by default HOME/flower")
 @click.option("--port", type=int, help="loopback port for Flower's processes; else a free one")
-@click.option("--root-certificates", type=_FOLDER, help="the authority behind the coordinator")
-@click.option("--private-key", type=_FOLDER, help="key that proves the node to the coordinator")
+@click.option(
+    "--root-certificates",
+    type=_FOLDER,
+    help="the authority behind the coordinator; by default that of the joined kit",
+)
+@click.option(
+    "--private-key",
+    type=_FOLDER,
+    help="key that proves the node to the coordinator; by default the home's node.pem",
+)
 @click.option("--insecure", is_flag=True, help="without TLS, to this machine only")
 @click.option("--poll", type=click.FloatRange(0.05, 60), default=3.0, help="seconds between looks")
 def node(
-    superlink: str,
+    superlink: str | None,
     home: Path,
     vault: str | None,
     flwr_home: Path | None,
@@ -64,12 +76,24 @@ def node(
     Code that a coordinator submits is refused; what runs is the fedloom installed here.
     """
     from fedloom.client.flower_environment import free_port
+    from fedloom.client.home import Home
     from fedloom.client.link.sockets import default_socket
+    from fedloom.client.membership import kit_of
     from fedloom.client.node import NodeOptions, run_node
 
+    kit = kit_of(home)
+    if superlink is None and kit is None:
+        raise ConfigError(
+            f"{home} has joined no federation; run `fedloom site join KIT --home {home}` with the "
+            "kit that the coordinator sends, or give --superlink HOST:PORT"
+        )
+    joined = Home(home)
+    if not insecure and kit is not None:
+        root_certificates = root_certificates or joined.authority_path
+        private_key = private_key or joined.node_key_path
     run_node(
         NodeOptions(
-            superlink=superlink,
+            superlink=superlink or (kit.address if kit is not None else ""),
             vault=vault or f"unix:{default_socket(home).absolute()}",
             flwr_home=(flwr_home or home / "flower").absolute(),
             port=port or free_port(),

@@ -13,6 +13,7 @@ from rich.table import Table
 from fedloom.common.vocabulary import Unit
 
 if TYPE_CHECKING:
+    from fedloom.common.study import Study
     from fedloom.privacy.plan import Plan
 
 __all__ = ["study"]
@@ -27,8 +28,15 @@ def study() -> None:
 @click.argument("path", metavar="STUDY", type=click.Path(path_type=Path))
 @click.option("--resolved", is_flag=True, help="print the whole plan as JSON")
 @click.option("--out", type=click.Path(path_type=Path), help="write the plan to this file")
+@click.option(
+    "--coordinator",
+    type=click.Path(path_type=Path),
+    help="a coordinator's home: its key and the cards of the sites it invited are filled in",
+)
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
-def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
+def check(
+    path: Path, resolved: bool, out: Path | None, coordinator: Path | None, as_json: bool
+) -> None:
     """Resolve STUDY and show digest, plan, noise, price and expected time."""
     import fedloom
     from fedloom.cli.learned_output import expected
@@ -38,6 +46,8 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     from fedloom.privacy.resolve import resolve_plan
 
     agreed, schema = load_study(path)
+    if coordinator is not None:
+        agreed = _with_cards(agreed, coordinator)
     plan = resolve_plan(agreed, schema, version=fedloom.__version__, where=path)
     if out is not None:
         plan.save(out)
@@ -104,11 +114,21 @@ def check(path: Path, resolved: bool, out: Path | None, as_json: bool) -> None:
     if unnamed + without_key:
         click.echo(
             f"The plan digest is not final: {', '.join(unnamed + without_key)} gave no key yet "
-            "(`fedloom coordinator keygen` and `fedloom site keygen` print it; `simulate` makes "
-            "its own)."
+            "(`fedloom coordinator keygen` and `fedloom site keygen` print it, --coordinator takes "
+            "it from the cards of invited sites; `simulate` makes its own)."
         )
     for warning in summary["warnings"]:
         click.echo(f"Warning: {warning}")
+
+
+def _with_cards(agreed: Study, coordinator: Path) -> Study:
+    """Fills in the keys of a coordinator and of the study's sites that it invited."""
+    from fedloom.privacy.keys import public_key_hex
+    from fedloom.server.provision.coordinator_home import CoordinatorHome
+
+    home = CoordinatorHome.open(coordinator)
+    cards = {card.name: (card.key, card.exchange_key) for card in home.cards()}
+    return agreed.with_coordinator(public_key_hex(home.key())).with_keys(cards)
 
 
 def _unit(plan: Plan) -> str:

@@ -1,0 +1,100 @@
+"""`fedloom site card` and `fedloom site join`: one file to the coordinator, one file back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fedloom.cli.output import json_option, print_json
+from fedloom.cli.site_plan import home_option
+from fedloom.common.errors import ConfigError, NotApprovedError, PolicyError
+
+__all__ = ["card", "join"]
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@home_option
+@click.option("--out", type=_FILE, required=True, help="the file to send to the coordinator")
+@json_option
+def card(home: Path, out: Path, as_json: bool) -> None:
+    """Write the site's card: its name and public keys, for the coordinator. It holds no secret."""
+    from fedloom.client.home import Home
+    from fedloom.client.membership import own_card
+
+    opened = Home.open(home)
+    opened.make_keys()
+    own = own_card(opened)
+    own.save(out)
+    if as_json:
+        print_json({"card": str(out), "name": own.name, "fingerprint": own.fingerprint()})
+        return
+    click.echo(f"{own.name}: {own.fingerprint()}\nwrote {out}; send it to the coordinator")
+
+
+@click.command()
+@click.argument("kit", type=_FILE)
+@home_option
+@click.option("--fingerprint", help="of the kit, as another steward told you")
+@click.option("--yes", is_flag=True, help="ask nothing; needs --fingerprint")
+@json_option
+def join(kit: Path, home: Path, fingerprint: str | None, yes: bool, as_json: bool) -> None:
+    """Join a federation with the KIT that its coordinator sent, and pin the other sites' keys.
+
+    Every site was sent the same kit. So the stewards read its fingerprint to each other, by
+    telephone and not through the coordinator, who could have put keys of its own in yours.
+    """
+    from fedloom.client.home import Home
+    from fedloom.client.membership import check_kit
+    from fedloom.client.membership import join as keep
+    from fedloom.privacy.kit import Kit
+
+    if (yes or as_json) and fingerprint is None:
+        raise ConfigError(
+            "--yes and --json ask nothing; give the kit's fingerprint, as another steward told it "
+            "to you, with --fingerprint"
+        )
+    opened, offered = Home.open(home), Kit.load(kit)
+    new = check_kit(opened, offered)
+    if not as_json:
+        click.echo(f"coordinator: {offered.address}")
+        for other in offered.sites:
+            note = ", not pinned yet" if other in new else ""
+            click.echo(f"{other.name}: {other.fingerprint()}{note}")
+        click.echo(f"fingerprint of the kit: {offered.fingerprint()}")
+        if offered.policy:
+            click.echo(f"the coordinator proposes for [policy]:\n{offered.policy.rstrip()}")
+    told = fingerprint if fingerprint is not None else _ask()
+    if _bare(told) != _bare(offered.fingerprint()):
+        raise PolicyError(
+            f"the kit's fingerprint is {offered.fingerprint()}, not {told[:60]!r}: another steward "
+            "was sent another kit, or one of you misread; compare again, and if they differ "
+            "believe neither"
+        )
+    pinned = keep(opened, offered)
+    if as_json:
+        shown = {"address": offered.address, "fingerprint": offered.fingerprint()}
+        print_json({**shown, "pinned": pinned})
+        return
+    click.echo(f"joined {offered.address}; pinned {', '.join(pinned) or 'nobody new'}")
+
+
+def _ask() -> str:
+    """Has the steward type what another one reads; an input that has ended says nothing."""
+    try:
+        told: str = click.prompt(
+            "Type it as another steward reads it to you, or nothing to stop",
+            default="",
+            show_default=False,
+        )
+    except click.Abort:
+        told = ""
+    if not told.strip():
+        raise NotApprovedError("not joined; nothing was written")
+    return told
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split()).lower()
