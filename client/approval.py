@@ -14,7 +14,6 @@ import pandas as pd
 
 from fedloom.client.acceptance import check_acceptance
 from fedloom.client.columns_in_words import columns_in_words
-from fedloom.client.data_check import check
 from fedloom.client.home import Home, write_private
 from fedloom.client.learned_check import check_learned
 from fedloom.client.peers import Peer, check_peers
@@ -238,7 +237,7 @@ def approve(
     ledger.check_grant(plan=digest, unit=unit, id=column, learned=learned)
     check_learned(ledger, plan)
     check_acceptance(
-        check(private_frame, plan.schema, where=where, id_column=column),
+        plan.schema.kind.report(private_frame, plan.schema, where=where, id_column=column),
         clamp=clamp,
         clamp_columns=clamp_columns,
         ids_as_written=ids_as_written,

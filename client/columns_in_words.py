@@ -20,6 +20,7 @@ def columns_in_words(plan: Plan) -> list[str]:
     lines = [
         f"It uses {number} column{'' if number == 1 else 's'} of your table{ids}, and no other:",
         *(f"  {_column(plan, column)}" for column in plan.schema.columns),
+        *plan.schema.records.in_words(),
         "It has no label (target)."
         if plan.target is None
         else f"The label (target) is {plan.target!r}: counts and synthetic rows are made for each "

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ from fedloom.common.cells import cell_text, plain_cells
 __all__ = ["kept_rows", "person_ids"]
 
 Ids = npt.NDArray[np.object_]
+Parts = Sequence[npt.NDArray[Any]]
 
 
 def person_ids(column: pd.Series) -> Ids:
@@ -44,13 +47,13 @@ def person_ids(column: pd.Series) -> Ids:
 
 
 def kept_rows(
-    private_ids: Ids, private_codes: npt.NDArray[np.int32], rows_per_person: int, key: bytes
+    private_ids: Ids, private_parts: Parts, rows_per_person: int, key: bytes
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Chooses at most `rows_per_person` rows of each person.
 
     Args:
       private_ids: (N,) as of `person_ids`; rows without an id are left out.
-      private_codes: (N, columns) what each row says.
+      private_parts: arrays (N, ...) that together are what each row says, coded.
       rows_per_person: The cap, at least 1; public.
       key: Secret and fresh for every snapshot.
 
@@ -66,7 +69,7 @@ def kept_rows(
     persons = rank[numbers]
     by_person = np.argsort(persons, kind="stable")
     rows, persons = present[by_person], persons[by_person]
-    priorities = _priorities(private_ids[rows], private_codes[rows], key)
+    priorities = _priorities(private_ids[rows], private_parts, rows, key)
     by_priority = np.lexsort((priorities, persons))
     rows, persons = rows[by_priority], persons[by_priority]
     place = np.arange(len(persons)) - np.searchsorted(persons, persons)
@@ -74,15 +77,17 @@ def kept_rows(
     return rows[kept].astype(np.int64), persons[kept]
 
 
-def _priorities(ids: Ids, codes: npt.NDArray[np.int32], key: bytes) -> npt.NDArray[np.uint64]:
-    """Hashes rows that are sorted by person."""
+def _priorities(
+    ids: Ids, parts: Parts, rows: npt.NDArray[np.int64], key: bytes
+) -> npt.NDArray[np.uint64]:
+    """Hashes rows that are sorted by person; `ids` are theirs, in this order."""
     priorities = np.empty(len(ids), dtype=np.uint64)
-    contents = np.ascontiguousarray(codes, dtype="<i4")
     seen: Counter[bytes] = Counter()
-    for position, (name, row) in enumerate(zip(ids, contents, strict=True)):
+    for position, (name, row) in enumerate(zip(ids, rows, strict=True)):
         if position and name != ids[position - 1]:
             seen.clear()
-        said = row.tobytes()
+        # One row at a time: of large records no second copy is made.
+        said = b"".join(part[row].tobytes() for part in parts)
         priorities[position] = _hash(key, b"row", name, said, seen[said])
         seen[said] += 1
     return priorities

@@ -96,19 +96,20 @@ def _statistic(phase: Any, question: _Question, records: Records) -> Array:
     kind = statistic_kind(phase.statistic)
     measured = kind.of(question.plan.coder, question.arrays)
     return noisy_sum(
-        measured.sum(records.feature_codes, records.classes),
+        measured.sum(records.features, records.classes),
         l2_norm=phase.l2_norm,
         noise_multiplier=phase.noise_multiplier,
         noise=question.noise,
         grid_step=phase.grid_step,
         num_shares=question.num_shares,
+        integer_valued=kind.integer_valued,
     )
 
 
 def _evaluate(phase: Any, question: _Question, records: Records) -> Array:
     assert isinstance(phase, EvaluationPhase)
     evaluation = EvaluationQueries(question.plan.encoding)
-    sums = evaluation.sums(records.feature_codes, records.classes, question.arrays)
+    sums = evaluation.sums(records.features, records.classes, question.arrays)
     parts = [
         noisy_sum(
             sums[histogram.name],
@@ -132,7 +133,7 @@ def _gradient(phase: Any, question: _Question, records: Records) -> Array:
     return noisy_gradient(
         module.to(question.device),
         model,
-        records.feature_codes,
+        records.features,
         records.classes,
         public,
         persons=records.persons,
@@ -156,7 +157,7 @@ def _train(phase: Any, question: _Question, records: Records) -> Arrays:
     return private_training(
         module.to(question.device),
         model,
-        records.feature_codes,
+        records.features,
         records.classes,
         public,
         persons=records.persons,

@@ -1,6 +1,6 @@
-"""The frozen records of one approved plan, as codes.
+"""The frozen records of one approved plan, coded.
 
-At approval the records are read once, encoded on the public schema and written to a file that
+At approval the records are read once, coded by the public schema and written to a file that
 only the vault's user can read, so that they cannot change under a study. The ledger holds a
 salted commitment to that file: the salt keeps the commitment from telling which table it was.
 
@@ -40,13 +40,13 @@ class Records:
     """Private records, ready for queries.
 
     Attributes:
-      feature_codes: (N, m) int32; code of each feature block.
+      features: (N, ...) as the plan's coder makes them.
       classes: (N,) int64; label class.
       persons: (N,) int64, sorted, 0..P-1 without a gap: the person of each row; None where the
         unit is a record.
     """
 
-    feature_codes: npt.NDArray[np.int32]
+    features: npt.NDArray[Any]
     classes: npt.NDArray[np.int64]
     persons: npt.NDArray[np.int64] | None = None
 
@@ -79,10 +79,12 @@ def freeze(home: Home, plan: Plan, private_frame: pd.DataFrame) -> str:
       DataError: the table lacks a column.
     """
     key = secrets.token_bytes(_KEY_BYTES)
-    codes, persons = _encode(plan, private_frame, key, home)
-    held_back = _held_back(plan, len(codes) if persons is None else _count(persons))
+    records = _coded(plan, private_frame, key, home)
+    persons = records.persons
+    held_back = _held_back(plan, len(records.classes) if persons is None else _count(persons))
     arrays: dict[str, npt.NDArray[Any]] = {
-        "codes": codes,
+        "features": records.features,
+        "classes": records.classes,
         "held_back": held_back if persons is None else held_back[persons],
         "key": np.frombuffer(key, dtype=np.uint8),
     }
@@ -109,9 +111,7 @@ def load_records(home: Home, plan: Plan, commitment: str) -> Snapshot:
     """
     arrays = _load(home, plan, commitment)
     held_back = arrays["held_back"]
-    return Snapshot(
-        training=_records(plan, arrays, ~held_back), held_back=_records(plan, arrays, held_back)
-    )
+    return Snapshot(training=_chosen(arrays, ~held_back), held_back=_chosen(arrays, held_back))
 
 
 def holds_same(home: Home, plan: Plan, commitment: str, private_frame: pd.DataFrame) -> bool:
@@ -122,23 +122,20 @@ def holds_same(home: Home, plan: Plan, commitment: str, private_frame: pd.DataFr
       LedgerError: the snapshot is missing or is not the one that was approved.
     """
     frozen = _load(home, plan, commitment)
-    codes, persons = _encode(plan, private_frame, frozen["key"].tobytes(), None)
-    same = np.array_equal(codes, frozen["codes"])
-    return same and (persons is None or np.array_equal(persons, frozen["persons"]))
+    records = _coded(plan, private_frame, frozen["key"].tobytes(), None)
+    parts = {"features": records.features, "classes": records.classes, "persons": records.persons}
+    return all(part is None or np.array_equal(part, frozen[name]) for name, part in parts.items())
 
 
-def _encode(
-    plan: Plan, private_frame: pd.DataFrame, key: bytes, log: Home | None
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | None]:
-    coder = plan.discovery if plan.learns_schema else plan.encoding
-    encoded = coder.encode(private_frame)
+def _coded(plan: Plan, private_frame: pd.DataFrame, key: bytes, log: Home | None) -> Records:
+    coded = plan.coder.coded(private_frame)
     notes = [
         f"column {column}: {count} values {word}"
-        for word, counts in (("clamped", encoded.clamped), ("unknown", encoded.unknown))
+        for word, counts in (("clamped", coded.clamped), ("unknown", coded.unknown))
         for column, count in counts.items()
         if count
     ]
-    codes, persons = np.ascontiguousarray(encoded.codes), None
+    features, classes, persons = np.ascontiguousarray(coded.features), coded.classes, None
     column = id_column(plan)
     if column is not None:
         if column not in private_frame.columns:
@@ -147,18 +144,18 @@ def _encode(
                 "study with another id"
             )
         ids = person_ids(private_frame[column])
-        rows, persons = kept_rows(ids, codes, plan.privacy.rows_per_person, key)
+        rows, persons = kept_rows(ids, (features, classes), plan.privacy.rows_per_person, key)
         absent = int(pd.isna(ids).sum())
         if absent:
             notes.append(f"column {column}: {absent} rows without an id left out")
-        if len(rows) + absent < len(codes):
-            beyond = len(codes) - absent - len(rows)
+        if len(rows) + absent < len(classes):
+            beyond = len(classes) - absent - len(rows)
             notes.append(f"column {column}: {beyond} rows beyond rows_per_person left out")
-        codes = np.ascontiguousarray(codes[rows])
+        features, classes = np.ascontiguousarray(features[rows]), classes[rows]
     if log is not None:
         for note in notes:
             log.log(f"plan {plan.digest()[:12]}: {note}")
-    return codes, persons
+    return Records(features=features, classes=classes, persons=persons)
 
 
 def _held_back(plan: Plan, units: int) -> npt.NDArray[np.bool_]:
@@ -184,19 +181,12 @@ def _load(home: Home, plan: Plan, commitment: str) -> dict[str, npt.NDArray[Any]
         return {name: stored[name] for name in stored.files}
 
 
-def _records(
-    plan: Plan, arrays: dict[str, npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]
-) -> Records:
-    codes, persons = arrays["codes"][chosen], arrays.get("persons")
+def _chosen(arrays: dict[str, npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]) -> Records:
+    persons = arrays.get("persons")
     if persons is not None:
         persons = np.unique(persons[chosen], return_inverse=True)[1].astype(np.int64)
-    if plan.learns_schema:
-        classes = np.zeros(len(codes), dtype=np.int64)
-        return Records(feature_codes=codes, classes=classes, persons=persons)
     return Records(
-        feature_codes=plan.encoding.feature_codes(codes),
-        classes=plan.encoding.classes(codes),
-        persons=persons,
+        features=arrays["features"][chosen], classes=arrays["classes"][chosen], persons=persons
     )
 
 

@@ -100,7 +100,7 @@ def kernels_are_row_invariant(plan: Plan, device: str) -> bool:
 
     return rows_are_invariant(
         plan.private_model,
-        num_features=len(plan.encoding.features),
+        coder=plan.coder,
         max_physical_batch=plan.training.settings.max_physical_batch,
         device=device,
     )

@@ -36,6 +36,7 @@ from fedloom.common.column import Column
 from fedloom.common.encoding import Codes, EncodedTable
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.number_axis import NumberAxis, number_axis
+from fedloom.common.records import Coded
 from fedloom.common.schema import Schema
 
 __all__ = [
@@ -120,6 +121,30 @@ class Discovery:
         self.length = self.columns[-1].start + self.columns[-1].size
         self.l2_norm = math.sqrt(sum(column.norm**2 for column in self.columns))
         self.num_codes = sum(column.num_codes for column in self.columns)
+
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """The codes of the open columns."""
+        return (self.num_codes,)
+
+    @property
+    def record_type(self) -> str:
+        """Codes are int32."""
+        return "int32"
+
+    def coded(self, private_frame: pd.DataFrame) -> Coded:
+        """Codes the open columns; all records are of one class.
+
+        Raises:
+          DataError: a column of the schema is missing.
+        """
+        encoded = self.encode(private_frame)
+        return Coded(
+            features=encoded.codes,
+            classes=np.zeros(len(encoded.codes), dtype=np.int64),
+            clamped=encoded.clamped,
+            unknown=encoded.unknown,
+        )
 
     def encode(self, private_frame: pd.DataFrame) -> EncodedTable:
         """Reads the open columns of records; nothing in them raises.

@@ -22,6 +22,7 @@ from fedloom.common.cells import axis_value, cell_text, read_categories, read_nu
 from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.grid import Grid, integer_grid, real_grid
+from fedloom.common.records import Coded
 from fedloom.common.schema import Column, Schema
 
 __all__ = ["MAX_TARGET_BINS", "Block", "EncodedTable", "Encoding", "column_grid"]
@@ -115,7 +116,7 @@ class Encoding:
             for index in range(len(schema.columns))
             if not (categorical and index == self._target)
         )
-        if not self._feature_indices:
+        if not self._feature_indices and schema.kind.only_columns:
             raise SchemaError(f"column '{target}' is the only one; a target needs others beside it")
         self.features = _blocks(schema, self.grids, self._feature_indices)
         self.width = sum(block.size for block in self.features)
@@ -125,6 +126,30 @@ class Encoding:
     def num_classes(self) -> int:
         """The number of classes; 1 without a target."""
         return len(self.class_labels)
+
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """One code for each feature."""
+        return (len(self.features),)
+
+    @property
+    def record_type(self) -> str:
+        """Codes are int32."""
+        return "int32"
+
+    def coded(self, private_frame: pd.DataFrame) -> Coded:
+        """Codes records as rows of feature codes (N, m); see `fedloom.common.records.base.Coder`.
+
+        Raises:
+          DataError: a column of the schema is missing.
+        """
+        encoded = self.encode(private_frame)
+        return Coded(
+            features=self.feature_codes(encoded.codes),
+            classes=self.classes(encoded.codes),
+            clamped=encoded.clamped,
+            unknown=encoded.unknown,
+        )
 
     def encode(self, private_frame: pd.DataFrame) -> EncodedTable:
         """Encodes records; values that do not fit never raise.

@@ -1,4 +1,4 @@
-"""The public description of a table: its columns, their kinds, bounds and categories.
+"""The public description of records: columns, their kinds, bounds and categories.
 
 A schema is written by people from a data set's documentation, or completed by a study that paid
 for what it learned from records; everything that is fitted "on the schema" is therefore public. A
@@ -25,6 +25,9 @@ Where no document tells them, `bounds = "private"` in place of min and max, or `
 in place of the list, leave a column open: a study of the kind "schema" learns them at a price. What
 it learned says so in a table of its own; see `fedloom.common.schema_origin`.
 
+Records that are more than their columns have a section of their kind, such as `[image]`; see
+`fedloom.common.records`. Without one they are rows of a table.
+
 Constraints between columns follow under `[[constraint]]`; see `fedloom.common.schema_constraint`.
 """
 
@@ -32,7 +35,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,14 @@ from fedloom.common.blanks import BLANK, blanks
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
+from fedloom.common.records import (
+    RECORDS,
+    RecordKind,
+    RecordSettings,
+    TableSettings,
+    read_records,
+    record_kind,
+)
 from fedloom.common.schema_constraint import (
     Constraint,
     checked_constraints,
@@ -48,13 +59,14 @@ from fedloom.common.schema_constraint import (
 )
 from fedloom.common.schema_origin import SchemaOrigin
 from fedloom.common.text import as_text
+from fedloom.common.typed import plain
 
 __all__ = ["KINDS", "MAX_BINS", "SCALES", "Bound", "Column", "Schema"]
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The public description of a table; see the module's docstring for the file.
+    """The public description of records; see the module's docstring for the file.
 
     >>> age = {"name": "age", "kind": "integer", "min": 0, "max": 120}
     >>> Schema.from_dict({"column": [age]}).names
@@ -64,11 +76,12 @@ class Schema:
     columns: tuple[Column, ...]
     constraints: tuple[Constraint, ...] = ()
     learned: tuple[SchemaOrigin, ...] = ()
+    records: RecordSettings = field(default_factory=TableSettings)
 
     def __post_init__(self) -> None:
         """Refuses an empty schema, names that repeat, and constraints that cannot be kept."""
         object.__setattr__(self, "columns", tuple(self.columns))
-        if not self.columns:
+        if not self.columns and self.kind.only_columns:
             raise SchemaError("the schema has no columns; describe each under [[column]]")
         names = self.names
         repeated = sorted({name for name in names if names.count(name) > 1})
@@ -105,7 +118,7 @@ class Schema:
         Raises:
           SchemaError: a key is unknown or a column contradicts itself.
         """
-        unknown = sorted(set(data) - {"column", "constraint", "learned"})
+        unknown = sorted(set(data) - {"column", "constraint", "learned", *RECORDS})
         if unknown:
             raise SchemaError(
                 f"unknown key '{unknown[0]}'; a schema holds [[column]] and [[constraint]] tables"
@@ -125,20 +138,28 @@ class Schema:
         if not isinstance(origins, list):
             raise SchemaError("origins must be written as [[learned]], with double brackets")
         learned = tuple(SchemaOrigin.from_dict(entry, names) for entry in origins)
-        return cls(columns, constraints_from(data.get("constraint", [])), learned)
+        constraints = constraints_from(data.get("constraint", []))
+        return cls(columns, constraints, learned, read_records(data))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the canonical, JSON-able form; `from_dict` reads it back."""
-        plain: dict[str, Any] = {"column": [column.to_dict() for column in self.columns]}
+        made: dict[str, Any] = {"column": [column.to_dict() for column in self.columns]}
+        if self.kind.settings is not TableSettings:
+            made[self.kind.name] = plain(self.records)
         if self.constraints:
-            plain["constraint"] = [constraint.to_dict() for constraint in self.constraints]
+            made["constraint"] = [constraint.to_dict() for constraint in self.constraints]
         if self.learned:
-            plain["learned"] = [origin.to_dict() for origin in self.learned]
-        return plain
+            made["learned"] = [origin.to_dict() for origin in self.learned]
+        return made
 
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical form."""
         return digest(self.to_dict())
+
+    @property
+    def kind(self) -> RecordKind:
+        """What fedloom knows of records of this kind."""
+        return record_kind(self.records)
 
     @property
     def names(self) -> tuple[str, ...]:

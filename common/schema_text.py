@@ -26,6 +26,8 @@ def schema_text(
     lines = [toml_comment(line) for line in head]
     for origin in plain.get("learned", []):
         lines += ["", "[[learned]]", *_pairs(origin)]
+    if schema.kind.name in plain:
+        lines += ["", f"[{schema.kind.name}]", *_pairs(plain[schema.kind.name])]
     for column in plain["column"]:
         lines += ["", *(toml_comment(line) for line in (notes or {}).get(column["name"], ()))]
         lines += ["[[column]]", *_pairs(column)]

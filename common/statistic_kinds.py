@@ -39,8 +39,8 @@ class Statistic(Protocol):
         """Most that one record adds, in the L2 norm."""
         ...
 
-    def sum(self, feature_codes: Array, classes: Array) -> Array:
-        """Returns the exact sum over records, (length,), int64."""
+    def sum(self, features: Array, classes: Array) -> Array:
+        """Returns the exact sum over records, (length,): int64, or float64 of real numbers."""
         ...
 
 
@@ -55,6 +55,8 @@ class StatisticKind:
       arrays: shape and type of each array of a request.
       check: refuses arrays of the right shapes that say what they may not.
       fixed_length: whether the layout follows from the schema alone.
+      integer_valued: whether every exact sum is a vector of integers; sums of real numbers are
+        rounded to a finer grid, which adds to their noise.
     """
 
     name: str
@@ -63,6 +65,7 @@ class StatisticKind:
     arrays: Callable[[Any], Shapes] = lambda coder: {}
     check: Callable[[Any, Arrays, int], None] = lambda coder, arrays, max_cells: None
     fixed_length: bool = True
+    integer_valued: bool = True
 
     def check_arrays(self, coder: Any, arrays: Arrays, max_cells: int) -> None:
         """Checks the arrays of a request.
@@ -109,8 +112,8 @@ class _OpenColumns:
     def l2_norm(self) -> float:
         return self.discovery.l2_norm
 
-    def sum(self, feature_codes: Array, classes: Array) -> Array:
-        return self.discovery.sum(feature_codes)
+    def sum(self, features: Array, classes: Array) -> Array:
+        return self.discovery.sum(features)
 
 
 def _discovery(coder: Discovery, arrays: Arrays) -> _OpenColumns:

@@ -21,7 +21,7 @@ import fedloom
 from fedloom.client.approval import approve
 from fedloom.client.home import Home
 from fedloom.client.records import holds_same
-from fedloom.client.sources import Source, Table, load_table
+from fedloom.client.sources import Source, Table
 from fedloom.client.vault import Vault
 from fedloom.common.disk import NOTHING_LOST
 from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, StudyError
@@ -317,7 +317,8 @@ def _approve_where_made(
         if private_table is None:
             raise ConfigError(f"no records were given for {name!r}; add --site {name}=FILE")
         where = _where(name, private_table)
-        frame = load_table(private_table, plan.schema, id_column=plan.privacy.id)
+        schema = plan.schema
+        frame = schema.kind.load(private_table, schema, id_column=plan.privacy.id)
         if grant is None or over:
             approve(
                 home,

@@ -28,9 +28,11 @@ from fedloom.common.digest import canonical_json, digest
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
+from fedloom.common.models.coders import coder_of
 from fedloom.common.models.private_model import PrivateModel, build_model
 from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.privacy_settings import PrivacySettings
+from fedloom.common.records import Coder
 from fedloom.common.schema import Schema
 from fedloom.common.study import (
     Coordination,
@@ -329,9 +331,9 @@ class Plan:
         return not self.kind.makes_records
 
     @cached_property
-    def coder(self) -> Encoding | Discovery:
+    def coder(self) -> Coder:
         """How records become codes."""
-        return self.discovery if self.learns_schema else self.encoding
+        return coder_of(self.model, self.schema, self.target)
 
     @cached_property
     def discovery(self) -> Discovery:
@@ -340,7 +342,7 @@ class Plan:
 
     @cached_property
     def encoding(self) -> Encoding:
-        """How records become codes; in any other plan."""
+        """The cells of the schema's columns; in any other plan. Of a table it is the coder."""
         return Encoding(self.schema, self.target)
 
     @cached_property
@@ -350,7 +352,7 @@ class Plan:
         Raises:
           StudyError: the kind is not trained.
         """
-        return build_model(self.model, self.encoding)
+        return build_model(self.model, self.coder)
 
     @cached_property
     def rounds(self) -> tuple[RoundQuery, ...]:

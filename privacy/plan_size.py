@@ -15,13 +15,15 @@ from fedloom.common.marginals import OneWayMarginals
 from fedloom.common.models.effective_noise import DROWNED, effective_noise
 from fedloom.common.models.registry import ModelSettings, model_kind, num_parameters
 from fedloom.common.models.settings import Training
+from fedloom.common.records import Coder
 from fedloom.common.study import StatisticsSettings
 from fedloom.common.vocabulary import Engine
 from fedloom.privacy.physical_rows import physical_rows
 from fedloom.privacy.plan import Plan
 
 __all__ = [
-    "check_size",
+    "check_statistics_size",
+    "check_training_size",
     "expected_seconds",
     "limits_of_training",
     "max_pair_cells",
@@ -43,13 +45,8 @@ _SECONDS_OF_DISCOVERY_A_CELL = 2e-7
 _SECONDS_OF_STEP = {Engine.OPACUS: 0.02, Engine.FUSED: 0.008}
 
 
-def check_size(
-    encoding: Encoding,
-    model: ModelSettings,
-    statistics: StatisticsSettings,
-    training: Training | None,
-) -> None:
-    """Refuses a plan that needs more than 2 GB at a site or at the server.
+def check_statistics_size(encoding: Encoding, statistics: StatisticsSettings) -> None:
+    """Refuses counts of a table that need more than 2 GB at a site or at the server.
 
     Raises:
       StudyError: names what is too large and how to make it smaller.
@@ -72,13 +69,16 @@ def check_size(
             f"{num_pairs:,} pairs of columns in {encoding.num_classes} classes do not fit into "
             f"[statistics] memory_mb = {statistics.memory_mb}; raise it, or leave columns out"
         )
-    if training is not None:
-        _check_training(encoding, model, training)
 
 
-def _check_training(encoding: Encoding, model: ModelSettings, training: Training) -> None:
+def check_training_size(coder: Coder, model: ModelSettings, training: Training) -> None:
+    """Refuses training that needs more than 2 GB at a site or at the server.
+
+    Raises:
+      StudyError: names what is too large and how to make it smaller.
+    """
     kind = model_kind(model.kind)
-    parameters = num_parameters(model, encoding) + kind.generator_parameters(model, encoding)
+    parameters = num_parameters(model, coder) + kind.generator_parameters(model, coder)
     at_once = _COPIES_OF_SUMS
     if training.engine is not Engine.FUSED:  # a gradient for each record
         at_once = physical_rows(training.max_physical_batch)
@@ -123,7 +123,7 @@ def limits_of_training(plan: Plan, records: float) -> list[str]:
     noise = effective_noise(
         training.settings,
         training.noise_multiplier,
-        num_parameters=num_parameters(plan.model, plan.encoding),
+        num_parameters=num_parameters(plan.model, plan.coder),
         records=records,
         num_sites=_noises(plan),
     )
@@ -152,7 +152,7 @@ def noise_warnings(plan: Plan) -> list[str]:
     training = plan.training
     if training is None:
         return []
-    parameters = num_parameters(plan.model, plan.encoding)
+    parameters = num_parameters(plan.model, plan.coder)
 
     def noise(records: float, noises: int) -> float:
         return effective_noise(

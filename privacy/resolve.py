@@ -8,42 +8,33 @@ that a person may have.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
-from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals
+from fedloom.common.models.coders import coder_of
 from fedloom.common.models.registry import model_kind
 from fedloom.common.models.settings import Training
+from fedloom.common.parts import load_part
 from fedloom.common.privacy_settings import MIN_SECURE_SITES
+from fedloom.common.records import Coder
 from fedloom.common.schema import Schema
-from fedloom.common.study import (
-    Coordination,
-    EvaluationSettings,
-    MarginalKind,
-    ReleaseSettings,
-    StatisticsSettings,
-    Study,
-)
+from fedloom.common.study import Coordination, Study
 from fedloom.common.vocabulary import Engine, Trust, Unit
 from fedloom.privacy.calibration import noise_multipliers
+from fedloom.privacy.measures import Measures
 from fedloom.privacy.phases import Draft, Phase
 from fedloom.privacy.phases.evaluation import draft_evaluation
 from fedloom.privacy.phases.statistic import draft_statistic
 from fedloom.privacy.phases.training import draft_training
 from fedloom.privacy.plan import Plan, StatedPrice
-from fedloom.privacy.plan_size import check_size, max_pair_cells
+from fedloom.privacy.plan_size import check_training_size
 
 __all__ = ["again", "assemble", "drafts_of", "replaced", "resolve_plan"]
 
-# Of the budget, for the statistics before training; docs/decisions/ tells on which tables.
-_STATISTICS_SHARES = {"one-way": 0.35, "pairwise": 0.8}
-# Of that, for the one-way counts beside pairs: where pairs make the model alone, and else.
-_ONE_WAY_SHARE_ALONE, _ONE_WAY_SHARE = 0.25, 0.5
 _MAX_STEPS = 1_000_000
 # A site's expected batch is divided by a public number. The optimisers do not depend on its
 # scale, so where no size is declared a nominal one serves every site alike.
@@ -106,6 +97,7 @@ def assemble(study: Study, schema: Schema, phases: Sequence[Phase], *, version: 
     """
     if study.schema_digest != schema.digest():
         raise StudyError("the study was made for another schema; load both again")
+    coder = coder_of(study.model, schema, study.target)
     nothing = StatedPrice(epsilon=0.0, epsilon_rdp=0.0, delta=study.privacy.delta)
     plan = Plan(
         fedloom=".".join(version.split(".")[:2]),
@@ -117,7 +109,7 @@ def assemble(study: Study, schema: Schema, phases: Sequence[Phase], *, version: 
         coordinator=study.coordinator,
         sites=study.sites,
         model=study.model,
-        statistics_settings=_settings(study, schema),
+        statistics_settings=_measures(study, coder).settings,
         phases=tuple(phases),
         release=study.release,
         coordination=_coordination(study),
@@ -138,111 +130,49 @@ def replaced(plan: Plan, **changes: object) -> Plan:
 
 def drafts_of(study: Study, schema: Schema) -> list[Draft]:
     """Returns the phases of a study, in order, with their shares of the budget."""
-    if not model_kind(study.model.kind).makes_records:
-        return [_discovery(study, schema)]
-    encoding = Encoding(schema, study.target)
-    num_sites = len(study.sites)
-    drafts: list[Draft] = []
-    evaluated = study.evaluation.share
-    training = study.training
-    left = 1.0 - evaluated
-    settings = _resolved_statistics(study, encoding)
-    share = settings.share or 0.0
-    check_size(encoding, study.model, settings, training)
-    drafts += _statistics_drafts(study, encoding, settings)
+    coder = coder_of(study.model, schema, study.target)
+    measures = _measures(study, coder)
+    evaluation, training, num_sites = study.evaluation, study.training, len(study.sites)
+    drafts = [
+        draft_statistic(
+            measure.statistic,
+            share=measure.share,
+            record_norm=measure.l2_norm,
+            max_cells=measure.max_cells,
+            spares=study.statistics.spare_rounds,
+            privacy=study.privacy,
+            num_sites=num_sites,
+        )
+        for measure in measures.asked
+    ]
     if training is not None:
-        if share >= left:
+        check_training_size(coder, study.model, training)
+        share = math.fsum(measure.share for measure in measures.asked)
+        if share >= 1.0 - evaluation.share:
             raise StudyError(
                 f"[statistics] share = {share:g} and [evaluation] leave nothing for training"
             )
         drafts.append(
             draft_training(
                 _training(study, training),
-                share=left - share,
+                share=1.0 - evaluation.share - share,
                 model=study.model,
-                encoding=encoding,
+                coder=coder,
                 nominal_records=_nominal_records(study),
                 num_sites=num_sites,
             )
         )
-    if evaluated > 0.0:
-        drafts.append(draft_evaluation(study.evaluation, encoding, study.privacy, num_sites))
+    if evaluation.share > 0.0:
+        if schema.kind.evaluation is None:
+            raise StudyError(f"[evaluation] is not known for {schema.kind.name} records; remove it")
+        encoding = Encoding(schema, study.target)
+        drafts.append(draft_evaluation(evaluation, encoding, study.privacy, num_sites))
     return drafts
 
 
-def _resolved_statistics(study: Study, encoding: Encoding) -> StatisticsSettings:
-    """Fills in which marginals are counted at the most, and their shares of the budget.
-
-    Raises:
-      StudyError: a setting does not fit the model.
-    """
-    given, trains = study.statistics, model_kind(study.model.kind).trains
-    # One column has no pairs.
-    most: MarginalKind = "one-way" if len(encoding.features) < 2 else "pairwise"
-    kind: MarginalKind
-    if trains:
-        kind = "one-way" if most == "one-way" else given.kind or "one-way"
-        share = _STATISTICS_SHARES[kind] if given.share is None else given.share
-    else:
-        kind, share = most, 1.0 - study.evaluation.share
-        if given.kind not in (None, "pairwise", most) or given.share not in (None, share):
-            raise StudyError(
-                f'kind = "{study.model.kind}" is made from the pairwise statistics and has the '
-                "whole budget for them; remove [statistics] kind and share"
-            )
-    part = given.one_way_share
-    if part is None:
-        part = _ONE_WAY_SHARE if trains else _ONE_WAY_SHARE_ALONE
-    return msgspec.structs.replace(given, kind=kind, share=share, one_way_share=part)
-
-
-def _statistics_drafts(
-    study: Study, encoding: Encoding, settings: StatisticsSettings
-) -> list[Draft]:
-    draft = _drafter(study)
-    one_way, share = OneWayMarginals(encoding), settings.share or 0.0
-    if settings.kind == "one-way":
-        return [draft("one-way", share, one_way.l2_norm, one_way.length)]
-    part, pairs = settings.one_way_share or 0.0, TwoWayMarginals(encoding)
-    return [
-        draft("one-way", share * part, one_way.l2_norm, one_way.length),
-        draft("pairwise", share * (1.0 - part), pairs.l2_norm, max_pair_cells(settings)),
-    ]
-
-
-def _discovery(study: Study, schema: Schema) -> Draft:
-    """Returns the one sum of a study that completes a schema; it has the whole budget."""
-    only_spares = StatisticsSettings(spare_rounds=study.statistics.spare_rounds)
-    others = (study.target, study.evaluation, study.release, study.statistics)
-    if others != (None, EvaluationSettings(), ReleaseSettings(), only_spares):
-        raise StudyError(
-            f'a study of kind = "{study.model.kind}" learns open columns and nothing else; remove '
-            "target, [evaluation], [release] and [statistics], which belong to the study on the "
-            "completed schema"
-        )
-    discovery = Discovery(schema)
-    return _drafter(study)("discovery", 1.0, discovery.l2_norm, discovery.length)
-
-
-def _settings(study: Study, schema: Schema) -> StatisticsSettings:
-    if not model_kind(study.model.kind).makes_records:
-        return study.statistics
-    return _resolved_statistics(study, Encoding(schema, study.target))
-
-
-def _drafter(study: Study) -> Callable[[str, float, float, int], Draft]:
-    def draft(kind: str, share: float, record_norm: float, max_cells: int) -> Draft:
-        return draft_statistic(
-            kind,
-            share=share,
-            record_norm=record_norm,
-            max_cells=max_cells,
-            spares=study.statistics.spare_rounds,
-            privacy=study.privacy,
-            num_sites=len(study.sites),
-        )
-
-    return draft
+def _measures(study: Study, coder: Coder) -> Measures:
+    found: Measures = load_part(model_kind(study.model.kind).measures)(study, coder)
+    return found
 
 
 def _training(study: Study, settings: Training) -> Training:

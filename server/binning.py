@@ -9,16 +9,22 @@ post-processing of the look; a record adds the same to the pairs whatever comes 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.encoding import Block
-from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.marginals import NoisyMarginals, group_sizes
+from fedloom.privacy.answers.opened import OpenedRound, spread_of
+from fedloom.privacy.answers.opened_marginals import noisy_statistics
+from fedloom.privacy.phases import StatisticPhase
+from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 
-__all__ = ["merge_cells"]
+__all__ = ["Design", "merge_cells", "pair_design"]
 
 Array = NDArray[Any]
 
@@ -28,6 +34,43 @@ _SIGNAL = 0.5
 # Finer groups than these cost time and memory, and tell little that their neighbours do not.
 _MAX_GROUPS = 64
 _SHRINK = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """How the next statistic is asked.
+
+    Attributes:
+      arrays: of the request.
+      told: what people may want to know of it, JSON-able; it joins the run's state.
+    """
+
+    arrays: dict[str, Array] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+def pair_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) -> Design:
+    """Designs the statistics of a model of tables: the look as it is, pairs on groups of cells.
+
+    Args:
+      plan: that is carried out.
+      asked: the round to ask.
+      opened: the statistics rounds before it.
+    """
+    if not opened:
+        return Design()
+    assert isinstance(asked.phase, StatisticPhase)
+    groups = merge_cells(
+        noisy_statistics(plan, opened),
+        pair_std=asked.phase.noise_std * spread_of(plan, len(opened[0].sites)),
+        most_cells=asked.phase.max_cells,
+    )
+    sizes = group_sizes(plan.encoding, groups)
+    counted = {
+        block.name: [block.size, size]
+        for block, size in zip(plan.encoding.features, sizes, strict=True)
+    }
+    return Design(arrays={"groups": groups}, told={"groups": counted})
 
 
 def merge_cells(

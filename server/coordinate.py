@@ -22,14 +22,15 @@ from fedloom.common.errors import (
     NotApprovedError,
     RefusedError,
 )
-from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals, group_sizes
+from fedloom.common.parts import load_part
+from fedloom.common.records import Statistics
 from fedloom.common.vocabulary import Query, Status
-from fedloom.privacy.answers.opened import OpenedRound, spread_of
-from fedloom.privacy.answers.opened_marginals import noisy_statistics
+from fedloom.privacy.answers.opened import OpenedRound
+from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.aggregation import unflatten, weighted_mean
-from fedloom.server.binning import merge_cells
+from fedloom.server.binning import Design
 from fedloom.server.checkpoints import Checkpoint, Checkpoints
 from fedloom.server.evaluation import evaluation_request, evaluation_result
 from fedloom.server.learned_schema import LearnedSchema
@@ -160,34 +161,22 @@ class _Run:
         return state
 
     def _statistics(self, reporter: Reporter) -> State:
-        """The look and, if the plan has them, pairs on cells that the look chose."""
+        """Asks the statistics one by one, each designed from the sums that came before."""
         rounds = [a for a in self._plan.rounds if isinstance(a.phase, StatisticPhase)]
-        opened = [self._sums.ask(rounds[0], {}, OneWayMarginals(self._plan.encoding).length)]
-        statistics = noisy_statistics(self._plan, opened)
-        if len(rounds) > 1:
-            reporter.round(rounds[0], list(opened[0].sites), None, {})
-            spread = spread_of(self._plan, len(opened[0].sites))
-            opened.append(self._pairs(rounds[1], statistics, _planned_std(rounds[1]) * spread))
-            statistics = noisy_statistics(self._plan, opened)
+        opened: list[OpenedRound] = []
+        for asked in rounds:
+            if opened:
+                reporter.round(rounds[len(opened) - 1], list(opened[-1].sites), None, {})
+            design: Design = load_part(self._plan.kind.design)(self._plan, asked, opened)
+            if design.told:
+                self._folder.update_state(**design.told)
+                self._on_event({"event": "design", **design.told})
+            length = asked.phase.answer_length(self._plan, design.arrays)
+            opened.append(self._sums.ask(asked, design.arrays, length))
+        statistics = opened_statistics(self._plan, opened)
         state = self._learner.initialise(statistics, self._seed(rounds[-1].round))
         self._keep(rounds[-1], state, opened[-1].sites, reporter)
         return state
-
-    def _pairs(self, asked: RoundQuery, statistics: NoisyMarginals, std: float) -> OpenedRound:
-        groups = merge_cells(statistics, pair_std=std, most_cells=asked.params["max_cells"])
-        self._report_groups(groups)
-        length = TwoWayMarginals(self._plan.encoding, groups).length
-        return self._sums.ask(asked, {"groups": groups}, length)
-
-    def _report_groups(self, groups: Any) -> None:
-        """Says on how many groups of cells each column's pairs are counted."""
-        blocks = self._plan.encoding.features
-        counted = {
-            block.name: [block.size, size]
-            for block, size in zip(blocks, group_sizes(self._plan.encoding, groups), strict=True)
-        }
-        self._folder.update_state(groups=counted)
-        self._on_event({"event": "groups", "columns": counted})
 
     def _training_round(self, asked: RoundQuery, state: State, reporter: Reporter) -> State:
         shapes = self._learner.answer_shapes()
@@ -236,8 +225,9 @@ class _Run:
         return site_sizes(self._plan, self._folder_statistics, sites)
 
     @cached_property
-    def _folder_statistics(self) -> NoisyMarginals:
-        return self._folder.statistics()
+    def _folder_statistics(self) -> Statistics:
+        statistics: Statistics = self._folder.statistics()
+        return statistics
 
     def _keep(
         self, asked: RoundQuery, state: State, sites: Sequence[str], reporter: Reporter
@@ -300,9 +290,3 @@ class _Run:
                 f"the generator is made, but {', '.join(missing)} did not send the ledger "
                 "extract that a release needs; resume the run when they are back"
             )
-
-
-def _planned_std(asked: RoundQuery) -> float:
-    """Standard deviation of the noise that the plan states for a sum of counts."""
-    assert isinstance(asked.phase, StatisticPhase)
-    return asked.phase.noise_std

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.records import Statistics
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.learners import Learner, State
 
@@ -32,7 +32,7 @@ def round_seed(plan: Plan, run: str, round_number: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:_SEED_BYTES], "big")
 
 
-def site_sizes(plan: Plan, statistics: NoisyMarginals, sites: Iterable[str]) -> dict[str, float]:
+def site_sizes(plan: Plan, statistics: Statistics, sites: Iterable[str]) -> dict[str, float]:
     """Returns noisy or declared numbers of records; a site without one counts as the average.
 
     Args:

@@ -16,6 +16,7 @@ import numpy as np
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.parts import load_part
 from fedloom.common.sampling import sample_codes
 from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.plan import Plan, RoundQuery
@@ -64,9 +65,10 @@ class Reporter:
         """Continues the metrics that the run folder holds."""
         self._folder = folder
         self._plan = plan
+        self._distance = load_part(plan.schema.kind.distance)
         self._on_event = on_event
         self._answered: defaultdict[str, list[int]] = defaultdict(list)
-        self._statistics: NoisyMarginals | None = None
+        self._statistics: Any = None
         self._writer: Any = None
         self._epsilons: dict[tuple[tuple[str, int], ...], float] = {}
         for line in folder.metrics():
@@ -102,7 +104,7 @@ class Reporter:
         if looked_at and publish is not None:
             if self._statistics is None:
                 self._statistics = self._folder.statistics()
-            values["distance"] = distance_to_noisy_marginals(publish(), self._statistics)
+            values["distance"] = self._distance(publish(), self._statistics)
             values["epsilon"] = {
                 site: self._epsilon(rounds) for site, rounds in sorted(self._answered.items())
             }

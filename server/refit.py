@@ -18,7 +18,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.messages import Answer
 from fedloom.common.vocabulary import Query
 from fedloom.privacy.answers.opened import OpenedRound, lattice_values, noisy_sums
-from fedloom.privacy.answers.opened_marginals import noisy_statistics
+from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.answers.parts import part_path, read_part
 from fedloom.privacy.phases import StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import Plan, RoundQuery
@@ -48,7 +48,7 @@ def refit(
       StudyError: the plan's model makes no generator.
     """
     looks = [asked.round for asked in plan.rounds if isinstance(asked.phase, StatisticPhase)]
-    statistics = noisy_statistics(plan, [opened[number] for number in looks])
+    statistics = opened_statistics(plan, [opened[number] for number in looks])
     learner = build_learner(plan)
     state = learner.initialise(statistics, round_seed(plan, run, looks[-1]))
     for asked in plan.rounds:

@@ -26,11 +26,10 @@ from typing import Any
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
-from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.messages import LedgerHead
 from fedloom.common.typed import plain
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
-from fedloom.privacy.answers.opened_marginals import noisy_statistics
+from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.keys import (
     PrivateKey,
     generate_key,
@@ -264,8 +263,11 @@ class RunFolder:
         """Whether the site's extract has arrived."""
         return (self.path / "extracts" / f"{site}.json").exists()
 
-    def statistics(self) -> NoisyMarginals:
+    def statistics(self) -> Any:
         """Returns the noisy statistics, from the sums that were opened so far.
+
+        They are what the plan's kind of model makes of them; see
+        `fedloom.privacy.answers.opened_marginals`.
 
         Raises:
           ReleaseError: there is none yet, or one cannot be read.
@@ -277,7 +279,7 @@ class RunFolder:
             if asked.query == "statistic"
         ]
         there = [path for path in paths if path == paths[0] or path.exists()]
-        return noisy_statistics(plan, [OpenedRound.load(path) for path in there])
+        return opened_statistics(plan, [OpenedRound.load(path) for path in there])
 
     def save_evaluation(self, record: dict[str, Any]) -> None:
         """Keeps what the held-back records said."""

@@ -169,7 +169,7 @@ def _rows_of_canary(plan: Plan, records: Records) -> np.ndarray[Any, Any]:
     codes = coder.encode(pd.DataFrame([CANARY])).codes
     if not plan.learns_schema:
         codes = plan.encoding.feature_codes(codes)
-    mine: np.ndarray[Any, Any] = (records.feature_codes == codes).all(axis=1)
+    mine: np.ndarray[Any, Any] = (records.features == codes).all(axis=1)
     return mine
 
 
@@ -178,5 +178,5 @@ def _without(records: Records, mine: np.ndarray[Any, Any]) -> Records:
     if persons is not None:
         persons = np.unique(persons[~mine], return_inverse=True)[1].astype(np.int64)
     return Records(
-        feature_codes=records.feature_codes[~mine], classes=records.classes[~mine], persons=persons
+        features=records.features[~mine], classes=records.classes[~mine], persons=persons
     )

@@ -248,7 +248,7 @@ def _empty(snapshot: Snapshot) -> Snapshot:
     records = snapshot.training
     nobody = dataclasses.replace(
         records,
-        feature_codes=records.feature_codes[:0],
+        features=records.features[:0],
         classes=records.classes[:0],
         persons=None if records.persons is None else records.persons[:0],
     )

@@ -37,7 +37,7 @@ LIBRARIES = {
     "grpc": ("client/*", "common/protocol/*"),
     "pandas": (
         "common/cells.py", "common/constraints.py", "common/decoding.py", "common/discovery.py",
-        "common/encoding.py", "common/sampling/*", "common/times.py",
+        "common/encoding.py", "common/records/*", "common/sampling/*", "common/times.py",
         "privacy/evaluation/*", "privacy/release/*", "client/*", "fedloom/*",
     ),
     "sklearn": ("privacy/evaluation/*",),
@@ -51,7 +51,8 @@ TORCH_FREE = (
     "common/plain_files.py", "common/strict_*.py", "common/artifact.py", "common/sampling/*",
     "common/schema*.py", "common/category_codes.py", "common/number_axis.py", "common/discovery.py",
     "common/schema_origin.py", "common/blanks.py", "common/draft/*", "client/draft_table.py",
-    "common/encoding.py", "common/study.py", "common/marginals.py", "privacy/noise.py",
+    "common/encoding.py", "common/records/*", "common/study.py", "common/marginals.py",
+    "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/noisy_sum.py",
     "privacy/ledger*", "privacy/release/*", "client/sources/*", "client/data_check.py",

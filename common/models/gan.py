@@ -17,6 +17,7 @@ sensitivity of one record, where separate fakes would double it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ class TabularGan:
 
     def make_batch(
         self,
-        feature_codes: NDArray[np.int32],
+        features: NDArray[Any],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
         draws: Draws,
@@ -142,7 +143,7 @@ class TabularGan:
             draws,
         )
         return {
-            "real": self.blocks.deviation(self.blocks.one_hot(feature_codes), base),
+            "real": self.blocks.deviation(self.blocks.one_hot(features), base),
             "fake": self.blocks.deviation(self.blocks.one_hot(fakes), base),
             "classes": class_rows(classes, self.num_classes),
         }

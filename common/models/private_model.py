@@ -14,19 +14,20 @@ engine covers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import StudyError
-from fedloom.common.models.registry import ModelSettings, load_part, model_kind
+from fedloom.common.models.registry import ModelSettings, model_kind
+from fedloom.common.parts import load_part
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from fedloom.common.encoding import Encoding
     from fedloom.common.models.draws import Draws
+    from fedloom.common.records import Coder
 
 __all__ = [
     "PUBLIC",
@@ -61,18 +62,18 @@ class PrivateModel(Protocol):
 
     def make_batch(
         self,
-        feature_codes: NDArray[np.int32],
+        features: NDArray[Any],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
         draws: Draws,
     ) -> dict[str, Tensor]:
-        """Turns coded records (B, m) of classes (B,) into tensors of first dimension B."""
+        """Turns coded records (B, ...) of classes (B,) into tensors of first dimension B."""
 
     def loss(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Returns one number per record, (B,), that depends on no other record."""
 
 
-def build_model(settings: ModelSettings, encoding: Encoding) -> PrivateModel:
+def build_model(settings: ModelSettings, coder: Coder) -> PrivateModel:
     """Returns the private model of a plan, as its kind's entry names it; needs torch.
 
     Raises:
@@ -81,7 +82,7 @@ def build_model(settings: ModelSettings, encoding: Encoding) -> PrivateModel:
     module = model_kind(settings.kind).module
     if module is None:
         raise StudyError(f'[model] kind = "{settings.kind}" is not trained under privacy')
-    model: PrivateModel = load_part(module)(settings, encoding)
+    model: PrivateModel = load_part(module)(settings, coder)
     return model
 
 

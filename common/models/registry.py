@@ -10,7 +10,6 @@ A new kind that is not trained is an entry here and a learner; a trained one add
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from msgspec import Meta
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.models.settings import Count, GradientRounds, Rate, Size, Training, WeightRounds
+from fedloom.common.records import Coder
 from fedloom.common.typed import Section, plain, read_typed
 from fedloom.common.vocabulary import Exchange
 
@@ -35,7 +35,6 @@ __all__ = [
     "VaeGradients",
     "VaeSettings",
     "VaeWeights",
-    "load_part",
     "model_kind",
     "num_parameters",
     "read_model",
@@ -146,7 +145,7 @@ class GanGradients(GradientRounds, frozen=True, kw_only=True):
     generator_decay: Decay = 0.8
 
 
-Parameters = Callable[[Any, Encoding], int]
+Parameters = Callable[[Any, Any], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,18 +157,31 @@ class ModelKind:
       settings: type of its settings, defaults included.
       training: by what a site sends, the settings of its rounds; empty for a kind that is made
         from statistics alone.
+      records: the kinds of record that it is a model of.
+      coder: how records become codes, "module:name", from the schema; None takes the coder of the
+        schema's kind of record.
+      measures: which statistics a study asks, "module:name"; see `fedloom.privacy.measures`.
+      statistics: what the opened sums say together, "module:name", from plan and opened rounds;
+        see `fedloom.privacy.answers.opened_marginals`.
+      design: the arrays of the next statistic's request, "module:name", from plan, round and the
+        rounds opened before; see `fedloom.server.binning`.
       learner: the coordinator's side, "module:name"; None if no generator comes of it.
       source: what draws from the published generator, "module:name"; None likewise.
       shapes: names and shapes of the published generator's arrays from its settings and the
         encoding, "module:name"; None likewise.
       module: the private module that sites train, "module:name"; None if nothing is trained.
-      num_parameters: coordinates of one private gradient, from settings and encoding.
+      num_parameters: coordinates of one private gradient, from settings and coder.
       generator_parameters: of what the server trains beside it, from the same.
     """
 
     name: str
     settings: type[ModelSettings]
     training: Mapping[Exchange, type[Training]] = field(default_factory=dict)
+    records: tuple[str, ...] = ("table",)
+    coder: str | None = None
+    measures: str = "fedloom.privacy.measures:marginal_measures"
+    statistics: str = "fedloom.privacy.answers.opened_marginals:noisy_statistics"
+    design: str = "fedloom.server.binning:pair_design"
     learner: str | None = None
     source: str | None = None
     shapes: str | None = None
@@ -244,7 +256,12 @@ MODELS: dict[str, ModelKind] = {
             num_parameters=_critic_parameters,
             generator_parameters=_decoder,
         ),
-        ModelKind(name="schema", settings=SchemaSettings),
+        ModelKind(
+            name="schema",
+            settings=SchemaSettings,
+            coder="fedloom.common.discovery:Discovery",
+            measures="fedloom.privacy.measures:discovery_measures",
+        ),
     )
 }
 
@@ -274,13 +291,7 @@ def read_model(table: Mapping[str, Any], *, where: str) -> ModelSettings:
     return read_typed(table, kind.settings, where=f"{where}: [model]", error=StudyError)
 
 
-def num_parameters(model: ModelSettings, encoding: Encoding) -> int:
+def num_parameters(model: ModelSettings, coder: Coder) -> int:
     """Returns the coordinates of one private gradient; 0 for a kind that is not trained."""
     count = model_kind(model.kind).num_parameters
-    return 0 if count is None else count(model, encoding)
-
-
-def load_part(path: str) -> Any:
-    """Imports a part of an entry, "module:name"."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return 0 if count is None else count(model, coder)

@@ -14,6 +14,7 @@ Sources: Kingma & Welling 2013 (arXiv:1312.6114); Sohn et al. 2015 (conditional 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,13 +99,13 @@ class TabularVae:
 
     def make_batch(
         self,
-        feature_codes: NDArray[np.int32],
+        features: NDArray[Any],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
         draws: Draws,
     ) -> dict[str, Tensor]:
         """Returns the records, their classes' marginals, and latent noise for each."""
-        records = self.blocks.one_hot(feature_codes)
+        records = self.blocks.one_hot(features)
         base = torch.from_numpy(np.asarray(public[TABLE], dtype=np.float32))[
             torch.from_numpy(np.asarray(classes, dtype=np.int64))
         ]

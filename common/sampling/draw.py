@@ -150,7 +150,7 @@ def sample_chunks(
     """
     if num_rows < 0:
         raise ConfigError(f"the number of rows must be 0 or more, got {num_rows}")
-    sampler = Sampler(artifact, schema, target, where)
+    sampler = schema.kind.make_sampler(artifact, schema, target, where)
     root = seed_sequence(seed)
 
     def unit(number: int, rows: int) -> tuple[pd.DataFrame, Tally]:

@@ -12,7 +12,8 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
-from fedloom.common.models.registry import MODELS, load_part
+from fedloom.common.models.registry import MODELS
+from fedloom.common.parts import load_part
 
 __all__ = ["Source", "array_shapes", "as_mixture", "source_of"]
 

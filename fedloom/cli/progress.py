@@ -118,8 +118,8 @@ class RunProgress:
                 f"round {event['round']}: attempt {event['attempt']} is void "
                 f"({escape(event['reason'])}); asked again of the rest, from a spare round"
             )
-        elif kind == "groups":
-            self._say(_joined(event["columns"]))
+        elif kind == "design":
+            self._say(_joined(event["groups"]))
         elif kind == "done":
             self._progress.update(self._task, completed=self._rounds, description="done")
         if self._live is not None:

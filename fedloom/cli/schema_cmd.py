@@ -69,13 +69,11 @@ def check(
 
     What it prints quotes records. It stays on this machine: do not pass it on.
     """
-    from fedloom.client.data_check import check as check_table
-    from fedloom.client.sources import load_table
-
     source, home_id = _records(data, home, dialect)
     description, id_column = _description(schema_file, id_column, home_id)
-    private_frame = load_table(source, description, id_column=id_column)
-    report = check_table(private_frame, description, where=source.where, id_column=id_column)
+    kind = description.kind
+    private_frame = kind.load(source, description, id_column=id_column)
+    report = kind.report(private_frame, description, where=source.where, id_column=id_column)
     refusals = _refusals(report, clamp, clamp_columns)
     if as_json:
         more = {"accepted": not refusals, "schema_digest": description.digest()}

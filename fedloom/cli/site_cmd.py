@@ -140,11 +140,9 @@ def approve(
     those in site.toml. With --json nothing is asked, so it needs --yes.
     """
     from fedloom.client import approval
-    from fedloom.client.data_check import check
     from fedloom.client.decisions import record_decisions
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
-    from fedloom.client.sources import load_table
     from fedloom.privacy.ledger import Ledger
 
     if as_json and not yes:
@@ -157,8 +155,9 @@ def approve(
     agreed = explanation.plan
     column = agreed.privacy.id
     source = replace(config.source, **dialect)
-    private_frame = load_table(source, agreed.schema, id_column=column)
-    report = check(private_frame, agreed.schema, id_column=column)
+    schema = agreed.schema
+    private_frame = schema.kind.load(source, schema, id_column=column)
+    report = schema.kind.report(private_frame, schema, id_column=column)
     if not as_json:
         print_counts(report)
     if not yes and not _confirmed():

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.parts import load_part
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
 
-__all__ = ["noisy_statistics"]
+__all__ = ["noisy_statistics", "opened_statistics"]
+
+
+def opened_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> Any:
+    """Returns what the statistics rounds say, as the plan's kind of model reads them.
+
+    Args:
+      plan: a plan that makes records.
+      rounds: its opened `statistic` rounds in order, as far as they were asked.
+
+    Returns:
+      A `fedloom.common.records.base.Statistics`: what the learner starts from.
+
+    Raises:
+      ConfigError: a sum is not that of the plan's schema.
+    """
+    return load_part(plan.kind.statistics)(plan, rounds)
 
 
 def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginals:
-    """Returns what the statistics rounds say; post-processing of their opened sums.
+    """Returns what the statistics rounds of a model of tables say; post-processing of their sums.
 
     A site's number of records is the one that it declared, else, in per-site trust, the one that
     its own noisy look says.

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.private_model import PrivateModel
+from fedloom.common.records import Coder
 from fedloom.privacy.clipping.single import BLOCK, block_products
 from fedloom.privacy.clipping.units import physical_rows_with_people
 from fedloom.privacy.mechanisms.batches import one_thread
@@ -38,7 +39,7 @@ _DRAWS = 3
 def rows_are_invariant(
     model: PrivateModel,
     *,
-    num_features: int,
+    coder: Coder,
     max_physical_batch: int | None,
     device: str = "cpu",
 ) -> bool:
@@ -49,13 +50,13 @@ def rows_are_invariant(
 
     Args:
       model: the plan's model.
-      num_features: feature blocks of a record.
+      coder: the plan's; says what a record looks like.
       max_physical_batch: the plan's; the batch has the rows that training would have.
       device: where training would compute; other devices have other kernels.
     """
     sizes = {physical_rows(max_physical_batch), physical_rows_with_people(max_physical_batch)}
     return _rounds_as_float32() and all(
-        _one_draw(model, num_features, rows, seed, device)
+        _one_draw(model, coder, rows, seed, device)
         for rows in sorted(sizes)
         for seed in range(_DRAWS)
     )
@@ -70,7 +71,7 @@ def _rounds_as_float32() -> bool:
     return bool((error <= 1.01 * BLOCK * 2.0**-24 * exact).all())
 
 
-def _one_draw(model: PrivateModel, num_features: int, rows: int, seed: int, device: str) -> bool:
+def _one_draw(model: PrivateModel, coder: Coder, rows: int, seed: int, device: str) -> bool:
     rng = torch.Generator().manual_seed(seed)
     module = model.private_module(seed)
     with torch.no_grad():
@@ -80,8 +81,8 @@ def _one_draw(model: PrivateModel, num_features: int, rows: int, seed: int, devi
         name: torch.randn(shape, generator=rng).numpy()
         for name, shape in model.public_shapes.items()
     }
-    codes = np.zeros((rows, num_features), dtype=np.int32)
-    made = model.make_batch(codes, np.zeros(rows, dtype=np.int64), public, SeededDraws(seed))
+    features = np.zeros((rows, *coder.record_shape), dtype=coder.record_type)
+    made = model.make_batch(features, np.zeros(rows, dtype=np.int64), public, SeededDraws(seed))
     batch = {name: value[:1].expand_as(value).clone().to(device) for name, value in made.items()}
     return all(bool((value == value[:1]).all()) for value in _seen(model, module.to(device), batch))
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class BatchModel(Protocol):
 
     def make_batch(
         self,
-        feature_codes: NDArray[np.int32],
+        features: NDArray[Any],
         classes: NDArray[np.int64],
         public: Mapping[str, NDArray[np.float32]],
         draws: Draws,
@@ -86,7 +86,7 @@ def one_thread() -> Iterator[None]:
 
 def poisson_batch(
     model: BatchModel,
-    feature_codes: NDArray[np.int32],
+    features: NDArray[Any],
     classes: NDArray[np.int64],
     public: Mapping[str, NDArray[np.float32]],
     *,
@@ -102,12 +102,12 @@ def poisson_batch(
     seeded generator would not do: whoever guessed its seed would know which latent each place in
     the batch has, and a unit that is removed would move others to other places.
 
-    The model is always asked for `_ROWS` records, some of them fillers of codes 0 that are cut
+    The model is always asked for `_ROWS` records, some of them fillers of zeros that are cut
     off again: a fake is rounded by kernels too, and must not change with the size of a batch.
 
     Args:
       model: Makes the tensors.
-      feature_codes: (N, m) codes of all records (private).
+      features: (N, ...) coded records (private).
       classes: (N,) classes of all records (private).
       public: The round's public arrays.
       sample_rate: Probability in [0, 1] of each unit.
@@ -125,10 +125,10 @@ def poisson_batch(
     parts = []
     for start in range(0, max(len(chosen), 1), _ROWS):
         of_part = chosen[start : start + _ROWS]
-        codes = np.zeros((_ROWS, *feature_codes.shape[1:]), dtype=feature_codes.dtype)
+        rows = np.zeros((_ROWS, *features.shape[1:]), dtype=features.dtype)
         labels = np.zeros(_ROWS, dtype=classes.dtype)
-        codes[: len(of_part)], labels[: len(of_part)] = feature_codes[of_part], classes[of_part]
-        made = model.make_batch(codes, labels, public, draws)
+        rows[: len(of_part)], labels[: len(of_part)] = features[of_part], classes[of_part]
+        made = model.make_batch(rows, labels, public, draws)
         parts.append({name: value[: len(of_part)] for name, value in made.items()})
     tensors = {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
     owners = None if persons is None else torch.from_numpy(persons[chosen]).to(device)

@@ -22,6 +22,7 @@ docs/secure-sum.md, theorem 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ __all__ = ["event", "noisy_gradient"]
 def noisy_gradient(
     module: nn.Module,
     model: BatchModel,
-    feature_codes: NDArray[np.int32],
+    features: NDArray[Any],
     classes: NDArray[np.int64],
     public: Mapping[str, NDArray[np.float32]],
     *,
@@ -70,7 +71,7 @@ def noisy_gradient(
     Args:
       module: The private module, with the round's weights.
       model: Makes batches and losses.
-      feature_codes: (N, m) codes of all records (private).
+      features: (N, ...) coded records (private).
       classes: (N,) classes of all records (private).
       public: The round's public arrays, such as a GAN's generator.
       sample_rate: Probability in [0, 1] of each unit.
@@ -104,7 +105,7 @@ def noisy_gradient(
     noise_share(0, std, num_shares, grid_step, noise)
     sampled = poisson_batch(
         model,
-        feature_codes,
+        features,
         classes,
         public,
         sample_rate=sample_rate,

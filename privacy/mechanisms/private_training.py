@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ Step = Callable[[PoissonBatch], None]
 def private_training(
     module: nn.Module,
     model: BatchModel,
-    feature_codes: NDArray[np.int32],
+    features: NDArray[Any],
     classes: NDArray[np.int64],
     public: Mapping[str, NDArray[np.float32]],
     *,
@@ -78,7 +79,7 @@ def private_training(
     Args:
       module: The private module, with the round's weights.
       model: Makes batches and losses; asked for a fresh batch at every step.
-      feature_codes: (N, m) codes of all records (private).
+      features: (N, ...) coded records (private).
       classes: (N,) classes of all records (private).
       public: The round's public arrays, such as a GAN's generator.
       local_steps: Number of steps, at least 1.
@@ -141,7 +142,7 @@ def private_training(
         for _ in range(local_steps):
             sampled = poisson_batch(
                 model,
-                feature_codes,
+                features,
                 classes,
                 public,
                 sample_rate=sample_rate,

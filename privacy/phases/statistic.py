@@ -107,7 +107,7 @@ class StatisticPhase(PhaseSettings, frozen=True, kw_only=True):
             length=length,
             l2_norm=self.l2_norm,
             grid_step=self.grid_step,
-            integer_valued=True,
+            integer_valued=statistic_kind(self.statistic).integer_valued,
         )
         return (part,)
 
@@ -163,6 +163,7 @@ def draft_statistic(
       num_sites: of the study.
     """
     l2_norm = record_norm * privacy.rows_per_person
+    integer_valued = statistic_kind(kind).integer_valued
 
     def at(noise_multiplier: float) -> StatisticPhase:
         return StatisticPhase(
@@ -174,8 +175,8 @@ def draft_statistic(
                 noise_multiplier * l2_norm,
                 num_sites,
                 l2_norm=l2_norm,
-                length=1,
-                integer_valued=True,
+                length=max_cells,
+                integer_valued=integer_valued,
             ),
             max_cells=max_cells,
             spares=spares,

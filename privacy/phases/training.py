@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from dp_accounting import DpEvent
 from msgspec import Meta
 
-from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError, StudyError
 from fedloom.common.models.registry import ModelSettings, model_kind, num_parameters
 from fedloom.common.models.settings import Training, WeightRounds
 from fedloom.common.privacy_settings import PrivacySettings
+from fedloom.common.records import Coder
 from fedloom.common.typed import read_typed
 from fedloom.common.vocabulary import Exchange, Query
 from fedloom.privacy.mechanisms.prices import gradient_event, training_event
@@ -142,7 +142,7 @@ class TrainingPhase(PhaseSettings, frozen=True, kw_only=True):
 
     def answer_length(self, plan: Plan, arrays: Arrays) -> int:
         """Returns the coordinates of one gradient."""
-        return num_parameters(plan.model, plan.encoding)
+        return num_parameters(plan.model, plan.coder)
 
     def request_bytes(self, plan: Plan) -> int:
         """Returns the bytes of a request's arrays."""
@@ -230,7 +230,7 @@ def draft_training(
     *,
     share: float,
     model: ModelSettings,
-    encoding: Encoding,
+    coder: Coder,
     nominal_records: float,
     num_sites: int,
 ) -> Draft:
@@ -240,11 +240,11 @@ def draft_training(
       settings: of the rounds; its spare rounds are a number.
       share: of the budget.
       model: the model's settings.
-      encoding: the public encoding.
+      coder: of the schema's records.
       nominal_records: public number of records of a site.
       num_sites: of the study.
     """
-    length, clip = num_parameters(model, encoding), settings.max_grad_norm
+    length, clip = num_parameters(model, coder), settings.max_grad_norm
 
     def at(noise_multiplier: float) -> TrainingPhase:
         step = None

@@ -11,7 +11,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError, VerificationError
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound, answer_path
-from fedloom.privacy.answers.opened_marginals import noisy_statistics
+from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.plan import Plan
 
 __all__ = ["FinishedRun"]
@@ -86,7 +86,7 @@ class FinishedRun:
             path=path,
             plan=plan,
             state=state,
-            statistics=noisy_statistics(
+            statistics=opened_statistics(
                 plan, [answer for answer in opened.values() if answer.query == "statistic"]
             ),
             opened=opened,

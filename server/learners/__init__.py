@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedloom.common.errors import StudyError
-from fedloom.common.models.registry import load_part
+from fedloom.common.parts import load_part
 from fedloom.server.learners.learner import Learner, State
 
 if TYPE_CHECKING:
@@ -25,6 +25,6 @@ def build_learner(plan: Plan) -> Learner:
     # The noises of sites add up only where each of them brings its own in full.
     num_sites = 1 if plan.privacy.masked else len(plan.sites)
     learner: Learner = load_part(plan.kind.learner)(
-        plan.model, plan.training, plan.encoding, num_sites=num_sites
+        plan.model, plan.training, plan.coder, num_sites=num_sites
     )
     return learner

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
-from fedloom.common.marginals import NoisyMarginals
 
 __all__ = ["Learner", "State", "section", "with_prefix"]
 
@@ -37,8 +36,13 @@ class State:
 class Learner(Protocol):
     """Turns noisy answers into a generator."""
 
-    def initialise(self, statistics: NoisyMarginals, seed: int) -> State:
-        """Returns the state after the statistics phase; it can be published already."""
+    def initialise(self, statistics: Any, seed: int) -> State:
+        """Returns the state after the statistics phase; it can be published already.
+
+        Args:
+          statistics: as the `statistics` part of the model's kind makes them.
+          seed: public.
+        """
 
     def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
         """Returns the arrays of the next request: weights and `public/...` constants."""

@@ -26,7 +26,7 @@ TABLES = st.integers(0, 40).flatmap(
 def kept(ids, codes, cap, key=KEY, choose=kept_rows):
     """What is kept of each person, in the order in which it is kept."""
     ids = np.array(ids, dtype=object)
-    rows, persons = choose(ids, np.asarray(codes), cap, key)
+    rows, persons = choose(ids, (np.asarray(codes),), cap, key)
     assert np.array_equal(persons, np.sort(persons)) and len(set(rows)) == len(rows)
     names = [set(ids[rows[persons == person]]) for person in np.unique(persons)]
     assert all(len(name) == 1 for name in names)
@@ -37,7 +37,7 @@ def kept(ids, codes, cap, key=KEY, choose=kept_rows):
     }
 
 
-def by_draw_over_the_table(ids, codes, cap, key):
+def by_draw_over_the_table(ids, parts, cap, key):
     """The twin: one draw over all rows, so that a person's luck hangs on who else is there."""
     shuffled = np.random.default_rng(list(key)).permutation(len(ids))
     order = shuffled[np.argsort(ids[shuffled].astype(str), kind="stable")]
@@ -96,7 +96,7 @@ def test_the_choice_is_uniform_over_a_persons_rows_also_over_equal_ones():
 def test_rows_without_an_id_are_left_out():
     codes = np.arange(8, dtype=np.int32).reshape(4, 2)
     assert kept(["a", None, None, "b"], codes, 5) == {"a": [[0, 1]], "b": [[6, 7]]}
-    rows, persons = kept_rows(np.array([None, None], dtype=object), codes[:2], 1, KEY)
+    rows, persons = kept_rows(np.array([None, None], dtype=object), (codes[:2],), 1, KEY)
     assert rows.shape == persons.shape == (0,)
 
 

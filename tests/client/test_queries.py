@@ -56,9 +56,9 @@ def requests(plan: Plan) -> dict[str, Request]:
 
 def extreme(records: Records) -> Records:
     """The same records with the first one moved to the last cell of every column and class."""
-    codes, classes = records.feature_codes.copy(), records.classes.copy()
+    codes, classes = records.features.copy(), records.classes.copy()
     codes[0], classes[0] = (11, 2), 2
-    return dataclasses.replace(records, feature_codes=codes, classes=classes)
+    return dataclasses.replace(records, features=codes, classes=classes)
 
 
 def queries_that_see(part: str, frozen: tuple[Plan, Snapshot], answer: Answerer) -> set[str]:
@@ -98,9 +98,7 @@ def test_an_evaluation_on_training_units_is_caught(frozen):
 def test_training_on_held_back_units_is_caught(frozen):
     def leaky(plan: Plan, asked: Request, snapshot: Snapshot, *rest: Any, **more: Any) -> Any:
         mixed = Records(
-            feature_codes=np.concatenate(
-                [snapshot.training.feature_codes, snapshot.held_back.feature_codes]
-            ),
+            features=np.concatenate([snapshot.training.features, snapshot.held_back.features]),
             classes=np.concatenate([snapshot.training.classes, snapshot.held_back.classes]),
         )
         whole = dataclasses.replace(snapshot, training=mixed)
@@ -114,11 +112,11 @@ def test_coins_are_tossed_once_at_approval(tmp_path):
     plan = make_plan(tmp_path / "study", {"north": home}, "mixture", EVALUATED)
     commitment = freeze(home, plan, table(200))
     first, again = (load_records(home, plan, commitment).held_back for _ in range(2))
-    np.testing.assert_array_equal(first.feature_codes, again.feature_codes)
+    np.testing.assert_array_equal(first.features, again.features)
     # Another approval tosses anew: equal splits of 200 units happen once in 2^200.
     other = load_records(home, plan, freeze(home, plan, table(200))).held_back
     same = len(other.classes) == len(first.classes) and np.array_equal(
-        other.feature_codes, first.feature_codes
+        other.features, first.features
     )
     assert not same
 
@@ -126,7 +124,7 @@ def test_coins_are_tossed_once_at_approval(tmp_path):
 def without_held_back(snapshot: Snapshot) -> Snapshot:
     nobody = dataclasses.replace(
         snapshot.held_back,
-        feature_codes=snapshot.held_back.feature_codes[:0],
+        features=snapshot.held_back.features[:0],
         classes=snapshot.held_back.classes[:0],
     )
     return dataclasses.replace(snapshot, held_back=nobody)
@@ -177,7 +175,7 @@ def test_an_answer_to_evaluate_is_its_histograms_in_grid_steps(frozen):
         mask_share=lambda part: part,
     )["sum"]
     measured = EvaluationQueries(plan.encoding)
-    sums = measured.sums(snapshot.held_back.feature_codes, snapshot.held_back.classes, asked.arrays)
+    sums = measured.sums(snapshot.held_back.features, snapshot.held_back.classes, asked.arrays)
     units = np.concatenate(
         [np.full(h["length"], h["grid_step"]) for h in asked.params["histograms"]]
     )

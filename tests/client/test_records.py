@@ -53,7 +53,7 @@ def test_frozen_records_come_back_as_they_were_encoded(home, plan):
     frame = table(50)
     snapshot = load_records(home, plan, freeze(home, plan, frame))
     codes = plan.encoding.encode(frame).codes
-    assert np.array_equal(snapshot.training.feature_codes, plan.encoding.feature_codes(codes))
+    assert np.array_equal(snapshot.training.features, plan.encoding.feature_codes(codes))
     assert np.array_equal(snapshot.training.classes, plan.encoding.classes(codes))
     assert snapshot.training.persons is None and len(snapshot.held_back.classes) == 0
     for path in home.snapshots.iterdir():
@@ -63,7 +63,7 @@ def test_frozen_records_come_back_as_they_were_encoded(home, plan):
 def test_an_empty_table_is_frozen_and_read(home, plan):
     snapshot = load_records(home, plan, freeze(home, plan, table(50).iloc[:0]))
     for records in (snapshot.training, snapshot.held_back):
-        assert records.feature_codes.shape == (0, 2) and records.classes.shape == (0,)
+        assert records.features.shape == (0, 2) and records.classes.shape == (0,)
 
 
 def test_an_empty_table_of_persons_is_frozen_and_read(home, of_persons):
@@ -126,7 +126,7 @@ def test_a_person_is_held_back_whole(home, of_persons):
     frame["sex"] = ["female" if number % 2 else "male" for number in range(60)]  # of two sexes
     snapshot = load_records(home, split, freeze(home, split, frame))
     seen = [
-        {tuple(row) for row in part.feature_codes.tolist()}
+        {tuple(row) for row in part.features.tolist()}
         for part in (snapshot.training, snapshot.held_back)
     ]
     assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 20
@@ -136,7 +136,7 @@ def test_coins_are_tossed_once_and_kept(home, plan):
     split = changed(plan, hold_back=0.5)
     commitment = freeze(home, split, table(50))
     first, second = (load_records(home, split, commitment) for _ in range(2))
-    assert np.array_equal(first.held_back.feature_codes, second.held_back.feature_codes)
+    assert np.array_equal(first.held_back.features, second.held_back.features)
     assert holds_same(home, split, commitment, table(50))
 
 

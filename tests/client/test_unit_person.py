@@ -87,7 +87,7 @@ def test_a_statistic_moves_by_the_plans_norm_at_most(
     phase = plan.statistics[number]
     groups = {"groups": groups_of_one(plan.encoding)}
     measured = statistic_kind(phase.statistic).of(plan.encoding, groups)
-    moved = distances(home, plan, lambda r: measured.sum(r.feature_codes, r.classes))
+    moved = distances(home, plan, lambda r: measured.sum(r.features, r.classes))
     within = max(moved) <= phase.l2_norm * (1 + 1e-12)
     assert within is capped
     if capped:  # and no smaller norm would do
@@ -108,7 +108,7 @@ def test_held_back_counts_move_by_the_plans_norm_at_most(home, plan_of, same_luc
     for histogram in plan_of(more=EVALUATION).evaluation.histograms:
 
         def counted(records, name=histogram.name):
-            return evaluation.sums(records.feature_codes, records.classes, arrays)[name]
+            return evaluation.sums(records.features, records.classes, arrays)[name]
 
         assert max(distances(home, plan, counted)) == pytest.approx(histogram.l2_norm)
 
@@ -127,7 +127,7 @@ def test_a_gradient_moves_by_one_clip_however_many_rows_a_person_has(
         # The same numbers for a row wherever it stands in the batch.
         parts = [
             model.make_batch(
-                records.feature_codes[[row]], records.classes[[row]], public, SeededDraws(0)
+                records.features[[row]], records.classes[[row]], public, SeededDraws(0)
             )
             for row in range(len(records.classes))
         ]

@@ -99,7 +99,7 @@ def test_progress_is_told(federation, tmp_path):
     told = []
     tables = {"north": table(50), "south": table(60)}
     fedloom.simulate(federation.study, tables, out=tmp_path / "run", on_event=told.append)
-    assert [event["event"] for event in told] == ["start", "round", "groups", "round", "done"]
+    assert [event["event"] for event in told] == ["start", "round", "design", "round", "done"]
 
 
 def test_the_interface_is_typed_and_documented():

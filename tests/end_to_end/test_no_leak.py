@@ -104,7 +104,7 @@ def run_with(folder: Path, model: str, rows: int) -> tuple[RunFolder, dict[str, 
     # here, so that whatever else differs is found.
     with pytest.MonkeyPatch.context() as patch, in_process_link(recorders) as link:
         patch.setattr(
-            "fedloom.server.coordinate.merge_cells",
+            "fedloom.server.binning.merge_cells",
             lambda statistics, **_: groups_of_one(statistics.encoding),
         )
         coordinate(prepared.path, link)

@@ -12,7 +12,8 @@ from fedloom.common.schema import Column, Schema
 from fedloom.common.study import StatisticsSettings, load_study
 from fedloom.common.vocabulary import Engine
 from fedloom.privacy.plan_size import (
-    check_size,
+    check_statistics_size,
+    check_training_size,
     expected_seconds,
     limits_of_training,
     noise_warnings,
@@ -91,7 +92,8 @@ def test_statistics_and_models_that_do_not_fit_the_memory_are_refused(tmp_path):
     plan = resolved(tmp_path, "weights")
     encoding, training = plan.encoding, plan.training.settings
     statistics = plan.statistics_settings
-    check_size(encoding, plan.model, statistics, training)
+    check_statistics_size(encoding, statistics)
+    check_training_size(encoding, plan.model, training)
     label = Column(name="label", kind="category", values=tuple(f"v{n}" for n in range(1000)))
     columns = [
         Column(name=f"c{number}", kind="integer", minimum=0, maximum=10**9, bins=1024)
@@ -99,7 +101,7 @@ def test_statistics_and_models_that_do_not_fit_the_memory_are_refused(tmp_path):
     ]
     wide = Schema((label, *columns))
     with pytest.raises(StudyError, match="GB.*fewer bins.*c0"):
-        check_size(Encoding(wide, "label"), plan.model, statistics, training)
+        check_statistics_size(Encoding(wide, "label"), statistics)
     many = Schema(
         tuple(
             Column(name=f"c{number}", kind="category", values=("a", "b")) for number in range(400)
@@ -107,12 +109,11 @@ def test_statistics_and_models_that_do_not_fit_the_memory_are_refused(tmp_path):
     )
     with pytest.raises(StudyError, match="79,800 pairs .* memory_mb = 1"):
         small = StatisticsSettings(kind="pairwise", memory_mb=1)
-        check_size(Encoding(many), plan.model, small, None)
+        check_statistics_size(Encoding(many), small)
     with pytest.raises(StudyError, match="GB.*max_physical_batch.*hidden"):
-        check_size(
+        check_training_size(
             encoding,
             VaeSettings(hidden=65_536),
-            statistics,
             msgspec.structs.replace(training, engine=Engine.OPACUS),
         )
 

@@ -48,8 +48,8 @@ class Canary:
         nn.init.zeros_(module.weight)
         return module
 
-    def make_batch(self, feature_codes, classes, public, rng):
-        x = self._strength * self.directions[torch.from_numpy(feature_codes[:, 0]).long()]
+    def make_batch(self, features, classes, public, rng):
+        x = self._strength * self.directions[torch.from_numpy(features[:, 0]).long()]
         return {"real": x, "fake": -0.5 * x if self._paired else torch.zeros_like(x)}
 
     def loss(self, module, batch):

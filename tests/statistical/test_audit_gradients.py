@@ -208,7 +208,7 @@ def test_a_held_back_unit_gives_away_nothing(home, plan_of, monkeypatch, leaky):
         def both(plan, asked, snapshot, *rest, **more):
             parts = (snapshot.training, snapshot.held_back)
             everybody = Records(
-                feature_codes=np.concatenate([part.feature_codes for part in parts]),
+                features=np.concatenate([part.features for part in parts]),
                 classes=np.concatenate([part.classes for part in parts]),
             )
             whole = dataclasses.replace(snapshot, training=everybody)

@@ -182,7 +182,7 @@ def test_a_price_that_forgets_the_second_site_is_caught(home, folder, monkeypatc
 
 def mixed(one: Records, other: Records) -> Records:
     return Records(
-        feature_codes=np.concatenate([one.feature_codes, other.feature_codes]),
+        features=np.concatenate([one.features, other.features]),
         classes=np.concatenate([one.classes, other.classes]),
     )
 

@@ -44,8 +44,8 @@ class Silent:
         nn.init.zeros_(module.weight)
         return module
 
-    def make_batch(self, feature_codes, classes, public, rng):
-        self.batches.append(feature_codes[:, 0])
+    def make_batch(self, features, classes, public, rng):
+        self.batches.append(features[:, 0])
         return {"x": torch.zeros(len(classes), WEIGHTS)}
 
     def loss(self, module, batch):

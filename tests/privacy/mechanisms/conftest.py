@@ -17,8 +17,8 @@ class Regression:
         torch.manual_seed(3)
         return nn.Sequential(nn.Linear(self.width, 5), nn.Tanh(), nn.Linear(5, 1)).double()
 
-    def make_batch(self, feature_codes, classes, public, rng):
-        x = torch.from_numpy(feature_codes.astype(np.float64)) + torch.from_numpy(public["offset"])
+    def make_batch(self, features, classes, public, rng):
+        x = torch.from_numpy(features.astype(np.float64)) + torch.from_numpy(public["offset"])
         return {"x": x, "y": torch.from_numpy(classes.astype(np.float64))}
 
     def loss(self, module, batch):
@@ -29,8 +29,8 @@ class Regression:
 class PairedCritic(Regression):
     """A critic; each record is judged beside its own fresh fake from the public generator."""
 
-    def make_batch(self, feature_codes, classes, public, rng):
-        x = torch.from_numpy(feature_codes.astype(np.float64))
+    def make_batch(self, features, classes, public, rng):
+        x = torch.from_numpy(features.astype(np.float64))
         latent = rng.normal(len(classes), self.width).double()
         return {"real": x, "fake": latent * torch.from_numpy(public["offset"])}
 

@@ -15,8 +15,8 @@ from fedloom.privacy.noise import NoiseSource
 class Numbers:
     """A model whose batch is the codes themselves."""
 
-    def make_batch(self, feature_codes, classes, public, rng):
-        return {"row": torch.from_numpy(feature_codes[:, 0].astype(np.int64))}
+    def make_batch(self, features, classes, public, rng):
+        return {"row": torch.from_numpy(features[:, 0].astype(np.int64))}
 
     def loss(self, module, batch):
         raise NotImplementedError

@@ -14,9 +14,9 @@ from fedloom.privacy.noise import NoiseSource
 class Draw:
     """A model whose batch is each row's record and one latent; `draws` is kept to look at."""
 
-    def make_batch(self, feature_codes, classes, public, draws) -> dict[str, Tensor]:
+    def make_batch(self, features, classes, public, draws) -> dict[str, Tensor]:
         return {
-            "record": torch.from_numpy(feature_codes[:, 0].astype(np.float64)),
+            "record": torch.from_numpy(features[:, 0].astype(np.float64)),
             "latent": draws.normal(len(classes), 1)[:, 0],
             "uniform": draws.uniform(len(classes), 1)[:, 0],
         }

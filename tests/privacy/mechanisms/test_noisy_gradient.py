@@ -71,7 +71,7 @@ def test_noise_is_one_share_of_the_inflated_clip(regression, records, public, nu
         def private_module(self):
             return torch.nn.Linear(999_999, 1, dtype=torch.float64)
 
-        def make_batch(self, feature_codes, classes, public, rng):
+        def make_batch(self, features, classes, public, rng):
             return {"x": torch.zeros(len(classes), 1)}
 
         def loss(self, module, batch):

@@ -68,9 +68,9 @@ def test_a_table_without_records_trains_on_noise(model, records, public, engine)
 @pytest.mark.parametrize("engine", TRAINING_ENGINES)
 def test_a_record_without_a_finite_gradient_changes_nothing(regression, records, public, engine):
     class Poisoned(type(regression)):
-        def make_batch(self, feature_codes, classes, public, rng):
-            batch = super().make_batch(feature_codes, classes, public, rng)
-            batch["x"][(feature_codes == 99).any(1)] = float("nan")
+        def make_batch(self, features, classes, public, rng):
+            batch = super().make_batch(features, classes, public, rng)
+            batch["x"][(features == 99).any(1)] = float("nan")
             return batch
 
     codes, classes = records

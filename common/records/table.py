@@ -1,0 +1,27 @@
+"""Records that are rows of a table: the schema's columns and nothing else."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from fedloom.common.records.base import RecordKind, RecordSettings
+
+__all__ = ["TABLE", "TableSettings"]
+
+
+class TableSettings(RecordSettings, frozen=True, kw_only=True):
+    """Nothing: a schema without a section of another kind describes a table."""
+
+    kind: ClassVar[str] = "table"
+
+
+TABLE = RecordKind(
+    settings=TableSettings,
+    only_columns=True,
+    coder="fedloom.common.encoding:Encoding",
+    loader="fedloom.client.sources.table:load_table",
+    check="fedloom.client.data_check:check",
+    sampler="fedloom.common.sampling.draw:Sampler",
+    distance="fedloom.server.metrics:distance_to_noisy_marginals",
+    evaluation="fedloom.common.scores:Evaluation",
+)
