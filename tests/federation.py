@@ -55,6 +55,7 @@ kind = "category"
 values = ["no", "yes"]
 """
 MODELS = {
+    "tree": '[model]\nkind = "tree"\n',
     "mixture": '[model]\nkind = "mixture"\ncomponents = 8\n',
     "weights": '[model]\nkind = "vae"\nhidden = 8\nlatent = 2\n[training]\nexchange = "weights"\n'
     'engine = "fused"\nnum_rounds = 2\nlocal_steps = 2\nsample_rate = 1.0\n',

@@ -49,6 +49,8 @@ LIBRARIES = {
 TORCH_FREE = (
     "common/errors.py", "common/digest.py", "common/resources.py", "common/column.py",
     "common/plain_files.py", "common/strict_*.py", "common/artifact.py", "common/sampling/*",
+    "common/models/mixture.py", "common/models/tree.py", "common/models/clique_tree.py",
+    "common/models/cell_tables.py", "common/models/registry.py",
     "common/schema*.py", "common/category_codes.py", "common/number_axis.py", "common/discovery.py",
     "common/schema_origin.py", "common/blanks.py", "common/draft/*", "client/draft_table.py",
     "common/encoding.py", "common/records/*", "common/study.py", "common/marginals.py",
@@ -56,6 +58,7 @@ TORCH_FREE = (
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/noisy_sum.py",
     "privacy/ledger*", "privacy/release/*", "client/sources/*", "client/data_check.py",
+    "server/learners/tree*.py", "server/learners/tilt.py",
     "client/home.py", "client/approval.py", "client/site_config.py",
 )  # fmt: skip
 # These may name torch inside functions, but importing them must not load it.

@@ -32,6 +32,7 @@ __all__ = [
     "ModelKind",
     "ModelSettings",
     "SchemaSettings",
+    "TreeSettings",
     "VaeGradients",
     "VaeSettings",
     "VaeWeights",
@@ -64,6 +65,16 @@ class MixtureSettings(ModelSettings, tag_field="kind", tag="mixture", frozen=Tru
     """
 
     components: Count = 600
+
+
+class TreeSettings(ModelSettings, tag_field="kind", tag="tree", frozen=True, kw_only=True):
+    """A clique tree reweighted by further tables, made from the noisy counts alone.
+
+    Attributes:
+      max_clique: cells of one clique's table, at most.
+    """
+
+    max_clique: Annotated[int, Meta(ge=1, le=1_000_000)] = 100_000
 
 
 class VaeSettings(ModelSettings, tag_field="kind", tag="vae", frozen=True, kw_only=True):
@@ -167,6 +178,7 @@ class ModelKind:
         rounds opened before; see `fedloom.server.binning`.
       learner: the coordinator's side, "module:name"; None if no generator comes of it.
       source: what draws from the published generator, "module:name"; None likewise.
+      fitted: names of a published generator's settings that the fit decides, not the plan.
       shapes: names and shapes of the published generator's arrays from its settings and the
         encoding, "module:name"; None likewise.
       module: the private module that sites train, "module:name"; None if nothing is trained.
@@ -184,6 +196,7 @@ class ModelKind:
     design: str = "fedloom.server.binning:pair_design"
     learner: str | None = None
     source: str | None = None
+    fitted: frozenset[str] = frozenset()
     shapes: str | None = None
     module: str | None = None
     num_parameters: Parameters | None = None
@@ -233,7 +246,17 @@ MODELS: dict[str, ModelKind] = {
             settings=MixtureSettings,
             learner="fedloom.server.learners.mixture:MixtureLearner",
             source="fedloom.common.models.mixture:mixture_source",
+            # A mixture has fewer components than the plan allows, where more would take too long.
+            fitted=frozenset({"components"}),
             shapes="fedloom.common.models.mixture:mixture_shapes",
+        ),
+        ModelKind(
+            name="tree",
+            settings=TreeSettings,
+            learner="fedloom.server.learners.tree:TreeLearner",
+            source="fedloom.common.sampling.tree:TreeSource",
+            fitted=frozenset({"groups", "cliques", "parents", "coarse"}),
+            shapes="fedloom.common.models.tree:tree_shapes",
         ),
         ModelKind(
             name="vae",

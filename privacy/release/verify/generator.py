@@ -31,9 +31,9 @@ def read_generator(folder: Path, plan: Plan) -> tuple[Artifact, str]:
     if artifact.kind != plan.model.kind:
         raise ReleaseError(f"the generator is a {artifact.kind!r}, the plan's is another kind")
     planned = plan.model.to_dict()
-    sizes = [name for name in artifact.config if artifact.config[name] != planned.get(name)]
-    # A mixture may have fewer components than the plan allows, where more would take too long.
-    if sizes and sizes != ["components"]:
+    asked = [name for name in artifact.config if name not in plan.kind.fitted]
+    sizes = [name for name in asked if artifact.config[name] != planned.get(name)]
+    if sizes:
         raise ReleaseError(f"the generator's {', '.join(sizes)} are not the plan's")
     shapes = array_shapes(artifact, plan.encoding)
     found = {name: array.shape for name, array in artifact.arrays.items()}

@@ -113,5 +113,5 @@ def test_codes_and_classes_come_together(artifact, toy_schema):
 
 def test_an_unknown_kind_is_refused(toy_schema, artifact):
     other = Artifact(kind="flow", config={}, arrays=artifact.arrays)
-    with pytest.raises(ConfigError, match="mixture, vae, gan"):
+    with pytest.raises(ConfigError, match="mixture, tree, vae, gan"):
         sample(other, toy_schema, "label", 5)

@@ -1,0 +1,246 @@
+"""A published `tree`: within each class a clique tree of columns, reweighted by further tables.
+
+Within class c a record of groups g (each column's cells are joined to a few groups) has a chance
+in proportion to
+
+    exp(sum base[g_a] + sum edges[g_a, g_b] + sum pairs[g_a, g_b] + sum triples[h_a, h_b, h_d])
+
+`base` and `edges` hold what the tree holds exactly: single columns, and pairs within a clique.
+`pairs` (all of them) and `triples` (on coarser groups h) are the tilt: they bring relations that no
+clique holds. Given its group, a column's cell is drawn on its own, from `cells`. `log_scale` is the
+logarithm of one over the sum of a class, so that classes can be weighed against each other under
+conditions. Groups, cliques and coarse groups stand in the artifact's settings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.encoding import Encoding
+from fedloom.common.errors import ConfigError
+from fedloom.common.models.cell_tables import CellTables
+from fedloom.common.models.clique_tree import CliqueTree
+from fedloom.common.typed import Section, read_typed
+
+__all__ = ["Tree", "TreeShape", "log_mean", "log_potentials", "tree_shapes"]
+
+Array = NDArray[Any]
+
+# A published tree with more cells takes more memory than reading a release should.
+_MAX_CELLS = 1 << 23
+
+Code = Annotated[int, Meta(ge=0)]
+Parent = Annotated[int, Meta(ge=-1)]
+
+
+class TreeShape(Section, frozen=True, kw_only=True):
+    """The settings of a published tree: all that its arrays' shapes follow from.
+
+    Attributes:
+      groups: for each feature the group of each of its cells; numbered from 0 without a gap.
+      cliques: features of each clique, ascending.
+      parents: the clique that each hangs on, -1 for the first.
+      coarse: for each feature the coarse group of each of its groups; empty without triples.
+    """
+
+    groups: tuple[tuple[Code, ...], ...]
+    cliques: tuple[tuple[Code, ...], ...]
+    parents: tuple[Parent, ...]
+    coarse: tuple[tuple[Code, ...], ...] = ()
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], encoding: Encoding) -> TreeShape:
+        """Reads an artifact's settings.
+
+        Raises:
+          ConfigError: they are none of a tree of this schema.
+        """
+        shape = read_typed(dict(config), cls, where="the generator's")
+        sizes = [block.size for block in encoding.features]
+        good = [len(part) for part in shape.groups] == sizes and all(map(_numbered, shape.groups))
+        if good and shape.coarse:
+            good = [len(part) for part in shape.coarse] == list(shape.sizes)
+            good = good and all(map(_numbered, shape.coarse))
+        features = range(len(sizes))
+        good = good and len(shape.cliques) == len(shape.parents) > 0
+        good = good and all(
+            clique and all(c in features for c in clique) and sorted(set(clique)) == list(clique)
+            for clique in shape.cliques
+        )
+        if not good or not shape.tree.is_tree():
+            raise ConfigError(
+                "the generator's groups and cliques are none of a tree of this schema; use the "
+                "schema that it was made with"
+            )
+        if shape.tree.num_cells > _MAX_CELLS:
+            raise ConfigError(
+                f"the generator's cliques have {shape.tree.num_cells:,} cells, at most "
+                f"{_MAX_CELLS:,} are read"
+            )
+        return shape
+
+    def config(self) -> dict[str, Any]:
+        """Returns JSON-able values; `read` reads them back."""
+        return {
+            "groups": [list(part) for part in self.groups],
+            "cliques": [list(clique) for clique in self.cliques],
+            "parents": list(self.parents),
+            "coarse": [list(part) for part in self.coarse],
+        }
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Groups of each feature."""
+        return tuple(max(part) + 1 for part in self.groups)
+
+    @property
+    def coarse_sizes(self) -> tuple[int, ...]:
+        """Coarse groups of each feature; empty without triples."""
+        return tuple(max(part) + 1 for part in self.coarse)
+
+    @property
+    def tree(self) -> CliqueTree:
+        """The structure."""
+        return CliqueTree(self.sizes, self.cliques, self.parents)
+
+    @property
+    def edges(self) -> CellTables:
+        """Tables of the pairs within cliques."""
+        return CellTables(self.sizes, self.tree.pairs)
+
+    @property
+    def pairs(self) -> CellTables:
+        """Tables of all pairs."""
+        return _all_tables(self.sizes, 2)
+
+    @property
+    def triples(self) -> CellTables:
+        """Tables of all triples of coarse groups."""
+        return _all_tables(self.coarse_sizes, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A published tree, read.
+
+    Attributes:
+      encoding: of the schema.
+      shape: groups and cliques.
+      arrays: as `tree_shapes` lists them.
+    """
+
+    encoding: Encoding
+    shape: TreeShape
+    arrays: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, artifact: Artifact, encoding: Encoding) -> Tree:
+        """Reads a published tree.
+
+        Raises:
+          ConfigError: it was made for another schema.
+        """
+        shapes = tree_shapes(artifact.config, encoding)
+        if {name: array.shape for name, array in artifact.arrays.items()} != shapes:
+            raise ConfigError(
+                "the generator's arrays do not fit the schema; use the schema that it was made with"
+            )
+        arrays = {
+            name: np.asarray(array, dtype=np.float64) for name, array in artifact.arrays.items()
+        }
+        return cls(encoding, TreeShape.read(artifact.config, encoding), arrays)
+
+    def group_shares(self, label: int, feature: int) -> Array:
+        """Returns the share of each cell of a feature within its group, in a class, (G, size)."""
+        block = self.encoding.features[feature]
+        groups = np.asarray(self.shape.groups[feature])
+        cells = self.arrays["cells"][label, block.start : block.start + block.size]
+        shares = np.zeros((self.shape.sizes[feature], block.size))
+        shares[groups, np.arange(block.size)] = cells
+        total = shares.sum(axis=1, keepdims=True)
+        return np.asarray(shares / np.where(total > 0, total, 1.0))
+
+    def log_potentials(self, label: int) -> list[Array]:
+        """Returns the logarithms of the cliques' tables in a class; their product is the tree."""
+        return log_potentials(
+            self.shape.tree, self.arrays["base"][label], self.arrays["edges"][label]
+        )
+
+    def log_tilt(self, label: int, groups: Array) -> Array:
+        """Returns the logarithm of the tilt's weight of each record (N,).
+
+        Args:
+          label: class of the records.
+          groups: (features, N) groups.
+        """
+        logs = self.shape.pairs.sums(self.arrays["pairs"][label], groups)
+        if self.shape.coarse:
+            logs += self.shape.triples.sums(self.arrays["triples"][label], self.coarse(groups))
+        return logs
+
+    def coarse(self, groups: Array) -> Array:
+        """Returns the coarse groups (features, N) of groups."""
+        parts = zip(self.shape.coarse, groups, strict=True)
+        return np.stack([np.asarray(of)[part] for of, part in parts])
+
+
+def log_potentials(tree: CliqueTree, base: Array, edges: Array) -> list[Array]:
+    """Returns the logarithms of the cliques' tables.
+
+    Args:
+      tree: the structure.
+      base: (sum of sizes,) of each column's groups, one column after the other.
+      edges: (length,) of the pairs within cliques, as `CellTables` of them lays them out.
+    """
+    logs = [np.zeros(shape) for shape in tree.shapes]
+    ends = np.cumsum([0, *tree.sizes])
+    for column, (start, end) in enumerate(itertools.pairwise(ends)):
+        home = tree.homes[column,]
+        logs[home] += tree.spread(base[start:end], (column,), home)
+    for pair, table in CellTables(tree.sizes, tree.pairs).split(edges):
+        home = tree.homes[pair]
+        logs[home] += tree.spread(table, pair, home)
+    return logs
+
+
+def log_mean(logs: Array) -> float:
+    """Returns the logarithm of the mean of weights that are given as logarithms."""
+    top = float(logs.max())
+    return top + math.log(float(np.exp(logs - top).mean()))
+
+
+def tree_shapes(config: Mapping[str, Any], encoding: Encoding) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each array that a tree is published with.
+
+    Raises:
+      ConfigError: the settings are none of a tree of this schema.
+    """
+    shape, classes = TreeShape.read(config, encoding), encoding.num_classes
+    shapes: dict[str, tuple[int, ...]] = {
+        "class_prior": (classes,),
+        "log_scale": (classes,),
+        "base": (classes, sum(shape.sizes)),
+        "edges": (classes, shape.edges.length),
+        "pairs": (classes, shape.pairs.length),
+        "cells": (classes, encoding.width),
+    }
+    if shape.coarse:
+        shapes["triples"] = (classes, shape.triples.length)
+    return shapes
+
+
+def _all_tables(sizes: Sequence[int], order: int) -> CellTables:
+    return CellTables(tuple(sizes), tuple(itertools.combinations(range(len(sizes)), order)))
+
+
+def _numbered(codes: Sequence[int]) -> bool:
+    return len(codes) > 0 and set(codes) == set(range(max(codes) + 1))

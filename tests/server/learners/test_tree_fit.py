@@ -1,0 +1,100 @@
+"""The dual of maximum entropy: its gradient, its optimum, and the structure it stands on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedloom.common.models.clique_tree import CliqueTree
+from fedloom.server.learners.tree_fit import TreeFit, marginals
+from fedloom.server.learners.tree_structure import choose_tree
+
+SIZES = (2, 3, 2, 3)
+TREE = CliqueTree(SIZES, ((0, 1, 2), (1, 2, 3)), (-1, 0))
+
+
+def base(seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    parts = [rng.dirichlet(np.ones(size)) for size in SIZES]
+    return np.log(np.concatenate(parts))
+
+
+def problem(std: float = 5.0, seed: int = 1) -> tuple[TreeFit, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    whole = rng.gamma(0.7, size=SIZES)
+    whole *= 1000 / whole.sum()
+    tables = [
+        whole.sum(axis=tuple(c for c in range(4) if c not in pair)).reshape(-1)
+        for pair in TREE.pairs
+    ]
+    exact = np.concatenate(tables)
+    counts = exact + rng.normal(0, std, len(exact))
+    return TreeFit(TREE, base(), counts, max(std, 1e-4), 1000.0, strength=0.12), exact
+
+
+def test_the_gradient_is_that_of_the_loss():
+    fit, exact = problem()
+    theta = np.random.default_rng(2).normal(0, 0.3, len(exact))
+    value, gradient = fit.loss(theta)
+    step = 1e-5
+    for place in range(len(theta)):
+        moved = theta.copy()
+        moved[place] += step
+        slope = (fit.loss(moved)[0] - value) / step
+        assert slope == pytest.approx(gradient[place], abs=1e-3 * max(1.0, abs(gradient[place])))
+
+
+def test_at_the_optimum_nothing_is_left_of_the_gradient():
+    fit, exact = problem()
+    start = np.abs(fit.loss(np.zeros(len(exact)))[1]).max()
+    assert np.abs(fit.loss(fit.solve())[1]).max() < 0.01 * start
+
+
+def test_without_noise_the_pairs_within_cliques_are_met():
+    fit, exact = problem(std=0.0)
+    tables, _ = marginals(TREE, base(), fit.solve())
+    found = np.concatenate(
+        [
+            TREE.marginal(tables[TREE.homes[pair]], TREE.homes[pair], pair).reshape(-1)
+            for pair in TREE.pairs
+        ]
+    )
+    np.testing.assert_allclose(found * 1000, exact, atol=1.0)
+
+
+def test_noise_beyond_all_counts_leaves_the_base():
+    rng = np.random.default_rng(3)
+    length = problem()[1].shape[0]
+    fit = TreeFit(TREE, base(), rng.normal(0, 1e7, length), 1e7, 1000.0, strength=0.12)
+    tables, log_total = marginals(TREE, base(), fit.solve())
+    expected = np.exp(base())[:2]
+    np.testing.assert_allclose(TREE.marginal(tables[0], 0, (0,)), expected, atol=0.01)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_any_structure_is_a_tree_within_its_limits(columns, seed):
+    rng = np.random.default_rng(seed)
+    sizes = tuple(int(size) for size in rng.integers(1, 6, columns))
+    scores = {pair: rng.normal() for pair in itertools.combinations(range(columns), 2)}
+    tree = choose_tree(sizes, scores, max_cells=60, max_total=300)
+    assert tree.is_tree()
+    assert max(math.prod(shape) for shape in tree.shapes) <= 60 and tree.num_cells <= 300
+
+
+def test_the_strongest_pairs_stand_together_and_independent_ones_do_not():
+    scores = {(0, 1): 5.0, (1, 2): 4.0, (0, 2): -1.0, (2, 3): 3.0, (0, 3): 0.0, (1, 3): -2.0}
+    tree = choose_tree((3, 3, 3, 3), scores, max_cells=9, max_total=100)
+    assert set(tree.pairs) == {(0, 1), (1, 2), (2, 3)}
+
+
+def test_limits_drop_the_weakest_pair_of_a_triangle():
+    scores = {(0, 1): 3.0, (0, 2): 2.0, (1, 2): 1.0}
+    assert set(choose_tree((3, 3, 3), scores, max_cells=27, max_total=99).pairs) == set(scores)
+    small = choose_tree((3, 3, 3), scores, max_cells=26, max_total=99)
+    assert set(small.pairs) == {(0, 1), (0, 2)}
