@@ -33,7 +33,6 @@ from fedloom.privacy.release.epsilon_by_party import noise_factors, with_noise_s
 
 __all__ = [
     "approve",
-    "check_policy",
     "differences",
     "in_plain_words",
     "last_approved",
@@ -222,7 +221,7 @@ def approve(
     """
     verify_plan(plan, site=ledger.site, home=home)
     if policy is not None:
-        check_policy(policy, plan, runs)
+        policy.check(plan, runs)
     if peers is not None:
         check_peers(peers, plan, site=ledger.site)
     digest, learned = plan.digest(), [origin.plan for origin in plan.schema.learned]
@@ -256,29 +255,6 @@ def approve(
         learned=learned,
         snapshot_commitment=commitment,
         summary={"epsilon": plan.price(runs).epsilon, "delta": plan.delta},
-    )
-
-
-def check_policy(policy: Policy, plan: Plan, runs: int = 1) -> None:
-    """Holds so many runs of a plan, together, against the site's own rules.
-
-    Raises:
-      PolicyError: names every rule that the plan breaks.
-    """
-    masked, persons = plan.colluding is not None, id_column(plan) is not None
-    policy.check(
-        epsilon=plan.price(runs).epsilon,
-        delta=plan.delta,
-        model=plan.model.kind,
-        num_sites=len(plan.sites),
-        columns=plan.schema.names,
-        unit=plan.privacy.unit.value,
-        trust=plan.privacy.trust.value,
-        min_noise_multiplier=min(phase.noise_multiplier for phase in plan.phases),
-        least_roster=plan.min_sites if masked else None,
-        colluding=plan.colluding,
-        id=id_column(plan),
-        rows_per_person=plan.privacy.rows_per_person if persons else None,
     )
 
 

@@ -15,46 +15,39 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from fedloom.common.errors import ConfigError, PolicyError
+from fedloom.common.errors import PolicyError
+from fedloom.common.typed import PublicKey, Section, read_typed
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.plan import Plan
 
 __all__ = ["Peer", "check_peers", "read_peers"]
 
-_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}\Z")
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
-_KEYS = ("key", "exchange-key")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Public keys of another site, each 64 hexadecimal digits."""
+class Peer(Section, frozen=True, kw_only=True, rename={"exchange_key": "exchange-key"}):
+    """Public keys of another site."""
 
-    key: str
-    exchange_key: str
+    key: PublicKey
+    exchange_key: PublicKey
 
 
-def read_peers(table: Any) -> dict[str, Peer]:
+def read_peers(table: dict[str, Any], *, where: str) -> dict[str, Peer]:
     """Reads `[peers]` of a `site.toml`.
+
+    Args:
+      table: by site.
+      where: names the file in messages.
 
     Raises:
       ConfigError: a site lacks a key, has another, or one that is no public key.
     """
-    if not isinstance(table, dict):
-        raise ConfigError("[peers] holds one table for each other site, such as [peers.south]")
-    peers = {}
-    for name, pins in table.items():
-        keys = sorted(pins) if isinstance(pins, dict) else None
-        if keys != sorted(_KEYS) or not all(_is_key(pins[key]) for key in _KEYS):
-            raise ConfigError(
-                f"[peers.{name}] needs key and exchange-key and nothing else, each of 64 "
-                "hexadecimal digits, as `fedloom site keygen` prints them at that site"
-            )
-        peers[name] = Peer(key=pins["key"], exchange_key=pins["exchange-key"])
-    return peers
+    return {
+        name: read_typed(pins, Peer, where=f"{where}: [peers.{name}]")
+        for name, pins in table.items()
+    }
 
 
 def check_peers(peers: Mapping[str, Peer], plan: Plan, *, site: str) -> None:
@@ -103,10 +96,6 @@ def check_peers(peers: Mapping[str, Peer], plan: Plan, *, site: str) -> None:
         "through the coordinator, who could have put its own in their place; then write the lines "
         "into site.toml"
     )
-
-
-def _is_key(value: Any) -> bool:
-    return isinstance(value, str) and _PUBLIC_KEY.match(value) is not None
 
 
 def _short(key: str | None) -> str:

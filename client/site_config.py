@@ -30,21 +30,42 @@ reads it again before every answer, so what it says of policy and peers takes ef
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from fedloom.client.peers import Peer, read_peers
 from fedloom.client.sources import Source
 from fedloom.common.errors import ConfigError
-from fedloom.common.study import check_site_name
+from fedloom.common.study import SiteName
+from fedloom.common.typed import Section, read_typed
 from fedloom.privacy.ledger import Limits
 from fedloom.privacy.policy import Policy
 
 __all__ = ["SiteConfig", "template"]
 
-_DEVICE = re.compile(r"(cpu|auto|cuda(:\d+)?)\Z")
+
+class _SiteTable(Section, frozen=True, kw_only=True):
+    name: SiteName
+    device: Annotated[
+        str,
+        Meta(
+            pattern=r"^(cpu|auto|cuda(:\d+)?)\Z",
+            extra={"what": "one of cpu, cuda, cuda:1 (or another number), auto"},
+        ),
+    ] = "cpu"
+
+
+class _File(Section, frozen=True, kw_only=True):
+    """The whole file; a source and peers are read one by one."""
+
+    site: _SiteTable
+    source: dict[str, Any]
+    policy: Policy
+    peers: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,31 +95,13 @@ class SiteConfig:
             raise ConfigError(f"{path}: {error.strerror}; it must be a file to read") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from error
-        unknown = sorted(set(raw) - {"site", "source", "policy", "peers"})
-        if unknown:
-            raise ConfigError(
-                f"{path}: unknown section [{unknown[0]}]; known are [site], [source], [policy], "
-                "[peers]"
-            )
-        for section in ("site", "source", "policy"):
-            if not isinstance(raw.get(section), dict):
-                raise ConfigError(f"{path}: needs a section [{section}]")
-        site = raw["site"]
-        unknown = sorted(set(site) - {"name", "device"})
-        if unknown:
-            raise ConfigError(f"{path}: [site] has the unknown key {unknown[0]!r}")
-        name, device = site.get("name"), site.get("device", "cpu")
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"{path}: [site] needs name, the site's name in studies")
-        check_site_name(name, f"{path}: [site] name")
-        if not isinstance(device, str) or not _DEVICE.match(device):
-            raise ConfigError(f"{path}: [site] device = {device!r}; say cpu, cuda, cuda:1 or auto")
+        file = read_typed(raw, _File, where=f"{path}:")
         return cls(
-            name=name,
-            device=device,
-            source=Source.from_dict(raw["source"], path.parent),
-            policy=Policy.from_dict(raw["policy"]),
-            peers=read_peers(raw.get("peers", {})),
+            name=file.site.name,
+            device=file.site.device,
+            source=Source.from_dict(file.source, path.parent),
+            policy=file.policy,
+            peers=read_peers(file.peers, where=str(path)),
         )
 
     @classmethod

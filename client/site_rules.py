@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fedloom.client.approval import check_policy
 from fedloom.client.home import Home
 from fedloom.client.peers import Peer, check_peers
 from fedloom.client.site_config import SiteConfig
@@ -76,6 +75,6 @@ class SiteRules:
           PolicyError: the plan goes beyond the policy, or names keys that are not pinned.
         """
         if self._policy is not None:
-            check_policy(self._policy, plan, runs)
+            self._policy.check(plan, runs)
         if self._peers is not None:
             check_peers(self._peers, plan, site=site)

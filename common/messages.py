@@ -214,7 +214,7 @@ class Unopened:
           ConfigError: it is not that of a request of this version.
         """
         raw = _read_header(data, MAX_HEADER_BYTES)
-        header = read_typed(raw, RequestHeader, where="a request:")
+        header = read_typed(raw, RequestHeader, where="a request")
         try:
             covered = _digest({name: raw[name] for name in raw.keys() - {"nonce", "signature"}})
             canonical_json([header.nonce])
@@ -350,7 +350,7 @@ class Answer:
         Raises:
           ConfigError: the bytes are not an answer, or the arrays are not those of the header.
         """
-        read = read_typed(_read_header(data), _SignedHeader, where="an answer:")
+        read = read_typed(_read_header(data), _SignedHeader, where="an answer")
         arrays = _read_arrays(data)
         if read.answer.arrays_digest != arrays_digest(arrays):
             raise ConfigError("an answer whose arrays are not those that the site signed")

@@ -43,6 +43,7 @@ __all__ = [
     "MarginalKind",
     "ReleaseSettings",
     "SiteEntry",
+    "SiteName",
     "StatisticsSettings",
     "Study",
     "check_site_name",

@@ -101,13 +101,19 @@ def _message(text: str, value: object, kind: Any, where: str) -> str:
     said = text[: path.start()] if path else text
     steps = [name or number for name, number in _STEP.findall(path[1])] if path else []
     place = _place(where, steps)
+    whole = where.endswith(":") and not steps
     if unknown := _UNKNOWN.match(said):
         known = _keys(_type_at(kind, steps))
         close = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-        return f"{place} has the unknown key {unknown[1]!r}; {hint}"
+        section = whole and isinstance(_at(value, [unknown[1]]), dict)
+        what = f"section [{unknown[1]}]" if section else f"key {unknown[1]!r}"
+        return f"{place} has the unknown {what}; {hint}"
     if missing := _MISSING.match(said):
-        return f"{place} needs {missing[1]}{_what(_type_at(kind, [*steps, missing[1]]))}"
+        wanted = _type_at(kind, [*steps, missing[1]])
+        if whole and isinstance(wanted, msgspec.inspect.StructType | msgspec.inspect.DictType):
+            return f"{place} needs a section [{missing[1]}]"
+        return f"{place} needs {missing[1]}{_what(wanted)}"
     wanted = _what(_type_at(kind, steps)).removeprefix(", ") or _in_words(said)
     return f"{place} = {_shown(_at(value, steps))} must be {wanted}"
 
@@ -133,6 +139,7 @@ _WORDS = (
     (re.compile(r"Expected `bool(?: \| null)?`, got.*"), "true or false"),
     (re.compile(r"Expected `array(?: \| null)?`, got.*"), "a list"),
     (re.compile(r"Expected `object(?: \| null)?`, got.*"), "a table"),
+    (re.compile(r"Expected `array` of length >= (.*)"), r"a list of \1 or more"),
 )
 
 

@@ -7,35 +7,24 @@ these are smaller than the limits in the ledger (`fedloom.privacy.ledger.limits`
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from fedloom.common.errors import ConfigError, PolicyError
-from fedloom.common.text import as_text
+from fedloom.common.text import normal
+from fedloom.common.typed import Line, Section, read_typed
+from fedloom.common.vocabulary import Trust, Unit
 from fedloom.privacy.ledger.limits import Limits
+from fedloom.privacy.plan import Plan
 
 __all__ = ["Policy"]
 
-_REQUIRED = ("epsilon", "delta")
-_OPTIONAL = (
-    "models",
-    "min_sites",
-    "columns",
-    "min_noise_multiplier",
-    "unit",
-    "id",
-    "max_rows_per_person",
-    "trust",
-    "min_colluding",
-)
-_UNITS = ("record", "person")
-_TRUSTS = ("per-site", "secure-sum")
+_Names = Annotated[tuple[Line, ...], Meta(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Section, frozen=True, kw_only=True):
     """Bounds on every plan at this site; None means that the policy does not say.
 
     Attributes:
@@ -55,56 +44,38 @@ class Policy:
       min_colluding: how many sites that side with the coordinator a secure sum must bear at least.
     """
 
-    epsilon: float
-    delta: float
-    models: tuple[str, ...] | None = None
-    min_sites: int = 1
-    columns: tuple[str, ...] | None = None
-    min_noise_multiplier: float | None = None
-    unit: str | None = None
-    id: str | None = None
-    max_rows_per_person: int | None = None
-    trust: str | None = None
-    min_colluding: int = 0
+    epsilon: Annotated[float, Meta(gt=0.0, le=1e6)]
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    models: _Names | None = None
+    min_sites: Annotated[int, Meta(ge=1)] = 1
+    columns: _Names | None = None
+    min_noise_multiplier: Annotated[float, Meta(gt=0.0, le=1e6)] | None = None
+    unit: Unit | None = None
+    id: Line | None = None
+    max_rows_per_person: Annotated[int, Meta(ge=1)] | None = None
+    trust: Trust | None = None
+    min_colluding: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        """Checks that every bound can be met by something."""
-        object.__setattr__(self, "id", as_text(self.id))
+        """Brings names into their normal form, in which they are compared.
+
+        Raises:
+          ConfigError: a column of ids without persons.
+        """
+        if self.id is not None:
+            msgspec.structs.force_setattr(self, "id", normal(self.id))
         if self.columns is not None:
-            object.__setattr__(self, "columns", tuple(map(as_text, self.columns)))
-        if not (_is_number(self.epsilon) and self.epsilon > 0):
-            raise ConfigError(f"[policy] epsilon: expected a number above 0, got {self.epsilon!r}")
-        if not (_is_number(self.delta) and 0 < self.delta < 1):
-            raise ConfigError(f"[policy] delta: expected a number in (0, 1), got {self.delta!r}")
-        for name, count, fewest in (
-            ("min_sites", self.min_sites, 1),
-            ("max_rows_per_person", self.max_rows_per_person, 1),
-            ("min_colluding", self.min_colluding, 0),
-        ):
-            if count is not None and (type(count) is not int or count < fewest):
-                raise ConfigError(f"[policy] {name}: expected {fewest} or more, got {count!r}")
-        if self.id is not None and (not _is_name(self.id) or self.unit == "record"):
-            raise ConfigError(
-                f"[policy] id: expected the column of the persons' ids, got {self.id!r}; it goes "
-                'with unit = "person" alone'
-            )
-        least = self.min_noise_multiplier
-        if least is not None and not (_is_number(least) and least > 0):
-            raise ConfigError(
-                f"[policy] min_noise_multiplier: expected a number above 0, got {least!r}"
-            )
-        for name, value, known in (("unit", self.unit, _UNITS), ("trust", self.trust, _TRUSTS)):
-            if value is not None and value not in known:
-                raise ConfigError(
-                    f"[policy] {name}: expected one of {', '.join(known)}, got {value!r}"
-                )
-        for name, values in (("models", self.models), ("columns", self.columns)):
-            if values is not None and (not values or not all(_is_name(v) for v in values)):
-                raise ConfigError(f"[policy] {name}: expected a list of names, got {values!r}")
+            msgspec.structs.force_setattr(self, "columns", tuple(map(normal, self.columns)))
+        if self.id is not None and self.unit is Unit.RECORD:
+            raise ConfigError('[policy] id needs unit = "person": set it, or remove id')
 
     @classmethod
-    def from_dict(cls, table: Any) -> Policy:
+    def from_dict(cls, table: Any, *, where: str = "[policy]") -> Policy:
         """Reads the `[policy]` table.
+
+        Args:
+          table: as TOML gives it.
+          where: names the table in messages.
 
         Raises:
           ConfigError: a key is missing or unknown, or a value is unusable.
@@ -112,22 +83,7 @@ class Policy:
         >>> Policy.from_dict({"epsilon": 3.0, "delta": 1e-5, "models": ["mixture"]}).models
         ('mixture',)
         """
-        if not isinstance(table, dict):
-            raise ConfigError("expected a table [policy]")
-        unknown = sorted(set(table) - {*_REQUIRED, *_OPTIONAL})
-        missing = [name for name in _REQUIRED if name not in table]
-        if unknown or missing:
-            raise ConfigError(
-                f"[policy] has unknown keys {unknown} and lacks {missing}; it knows "
-                f"{[*_REQUIRED, *_OPTIONAL]}"
-            )
-        values = dict(table)
-        for name in ("models", "columns"):
-            if name in values:
-                if not isinstance(values[name], list):
-                    raise ConfigError(f"[policy] {name}: expected a list of names")
-                values[name] = tuple(values[name])
-        return cls(**values)
+        return read_typed(table, cls, where=where)
 
     @property
     def limits(self) -> Limits:
@@ -139,85 +95,74 @@ class Policy:
             delta_set_by="site.toml",
         )
 
-    def check(
-        self,
-        *,
-        epsilon: float,
-        delta: float,
-        model: str,
-        num_sites: int,
-        columns: Sequence[str],
-        unit: str,
-        trust: str,
-        min_noise_multiplier: float | None = None,
-        least_roster: int | None = None,
-        colluding: int | None = None,
-        id: str | None = None,
-        rows_per_person: int | None = None,
-    ) -> None:
-        """Checks the facts of a plan.
-
-        Args:
-          epsilon: the plan's worst price, at `delta`.
-          delta: the plan's failure probability.
-          model: its kind of model.
-          num_sites: how many sites take part.
-          columns: every column that it reads, the target included.
-          unit: its unit of privacy.
-          trust: its trust mode.
-          min_noise_multiplier: the least noise multiplier of any of its queries.
-          least_roster: the fewest sites of which a secure sum may be; None in per-site trust.
-          colluding: how many sites may side with the coordinator; None in per-site trust.
-          id: the column that says whose row each is; None if the unit is a record.
-          rows_per_person: how many rows of one person count; None if the unit is a record.
+    def check(self, plan: Plan, runs: int = 1) -> None:
+        """Holds so many runs of a plan, together, against every rule.
 
         Raises:
           PolicyError: names every rule that the plan breaks, and the remedy.
         """
-        broken = []
-        if not epsilon <= self.epsilon:
-            broken.append(f"epsilon is {epsilon:.4f}, the policy allows {self.epsilon:g}")
-        if not delta <= self.delta:
-            broken.append(f"delta is {delta:g}, the policy allows {self.delta:g}")
-        if self.models is not None and model not in self.models:
-            broken.append(f"the model is {model!r}, the policy allows {', '.join(self.models)}")
-        if num_sites < self.min_sites:
-            broken.append(f"{num_sites} sites take part, the policy wants {self.min_sites}")
-        if least_roster is not None and least_roster < self.min_sites:
-            broken.append(
-                f"a sum may be of {least_roster} sites alone, the policy wants {self.min_sites}"
-            )
-        if colluding is not None and colluding < self.min_colluding:
-            broken.append(
-                f"sums bear {colluding} colluding site(s), the policy wants {self.min_colluding}"
-            )
-        extra = [] if self.columns is None else [c for c in columns if c not in self.columns]
-        if extra:
-            broken.append(f"the columns {', '.join(extra)} are not among those allowed")
-        for name, asked, wanted in (
-            ("unit of privacy", unit, self.unit),
-            ("column of persons' ids", id, self.id),
-            ("trust mode", trust, self.trust),
-        ):
-            if wanted is not None and asked != wanted:
-                broken.append(f"the {name} is {asked!r}, the policy wants {wanted!r}")
-        most = self.max_rows_per_person
-        if most is not None and rows_per_person is not None and rows_per_person > most:
-            broken.append(f"{rows_per_person} rows of a person count, the policy allows {most}")
-        least = self.min_noise_multiplier
-        if least is not None and (min_noise_multiplier is None or min_noise_multiplier < least):
-            noise = "unknown" if min_noise_multiplier is None else f"{min_noise_multiplier:g}"
-            broken.append(f"the least noise multiplier is {noise}, the policy wants {least:g}")
+        broken = [
+            *self._spent_beyond(plan, runs),
+            *self._shared_too_narrowly(plan),
+            *self._named_otherwise(plan),
+        ]
         if broken:
             raise PolicyError(
                 f"the plan is beyond this site's policy: {'; '.join(broken)}. Change the study, "
                 "or, if the institution agrees, [policy] in site.toml"
             )
 
+    def _spent_beyond(self, plan: Plan, runs: int) -> list[str]:
+        """Says which bounds on what a unit loses the plan goes beyond."""
+        broken, privacy = [], plan.privacy
+        epsilon, noise = plan.price(runs).epsilon, min(p.noise_multiplier for p in plan.phases)
+        if not epsilon <= self.epsilon:
+            broken.append(f"epsilon is {epsilon:.4f}, the policy allows {self.epsilon:g}")
+        if not privacy.delta <= self.delta:
+            broken.append(f"delta is {privacy.delta:g}, the policy allows {self.delta:g}")
+        if self.min_noise_multiplier is not None and not noise >= self.min_noise_multiplier:
+            broken.append(
+                f"the least noise multiplier is {noise:g}, the policy wants "
+                f"{self.min_noise_multiplier:g}"
+            )
+        most, rows = self.max_rows_per_person, privacy.rows_per_person
+        if most is not None and privacy.unit is Unit.PERSON and rows > most:
+            broken.append(f"{rows} rows of a person count, the policy allows {most}")
+        return broken
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    def _shared_too_narrowly(self, plan: Plan) -> list[str]:
+        """Says which bounds on the sites of a study and of a sum the plan goes beyond."""
+        broken, num_sites = [], len(plan.sites)
+        if num_sites < self.min_sites:
+            broken.append(f"{num_sites} sites take part, the policy wants {self.min_sites}")
+        if plan.colluding is None:
+            return broken
+        if plan.min_sites < self.min_sites:
+            broken.append(
+                f"a sum may be of {plan.min_sites} sites alone, the policy wants {self.min_sites}"
+            )
+        if plan.colluding < self.min_colluding:
+            broken.append(
+                f"sums bear {plan.colluding} colluding site(s), the policy wants "
+                f"{self.min_colluding}"
+            )
+        return broken
 
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    def _named_otherwise(self, plan: Plan) -> list[str]:
+        """Says which of the model, columns, unit and trust are not those of the policy."""
+        broken, kind = [], plan.model.kind
+        if self.models is not None and kind not in self.models:
+            broken.append(f"the model is {kind!r}, the policy allows {', '.join(self.models)}")
+        if self.columns is not None:
+            extra = [name for name in plan.schema.names if name not in self.columns]
+            if extra:
+                broken.append(f"the columns {', '.join(extra)} are not among those allowed")
+        for name, asked, wanted in (
+            ("unit of privacy", plan.privacy.unit, self.unit),
+            ("column of persons' ids", plan.privacy.id, self.id),
+            ("trust mode", plan.privacy.trust, self.trust),
+        ):
+            if wanted is not None and asked != wanted:
+                said = "None" if asked is None else f"'{asked}'"
+                broken.append(f"the {name} is {said}, the policy wants '{wanted}'")
+        return broken

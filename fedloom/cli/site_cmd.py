@@ -67,7 +67,7 @@ def init(
     if made.ledger_path.exists():
         raise ConfigError(f"{home} has a ledger already; a home is made once")
     # What can never be used is said before a file is written.
-    Policy(epsilon=epsilon, delta=delta)
+    Policy.from_dict({"epsilon": epsilon, "delta": delta}, where="the limits")
     check_site_name(name, "--name")
     if (data is None) == (url is None) or (url is None) != (query is None):
         raise ConfigError("say where the records are: either --data FILE or --url URL --query SQL")

@@ -131,7 +131,7 @@ def explain(study: Path, home: Path, runs: int, *, as_json: bool) -> Explanation
     agreed = approval.load_plan_or_study(study)
     approval.verify_plan(agreed, site=config.name, home=opened)
     check_coordinator(opened, agreed)
-    approval.check_policy(config.policy, agreed, runs)
+    config.policy.check(agreed, runs)
     explanation = Explanation(
         plan=agreed,
         site=config.name,

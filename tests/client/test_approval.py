@@ -6,7 +6,6 @@ import pytest
 
 from fedloom.client.approval import (
     approve,
-    check_policy,
     differences,
     in_plain_words,
     last_approved,
@@ -90,7 +89,7 @@ def test_a_plan_that_states_a_wrong_price_is_refused(homes, plan, path, value):
 def test_a_plan_beyond_the_policy_is_refused_by_every_rule_that_it_breaks(homes, plan):
     policy = Policy(epsilon=1.0, delta=1e-6, models=("mixture",), min_sites=3, columns=("age",))
     with pytest.raises(PolicyError) as caught:
-        check_policy(policy, plan)
+        policy.check(plan)
     text = str(caught.value)
     assert all(word in text for word in ("epsilon", "delta", "vae", "sex", "2"))
     refused(homes["north"], plan, PolicyError, "policy", policy=policy)
@@ -119,9 +118,9 @@ PERSONS = 'unit = "person"\nid = "visit"\nrows_per_person = 9\n'
 )
 def test_the_policy_bounds_what_decides_the_guarantee(tmp_path, rule, said):
     plan = masked(tmp_path, PERSONS + "colluding = 0\n")
-    check_policy(Policy(epsilon=8.0, delta=1e-3), plan)
+    Policy(epsilon=8.0, delta=1e-3).check(plan)
     with pytest.raises(PolicyError, match=said):
-        check_policy(Policy(epsilon=8.0, delta=1e-3, **rule), plan)
+        Policy(epsilon=8.0, delta=1e-3, **rule).check(plan)
 
 
 @pytest.mark.parametrize("colluding", [0, 1, 2])

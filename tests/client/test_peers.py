@@ -89,7 +89,9 @@ def test_the_error_prints_the_lines_to_paste_for_what_is_not_pinned_alone(homes,
         check_peers({}, plan, site="north")
     text = str(caught.value)
     assert "telephone or signed mail, not through the coordinator" in " ".join(text.split())
-    assert read_peers(tomllib.loads(text.split("\n\n")[1])["peers"]) == told(homes)
+    assert read_peers(tomllib.loads(text.split("\n\n")[1])["peers"], where="site.toml") == told(
+        homes
+    )
     swapped = told(homes)
     swapped["east"], swapped["south"] = swapped["south"], swapped["east"]
     with pytest.raises(PolicyError) as caught:

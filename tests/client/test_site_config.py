@@ -33,10 +33,11 @@ def test_devices(tmp_path, device):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("[policy]", "[policies]", r"\[policies\].*\[policy\]"),
-        ("[source]", "[policy.source]", r"section \[source\]"),
+        ("[policy]", "[policies]", r"section \[policies\].*policy"),
+        ("[source]", "[policy.source]", "unknown key 'source'"),
+        ('[source]\npath = "records.csv"\n', "", r"section \[source\]"),
         ('name = "north"', "", "needs name"),
-        ('name = "north"', 'name = ""', "needs name"),
+        ('name = "north"', 'name = ""', r"\[site\] name = ''"),
         ('name = "north"', 'name = "north"\nport = 3', "port"),
         ('"cpu" ', '"gpu" ', "cuda:1"),
         ("epsilon = 3.0", "epsilon = -3.0", "epsilon"),

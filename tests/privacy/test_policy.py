@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
+import msgspec
 import pytest
 
+from fedloom.client.approval import load_plan_or_study
 from fedloom.common.errors import ConfigError, PolicyError
+from fedloom.common.study import Coordination
+from fedloom.common.vocabulary import Trust, Unit
+from fedloom.privacy.plan import Plan
 from fedloom.privacy.policy import Policy
+from tests.federation import make_home, make_plan
 
 TABLE: dict[str, Any] = {
     "epsilon": 3.0,
@@ -22,77 +30,102 @@ TABLE: dict[str, Any] = {
     "trust": "secure-sum",
     "min_colluding": 1,
 }
-FACTS: dict[str, Any] = {
-    "epsilon": 3.0,
-    "delta": 1e-5,
-    "model": "vae",
-    "num_sites": 3,
-    "columns": ["age", "visited"],
-    "unit": "person",
-    "trust": "secure-sum",
-    "min_noise_multiplier": 0.5,
-    "least_roster": 3,
-    "colluding": 1,
-    "id": "patient",
-    "rows_per_person": 5,
-}
+PERSONS = 'unit = "person"\nid = "patient"\nrows_per_person = 5\n'
 
 
-def test_a_plan_within_the_policy_passes() -> None:
-    Policy.from_dict(TABLE).check(**FACTS)
-    Policy.from_dict({"epsilon": 3, "delta": 1e-5}).check(**FACTS)
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A plan within `TABLE` in every respect, and at each of its bounds but the noise."""
+    folder = tmp_path_factory.mktemp("plan")
+    homes = {name: make_home(folder / name, name) for name in ("east", "north", "south")}
+    make_plan(folder / "study", homes, "gradients", trust="secure-sum")
+    study = folder / "study" / "study.toml"
+    text = study.read_text().replace("[privacy]\n", "[privacy]\n" + PERSONS)
+    study.write_text(text.replace("epsilon = 8.0", "epsilon = 3.0").replace("1e-3", "1e-5"))
+    return load_plan_or_study(study)
+
+
+def told(plan: Plan, table: dict[str, Any], runs: int = 1) -> str:
+    """What the policy says of the plan."""
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_dict(table).check(plan, runs)
+    return str(caught.value)
+
+
+def test_a_plan_within_the_policy_passes(plan: Plan) -> None:
+    Policy.from_dict(TABLE).check(plan)
+    Policy.from_dict({"epsilon": 3, "delta": 1e-5}).check(plan)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("rule", "said"),
     [
-        ({"epsilon": 3.0001}, "epsilon is 3.0001, the policy allows 3"),
-        ({"epsilon": float("nan")}, "epsilon is nan"),
-        ({"delta": 2e-5}, "delta is 2e-05, the policy allows 1e-05"),
-        ({"model": "gan"}, "the model is 'gan', the policy allows vae, mixture"),
-        ({"num_sites": 2}, "2 sites take part, the policy wants 3"),
-        ({"columns": ["age", "income", "zip"]}, "the columns income, zip are not among"),
-        ({"unit": "record"}, "the unit of privacy is 'record', the policy wants 'person'"),
-        ({"trust": "per-site"}, "the trust mode is 'per-site', the policy wants 'secure-sum'"),
-        ({"min_noise_multiplier": 0.4}, "the least noise multiplier is 0.4, the policy wants 0.5"),
-        ({"min_noise_multiplier": None}, "the least noise multiplier is unknown"),
-        ({"num_sites": 4, "least_roster": 2}, "a sum may be of 2 sites alone, the policy wants 3"),
-        ({"colluding": 0}, "sums bear 0 colluding site(s), the policy wants 1"),
-        ({"id": "visit"}, "the column of persons' ids is 'visit', the policy wants 'patient'"),
-        ({"id": None}, "the column of persons' ids is None"),
-        ({"rows_per_person": 6}, "6 rows of a person count, the policy allows 5"),
+        ({"epsilon": 2.9}, "the policy allows 2.9"),
+        ({"delta": 9e-6}, "delta is 1e-05, the policy allows 9e-06"),
+        ({"models": ["gan", "mixture"]}, "the model is 'vae', the policy allows gan, mixture"),
+        ({"columns": ["age", "visited"]}, "the columns sex are not among"),
+        ({"id": "visit"}, "the column of persons' ids is 'patient', the policy wants 'visit'"),
+        ({"trust": "per-site"}, "the trust mode is 'secure-sum', the policy wants 'per-site'"),
+        ({"min_noise_multiplier": 1e3}, "the policy wants 1000"),
+        ({"min_colluding": 2}, "sums bear 1 colluding site(s), the policy wants 2"),
+        ({"max_rows_per_person": 4}, "5 rows of a person count, the policy allows 4"),
     ],
 )
-def test_each_rule_is_named_with_the_remedy(changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(PolicyError) as caught:
-        Policy.from_dict(TABLE).check(**{**FACTS, **changed})
-    assert said in str(caught.value)
-    assert "site.toml" in str(caught.value)
+def test_each_rule_is_named_with_the_remedy(plan: Plan, rule: dict[str, Any], said: str) -> None:
+    text = told(plan, {**TABLE, **rule})
+    assert said in text and "site.toml" in text and ";" not in text
 
 
-def test_all_broken_rules_are_named_at_once() -> None:
-    with pytest.raises(PolicyError) as caught:
-        Policy.from_dict(TABLE).check(
-            epsilon=9,
-            delta=0.1,
-            model="gan",
-            num_sites=1,
-            columns=["zip"],
-            unit="record",
-            trust="per-site",
-            min_noise_multiplier=0.1,
-            least_roster=1,
-            colluding=0,
-            id="visit",
-            rows_per_person=9,
-        )
-    assert str(caught.value).count(";") == 11
+def test_a_study_of_fewer_sites_than_the_policy_wants_is_refused(plan: Plan) -> None:
+    text = told(plan, {**TABLE, "min_sites": 4})
+    assert "3 sites take part, the policy wants 4" in text
+    assert "a sum may be of 3 sites alone" in text
 
 
-def test_what_belongs_to_a_secure_sum_is_not_asked_of_local_trust() -> None:
+def test_runs_are_priced_together(plan: Plan) -> None:
+    Policy.from_dict(TABLE).check(plan, 1)
+    assert f"epsilon is {plan.price(2).epsilon:.4f}" in told(plan, TABLE, runs=2)
+
+
+def test_a_price_that_is_no_number_is_beyond_every_policy(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = dataclasses.replace(plan.price(), epsilon=math.nan)
+    monkeypatch.setattr(Plan, "price", lambda plan, runs=1: nowhere)
+    assert "epsilon is nan" in told(plan, TABLE)
+
+
+def test_a_sum_of_fewer_sites_than_the_policy_wants_is_refused(plan: Plan) -> None:
+    narrow = dataclasses.replace(plan, coordination=Coordination(min_sites=2))
+    assert "a sum may be of 2 sites alone, the policy wants 3" in told(narrow, TABLE)
+
+
+def test_all_broken_rules_are_named_at_once(plan: Plan) -> None:
+    records = msgspec.structs.replace(plan.privacy, unit=Unit.RECORD, id=None, rows_per_person=1)
+    text = told(
+        dataclasses.replace(plan, privacy=records),
+        {
+            "epsilon": 0.1,
+            "delta": 1e-9,
+            "models": ["gan"],
+            "min_sites": 4,
+            "columns": ["age"],
+            "min_noise_multiplier": 1e3,
+            "unit": "person",
+            "id": "visit",
+            "trust": "per-site",
+            "min_colluding": 2,
+        },
+    )
+    assert text.count(";") == 10
+    assert "unit of privacy is 'record'" in text and "ids is None" in text
+
+
+def test_what_belongs_to_a_secure_sum_is_not_asked_of_per_site_trust(plan: Plan) -> None:
     table = {key: value for key, value in TABLE.items() if key != "trust"}
-    facts = {**FACTS, "trust": "per-site", "least_roster": None, "colluding": None}
-    Policy.from_dict(table).check(**facts)
+    privacy = msgspec.structs.replace(plan.privacy, trust=Trust.PER_SITE, colluding=0)
+    alone = dataclasses.replace(plan, privacy=privacy, coordination=Coordination(min_sites=1))
+    Policy.from_dict(table).check(alone)
 
 
 @pytest.mark.parametrize(
