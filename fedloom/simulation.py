@@ -34,6 +34,7 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan, study_of
 from fedloom.privacy.resolve import again, resolve_plan
 from fedloom.server.run_folder import RunFolder
+from fedloom.server.status import hold_run
 
 __all__ = ["SimulatedStudy", "load_simulated", "prepare", "run_prepared"]
 
@@ -87,6 +88,17 @@ def run_prepared(
     """Opens the vaults of a prepared run and carries it to its end; see `fedloom.simulate`."""
     if folder.done():
         return
+    with hold_run(folder.path):
+        _run_here(folder, device, insecure_seed, on_event)
+
+
+def _run_here(
+    folder: RunFolder,
+    device: str,
+    insecure_seed: int | None,
+    on_event: Callable[[dict[str, Any]], None] | None,
+) -> None:
+    """Opens the vaults, and lets the coordinator ask them."""
     from fedloom.in_process import in_process_link
     from fedloom.server.coordinate import coordinate
 

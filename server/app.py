@@ -18,7 +18,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedloom.common.errors import ConfigError, FedloomError
 from fedloom.server.grids.flower_grid import FlowerLink, signing_site
-from fedloom.server.status import RunStatus, events_file, write_status
+from fedloom.server.status import RunStatus, events_file, hold_run, write_status
 
 __all__ = ["app", "run_coordinator"]
 
@@ -44,9 +44,17 @@ def run_coordinator(run_dir: Path, work: Callable[[], None]) -> None:
     """Does the coordinator's work and leaves in `run_dir` how it ended.
 
     Raises:
+      ConfigError: another coordinator works in the folder; its status stays as it is.
       Exception: whatever `work` raised, after it was noted.
     """
+    with hold_run(run_dir):
+        _carry_out(run_dir, work)
+
+
+def _carry_out(run_dir: Path, work: Callable[[], None]) -> None:
     pid = os.getpid()
+    # A reader that finds this status finds no events of an earlier attempt.
+    events_file(run_dir).unlink(missing_ok=True)
     write_status(run_dir, RunStatus(state="running", pid=pid))
     try:
         work()

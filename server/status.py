@@ -2,19 +2,34 @@
 
 Flower's own commands end with 0 when a run fails, and they know no exit codes of ours; so the
 coordinator leaves its state in the run's folder: `status.json`, replaced as a whole, and
-`events.jsonl`, one line for each event that it would have shown on a screen.
+`events.jsonl`, one line for each event that it would have shown on a screen. While it works it
+holds a lock there, which the system drops when it ends in whatever way: a status that says
+"running" without a holder is that of a coordinator that was killed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["RunStatus", "events_file", "read_status", "write_status"]
+from fedloom.common.errors import IncompleteError
+from fedloom.common.holding import Holder, hold, holder
+
+__all__ = [
+    "RunStatus",
+    "current_status",
+    "events_file",
+    "hold_run",
+    "holder_of_run",
+    "read_status",
+    "write_status",
+]
 
 _NAME = "status.json"
+_LOCK = "coordinator.lock"
 _STATES = ("running", "done", "failed")
 
 
@@ -57,3 +72,38 @@ def read_status(run_dir: Path) -> RunStatus | None:
     except (OSError, ValueError, TypeError):
         return None
     return status if status.state in _STATES else None
+
+
+def hold_run(run_dir: Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps a second coordinator out of a run's folder.
+
+    Raises:
+      ConfigError: on entering, if another process works in it.
+    """
+    return hold(
+        run_dir / _LOCK,
+        f"works in {run_dir} already; see `fedloom watch {run_dir}`, or end it with `fedloom stop "
+        f"{run_dir}`",
+    )
+
+
+def holder_of_run(run_dir: Path) -> Holder | None:
+    """Returns the coordinator that works in a run's folder now, or None."""
+    return holder(run_dir / _LOCK)
+
+
+def current_status(run_dir: Path) -> RunStatus | None:
+    """Returns the status, where a coordinator that is gone counts as failed; None without one."""
+    status = read_status(run_dir)
+    if status is None or status.state != "running" or holder_of_run(run_dir) is not None:
+        return status
+    status = read_status(run_dir)  # it may have ended between the two looks
+    if status is None or status.state != "running":
+        return status
+    return RunStatus(
+        state="failed",
+        exit_code=IncompleteError.exit_code,
+        message=f"the coordinator, process {status.pid}, is gone without a word: it was killed, or "
+        "the machine was; resume the run",
+        pid=status.pid,
+    )

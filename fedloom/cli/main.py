@@ -49,6 +49,12 @@ COMMANDS = {
     "coordinator": Entry(
         "fedloom.cli.coordinator_cmd:coordinator", "Run a federation's coordinator: key, servers."
     ),
+    "coordinate": Entry(
+        "fedloom.cli.coordinate_cmd:coordinate", "Run an approved plan across institutions."
+    ),
+    "watch": Entry("fedloom.cli.coordinate_cmd:watch", "Show how a run stands, and follow it."),
+    "stop": Entry("fedloom.cli.coordinate_cmd:stop", "End a run that is under way."),
+    "runs": Entry("fedloom.cli.coordinate_cmd:runs", "List a coordinator's runs."),
     "budget": Entry("fedloom.cli.budget_cmd:budget", "Show what a site has spent and has left."),
     "ledger": Entry("fedloom.cli.ledger_cmd:ledger", "Verify a site's ledger."),
     "sample": Entry("fedloom.cli.sample_cmd:sample", "Draw records from a run or a release."),

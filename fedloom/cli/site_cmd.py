@@ -120,6 +120,11 @@ def keygen(home: Path) -> None:
     is_flag=True,
     help='ids such as "7" and "07" are different people, you know; --clamp does not say so',
 )
+@click.option(
+    "--receipt",
+    type=click.Path(path_type=Path),
+    help="write a signed receipt here, for the coordinator",
+)
 @source_options
 @json_option
 def approve(
@@ -130,6 +135,7 @@ def approve(
     clamp: bool,
     clamp_columns: tuple[str, ...],
     ids_as_written: bool,
+    receipt: Path | None,
     dialect: dict[str, Any],
     as_json: bool,
 ) -> None:
@@ -144,6 +150,7 @@ def approve(
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
     from fedloom.privacy.ledger import Ledger
+    from fedloom.privacy.receipt import Receipt
 
     if as_json and not yes:
         raise ConfigError(
@@ -177,10 +184,17 @@ def approve(
             clamp_columns=clamp_columns,
             ids_as_written=ids_as_written,
         )
+        signed = Receipt.signed(
+            agreed, site=config.name, runs=runs, head=ledger.head, key=opened.private_key()
+        )
+    if receipt is not None:
+        signed.save(receipt)
     if as_json:
         print_json(explanation.to_dict() | {"table": report.to_dict(), "approved": True})
         return
     click.echo(f"approved {agreed.digest()} for {runs} run{'' if runs == 1 else 's'}")
+    if receipt is not None:
+        click.echo(f"wrote {receipt}; send it to the coordinator")
 
 
 @site.command()

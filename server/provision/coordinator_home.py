@@ -34,6 +34,8 @@ from fedloom.common.typed import Section, read_typed
 from fedloom.privacy.card import SiteCard
 from fedloom.privacy.keys import PrivateKey, generate_key, load_private_key, public_key_hex
 from fedloom.privacy.kit import Kit
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.receipt import Receipt
 from fedloom.server.private_file import write_private
 from fedloom.server.provision.certificates import (
     Authority,
@@ -234,6 +236,25 @@ class CoordinatorHome:
             policy=policy,
             sites=self.cards(),
         )
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        """Keeps an approval whose signature holds."""
+        folder = self.receipts / receipt.plan
+        folder.mkdir(mode=0o700, exist_ok=True)
+        receipt.save(folder / f"{receipt.site}.json")
+
+    def receipts_for(self, plan: Plan) -> dict[str, Receipt]:
+        """Returns the approvals of a plan that stewards sent, by site.
+
+        Raises:
+          VerificationError: one does not hold.
+        """
+        found = {}
+        for path in sorted((self.receipts / plan.digest()).glob("*.json")):
+            receipt = Receipt.load(path)
+            receipt.check(plan)
+            found[receipt.site] = receipt
+        return found
 
     def note_run(self, path: Path) -> None:
         """Adds a run's folder to the list of runs."""

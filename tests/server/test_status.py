@@ -7,7 +7,7 @@ from flwr.app import Context, RecordDict
 
 from fedloom.common.errors import ConfigError, QuorumError
 from fedloom.server.app import main, run_coordinator
-from fedloom.server.status import read_status
+from fedloom.server.status import RunStatus, current_status, read_status, write_status
 
 
 def raising(error: BaseException):
@@ -23,7 +23,24 @@ def test_a_finished_run_says_done(tmp_path):
     assert (seen[0].state, seen[0].pid) == ("running", os.getpid())
     status = read_status(tmp_path)
     assert (status.state, status.exit_code) == ("done", 0)
-    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["coordinator.lock", "status.json"]
+
+
+def test_a_second_coordinator_is_kept_out_and_changes_nothing(tmp_path):
+    def while_running() -> None:
+        assert current_status(tmp_path) == read_status(tmp_path)
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} "):
+            run_coordinator(tmp_path, lambda: pytest.fail("it must not begin"))
+        assert read_status(tmp_path).state == "running"
+
+    run_coordinator(tmp_path, while_running)
+    assert current_status(tmp_path).state == "done"
+
+
+def test_a_coordinator_that_was_killed_is_noticed(tmp_path):
+    write_status(tmp_path, RunStatus(state="running", pid=4321))
+    status = current_status(tmp_path)
+    assert (status.state, status.exit_code) == ("failed", 5) and "4321" in status.message
 
 
 @pytest.mark.parametrize(
