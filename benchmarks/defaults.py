@@ -36,12 +36,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from marginal_distance import marginals
 from studies import study_of
+from utility import utility
 
 import fedloom
 from fedloom.common.schema import Column, Schema
-from fedloom.privacy.evaluation.marginals import marginals
-from fedloom.privacy.evaluation.utility import utility
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLIT_SEED = 5

@@ -37,15 +37,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from marginal_distance import marginals
 from studies import study_of
+from utility import utility
 
 import fedloom
 from fedloom.client.persons import kept_rows, person_ids
 from fedloom.client.sources import load_table
 from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Schema
-from fedloom.privacy.evaluation.marginals import marginals
-from fedloom.privacy.evaluation.utility import utility
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLIT_SEED = 20_260_101

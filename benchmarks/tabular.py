@@ -29,13 +29,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from marginal_distance import absent_categories, marginals
 from studies import study_of
+from utility import utility
 
 import fedloom
 from fedloom.common.privacy_settings import default_trust
 from fedloom.common.schema import Schema
-from fedloom.privacy.evaluation.marginals import absent_categories, marginals
-from fedloom.privacy.evaluation.utility import utility
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = "income"

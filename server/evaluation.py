@@ -19,7 +19,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.sampling import sample_codes
 from fedloom.common.scores import BINS, EvaluationQueries
-from fedloom.privacy.evaluation.held_back import evaluation_record
+from fedloom.privacy.held_back import evaluation_record
 
 __all__ = ["evaluation_request", "evaluation_result"]
 

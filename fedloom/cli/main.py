@@ -62,7 +62,7 @@ COMMANDS = {
     "release": Entry("fedloom.cli.release_cmd:release", "Build or verify a signed release."),
 }
 
-# Modules that the extra [train] brings, and the one that [evaluate] brings.
+# Modules that an extra brings, by the extra.
 _EXTRAS = {
     "flwr": "train",
     "google": "train",
@@ -72,7 +72,6 @@ _EXTRAS = {
     "tensorboard": "train",
     "torch": "train",
     "uvicorn": "train",
-    "sklearn": "evaluate",
 }
 
 

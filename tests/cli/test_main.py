@@ -84,11 +84,11 @@ def test_anything_else_is_a_bug_of_ours_and_says_how_to_see_it(raising, capsys, 
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module, extra", [("torch.nn", "train"), ("sklearn", "evaluate")])
-def test_a_missing_extra_is_named(raising, capsys, module, extra):
+@pytest.mark.parametrize("module", ["torch.nn", "google.protobuf"])
+def test_a_missing_extra_is_named(raising, capsys, module):
     raising(ModuleNotFoundError(f"No module named {module!r}", name=module))
     assert main(["fail"]) == 2
-    assert f"pip install 'fedloom[{extra}]'" in capsys.readouterr().err
+    assert "pip install 'fedloom[train]'" in capsys.readouterr().err
 
 
 def test_a_module_of_ours_that_is_missing_is_a_bug(raising):

@@ -20,7 +20,7 @@ def held_back_view(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the template shows of an evaluation.
 
     Args:
-      figures: as `fedloom.privacy.evaluation.held_back.figures_of` returns them.
+      figures: as `fedloom.privacy.held_back.figures_of` returns them.
     """
     questions, columns = figures["questions"], figures["columns"]
     records = figures["records"]

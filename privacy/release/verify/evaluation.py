@@ -13,7 +13,7 @@ from fedloom.common.errors import ReleaseError
 from fedloom.common.scores import EvaluationQueries
 from fedloom.common.strict_json import read_json
 from fedloom.privacy.answers.opened import OpenedRound
-from fedloom.privacy.evaluation.held_back import evaluation_record
+from fedloom.privacy.held_back import evaluation_record
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.verify.comparison import compare
 

@@ -76,7 +76,7 @@ def test_an_evaluation_that_says_more_than_its_histograms_is_seen(secure, capsys
 
 def test_less_noise_with_figures_to_match_is_seen(secure, capsys):
     """The publisher states a tenth of the noise, and error bars that follow from it."""
-    from fedloom.privacy.evaluation.held_back import figures_of
+    from fedloom.privacy.held_back import figures_of
 
     def change(record: dict[str, Any]) -> None:
         record["noise_std"] = {name: std / 10 for name, std in record["noise_std"].items()}

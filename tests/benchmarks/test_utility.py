@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from utility import utility
 
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Column, Schema
-from fedloom.privacy.evaluation.utility import utility
 
 ROWS = 600
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from marginal_distance import absent_categories, as_text, marginals
 
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Column, Schema
-from fedloom.privacy.evaluation.marginals import absent_categories, as_text, marginals
 
 
 def test_equal_tables_have_distance_zero(toy_schema, toy_table):

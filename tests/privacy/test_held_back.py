@@ -12,7 +12,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.schema import Schema
 from fedloom.common.scores import BINS, EvaluationQueries
-from fedloom.privacy.evaluation.held_back import (
+from fedloom.privacy.held_back import (
     accuracy,
     area,
     evaluation_record,

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from marginal_distance import as_numbers, as_text
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +23,6 @@ from sklearn.metrics import roc_auc_score
 
 from fedloom.common.errors import DataError
 from fedloom.common.schema import Column, Schema
-from fedloom.privacy.evaluation.marginals import as_numbers, as_text
 
 __all__ = ["Utility", "utility"]
 
