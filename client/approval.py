@@ -14,12 +14,13 @@ import pandas as pd
 
 from fedloom.client.acceptance import check_acceptance
 from fedloom.client.columns_in_words import columns_in_words
-from fedloom.client.home import Home, write_private
+from fedloom.client.home import Home
 from fedloom.client.learned_check import check_learned
 from fedloom.client.peers import Peer, check_peers
 from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, StudyError
+from fedloom.common.files import write_whole
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.study import SiteEntry
 from fedloom.common.vocabulary import Unit
@@ -242,7 +243,7 @@ def approve(
         ids_as_written=ids_as_written,
     )
     commitment = freeze(home, plan, private_frame)
-    write_private(home.plan_path(digest), canonical_json(plan.to_dict()))
+    write_whole(home.plan_path(digest), canonical_json(plan.to_dict()), private=True)
     ledger.approve(
         study=plan.study_digest,
         plan=digest,

@@ -33,7 +33,7 @@ from fedloom.privacy.keys import (
 )
 from fedloom.privacy.node_key import generate_node_key
 
-__all__ = ["Home", "write_private"]
+__all__ = ["Home"]
 
 
 class Home:
@@ -195,14 +195,3 @@ class Home:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
             stream.write(f"{stamp} {text}\n")
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)

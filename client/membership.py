@@ -13,10 +13,11 @@ import json
 import os
 from pathlib import Path
 
-from fedloom.client.home import Home, write_private
+from fedloom.client.home import Home
 from fedloom.client.peers import Peer
 from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import PolicyError
+from fedloom.common.files import write_whole
 from fedloom.common.typed import plain
 from fedloom.privacy.card import SiteCard
 from fedloom.privacy.keys import fingerprint
@@ -89,8 +90,8 @@ def join(home: Home, kit: Kit) -> list[str]:
     partial = home.config_path.with_name("site.toml.partial")
     partial.write_text(text + "\n", encoding="utf-8")
     SiteConfig.load(partial)
-    write_private(home.authority_path, kit.authority.encode())
-    write_private(home.kit_path, json.dumps(plain(kit), indent=2).encode())
+    write_whole(home.authority_path, kit.authority.encode(), private=True)
+    write_whole(home.kit_path, json.dumps(plain(kit), indent=2).encode(), private=True)
     os.replace(partial, home.config_path)
     return [card.name for card in new]
 

@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fedloom.client.home import Home, write_private
+from fedloom.client.home import Home
 from fedloom.client.persons import kept_rows, person_ids
 from fedloom.common.errors import DataError, LedgerError
+from fedloom.common.files import write_whole
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 
@@ -95,10 +96,11 @@ def freeze(home: Home, plan: Plan, private_frame: pd.DataFrame) -> str:
     data = buffer.getvalue()
     salt = secrets.token_bytes(_SALT_BYTES)
     commitment = hashlib.sha256(salt + data).hexdigest()
-    write_private(home.snapshot_path(plan.digest()), data)
-    write_private(
+    write_whole(home.snapshot_path(plan.digest()), data, private=True)
+    write_whole(
         home.salt_path(plan.digest()),
         json.dumps({"salt": salt.hex()}).encode(),
+        private=True,
     )
     return commitment
 

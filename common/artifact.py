@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from fedloom.common.arrays import read_arrays
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ReleaseError
 from fedloom.common.strict_json import read_json
-from fedloom.common.strict_safetensors import read_arrays
 
 __all__ = ["Artifact"]
 

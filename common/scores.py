@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from fedloom.common.array_shapes import check_shapes
+from fedloom.common.arrays import check_shapes
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from fedloom.common.array_shapes import Shapes, check_shapes
+from fedloom.common.arrays import Shapes, check_shapes
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError

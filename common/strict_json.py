@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedloom.common.errors import ReleaseError
-from fedloom.common.plain_files import read_plain
+from fedloom.common.files import read_plain
 
 __all__ = ["MAX_JSON_BYTES", "parse_json", "read_json"]
 

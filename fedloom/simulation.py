@@ -23,8 +23,8 @@ from fedloom.client.home import Home
 from fedloom.client.records import holds_same
 from fedloom.client.sources import Source, Table
 from fedloom.client.vault import Vault
-from fedloom.common.disk import NOTHING_LOST
 from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, StudyError
+from fedloom.common.files import NOTHING_LOST
 from fedloom.common.schema import Schema
 from fedloom.common.study import Study, load_study
 from fedloom.privacy.keys import PrivateKey, load_private_key, public_key_hex

@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import IncompleteError
-from fedloom.server.private_file import write_private
+from fedloom.common.files import write_whole
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -56,7 +56,7 @@ class Checkpoints:
             metadata={"checkpoint": canonical_json(header).decode()},
         )
         path = self._path(checkpoint.round)
-        write_private(path, data)
+        write_whole(path, data, private=True)
         for older in self._folder.glob("round-*.safetensors"):
             if older != path:
                 older.unlink()

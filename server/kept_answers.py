@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedloom.common.errors import IncompleteError, ReleaseError
+from fedloom.common.files import write_whole
 from fedloom.common.messages import Answer
+from fedloom.privacy.answers.files import PARTS, part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
-from fedloom.privacy.answers.parts import PARTS, part_path, read_part
 from fedloom.privacy.plan import Plan
-from fedloom.server.private_file import write_private
 
 __all__ = ["KeptAnswers"]
 
@@ -42,7 +42,7 @@ class KeptAnswers:
         for made in (self._run_dir / "answers", self._run_dir / PARTS, partial):
             made.mkdir(mode=0o700, exist_ok=True)
         for site, answer in answers.items():
-            write_private(partial / f"{site}.safetensors", answer.pack())
+            write_whole(partial / f"{site}.safetensors", answer.pack(), private=True)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
 
@@ -76,7 +76,7 @@ class KeptAnswers:
 
     def keep_opened(self, opened: OpenedRound) -> None:
         """Keeps an opened sum."""
-        write_private(self._run_dir / answer_path(opened.round), opened.pack())
+        write_whole(self._run_dir / answer_path(opened.round), opened.pack(), private=True)
 
     def opened(self, round_number: int) -> OpenedRound | None:
         """Reads the opened sum of a round, if there is one."""

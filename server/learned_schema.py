@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import write_whole
 from fedloom.common.schema import Schema
 from fedloom.common.schema_origin import SchemaOrigin
 from fedloom.common.schema_text import schema_text
@@ -82,9 +82,7 @@ class LearnedSchema:
         if self.schema is not None:
             files = {SCHEMA: self.text, **files}
         for name, text in files.items():
-            partial = folder / f"{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, folder / name)
+            write_whole(folder / name, text.encode())
 
     @classmethod
     def load(cls, folder: Path) -> LearnedSchema:

@@ -17,9 +17,9 @@ import numpy as np
 from fedloom.common.artifact import Artifact
 from fedloom.common.messages import Answer
 from fedloom.common.vocabulary import Query
+from fedloom.privacy.answers.files import part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound, lattice_values, noisy_sums
 from fedloom.privacy.answers.opened_marginals import opened_statistics
-from fedloom.privacy.answers.parts import part_path, read_part
 from fedloom.privacy.phases import StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.secure_sum import open_sum

@@ -26,6 +26,7 @@ from typing import Any
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import write_whole
 from fedloom.common.messages import LedgerHead
 from fedloom.common.typed import plain
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
@@ -188,7 +189,9 @@ class RunFolder:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replaces `run.json`, whole or not at all."""
-        self._replace("run.json", json.dumps(state, indent=2, sort_keys=True) + "\n")
+        write_whole(
+            self.path / "run.json", (json.dumps(state, indent=2, sort_keys=True) + "\n").encode()
+        )
 
     def update_state(self, **changes: Any) -> None:
         """Changes some keys of `run.json`."""
@@ -215,12 +218,6 @@ class RunFolder:
         for site, value in values.items():
             state["sites"].setdefault(site, {})[key] = value
         self.write_state(state)
-
-    def _replace(self, name: str, text: str) -> None:
-        """Writes a file whole or not at all."""
-        partial = self.path / f"{name}.partial"
-        partial.write_text(text, "utf-8")
-        os.replace(partial, self.path / name)
 
     def done(self) -> bool:
         """Whether the run has come to its end."""
@@ -251,13 +248,13 @@ class RunFolder:
         """Drops lines of rounds that a resumed run will report again."""
         kept = [line for line in self.metrics() if line["round"] <= round_number]
         text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept)
-        self._replace("metrics.jsonl", text)
+        write_whole(self.path / "metrics.jsonl", text.encode())
 
     def save_extract(self, site: str, public_key: str, entries: list[dict[str, Any]]) -> None:
         """Keeps a site's signed ledger extract."""
         (self.path / "extracts").mkdir(exist_ok=True)
         text = json.dumps({"public_key": public_key, "entries": entries}, sort_keys=True)
-        self._replace(f"extracts/{site}.json", text + "\n")
+        write_whole(self.path / f"extracts/{site}.json", (text + "\n").encode())
 
     def has_extract(self, site: str) -> bool:
         """Whether the site's extract has arrived."""
@@ -283,7 +280,10 @@ class RunFolder:
 
     def save_evaluation(self, record: dict[str, Any]) -> None:
         """Keeps what the held-back records said."""
-        self._replace("evaluation.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
+        write_whole(
+            self.path / "evaluation.json",
+            (json.dumps(record, indent=2, sort_keys=True) + "\n").encode(),
+        )
 
     def has_evaluation(self) -> bool:
         """Whether the held-back records were asked."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedloom.common.errors import IncompleteError
+from fedloom.common.files import write_whole
 from fedloom.common.holding import Holder, hold, holder
 
 __all__ = [
@@ -57,12 +57,7 @@ def events_file(run_dir: Path) -> Path:
 
 def write_status(run_dir: Path, status: RunStatus) -> None:
     """Replaces the status; readers see the old one or the new one, whole."""
-    partial = run_dir / f".{_NAME}.{os.getpid()}"
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(asdict(status), stream, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(run_dir / _NAME)
+    write_whole(run_dir / _NAME, json.dumps(asdict(status), sort_keys=True).encode())
 
 
 def read_status(run_dir: Path) -> RunStatus | None:

@@ -48,7 +48,7 @@ LIBRARIES = {
 # they import may load one of those while being imported; and they never name them at all.
 TORCH_FREE = (
     "common/errors.py", "common/digest.py", "common/resources.py", "common/column.py",
-    "common/plain_files.py", "common/strict_*.py", "common/artifact.py", "common/sampling/*",
+    "common/files.py", "common/strict_*.py", "common/artifact.py", "common/sampling/*",
     "common/models/mixture.py", "common/models/tree.py", "common/models/clique_tree.py",
     "common/models/cell_tables.py", "common/models/registry.py",
     "common/schema*.py", "common/category_codes.py", "common/number_axis.py", "common/discovery.py",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 
 if TYPE_CHECKING:
     from rich.table import Table

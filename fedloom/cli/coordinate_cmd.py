@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fedloom.cli.coordinator_up import coordinator_option
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 from fedloom.cli.progress import RunProgress
 from fedloom.common.errors import ConfigError
 

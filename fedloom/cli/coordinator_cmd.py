@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from fedloom.cli.coordinator_up import coordinator_option, down, gateway, status, up
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 
 __all__ = ["coordinator"]
 

@@ -22,8 +22,8 @@ import click
 
 from fedloom import __version__
 from fedloom.cli.output import print_error
-from fedloom.common.disk import NOTHING_LOST, disk_is_full
 from fedloom.common.errors import DiskFullError, FedloomError
+from fedloom.common.files import NOTHING_LOST, disk_is_full
 
 __all__ = ["fedloom", "main"]
 

@@ -6,21 +6,14 @@ So a result can be piped or parsed while progress and errors stay visible.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["json_option", "print_error", "print_json"]
+if TYPE_CHECKING:
+    from fedloom.client.data_check import Report
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def json_option(command: Command) -> Command:
-    """Adds `--json`, which arrives as the argument `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(
-        command
-    )
+__all__ = ["print_counts", "print_error", "print_json"]
 
 
 def print_json(value: Any) -> None:
@@ -38,3 +31,21 @@ def print_error(text: str, *, code: str, exit_code: int, as_json: bool) -> None:
     if as_json:
         error = text.removeprefix("Error: ")
         print_json({"error": error, "code": code, "exit_code": exit_code})
+
+
+def print_counts(report: Report) -> None:
+    """Prints what each column holds. Private: for the steward at his own terminal."""
+    width = max(len("column"), *(len(column.name) for column in report.columns))
+    click.echo(f"{report.records} records. Private: for the steward alone.")
+    click.echo(f"{'column':{width}}  missing  clamped  unknown  left out  do not fit")
+    for column in report.columns:
+        click.echo(
+            f"{column.name:{width}}  {column.missing:7d}  {column.clamped:7d}  "
+            f"{column.unknown:7d}  {column.left_out:8d}  {column.share:10.1%}"
+        )
+    if report.persons is not None:
+        kept = ", ".join(f"{cap}: {share:.0%}" for cap, share in report.persons.kept.items())
+        click.echo(
+            f"{report.persons.persons} persons, at most {report.persons.most} rows of one; "
+            f"rows that rows_per_person leaves: {kept}"
+        )

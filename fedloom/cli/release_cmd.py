@@ -9,10 +9,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 
 if TYPE_CHECKING:
-    from fedloom.privacy.release.verify.refit import Refit
+    from fedloom.privacy.release.verify.generator import Refit
 
 __all__ = ["release"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedloom.cli.generator_folder import load_generator
-from fedloom.cli.pairs import column_value_pairs
+from fedloom.cli.options import column_value_pairs
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedloom.cli.data_report import clamp_options, print_counts
-from fedloom.cli.pairs import name_value_pairs
+from fedloom.cli.options import clamp_options, name_value_pairs
+from fedloom.cli.output import print_counts
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.schema_draft import draft
 from fedloom.cli.source_options import site_source_options, site_sources, source_options

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from fedloom.cli.data_report import clamp_options
-from fedloom.cli.pairs import name_value_pairs
+from fedloom.cli.options import clamp_options, name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.source_options import site_source_options, site_sources
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedloom.cli.data_report import clamp_options, print_counts
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import clamp_options, json_option
+from fedloom.cli.output import print_counts, print_json
 from fedloom.cli.site_join import card, join
 from fedloom.cli.site_plan import explain, home_option, plan, runs_option
 from fedloom.cli.site_serve import node, serve

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 
 __all__ = ["tidy"]
 

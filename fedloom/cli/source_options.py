@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fedloom.cli.pairs import name_value_pairs
+from fedloom.cli.options import name_value_pairs
 from fedloom.common.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedloom.common.disk import NOTHING_LOST, disk_is_full
 from fedloom.common.errors import ConfigError, DiskFullError, FedloomError
+from fedloom.common.files import NOTHING_LOST, disk_is_full
 from fedloom.common.times import times_as_text
 
 __all__ = ["ENDINGS", "check_ending", "not_written", "partial_file", "write_chunks"]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fedloom.common.digest import file_sha256
-from fedloom.common.disk import NOTHING_LOST, disk_is_full
 from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, LedgerError
+from fedloom.common.files import NOTHING_LOST, disk_is_full
 from fedloom.privacy.keys import PrivateKey, public_key_hex
 from fedloom.privacy.ledger.entries import FIRST_PREV, Entry, new_entry
 from fedloom.privacy.ledger.head import (

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.common.digest import file_sha256
-from fedloom.common.disk import NOTHING_LOST, disk_is_full
 from fedloom.common.errors import ConfigError, DiskFullError, LedgerError
+from fedloom.common.files import NOTHING_LOST, disk_is_full
 from fedloom.common.messages import arrays_digest
 from fedloom.privacy.ledger.entries import Entry, verify_chain
 from fedloom.privacy.ledger.head import Head, ledger_path

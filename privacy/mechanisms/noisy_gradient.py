@@ -40,7 +40,7 @@ from fedloom.privacy.mechanisms.batches import (
     poisson_batch,
 )
 from fedloom.privacy.mechanisms.gaussian import check_noise
-from fedloom.privacy.mechanisms.prices import gradient_event as event
+from fedloom.privacy.mechanisms.gaussian import gradient_event as event
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.secure_sum.shares import noise_share
 from fedloom.privacy.secure_sum.sum_grid import sensitivity_on_grid, to_grid

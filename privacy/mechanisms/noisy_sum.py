@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedloom.privacy.mechanisms.gaussian import check_noise
-from fedloom.privacy.mechanisms.prices import statistic_event as event
+from fedloom.privacy.mechanisms.gaussian import statistic_event as event
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.secure_sum.shares import noise_share
 from fedloom.privacy.secure_sum.sum_grid import sensitivity_on_grid, to_grid

@@ -41,7 +41,7 @@ from fedloom.privacy.mechanisms.batches import (
     poisson_batch,
 )
 from fedloom.privacy.mechanisms.gaussian import check_noise
-from fedloom.privacy.mechanisms.prices import training_event as event
+from fedloom.privacy.mechanisms.gaussian import training_event as event
 from fedloom.privacy.noise import NoiseSource
 
 __all__ = ["TRAINING_ENGINES", "event", "private_training"]

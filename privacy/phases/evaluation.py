@@ -13,7 +13,7 @@ from fedloom.common.scores import EvaluationQueries
 from fedloom.common.study import EvaluationSettings
 from fedloom.common.typed import Section
 from fedloom.common.vocabulary import Query
-from fedloom.privacy.mechanisms.prices import statistic_event
+from fedloom.privacy.mechanisms.gaussian import statistic_event
 from fedloom.privacy.phases.phase import (
     Arrays,
     Draft,

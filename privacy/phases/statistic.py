@@ -10,7 +10,7 @@ from msgspec import Meta
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.vocabulary import Query
-from fedloom.privacy.mechanisms.prices import statistic_event
+from fedloom.privacy.mechanisms.gaussian import statistic_event
 from fedloom.privacy.phases.phase import (
     Arrays,
     Draft,

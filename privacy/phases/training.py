@@ -15,7 +15,7 @@ from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.records import Coder
 from fedloom.common.typed import read_typed
 from fedloom.common.vocabulary import Exchange, Query
-from fedloom.privacy.mechanisms.prices import gradient_event, training_event
+from fedloom.privacy.mechanisms.gaussian import gradient_event, training_event
 from fedloom.privacy.phases.phase import Arrays, Draft, PhaseSettings, SumPart, for_unit
 from fedloom.privacy.secure_sum import grid_step_of
 

@@ -26,9 +26,8 @@ from fedloom.privacy.answers.opened import answer_path
 from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.plan_size import limits_of_training
 from fedloom.privacy.release.account import SiteAccount, account_of
-from fedloom.privacy.release.data import write_data
+from fedloom.privacy.release.data import MAX_SEED, public_seed, write_data
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
-from fedloom.privacy.release.drawn import MAX_SEED, public_seed
 from fedloom.privacy.release.evidence import written_evidence
 from fedloom.privacy.release.manifest import write_manifest
 from fedloom.privacy.release.marginals import MARGINALS, marginals_arrow, marginals_table

@@ -1,4 +1,9 @@
-"""The data files of a release.
+"""The rows of a release: which they are, and the files that hold them.
+
+They are the rows that the generator gives at a public seed. By default the seed follows from the
+plan and from the name of the run, both of which the sites' ledgers hold since before the first
+answer. So nobody can try seeds until the rows look as they should, and everybody can draw them
+again.
 
 `data/synthetic.csv` is UTF-8 with a header, empty cells for missing values and ISO dates;
 `data/synthetic.parquet` holds the same rows, typed, and not compressed, so that nothing in it can
@@ -7,17 +12,21 @@ grow when it is read.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fedloom.common.times import times_as_text
+from fedloom.privacy.plan import Plan
 
-__all__ = ["CSV", "PARQUET", "TEXT_CELLS", "read_csv", "write_data"]
+__all__ = ["CSV", "MAX_SEED", "PARQUET", "TEXT_CELLS", "public_seed", "read_csv", "write_data"]
 
 CSV = "data/synthetic.csv"
 PARQUET = "data/synthetic.parquet"
+MAX_SEED = 2**53 - 1
+_SEED_BYTES = 6
 TEXT_CELLS: dict[str, Any] = {
     "dtype": object,
     "keep_default_na": False,
@@ -38,3 +47,14 @@ def write_data(frame: pd.DataFrame, folder: Path) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """Reads a CSV of a release as text; only an empty cell is missing."""
     return pd.read_csv(path, **TEXT_CELLS)
+
+
+def public_seed(plan: Plan, run: str) -> int:
+    """Returns the seed of the rows of a run's release, below 2^48.
+
+    Args:
+      plan: the plan that was carried out.
+      run: the run's name.
+    """
+    text = f"{plan.digest()}/{run}/rows"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:_SEED_BYTES], "big")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.answers.parts import (
+from fedloom.privacy.answers.files import (
     EVIDENCE,
     EVIDENCE_FORMAT,
     PARTS,

@@ -14,7 +14,7 @@ from typing import Any
 
 from fedloom.common.digest import canonical_json, file_sha256
 from fedloom.common.errors import ReleaseError
-from fedloom.common.plain_files import read_plain
+from fedloom.common.files import read_plain
 from fedloom.common.strict_json import MAX_JSON_BYTES, parse_json
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign, verify
 

@@ -30,13 +30,13 @@ import msgspec
 from msgspec import Meta
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import write_whole
 from fedloom.common.typed import Section, read_typed
 from fedloom.privacy.card import SiteCard
 from fedloom.privacy.keys import PrivateKey, generate_key, load_private_key, public_key_hex
 from fedloom.privacy.kit import Kit
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.receipt import Receipt
-from fedloom.server.private_file import write_private
 from fedloom.server.provision.certificates import (
     Authority,
     issue_server_certificate,
@@ -100,7 +100,7 @@ class CoordinatorHome:
         generate_key(home.key_path)
         make_authority(home.authority, host=settings.host)
         home.issue_certificate(settings.host)
-        write_private(home.secret_path, secrets.token_hex(32).encode())
+        write_whole(home.secret_path, secrets.token_hex(32).encode(), private=True)
         home.settings_path.write_text(_settings_text(settings), encoding="utf-8")
         return home
 
@@ -225,7 +225,7 @@ class CoordinatorHome:
                     "site has its own: have it make its home with `fedloom site init`"
                 )
         text = json.dumps(msgspec.to_builtins(card), indent=2) + "\n"
-        write_private(self.institutions / f"{card.name}.json", text.encode())
+        write_whole(self.institutions / f"{card.name}.json", text.encode(), private=True)
 
     def kit(self, policy: str = "") -> Kit:
         """Returns the kit for all invited sites."""
@@ -261,7 +261,7 @@ class CoordinatorHome:
         known = [str(p) for p in self.runs()]
         if str(path) not in known:
             text = json.dumps([*known, str(path)], indent=2) + "\n"
-            write_private(self.path / "runs.json", text.encode())
+            write_whole(self.path / "runs.json", text.encode(), private=True)
 
     def runs(self) -> list[Path]:
         """Returns the folders of all runs, in the order in which they began."""

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.common.disk import disk_is_full
 from fedloom.common.errors import LedgerError
+from fedloom.common.files import disk_is_full
 from fedloom.privacy.ledger import read_ledger
 from tests.federation import Federation, cli, make
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedloom.cli.pairs import column_value_pairs
+from fedloom.cli.options import column_value_pairs
 from fedloom.common.errors import ConfigError
 from fedloom.common.text import normal
 

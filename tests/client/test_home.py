@@ -4,8 +4,9 @@ import stat
 
 import pytest
 
-from fedloom.client.home import Home, write_private
+from fedloom.client.home import Home
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import write_whole
 from fedloom.privacy.keys import public_key_hex
 
 
@@ -16,7 +17,7 @@ def mode(path) -> int:
 def test_a_home_is_closed_to_others(tmp_path):
     home = Home.create(tmp_path / "home")
     home.log("clamped 3")
-    write_private(home.plan_path("a" * 64), b"{}")
+    write_whole(home.plan_path("a" * 64), b"{}", private=True)
     assert {mode(path) for path in (home.path, home.approved, home.snapshots)} == {0o700}
     keys = (home.key_path, home.exchange_key_path)
     files = (*keys, home.path / "private.log", home.plan_path("a" * 64))
@@ -46,8 +47,8 @@ def test_missing_keys_are_made_and_none_is_replaced(tmp_path):
 
 
 def test_a_private_file_is_replaced_whole(tmp_path):
-    write_private(tmp_path / "file", b"first")
-    write_private(tmp_path / "file", b"second")
+    write_whole(tmp_path / "file", b"first", private=True)
+    write_whole(tmp_path / "file", b"second", private=True)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"second"
 
@@ -56,7 +57,7 @@ def test_forgetting_a_plan_leaves_nothing_of_its_records(tmp_path):
     home = Home.create(tmp_path / "home")
     plan = "b" * 64
     for path in (home.plan_path(plan), home.snapshot_path(plan), home.salt_path(plan)):
-        write_private(path, b"x")
+        write_whole(path, b"x", private=True)
     home.forget_plan(plan)
     home.forget_plan(plan)
     assert not [*home.approved.iterdir(), *home.snapshots.iterdir()]

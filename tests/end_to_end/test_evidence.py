@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from fedloom.common.messages import Answer, arrays_digest
-from fedloom.privacy.answers.parts import part_path
+from fedloom.privacy.answers.files import part_path
 from fedloom.privacy.plan import Plan
 from tests.federation import cli, make
 

@@ -19,7 +19,7 @@ from fedloom.privacy.keys import load_private_key
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.data import write_data
 from fedloom.privacy.release.manifest import read_manifest
-from fedloom.privacy.release.verify.refit import REFIT_TOLERANCE
+from fedloom.privacy.release.verify.generator import REFIT_TOLERANCE
 from tests.federation import cli, make
 from tests.tampering import sign_again
 

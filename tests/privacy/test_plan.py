@@ -7,7 +7,7 @@ import pytest
 from fedloom.common.errors import ConfigError, StudyError
 from fedloom.privacy.accounting import epsilon_pld
 from fedloom.privacy.events import steps_of
-from fedloom.privacy.mechanisms import prices
+from fedloom.privacy.mechanisms import gaussian
 from fedloom.privacy.phases import statistic, training
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import replaced
@@ -99,7 +99,7 @@ def test_the_event_of_a_phase_is_that_of_its_mechanism(plan, monkeypatch):
     """The twin: a mechanism whose price is made a thousand times too cheap is seen at once."""
     price = plan.price().epsilon
     for module, name in ((statistic, "statistic_event"), (training, "training_event")):
-        cheap = getattr(prices, name)
+        cheap = getattr(gaussian, name)
         with monkeypatch.context() as patch:
             patch.setattr(
                 module, name, lambda *args, name=name, cheap=cheap: cheap(*_louder(name, args))

@@ -11,8 +11,8 @@ import fedloom.server.coordinate as coordinate_module
 from fedloom.client.vault import Vault
 from fedloom.common.errors import IncompleteError, QuorumError
 from fedloom.common.study import load_study
+from fedloom.privacy.answers.files import PARTS, part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound, answer_path, spread_of
-from fedloom.privacy.answers.parts import PARTS, part_path, read_part
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.release.account import account_of
 from fedloom.privacy.secure_sum import open_sum

@@ -15,7 +15,7 @@ from fedloom.common.strict_json import read_json
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.held_back import evaluation_record
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.release.verify.comparison import compare
+from fedloom.privacy.release.verify.stated import compare
 
 __all__ = ["EVALUATION", "check_evaluation"]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.strict_json import read_json
+from fedloom.privacy.answers.files import EVIDENCE, EVIDENCE_FORMAT, part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound
-from fedloom.privacy.answers.parts import EVIDENCE, EVIDENCE_FORMAT, part_path, read_part
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.release.account import AnsweredAttempt, SiteAccount
 from fedloom.privacy.secure_sum import open_sum

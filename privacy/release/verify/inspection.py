@@ -34,19 +34,25 @@ from fedloom.privacy.release.manifest import read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.statement import STATEMENT_FORMAT
 from fedloom.privacy.release.verify.answers import check_answers
-from fedloom.privacy.release.verify.comparison import must_equal
-from fedloom.privacy.release.verify.data import check_data
-from fedloom.privacy.release.verify.drawn import check_drawn, note_on_seed
 from fedloom.privacy.release.verify.evaluation import check_evaluation
 from fedloom.privacy.release.verify.evidence import check_evidence
 from fedloom.privacy.release.verify.files import problems_of_files
-from fedloom.privacy.release.verify.generator import read_generator
-from fedloom.privacy.release.verify.learned import check_learned_prices, notes_on_learning
+from fedloom.privacy.release.verify.generator import (
+    Refit,
+    check_refit,
+    must_have_parts,
+    read_generator,
+)
 from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, notes_on
 from fedloom.privacy.release.verify.marginals import check_marginals
-from fedloom.privacy.release.verify.refit import Refit, check_refit, must_have_parts
 from fedloom.privacy.release.verify.result import DO_NOT_USE, Check, CheckFailed, Verification
-from fedloom.privacy.release.verify.statement import check_statement
+from fedloom.privacy.release.verify.rows import check_data, check_drawn, note_on_seed
+from fedloom.privacy.release.verify.stated import (
+    check_learned_prices,
+    check_price,
+    check_statement,
+    notes_on_learning,
+)
 
 __all__ = ["check_release", "verify_release"]
 
@@ -177,7 +183,7 @@ class _Inspection:
             self._look("schema", "schema.json", lambda: self._schema(manifest, plan))
             self._look_at_rows(manifest, plan)
             self._look_at_ledgers(manifest, plan)
-            self._look("price", "plan.json", lambda: _price(plan))
+            self._look("price", "plan.json", lambda: check_price(plan))
             self._look("learned", "schema.json", lambda: self._learned(plan))
             stated = self._statement
             if stated is not None:
@@ -383,15 +389,6 @@ def _publisher(manifest: Mapping[str, Any], plan: Plan) -> str:
             remedy="ask the coordinator of the study for the release that it signed",
         )
     return "signed by the coordinator whose plan the sites approved"
-
-
-def _price(plan: Plan) -> str:
-    computed, stated = plan.price(), plan.stated_price
-    must_equal(stated.epsilon, computed.epsilon, "the plan's epsilon")
-    must_equal(stated.epsilon_rdp, computed.epsilon_rdp, "the plan's epsilon by RDP")
-    if stated.delta != plan.delta:
-        raise ReleaseError("the plan is priced at another delta than its own")
-    return f"the plan costs epsilon {computed.epsilon:.6g} at delta {plan.delta:g}"
 
 
 def _number(statement: Mapping[str, Any] | None, key: str) -> float | None:

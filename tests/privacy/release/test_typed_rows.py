@@ -19,7 +19,7 @@ from fedloom.common.sampling import sample
 from fedloom.common.schema import Schema
 from fedloom.privacy.release.data import write_data
 from fedloom.privacy.release.typed_rows import dtypes, read_typed, typed
-from fedloom.privacy.release.verify.data import check_data
+from fedloom.privacy.release.verify.rows import check_data
 
 TEXTS = st.text(min_size=1, max_size=5) | st.sampled_from(
     ["NA", "nan", "1", "01", "1.0", "true", 'a"b', "a,b", "a;b", " a", "a ", "#", "-0"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,7 +177,7 @@ def test_another_noise_or_grid_is_seen(release, capsys, number, change):
     opened = opened_in(release, number)
     first = opened.sums[0]
     value = "other" if change == "name" else (getattr(first, change) or 2.0) / 2
-    put(release, number, sums=(dataclasses.replace(first, **{change: value}), *opened.sums[1:]))
+    put(release, number, sums=(msgspec.structs.replace(first, **{change: value}), *opened.sums[1:]))
     assert "answers" in failed(capsys, release.folder)
 
 
@@ -188,7 +189,7 @@ def test_noise_of_fewer_sites_is_seen(local, capsys):
     put(local, 1, own=own, answer_digests=digests, total=opened.total - opened.own["west"])
     assert "answers" in failed(capsys, local.folder)
     scale = spread_of(local.plan, 3) / spread_of(local.plan, 4)
-    sums = tuple(dataclasses.replace(part, std=part.std * scale) for part in opened.sums)
+    sums = tuple(msgspec.structs.replace(part, std=part.std * scale) for part in opened.sums)
     put(local, 1, sums=sums)
     found = failed(capsys, local.folder)
     # What is left is a true sum of three sites' answers, and the table for people tells another.

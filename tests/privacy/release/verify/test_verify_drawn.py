@@ -18,8 +18,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.sampling import sample
 from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.release import build_release
-from fedloom.privacy.release.data import PARQUET, write_data
-from fedloom.privacy.release.drawn import public_seed
+from fedloom.privacy.release.data import PARQUET, public_seed, write_data
 from fedloom.privacy.release.manifest import read_manifest
 from tests.tampering import failed, sign_again, verify
 

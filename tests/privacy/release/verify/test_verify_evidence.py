@@ -19,8 +19,8 @@ from fedloom.cli.main import main
 from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import Answer
 from fedloom.common.vocabulary import Status
+from fedloom.privacy.answers.files import EVIDENCE, part_path
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
-from fedloom.privacy.answers.parts import EVIDENCE, part_path
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from tests.made_answers import make_answers, signed
 from tests.tampering import failed, sign_again, verify

@@ -13,7 +13,7 @@ from fedloom.common.errors import ReleaseError
 from fedloom.privacy.keys import generate_key, public_key_hex
 from fedloom.privacy.release.account import account_of
 from fedloom.privacy.release.statement import make_statement
-from fedloom.privacy.release.verify.comparison import TEXT, compare
+from fedloom.privacy.release.verify.stated import TEXT, compare
 from tests.tampering import edit, failed, sign_again
 
 TEXTS = ("README.md", "DATASHEET.md", "LICENSE", "codebook.md", "report.html")

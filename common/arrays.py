@@ -1,4 +1,4 @@
-"""Reads arrays from a file that comes from outside: names once, nothing beside the arrays.
+"""Arrays that come from outside: their names, shapes and types, and files that hold nothing else.
 
 A safetensors file is a JSON header and the arrays' bytes. Its own reader makes sure that the
 arrays fill the file to its end and allocates no more than that; here it is also held to one
@@ -7,18 +7,20 @@ meaning, with no name given twice.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+from numpy.typing import NDArray
 
-from fedloom.common.errors import ReleaseError
-from fedloom.common.plain_files import read_plain
+from fedloom.common.errors import ConfigError, ReleaseError
+from fedloom.common.files import read_plain
 from fedloom.common.strict_json import parse_json
 
-__all__ = ["Arrays", "read_arrays", "read_header_and_arrays"]
+__all__ = ["Arrays", "Shapes", "check_shapes", "read_arrays", "read_header_and_arrays"]
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -63,3 +65,27 @@ def read_header_and_arrays(path: Path, max_bytes: int) -> tuple[dict[str, str], 
     if set(layout) != set(arrays):
         raise ReleaseError(f"{path.name} names other arrays than it holds")
     return dict(metadata), arrays
+
+
+Shapes = Mapping[str, tuple[tuple[int, ...], str]]
+"""By name: the shape, and the type as NumPy writes it."""
+
+
+def check_shapes(what: str, arrays: Mapping[str, NDArray[Any]], expected: Shapes) -> None:
+    """Refuses arrays that are not exactly the expected ones; `what` is who takes them.
+
+    Raises:
+      ConfigError: a name, shape or type is not what is expected.
+    """
+    if set(arrays) != set(expected):
+        raise ConfigError(
+            f"{what} takes the arrays {', '.join(sorted(expected)) or 'none'}; "
+            f"got {', '.join(sorted(arrays)) or 'none'}"
+        )
+    for name, (shape, kind) in expected.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype != np.dtype(kind):
+            raise ConfigError(
+                f"{name} must have shape {shape} and type {kind}; got {array.shape} and "
+                f"{array.dtype}"
+            )

@@ -1,16 +1,52 @@
-"""Options of the form NAME=VALUE, also where a name holds an equals sign."""
+"""Options that several commands share, and those of the form NAME=VALUE.
+
+A name may hold an equals sign itself.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
 
 from fedloom.common.errors import ConfigError
 from fedloom.common.text import normal
 
-__all__ = ["column_value_pairs", "name_value_pairs"]
+__all__ = ["clamp_options", "column_value_pairs", "json_option", "name_value_pairs"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _QUOTED = re.compile(r'"(?P<name>(?:[^"]|"")+)"=(?P<value>.+)', re.DOTALL)
+
+
+def json_option(command: Command) -> Command:
+    """Adds `--json`, which arrives as the argument `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(
+        command
+    )
+
+
+def clamp_options(command: Command) -> Command:
+    """Adds `--clamp` and `--clamp-column`."""
+    for option in (
+        click.option(
+            "--clamp-column",
+            "clamp_columns",
+            multiple=True,
+            metavar="COLUMN",
+            help="Accept COLUMN though more of its values are outside the schema; repeat.",
+        ),
+        click.option(
+            "--clamp",
+            is_flag=True,
+            help="Accept the odd value outside the schema: numbers are clamped, what is unknown or "
+            "unreadable is set aside.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def name_value_pairs(
