@@ -154,7 +154,7 @@ def test_samples_are_a_function_of_the_seed(toy, kind):
 @functools.cache
 def started_from_pairs(toy, kind, exchange):
     """A learner's state after both rounds of statistics; nobody writes into it."""
-    return toy.learner(kind, exchange).start(toy.statistics(5.0, pairs=True), 1)
+    return toy.learner(kind, exchange).initialise(toy.statistics(5.0, pairs=True), 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
