@@ -117,15 +117,15 @@ def test_parts_of_an_attempt_that_did_not_open_are_not_kept(made):
 
 def test_a_round_that_was_opened_is_not_asked_again_after_a_crash(made, monkeypatch):
     """Killed after the look was opened and before its checkpoint: the answers are all there."""
-    real = coordinate_module.noisy_statistics
+    real = coordinate_module.opened_statistics
 
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(coordinate_module, "noisy_statistics", die)
+    monkeypatch.setattr(coordinate_module, "opened_statistics", die)
     with pytest.raises(KeyboardInterrupt):
         made.coordinate()
-    monkeypatch.setattr(coordinate_module, "noisy_statistics", real)
+    monkeypatch.setattr(coordinate_module, "opened_statistics", real)
     before = {site: made.part(1, site).signature for site in SITES}
     link = made.coordinate()
     assert made.run.done()
