@@ -49,15 +49,18 @@ class VaultServer:
       handler: the vault; asked by one thread at a time, not always the same.
       path: the socket; see `fedloom.client.link.sockets`.
       idle_s: after how many seconds a caller that neither sends nor takes is dropped.
+      shared: the socket is for the group of its folder too; see `prepare_socket`.
 
     Raises:
       ConfigError: the path is unfit.
       HomeInUseError: a process serves there already.
     """
 
-    def __init__(self, handler: Served, path: Path, *, idle_s: float = _IDLE_S) -> None:
+    def __init__(
+        self, handler: Served, path: Path, *, idle_s: float = _IDLE_S, shared: bool = False
+    ) -> None:
         """Begins to serve."""
-        prepare_socket(path)
+        prepare_socket(path, shared=shared)
         if is_served(path):
             raise HomeInUseError(
                 f"a vault serves at {path} already; stop it, or give another path with --socket"
@@ -76,7 +79,7 @@ class VaultServer:
         self._server.add_registered_method_handlers(SERVICE, {METHOD: method})
         self._server.add_insecure_port(f"unix:{path}")
         self._server.start()
-        path.chmod(0o600)
+        path.chmod(0o660 if shared else 0o600)
 
     @property
     def address(self) -> str:
@@ -137,7 +140,12 @@ class VaultServer:
 
 
 def serve_until_stopped(
-    handler: Served, path: Path, *, ready: Callable[[str], None], grace_s: float = 5.0
+    handler: Served,
+    path: Path,
+    *,
+    ready: Callable[[str], None],
+    grace_s: float = 5.0,
+    shared: bool = False,
 ) -> None:
     """Serves until SIGTERM or SIGINT; call it from the main thread.
 
@@ -147,6 +155,7 @@ def serve_until_stopped(
       ready: called with the address once requests are taken.
       grace_s: how long a request at work may go on after the signal. Its ledger is safe if it
         is cut off: the attempt is computed again when it is asked again.
+      shared: the socket is for the group of its folder too.
     """
     stopped = threading.Event()
 
@@ -155,7 +164,7 @@ def serve_until_stopped(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    server = VaultServer(handler, path)
+    server = VaultServer(handler, path, shared=shared)
     ready(server.address)
     stopped.wait()
     server.stop(grace_s)

@@ -35,8 +35,13 @@ def default_socket(home: Path) -> Path:
     return folder / f"{name}.sock"
 
 
-def prepare_socket(path: Path) -> None:
+def prepare_socket(path: Path, *, shared: bool = False) -> None:
     """Makes the socket's folder and checks that both are fit to serve on.
+
+    Args:
+      path: of the socket.
+      shared: the folder's group, that of the node's user, may enter it; such a folder is made by
+        whoever sets the two users up.
 
     Raises:
       ConfigError: the path is relative or too long, or others may enter the folder.
@@ -49,7 +54,8 @@ def prepare_socket(path: Path) -> None:
         )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.parent.lstat()
-    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+    closed_to = 0o067 if shared else 0o077
+    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & closed_to
     if not private or status.st_uid != os.geteuid():
         raise ConfigError(
             f"{path.parent}, the folder of the vault's socket, must be a folder of the user who "

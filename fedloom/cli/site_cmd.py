@@ -14,6 +14,7 @@ from fedloom.cli.site_join import card, join
 from fedloom.cli.site_plan import explain, home_option, plan, runs_option
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
+from fedloom.cli.site_up import down, status, up
 from fedloom.cli.source_options import source_options
 from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
 
@@ -34,6 +35,8 @@ site.add_command(tidy)
 site.add_command(plan)
 site.add_command(card)
 site.add_command(join)
+for _command in (up, down, status):
+    site.add_command(_command)
 
 
 @site.command()

@@ -18,8 +18,9 @@ _FOLDER = click.Path(path_type=Path)
     "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="the site's home"
 )
 @click.option("--socket", type=_FOLDER, help="where to serve; by default a path made of the home's")
+@click.option("--shared", is_flag=True, help="the socket is for its folder's group too")
 @click.option("--device", help="cpu, cuda, cuda:1 or auto; by default what site.toml says")
-def serve(home: Path, socket: Path | None, device: str | None) -> None:
+def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> None:
     """Open the vault and answer the node's requests until SIGTERM or Ctrl-C.
 
     The vault alone opens the records. It prints the address that the node needs.
@@ -34,6 +35,7 @@ def serve(home: Path, socket: Path | None, device: str | None) -> None:
             vault,
             (socket or default_socket(home)).absolute(),
             ready=lambda address: click.echo(f"serving at {address}"),
+            shared=shared,
         )
     click.echo("vault closed")
 

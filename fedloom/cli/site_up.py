@@ -1,0 +1,101 @@
+"""`fedloom site up`, `down` and `status`: a site's two programs, kept running together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedloom.cli.coordinator_up import start_detached
+from fedloom.cli.output import json_option, print_json
+from fedloom.cli.site_plan import home_option
+from fedloom.common.errors import IncompleteError
+
+__all__ = ["down", "status", "up"]
+
+
+@click.command()
+@home_option
+@click.option("--detach", is_flag=True, help="go on in the background, once the vault serves")
+@click.option("--node-user", help="run the node as this user, who cannot read the home; for root")
+@click.option(
+    "--poll", type=click.FloatRange(0.05, 60), help="seconds between the node's looks for messages"
+)
+def up(home: Path, detach: bool, node_user: str | None, poll: float | None) -> None:
+    """Run vault and node until SIGTERM, Ctrl-C or `site down`; one that ends is started again."""
+    from fedloom.client.link.sockets import is_served
+    from fedloom.deployment.site_programs import places_of, site_programs
+    from fedloom.deployment.supervisor import Supervisor, standing
+
+    places = places_of(home, node_user)
+    logs = places.home / "logs"
+    if detach:
+        words = ["--node-user", node_user] if node_user is not None else []
+        words += ["--poll", str(poll)] if poll is not None else []
+        logs.mkdir(mode=0o700, exist_ok=True)
+        start_detached(
+            ["site", "up", "--home", str(places.home), *words],
+            logs / "up.log",
+            ready=lambda: standing(places.home) is not None and is_served(places.socket),
+        )
+        click.echo(f"up: the vault serves, the node connects; see `fedloom site status`, {logs}")
+        return
+    supervisor = Supervisor(
+        site_programs(places, poll_s=poll),
+        folder=places.home,
+        logs=logs,
+        tell=lambda text: click.echo(text, err=True),
+    )
+    supervisor.run()
+    click.echo("site down")
+
+
+@click.command()
+@home_option
+def down(home: Path) -> None:
+    """End what `site up` runs; a request at work is computed again when it is asked again."""
+    from fedloom.client.home import Home
+    from fedloom.deployment.supervisor import end_supervisor
+
+    click.echo("down" if end_supervisor(Home.open(home).path) else "nothing was up")
+
+
+@click.command()
+@home_option
+@json_option
+def status(home: Path, as_json: bool) -> None:
+    """Say whether vault and node run, and whether the site is paused.
+
+    Exit code 5 if one of them does not run.
+    """
+    from fedloom.client.home import Home
+    from fedloom.client.membership import kit_of
+    from fedloom.client.site_config import SiteConfig
+    from fedloom.deployment.supervisor import standing
+
+    opened = Home.open(home)
+    held, kit = standing(opened.path), kit_of(home)
+    shown: dict[str, Any] = {
+        "site": SiteConfig.load(opened.config_path).name,
+        "coordinator": None if kit is None else kit.address,
+        "up": None if held is None else held[0].in_words,
+        "programs": {} if held is None else held[1],
+        "paused": opened.paused_path.exists(),
+    }
+    running = shown["programs"] and all(p["pid"] is not None for p in shown["programs"].values())
+    if as_json:
+        print_json(shown)
+    else:
+        click.echo(f"site {shown['site']}, coordinator {shown['coordinator'] or 'none joined'}")
+        click.echo(f"up: {shown['up'] or 'no'}")
+        for name, program in shown["programs"].items():
+            state = "down" if program["pid"] is None else f"process {program['pid']}"
+            click.echo(f"  {name}: {state}, started again {program['restarts']} times")
+        if shown["paused"]:
+            click.echo("paused: it refuses every query until `fedloom site pause --off`")
+    if not running:
+        raise IncompleteError(
+            f"not all programs run; start them with `fedloom site up --home {home}`, or see "
+            f"{opened.path / 'logs'}"
+        )

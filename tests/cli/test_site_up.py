@@ -1,0 +1,142 @@
+"""`site up`: the places of its two programs, and what the node's user can reach, as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fedloom.client.link.sockets import prepare_socket
+from fedloom.common.errors import ConfigError
+from fedloom.deployment.site_programs import SitePlaces, places_of, site_programs
+from fedloom.privacy.kit import Kit
+from tests.federation import cli
+from tests.stewards import init
+
+_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home that joined a federation, in a folder that every user may pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="fedloom-up-"))
+    folder.chmod(0o755)
+    made = init(folder, "north")
+    kit, card = folder / "kit.json", folder / "card.json"
+    assert cli("coordinator", "init", folder / "c", "--host", "localhost").code == 0
+    assert cli("site", "card", "--home", made, "--out", card).code == 0
+    done = cli("coordinator", "invite", card, "--coordinator", folder / "c", "--out", kit)
+    assert done.code == 0, done.err
+    told = ("--yes", "--fingerprint", Kit.load(kit).fingerprint())
+    assert cli("site", "join", kit, "--home", made, *told).code == 0
+    yield made
+    shutil.rmtree(folder)
+
+
+def as_user(user: str, act: Callable[[], object]) -> str:
+    """Does something in a child process of that user; returns what went wrong, or nothing."""
+    entry = pwd.getpwnam(user)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+            act()
+            os.write(writer, b"")
+        except BaseException as error:
+            os.write(writer, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        told = stream.read().decode()
+    os.waitpid(child, 0)
+    return told
+
+
+def test_both_programs_run_as_one_user_by_default(home):
+    places = places_of(home)
+    vault, node = site_programs(places, poll_s=0.3)
+    assert places.users is None and places.node_folder == places.home
+    assert (vault.name, vault.user, node.name, node.user) == ("vault", None, "node", None)
+    assert f"unix:{places.socket}" in node.command and "--shared" not in vault.command
+
+
+def test_a_home_that_joined_nobody_is_not_started(tmp_path):
+    assert cli("site", "up", "--home", init(tmp_path, "alone")).code == 2
+
+
+def test_status_says_what_does_not_run(home):
+    shown = cli("site", "status", "--home", home)
+    assert shown.code == 5
+    assert cli("site", "down", "--home", home).code == 0
+
+
+@_root
+@pytest.mark.parametrize("user", ["root", "no such user"])
+def test_the_nodes_user_must_be_another_one(home, user):
+    with pytest.raises(ConfigError):
+        places_of(home, user)
+
+
+@_root
+def test_a_home_that_others_can_read_is_not_served_by_two_users(home):
+    home.chmod(0o755)
+    with pytest.raises(ConfigError):
+        places_of(home, "nobody")
+
+
+@pytest.fixture
+def places(home: Path) -> Iterator[SitePlaces]:
+    made = places_of(home, "nobody")
+    yield made
+    shutil.rmtree(made.socket.parent)
+
+
+@_root
+def test_the_nodes_user_reads_its_own_files_and_nothing_of_the_home(places):
+    for name in ("node.pem", "authority.crt", "kit.json"):
+        assert as_user("nobody", (places.node_folder / name).read_bytes) == ""
+    secret = ["ledger.db", "key.pem", "exchange.pem", "site.toml", "snapshots", "private.log"]
+    for name in secret:
+        assert as_user("nobody", (places.home / name).read_bytes) == "PermissionError"
+    assert as_user("nobody", lambda: os.listdir(places.home)) == "PermissionError"
+    # Nor can it put anything in the socket's folder, such as a vault of its own.
+    assert as_user("nobody", (places.socket.parent / "x").touch) == "PermissionError"
+    assert as_user("nobody", lambda: os.listdir(places.socket.parent)) == "PermissionError"
+
+
+@_root
+def test_the_nodes_user_and_no_other_may_call_the_vault(places):
+    prepare_socket(places.socket, shared=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(places.socket))
+        places.socket.chmod(0o660)
+        server.listen()
+
+        def call() -> None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+                caller.connect(str(places.socket))
+
+        assert as_user("nobody", call) == ""
+        assert as_user("daemon", call) == "PermissionError"
+    with pytest.raises(ConfigError):
+        prepare_socket(places.socket)
+
+
+@_root
+def test_programs_of_two_users_get_folders_of_their_own(places):
+    vault, node = site_programs(places)
+    assert vault.user == (0, 0) and node.user == (pwd.getpwnam("nobody").pw_uid,) * 2
+    assert "--shared" in vault.command
+    for program, folder in ((vault, places.home), (node, places.node_folder)):
+        assert program.environment["HOME"] == str(folder)
+        assert program.environment["FLWR_HOME"].startswith(f"{folder}/")
