@@ -10,14 +10,13 @@ there already is never changed: whose key changed, only that site's steward can 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from fedloom.client.home import Home
 from fedloom.client.peers import Peer
 from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import PolicyError
-from fedloom.common.files import write_whole
+from fedloom.common.files import replacing, write_whole
 from fedloom.common.typed import plain
 from fedloom.privacy.card import SiteCard
 from fedloom.privacy.keys import fingerprint
@@ -87,12 +86,11 @@ def join(home: Home, kit: Kit) -> list[str]:
             f"\n\n[peers.{json.dumps(card.name)}]  # joined as {card.fingerprint()}\n"
             f'key = "{card.key}"\nexchange-key = "{card.exchange_key}"'
         )
-    partial = home.config_path.with_name("site.toml.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    SiteConfig.load(partial)
-    write_whole(home.authority_path, kit.authority.encode(), private=True)
-    write_whole(home.kit_path, json.dumps(plain(kit), indent=2).encode(), private=True)
-    os.replace(partial, home.config_path)
+    with replacing(home.config_path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+        SiteConfig.load(partial)
+        write_whole(home.authority_path, kit.authority, private=True)
+        write_whole(home.kit_path, json.dumps(plain(kit), indent=2), private=True)
     return [card.name for card in new]
 
 

@@ -1,22 +1,30 @@
 """Files whose state matters: from strangers, written whole or not at all, on disks that are full.
 
 A name in a folder that somebody else filled may be a link to another place, a pipe that never
-ends, or a file of any size: `read_plain` refuses each before a byte is read. A file that is written
-in place can be cut off by a crash: `write_whole` leaves the old one or the new one. And a disk that
-takes no more is told from a file that is damaged: one needs room, the other a backup.
+ends, or a file of any size: `read_plain` refuses each before a byte is read.
+
+A file that is replaced is written beside its place, forced to disk and renamed, so a crash or a
+full disk leaves the old file or the new one, never half of one. What a kill leaves beside it has a
+name that ends in `.partial`, and the next write takes its place. Folders that are made whole go the
+same way. And a disk that takes no more is told from a file that is damaged: one needs room, the
+other a backup.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
+import shutil
 import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedloom.common.errors import ReleaseError
 
-__all__ = ["NOTHING_LOST", "disk_is_full", "read_plain", "write_whole"]
+__all__ = ["NOTHING_LOST", "disk_is_full", "read_plain", "replacing", "write_new", "write_whole"]
 
 NOTHING_LOST = (
     "nothing is damaged, and nothing is to be restored from a backup: make room on the disk and "
@@ -77,19 +85,82 @@ def disk_is_full(error: BaseException | None) -> bool:
     return False
 
 
-def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Writes or replaces a file; after a crash it is the old one or the new one.
+def write_whole(
+    path: Path, data: bytes | str, *, private: bool = False, shared: bool = False
+) -> None:
+    """Writes or replaces a file, whole or not at all.
 
     Args:
-      path: of the file; a file of that name with `.partial` after it is left by a crash at most.
-      data: all that it shall hold.
+      path: of the file.
+      data: what it shall hold; a text is written as UTF-8.
       private: whether its owner alone may read it (mode 0600).
+      shared: see `replacing`.
     """
-    partial = path.with_name(path.name + ".partial")
-    mode = 0o600 if private else 0o666
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    with replacing(path, shared=shared) as partial:
+        _write(partial, _bytes(data), 0o600 if private else 0o666)
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Writes a file that is never replaced, such as a key.
+
+    Raises:
+      FileExistsError: there is one, which stays as it is.
+    """
+    _write(path, data, mode)
+
+
+@contextmanager
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Gives a place to write; what was written there takes the file's place after the block.
+
+    After an error the file is as it was, and nothing is left beside it.
+
+    Args:
+      path: of the file, or of a folder that is not there yet, or is empty.
+      shared: several processes may write the file at one time, each beside under a name of its
+        own; the last one to end wins.
+    """
+    own = f".{secrets.token_hex(4)}" if shared else ""
+    partial = path.with_name(f".{path.name}{own}.partial")
+    _clear(partial)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        _clear(partial)
+        raise
+    _force(path.parent)
+
+
+def _clear(partial: Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
+
+
+def _bytes(data: bytes | str) -> bytes:
+    return data.encode("utf-8") if isinstance(data, str) else data
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """Writes a new file and waits until it is on disk; if that fails it is not there."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        # Half a key, as a full disk leaves it, would stand in the way of the next attempt.
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _force(folder: Path) -> None:
+    """Waits until a folder's names are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,7 +7,6 @@ interrupted simulation had made is found again, and only what is missing is made
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,7 +23,7 @@ from fedloom.client.records import holds_same
 from fedloom.client.sources import Source, Table
 from fedloom.client.vault import Vault
 from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, StudyError
-from fedloom.common.files import NOTHING_LOST
+from fedloom.common.files import NOTHING_LOST, replacing
 from fedloom.common.schema import Schema
 from fedloom.common.study import Study, load_study
 from fedloom.privacy.keys import PrivateKey, load_private_key, public_key_hex
@@ -283,19 +282,17 @@ def _home(name: str, path: Path, study: Study, limit: float | None, insecure: bo
     if home.path.exists() and any(home.path.iterdir()):
         raise ConfigError(f"{path} is no site's home and is not empty; choose another folder")
     # Made beside its place and then moved, so that no crash leaves half a home.
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    made = Home.create(partial)
-    Ledger.create(
-        made.path,
-        private_key=made.private_key(),
-        site=name,
-        epsilon_limit=study.privacy.epsilon if limit is None else limit,
-        delta_limit=study.privacy.delta,
-        rehearsal=True,
-        insecure_noise=insecure,
-    ).close()
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        made = Home.create(partial)
+        Ledger.create(
+            made.path,
+            private_key=made.private_key(),
+            site=name,
+            epsilon_limit=study.privacy.epsilon if limit is None else limit,
+            delta_limit=study.privacy.delta,
+            rehearsal=True,
+            insecure_noise=insecure,
+        ).close()
     return home
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from dp_accounting import dp_event
 
 from fedloom.common.digest import digest
 from fedloom.common.errors import StudyError
+from fedloom.common.files import write_whole
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.privacy.accounting import calibrate
 from fedloom.privacy.events import compose, event_to_json
@@ -152,9 +152,6 @@ def _remember(key: str, noise: Mapping[str, float]) -> None:
     path = _cache_path(key)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(dict(noise), stream)
-        os.replace(name, path)
+        write_whole(path, json.dumps(dict(noise)), shared=True)
     except OSError:
         return  # a cache that cannot be written only costs the next search its time

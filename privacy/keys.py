@@ -10,7 +10,6 @@ verify for another, so each caller puts its own prefix before the bytes that it 
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from fedloom.common.digest import sha256_hex
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import disk_is_full, write_new
 
 __all__ = [
     "ExchangeKey",
@@ -162,20 +162,13 @@ def _write_new(path: Path, key: PrivateKey | ExchangeKey) -> None:
         serialization.NoEncryption(),
     )
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new(path, pem)
     except FileExistsError:
         raise ConfigError(f"{path} exists already; a key is never overwritten") from None
     except OSError as error:
+        if disk_is_full(error):
+            raise
         raise ConfigError(f"cannot write the key {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(pem)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:
-        # Half a key, as a full disk leaves it, would stand in the way of the next attempt.
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path) -> object:

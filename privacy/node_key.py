@@ -8,7 +8,6 @@ with the site's Ed25519 key, which Flower never sees. A public key travels as th
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Meta
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import disk_is_full, write_new
 
 __all__ = ["NodePublicKey", "generate_node_key", "load_node_key", "node_key_hex", "node_key_pem"]
 
@@ -44,19 +44,13 @@ def generate_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
         serialization.NoEncryption(),
     )
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new(path, pem)
     except FileExistsError:
         raise ConfigError(f"{path} exists already; a key is never overwritten") from None
     except OSError as error:
+        if disk_is_full(error):
+            raise
         raise ConfigError(f"cannot write the key {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(pem)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
     return key
 
 

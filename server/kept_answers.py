@@ -11,13 +11,12 @@ deleted here cannot be had again.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from fedloom.common.errors import IncompleteError, ReleaseError
-from fedloom.common.files import write_whole
+from fedloom.common.files import replacing, write_whole
 from fedloom.common.messages import Answer
 from fedloom.privacy.answers.files import PARTS, part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
@@ -37,14 +36,13 @@ class KeptAnswers:
     def keep_parts(self, round_number: int, answers: Mapping[str, Answer]) -> None:
         """Keeps the answers of all sites in a round's sum, all of them or none."""
         folder = self._folder(round_number)
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        for made in (self._run_dir / "answers", self._run_dir / PARTS, partial):
+        for made in (self._run_dir / "answers", self._run_dir / PARTS):
             made.mkdir(mode=0o700, exist_ok=True)
-        for site, answer in answers.items():
-            write_whole(partial / f"{site}.safetensors", answer.pack(), private=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        with replacing(folder) as partial:
+            partial.mkdir(mode=0o700)
+            for site, answer in answers.items():
+                write_whole(partial / f"{site}.safetensors", answer.pack(), private=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def parts(self, round_number: int, request_digest: str) -> dict[str, Answer] | None:
         """Returns the answers that a round's sum was opened from, if they are to this request.

@@ -82,7 +82,7 @@ class LearnedSchema:
         if self.schema is not None:
             files = {SCHEMA: self.text, **files}
         for name, text in files.items():
-            write_whole(folder / name, text.encode())
+            write_whole(folder / name, text)
 
     @classmethod
     def load(cls, folder: Path) -> LearnedSchema:

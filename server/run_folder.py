@@ -19,14 +19,13 @@ What lies beside `sites/` is made of noised answers and public numbers.
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
-from fedloom.common.files import write_whole
+from fedloom.common.files import replacing, write_whole
 from fedloom.common.messages import LedgerHead
 from fedloom.common.typed import plain
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
@@ -189,9 +188,7 @@ class RunFolder:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replaces `run.json`, whole or not at all."""
-        write_whole(
-            self.path / "run.json", (json.dumps(state, indent=2, sort_keys=True) + "\n").encode()
-        )
+        write_whole(self.path / "run.json", json.dumps(state, indent=2, sort_keys=True) + "\n")
 
     def update_state(self, **changes: Any) -> None:
         """Changes some keys of `run.json`."""
@@ -248,13 +245,13 @@ class RunFolder:
         """Drops lines of rounds that a resumed run will report again."""
         kept = [line for line in self.metrics() if line["round"] <= round_number]
         text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept)
-        write_whole(self.path / "metrics.jsonl", text.encode())
+        write_whole(self.path / "metrics.jsonl", text)
 
     def save_extract(self, site: str, public_key: str, entries: list[dict[str, Any]]) -> None:
         """Keeps a site's signed ledger extract."""
         (self.path / "extracts").mkdir(exist_ok=True)
         text = json.dumps({"public_key": public_key, "entries": entries}, sort_keys=True)
-        write_whole(self.path / f"extracts/{site}.json", (text + "\n").encode())
+        write_whole(self.path / f"extracts/{site}.json", text + "\n")
 
     def has_extract(self, site: str) -> bool:
         """Whether the site's extract has arrived."""
@@ -281,8 +278,7 @@ class RunFolder:
     def save_evaluation(self, record: dict[str, Any]) -> None:
         """Keeps what the held-back records said."""
         write_whole(
-            self.path / "evaluation.json",
-            (json.dumps(record, indent=2, sort_keys=True) + "\n").encode(),
+            self.path / "evaluation.json", json.dumps(record, indent=2, sort_keys=True) + "\n"
         )
 
     def has_evaluation(self) -> bool:
@@ -291,9 +287,8 @@ class RunFolder:
 
     def save_generator(self, artifact: Artifact) -> None:
         """Keeps the generator, whole or not at all."""
-        partial = self.generator_path.with_suffix(".partial")
-        artifact.save(partial)
-        os.replace(partial, self.generator_path)
+        with replacing(self.generator_path) as partial:
+            artifact.save(partial)
 
     def generator(self) -> Artifact:
         """Reads the generator.

@@ -57,7 +57,7 @@ def events_file(run_dir: Path) -> Path:
 
 def write_status(run_dir: Path, status: RunStatus) -> None:
     """Replaces the status; readers see the old one or the new one, whole."""
-    write_whole(run_dir / _NAME, json.dumps(asdict(status), sort_keys=True).encode())
+    write_whole(run_dir / _NAME, json.dumps(asdict(status), sort_keys=True), shared=True)
 
 
 def read_status(run_dir: Path) -> RunStatus | None:

@@ -11,8 +11,9 @@ import click
 from fedloom.cli.csv_cells import CsvCells
 from fedloom.cli.generator_folder import load_generator
 from fedloom.cli.source_options import source_options
-from fedloom.cli.table_file import not_written, partial_file
+from fedloom.cli.table_file import not_written
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,15 +77,10 @@ def impute(
         filled = _filled_text(given, plan.schema, found, len(private_frame))
     else:
         filled = _filled_parquet(table, found)
-    partial = partial_file(out)
     try:
-        partial.touch(mode=0o600)
-        partial.write_bytes(filled)
-        partial.replace(out)
+        write_whole(out, filled, private=True)
     except OSError as error:
         raise not_written(out, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
     _tell(found, len(private_frame), out)
 
 

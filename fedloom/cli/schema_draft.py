@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedloom.cli.source_options import source_options
-from fedloom.cli.table_file import not_written, partial_file
+from fedloom.cli.table_file import not_written
 from fedloom.common.errors import ConfigError, SchemaError
+from fedloom.common.files import write_whole
 
 if TYPE_CHECKING:
     from fedloom.common.draft import Draft, DraftColumn
@@ -71,14 +72,10 @@ def draft(
             Schema.from_dict(tomllib.loads(text))
         except SchemaError as error:
             raise SchemaError(f"{file}: {error}") from None
-    partial = partial_file(out)
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out)
+        write_whole(out, text)
     except OSError as error:
         raise not_written(out, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
     if as_json:
         click.echo(json.dumps(_summary(found, out, blanks), indent=2, ensure_ascii=False))
     else:

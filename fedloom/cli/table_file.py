@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fedloom.common.errors import ConfigError, DiskFullError, FedloomError
-from fedloom.common.files import NOTHING_LOST, disk_is_full
+from fedloom.common.files import NOTHING_LOST, disk_is_full, replacing
 from fedloom.common.times import times_as_text
 
-__all__ = ["ENDINGS", "check_ending", "not_written", "partial_file", "write_chunks"]
+__all__ = ["ENDINGS", "check_ending", "not_written", "write_chunks"]
 
 ENDINGS = (".csv", ".parquet")
 
@@ -44,15 +43,11 @@ def write_chunks(chunks: Iterable[pd.DataFrame], path: Path) -> int:
     """
     check_ending(path)
     write = _write_csv if path.suffix == ".csv" else _write_parquet
-    partial = partial_file(path)
     try:
-        rows = write(chunks, partial)
-        partial.replace(path)
+        with replacing(path, shared=True) as partial:
+            return write(chunks, partial)
     except OSError as error:
         raise not_written(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return rows
 
 
 def not_written(path: Path, error: OSError) -> FedloomError:
@@ -61,11 +56,6 @@ def not_written(path: Path, error: OSError) -> FedloomError:
         return DiskFullError(f"the disk is full: {path} could not be written; {NOTHING_LOST}")
     reason = error.strerror or error
     return ConfigError(f"{path} cannot be written: {reason}; choose another path")
-
-
-def partial_file(path: Path) -> Path:
-    """Returns a new hidden name beside a file, for what will take its place."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 def _write_csv(chunks: Iterable[pd.DataFrame], path: Path) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fedloom.common.files import write_whole
 from fedloom.common.holding import Holder, hold, holder
 from fedloom.deployment.processes import Processes
 
@@ -164,9 +165,7 @@ class Supervisor:
             }
             for name, life in self._lives.items()
         }
-        partial = self._folder / f"{_STATE}.partial"
-        partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self._folder / _STATE)
+        write_whole(self._folder / _STATE, json.dumps(state, indent=2) + "\n")
 
 
 def standing(folder: Path) -> tuple[Holder, dict[str, Any]] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-import secrets
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 import fedloom
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import replacing
 from fedloom.common.sampling import sample
 from fedloom.privacy.answers.opened import answer_path
 from fedloom.privacy.keys import load_private_key, public_key_hex
@@ -87,16 +87,15 @@ def build_release(
         for name, extract in run.extracts.items()
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
-    partial.mkdir()
-    try:
+    key = public_key_hex(load_private_key(run.path / "coordinator.key"))
+    # The evidence is taken back if the release does not come about.
+    with (
+        nullcontext() if evidence is None else written_evidence(run, evidence),
+        replacing(out, shared=True) as partial,
+    ):
+        partial.mkdir()
         _fill(partial, run, accounts, seed)
-        key = public_key_hex(load_private_key(run.path / "coordinator.key"))
-        with nullcontext() if evidence is None else written_evidence(run, evidence):
-            verify_release(partial, key, evidence=evidence)
-            partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        verify_release(partial, key, evidence=evidence)
     return out
 
 

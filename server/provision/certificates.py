@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import write_new
 
 __all__ = ["Authority", "certificate_fingerprint", "issue_server_certificate", "make_authority"]
 
@@ -167,10 +167,6 @@ def _read(authority: Authority) -> tuple[ec.EllipticCurvePrivateKey, x509.Certif
 
 def _write(path: Path, data: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        write_new(path, data, mode=mode)
     except FileExistsError:
         raise ConfigError(f"{path} exists already; it is never overwritten") from None
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -46,13 +46,6 @@ def test_missing_keys_are_made_and_none_is_replaced(tmp_path):
     assert home.public_key() == before[0] and home.exchange_public_key() != before[1]
 
 
-def test_a_private_file_is_replaced_whole(tmp_path):
-    write_whole(tmp_path / "file", b"first", private=True)
-    write_whole(tmp_path / "file", b"second", private=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"second"
-
-
 def test_forgetting_a_plan_leaves_nothing_of_its_records(tmp_path):
     home = Home.create(tmp_path / "home")
     plan = "b" * 64
