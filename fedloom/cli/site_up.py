@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from fedloom.cli.coordinator_up import start_detached
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 from fedloom.cli.site_plan import home_option
 from fedloom.common.errors import IncompleteError
 
