@@ -10,7 +10,8 @@
     │   ├── PolicyError            the site's policy forbids it
     │   ├── NotApprovedError       no steward approved this very plan
     │   │   └── UsedUpError        every run that was approved is used
-    │   └── HomeInUseError         another vault holds the site's home
+    │   ├── HomeInUseError         another vault holds the site's home
+    │   └── NotMeasuredError       the study's answers do not hold it, or noise hides it
     ├── VerificationError       4  something is not what its signature or hash says
     │   ├── LedgerError            a ledger that is damaged, cut or unreadable
     │   └── ReleaseError           a release that is damaged or states a wrong price
@@ -34,6 +35,7 @@ __all__ = [
     "IncompleteError",
     "LedgerError",
     "NotApprovedError",
+    "NotMeasuredError",
     "PolicyError",
     "QuorumError",
     "RefusedError",
@@ -102,6 +104,10 @@ class UsedUpError(NotApprovedError):
 
 class HomeInUseError(RefusedError):
     """An error for a site's home that another process holds."""
+
+
+class NotMeasuredError(RefusedError):
+    """An error for a number that a study's answers do not hold, or that their noise hides."""
 
 
 class VerificationError(FedloomError):

@@ -6,6 +6,7 @@
     release.marginals                    # the noisy counts, with their standard deviation
     release.sample(1000, where={"visited": "yes"})
     release.impute(table)
+    release.infer("visited == yes ~ age + C(sex)")   # with honest intervals
 
 Nothing here costs privacy: whatever is computed from a release is post-processing. A file is read
 only if the signed manifest holds its hash, so a file that was changed, added or exchanged raises;
@@ -15,7 +16,7 @@ whether the release states its price rightly, and who signed it, is what `verify
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.typed_rows import FORMATS, dtypes, read_typed, typed
 
 if TYPE_CHECKING:
+    from fedloom.common.marginals import NoisyMarginals
+    from fedloom.privacy.inference.result import Inference
     from fedloom.privacy.release.verify import Verification
 
 __all__ = ["Release", "read"]
@@ -204,6 +207,74 @@ class Release:
 
         found = impute(self._generator, self.schema, self.plan.target, table, seed=seed)
         return found.apply(table)
+
+    def infer(
+        self,
+        formula: str | None = None,
+        *,
+        family: str | None = None,
+        mean: str | None = None,
+        share: str | None = None,
+        quantile: str | None = None,
+        table: str | Sequence[str] = (),
+        by: str | None = None,
+        differences: bool = False,
+        at: float = 0.5,
+    ) -> Inference:
+        """Returns estimates whose 95% intervals count sampling and privacy noise; free of charge.
+
+        They come from the noisy answers that the study bought, not from the synthetic rows. Ask one
+        thing: a formula, or one of `mean`, `share`, `quantile` and `table`.
+
+        Args:
+          formula: Of a regression, such as "visited == yes ~ age + C(sex)"; see
+            `fedloom.privacy.inference.formula`.
+          family: "linear", "logistic" or "poisson"; by default logistic for a response of two
+            values, else linear.
+          mean: Column, or summand of a formula such as "log(income)", whose mean is wanted.
+          share: Column whose values' shares are wanted, or "column == value".
+          quantile: Column of numbers whose quantile is wanted.
+          table: One column or two whose numbers of records are wanted.
+          by: Groups for a mean, share or quantile: a column, or "cut(age, 30, 50)".
+          differences: Differences of means or shares to those of the first group.
+          at: Share of records below the quantile.
+
+        Raises:
+          ConfigError: the question cannot be read, or names what does not exist.
+          NotMeasuredError: the study did not buy what is needed, or noise hides it.
+        """
+        from fedloom.privacy.inference.ask import Question, ask
+
+        question = Question(
+            formula=formula,
+            family=family,
+            mean=mean,
+            share=share,
+            quantile=quantile,
+            table=(table,) if isinstance(table, str) else tuple(table),
+            by=by,
+            differences=differences,
+            at=at,
+        )
+        return ask(
+            question,
+            plan=self.plan,
+            statistics=self._statistics,
+            generator=self._generator,
+            epsilon=self.epsilon,
+        )
+
+    @cached_property
+    def _statistics(self) -> NoisyMarginals:
+        from fedloom.privacy.answers.opened import OpenedRound, answer_path
+        from fedloom.privacy.answers.opened_marginals import noisy_statistics
+
+        rounds = [
+            OpenedRound.load(self._checked(answer_path(asked.round)))
+            for asked in self.plan.rounds
+            if asked.query == "statistic"
+        ]
+        return noisy_statistics(self.plan, rounds)
 
     @cached_property
     def _generator(self) -> Artifact:

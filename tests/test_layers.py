@@ -38,7 +38,7 @@ LIBRARIES = {
     "pandas": (
         "common/cells.py", "common/constraints.py", "common/decoding.py", "common/discovery.py",
         "common/encoding.py", "common/records/*", "common/sampling/*", "common/times.py",
-        "privacy/release/*", "client/*", "fedloom/*",
+        "privacy/inference/result.py", "privacy/release/*", "client/*", "fedloom/*",
     ),
     "sklearn": (),
     "sqlalchemy": ("client/sources/*",),
@@ -57,7 +57,8 @@ TORCH_FREE = (
     "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/noisy_sum.py",
-    "privacy/ledger*", "privacy/release/*", "client/sources/*", "client/data_check.py",
+    "privacy/ledger*", "privacy/release/*", "privacy/inference/*",
+    "client/sources/*", "client/data_check.py",
     "server/learners/tree*.py", "server/learners/tilt.py",
     "client/home.py", "client/approval.py", "client/site_config.py",
 )  # fmt: skip

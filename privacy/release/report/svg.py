@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-__all__ = ["budget_bars", "curve_chart", "heat_map", "marginal_chart"]
+__all__ = ["budget_bars", "curve_chart", "heat_map", "marginal_chart", "round_ticks"]
 
 _SHORT_LABEL = 15
 _SLANTED_LABEL = 13
@@ -58,7 +58,7 @@ def marginal_chart(
             1e-9,
         ]
     )
-    ticks = _ticks(0.0, min(peak * 1.04, 1.0), 3)
+    ticks = round_ticks(0.0, min(peak * 1.04, 1.0), 3)
     upper = max(peak * 1.04, ticks[-1])
 
     def y_of(share: float) -> float:
@@ -208,7 +208,7 @@ def curve_chart(
     y_low, y_high = min(0.0, *ys), max(0.0, *ys)
     if y_high == y_low:
         y_high = 1.0
-    ticks = _ticks(y_low, y_high, 4)
+    ticks = round_ticks(y_low, y_high, 4)
     y_low, y_high = min(y_low, ticks[0]), max(y_high, ticks[-1])
 
     def x_of(x: float) -> float:
@@ -220,7 +220,7 @@ def curve_chart(
     parts = _y_axis(ticks, y_of, left, width - right, percent=False)
     base = height - bottom
     parts.append(f'<path class="axis" d="M{_n(left)} {_n(base)}H{_n(width - right)}"/>')
-    whole = {round(tick) for tick in _ticks(x_low, x_high, 5)}
+    whole = {round(tick) for tick in round_ticks(x_low, x_high, 5)}
     for at in sorted(number for number in whole if x_low <= number <= x_high):
         parts.append(
             f'<text class="tick" text-anchor="middle" x="{_n(x_of(at))}" y="{_n(base + 13)}">'
@@ -311,10 +311,10 @@ def _y_axis(
     return parts
 
 
-def _ticks(low: float, high: float, wanted: int) -> list[float]:
+def round_ticks(low: float, high: float, wanted: int) -> list[float]:
     """Returns round numbers from `low` to `high`, about `wanted` steps apart.
 
-    >>> _ticks(0.0, 1.0, 4)
+    >>> round_ticks(0.0, 1.0, 4)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     raw = max((high - low) / wanted, 1e-12)

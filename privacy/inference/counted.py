@@ -1,0 +1,164 @@
+"""The noisy tables of counts that a study bought, each by the columns that it tells together.
+
+Every statistic of a study is a set of such tables: one-way counts within the label's classes are
+tables of the label and a column, pairs within classes are tables of three columns. An analysis asks
+for a table that holds certain columns, and adds up over the others; what a new statistic counts is
+a new table here, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.encoding import Block, Encoding
+from fedloom.common.marginals import NoisyMarginals, OneWayMarginals
+from fedloom.privacy.inference.margins import Margin, raw_margin, smooth_margin
+
+__all__ = ["CountedTable", "CountedTables", "counted_tables"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CountedTable:
+    """Noisy counts of all records by cells of some columns.
+
+    Attributes:
+      columns: the columns, one an axis.
+      places: for each axis, where each cell of the column's block lies on it, (cells,).
+      counts: the noisy counts, unbiased.
+      variances: of the independent Gaussian noise in each count, of the same shape.
+    """
+
+    columns: tuple[str, ...]
+    places: tuple[Array, ...]
+    counts: Array
+    variances: Array
+
+    def axis(self, column: str) -> int:
+        """Returns the axis of a column."""
+        return self.columns.index(column)
+
+
+class CountedTables:
+    """All tables of a study.
+
+    Attributes:
+      encoding: the public encoding.
+      tables: the tables.
+    """
+
+    def __init__(self, statistics: NoisyMarginals) -> None:
+        """Takes the opened sums of a study."""
+        self.encoding = statistics.encoding
+        self.tables = tuple(counted_tables(statistics))
+        self._margins: dict[str, Margin] = {}
+
+    def holding(self, columns: Collection[str]) -> list[int]:
+        """Returns the numbers of the tables that hold all of these columns."""
+        wanted = set(columns)
+        return [number for number, table in enumerate(self.tables) if wanted <= set(table.columns)]
+
+    def block(self, column: str) -> Block:
+        """Returns the cells of a column.
+
+        Raises:
+          SchemaError: the schema has no such column.
+        """
+        schema = self.encoding.schema
+        return self.encoding.blocks[schema.names.index(schema.column(column).name)]
+
+    def finest(self, column: str) -> int:
+        """Returns the number of the table that tells a column alone best: by cells, then noise."""
+
+        def rank(number: int) -> tuple[int, float]:
+            table = self.tables[number]
+            return -table.counts.shape[table.axis(column)], float(table.variances.sum())
+
+        return min(self.holding({column}), key=rank)
+
+    def margin(self, column: str) -> Margin:
+        """Returns the distribution of a column over its cells."""
+        if column not in self._margins:
+            table = self.tables[self.finest(column)]
+            axis = table.axis(column)
+            rest = tuple(other for other in range(table.counts.ndim) if other != axis)
+            counts, variances = table.counts.sum(axis=rest), table.variances.sum(axis=rest)
+            grid = self.encoding.grids[self.block(column).index]
+            self._margins[column] = (
+                raw_margin(counts)
+                if grid is None
+                else smooth_margin(
+                    counts, grid.stops - grid.starts + float(grid.discrete), float(variances.mean())
+                )
+            )
+        return self._margins[column]
+
+    def shares(self, column: str) -> Array:
+        """Returns the estimated share of each cell of a column, (cells,): none is negative."""
+        return self.margin(column).shares
+
+
+def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
+    """Yields the tables that the opened sums hold."""
+    encoding, target = statistics.encoding, statistics.encoding.target
+    classes, cells = OneWayMarginals(encoding).rows(statistics.look)
+    layout = _Layout(encoding)
+    if target is not None:
+        yield layout.table(classes, (), statistics.look_std)
+    for block in encoding.features:
+        counts = cells[:, block.start : block.start + block.size]
+        yield layout.table(counts, ((block, np.arange(block.size)),), statistics.look_std)
+    if not statistics.has_pairs:
+        return
+    groups = statistics.groups
+    assert groups is not None and statistics.pair_std is not None
+    by_class = [dict(statistics.tables(label)) for label in range(encoding.num_classes)]
+    for a, b in by_class[0]:
+        parts = tuple(
+            (block, groups[block.start : block.start + block.size].astype(np.int64))
+            for block in (encoding.features[a], encoding.features[b])
+        )
+        counts = np.stack([tables[a, b] for tables in by_class])
+        yield layout.table(counts, parts, statistics.pair_std)
+
+
+class _Layout:
+    """Turns counts within classes into a table whose axes are different columns."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._target = encoding.target
+        self._class_of_cell = encoding.class_of_cell
+
+    def table(
+        self, counts: Array, parts: tuple[tuple[Block, Array], ...], std: float
+    ) -> CountedTable:
+        """Returns the table of the classes (first axis of `counts`) and the columns of `parts`."""
+        counts = np.asarray(counts, dtype=np.float64)
+        columns = tuple(block.name for block, _ in parts)
+        places = tuple(place for _, place in parts)
+        variances = np.full(counts.shape, std**2)
+        if self._target is None:
+            counts, variances = counts[0], variances[0]
+        elif self._target in columns:
+            axis = columns.index(self._target)
+            counts, variances = self._within(counts, variances, axis, places[axis])
+        else:
+            columns, places = (self._target, *columns), (self._class_of_cell, *places)
+        return CountedTable(columns=columns, places=places, counts=counts, variances=variances)
+
+    def _within(
+        self, counts: Array, variances: Array, axis: int, places: Array
+    ) -> tuple[Array, Array]:
+        """Adds up a numeric target's own classes: in all others its cells are truly empty."""
+        own = np.zeros((counts.shape[0], counts.shape[axis + 1]))
+        own[self._class_of_cell, places] = 1.0
+        shape = [counts.shape[0], *[1] * (counts.ndim - 1)]
+        shape[axis + 1] = counts.shape[axis + 1]
+        kept = own.reshape(shape)
+        return (counts * kept).sum(axis=0), (variances * kept).sum(axis=0)
