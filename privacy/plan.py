@@ -27,13 +27,14 @@ from dp_accounting import dp_event
 from fedloom.common.digest import canonical_json, digest
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
-from fedloom.common.errors import StudyError
+from fedloom.common.errors import ReleaseError, StudyError
 from fedloom.common.models.coders import coder_of
 from fedloom.common.models.private_model import PrivateModel, build_model
 from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.records import Coder
 from fedloom.common.schema import Schema
+from fedloom.common.strict_json import read_json
 from fedloom.common.study import (
     Coordination,
     Coordinator,
@@ -210,7 +211,11 @@ class Plan:
             coordination=body.coordination,
             stated_price=body.price,
         )
-        if canonical_json(plan.to_dict()) != canonical_json(value):
+        try:
+            same = canonical_json(plan.to_dict()) == canonical_json(value)
+        except ValueError:  # a whole number that readers in other languages would round
+            same = False
+        if not same:
             raise StudyError(
                 "the plan is not in its canonical form; have the coordinator resolve the study "
                 "again"
@@ -245,9 +250,9 @@ class Plan:
           StudyError: the file is missing or is not a plan.
         """
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise StudyError(f"{path}: not a readable plan") from error
+            value = read_json(Path(path))
+        except ReleaseError as error:
+            raise StudyError(f"{path}: not a readable plan ({error})") from error
         try:
             return cls.from_dict(value)
         except StudyError as error:
