@@ -22,7 +22,7 @@ from fedloom.common.messages import Request
 from fedloom.common.models.settings import WeightRounds
 from fedloom.common.scores import EvaluationQueries
 from fedloom.common.statistic_kinds import statistic_kind
-from fedloom.common.vocabulary import Query
+from fedloom.common.vocabulary import Query, Stage
 from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
@@ -85,7 +85,7 @@ def answer_arrays(
         num_shares=1 if plan.colluding is None else len(request.roster) - plan.colluding,
         device=device,
     )
-    records = snapshot.held_back if phase.query is Query.EVALUATE else snapshot.training
+    records = snapshot.held_back if phase.stage is Stage.EVALUATION else snapshot.training
     if phase.query is Query.TRAIN:
         return _train(phase, question, records)
     return {"sum": mask_share(_SUMS[phase.query](phase, question, records))}

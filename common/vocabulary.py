@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Engine", "Exchange", "Optimizer", "Query", "Status", "Trust", "Unit"]
+__all__ = ["Engine", "Exchange", "Optimizer", "Query", "Stage", "Status", "Trust", "Unit"]
 
 
 class Unit(StrEnum):
@@ -63,6 +63,17 @@ class Status(StrEnum):
     """The run is finished at this site."""
     UNAVAILABLE = "unavailable"
     """The site cannot answer now; its steward can see why."""
+
+
+class Stage(StrEnum):
+    """What a phase of a plan is for."""
+
+    STATISTICS = "statistics"
+    """Sums that the learner starts from; opened and published."""
+    TRAINING = "training"
+    """Rounds that improve the model; their answers stay with the coordinator."""
+    EVALUATION = "evaluation"
+    """Sums over the units that are held back from everything else; opened and published."""
 
 
 class Exchange(StrEnum):

@@ -28,9 +28,10 @@ from fedloom.common.digest import file_sha256
 from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.schema import Schema
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.manifest import MANIFEST, read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
-from fedloom.privacy.release.typed_rows import FORMATS, dtypes, read_typed, typed
+from fedloom.privacy.release.typed_rows import dtypes
 
 if TYPE_CHECKING:
     from fedloom.common.marginals import NoisyMarginals
@@ -111,9 +112,10 @@ class Release:
         Raises:
           ReleaseError: the file is not the one that was signed.
         """
-        if format in FORMATS:
-            self._checked(FORMATS[format])
-        return read_typed(self.path, self.schema, format)
+        files = data_files(self.schema.kind)
+        if format in files.formats:
+            self._checked(files.formats[format])
+        return files.read(self.path, self.schema, format)
 
     @cached_property
     def marginals(self) -> pd.DataFrame:
@@ -189,7 +191,7 @@ class Release:
         from fedloom.common.sampling import sample
 
         drawn = sample(self._generator, self.schema, self.plan.target, rows, where=where, seed=seed)
-        return typed(drawn, self.schema)
+        return data_files(self.schema.kind).typed(drawn, self.schema)
 
     def impute(self, table: pd.DataFrame, *, seed: int | None = None) -> pd.DataFrame:
         """Fills the missing values of a table, each drawn given what its own record holds.

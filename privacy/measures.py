@@ -23,9 +23,11 @@ from fedloom.common.study import (
     StatisticsSettings,
     Study,
 )
+from fedloom.privacy.phases import Draft
+from fedloom.privacy.phases.statistic import draft_statistic
 from fedloom.privacy.plan_size import check_statistics_size, max_pair_cells
 
-__all__ = ["Measure", "Measures", "discovery_measures", "marginal_measures"]
+__all__ = ["Measures", "discovery_measures", "marginal_measures", "statistic_draft"]
 
 # Of the budget, for the statistics before training; docs/decisions/ tells on which tables.
 _STATISTICS_SHARES = {"one-way": 0.35, "pairwise": 0.8}
@@ -34,33 +36,39 @@ _ONE_WAY_SHARE_ALONE, _ONE_WAY_SHARE = 0.25, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """One statistic that a study asks.
-
-    Attributes:
-      statistic: its kind.
-      share: of the whole budget.
-      l2_norm: most that one record adds to the sum, in the L2 norm.
-      max_cells: coordinates of the sum, at most.
-    """
-
-    statistic: str
-    share: float
-    l2_norm: float
-    max_cells: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
     """All statistics of a study.
 
     Attributes:
       settings: `[statistics]` with everything filled in that the study left open.
-      asked: in the order in which they are asked.
+      drafts: of the phases before training, in the order in which they are asked.
     """
 
     settings: StatisticsSettings
-    asked: Sequence[Measure]
+    drafts: Sequence[Draft]
+
+
+def statistic_draft(
+    study: Study, kind: str, *, share: float, record_norm: float, max_cells: int
+) -> Draft:
+    """Returns the draft of one statistic of a study.
+
+    Args:
+      study: the agreement.
+      kind: of the statistic.
+      share: of the whole budget.
+      record_norm: most that one record adds to the sum, in the L2 norm.
+      max_cells: coordinates of the sum, at most.
+    """
+    return draft_statistic(
+        kind,
+        share=share,
+        record_norm=record_norm,
+        max_cells=max_cells,
+        spares=study.statistics.spare_rounds,
+        privacy=study.privacy,
+        num_sites=len(study.sites),
+    )
 
 
 def marginal_measures(study: Study, coder: Encoding) -> Measures:
@@ -79,24 +87,26 @@ def marginal_measures(study: Study, coder: Encoding) -> Measures:
     part = settings.one_way_share or 0.0
     if settings.kind == "one-way":
         part = 1.0
-    asked = [
-        Measure(
-            statistic="one-way",
+    drafts = [
+        statistic_draft(
+            study,
+            "one-way",
             share=share * part,
-            l2_norm=one_way.l2_norm,
+            record_norm=one_way.l2_norm,
             max_cells=one_way.length,
         )
     ]
     if settings.kind == "pairwise":
-        asked.append(
-            Measure(
-                statistic="pairwise",
+        drafts.append(
+            statistic_draft(
+                study,
+                "pairwise",
                 share=share * (1.0 - part),
-                l2_norm=TwoWayMarginals(coder).l2_norm,
+                record_norm=TwoWayMarginals(coder).l2_norm,
                 max_cells=max_pair_cells(settings),
             )
         )
-    return Measures(settings=settings, asked=asked)
+    return Measures(settings=settings, drafts=drafts)
 
 
 def discovery_measures(study: Study, coder: Discovery) -> Measures:
@@ -117,8 +127,10 @@ def discovery_measures(study: Study, coder: Discovery) -> Measures:
             "target, [evaluation], [release] and [statistics], which belong to the study on the "
             "completed schema"
         )
-    asked = Measure(statistic="discovery", share=1.0, l2_norm=coder.l2_norm, max_cells=coder.length)
-    return Measures(settings=study.statistics, asked=[asked])
+    draft = statistic_draft(
+        study, "discovery", share=1.0, record_norm=coder.l2_norm, max_cells=coder.length
+    )
+    return Measures(settings=study.statistics, drafts=[draft])
 
 
 def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:

@@ -43,13 +43,12 @@ from fedloom.common.study import (
     StatisticsSettings,
 )
 from fedloom.common.typed import Line, Section, Sha256, plain, read_typed
-from fedloom.common.vocabulary import Query
+from fedloom.common.vocabulary import Query, Stage
 from fedloom.privacy.accounting import Price, event_from_json, event_to_json, price
 from fedloom.privacy.events import compose, repeat
 from fedloom.privacy.phases import (
     EvaluationPhase,
     Phase,
-    StatisticPhase,
     TrainingPhase,
     phase_event,
     phase_from_plain,
@@ -124,6 +123,11 @@ class RoundQuery:
     def query(self) -> Query:
         """What it asks."""
         return self.phase.query
+
+    @property
+    def published(self) -> bool:
+        """Whether its opened sum is kept in the run's folder and joins the release."""
+        return self.phase.stage is not Stage.TRAINING
 
     @property
     def params(self) -> dict[str, Any]:
@@ -373,9 +377,9 @@ class Plan:
                 yield RoundQuery(round=number, phase=phase, event=event)
 
     @property
-    def statistics(self) -> tuple[StatisticPhase, ...]:
+    def statistics(self) -> tuple[Phase, ...]:
         """The phases of statistics, in order."""
-        return tuple(phase for phase in self.phases if isinstance(phase, StatisticPhase))
+        return tuple(phase for phase in self.phases if phase.stage is Stage.STATISTICS)
 
     @property
     def training(self) -> TrainingPhase | None:

@@ -28,7 +28,6 @@ from fedloom.privacy.calibration import noise_multipliers
 from fedloom.privacy.measures import Measures
 from fedloom.privacy.phases import Draft, Phase
 from fedloom.privacy.phases.evaluation import draft_evaluation
-from fedloom.privacy.phases.statistic import draft_statistic
 from fedloom.privacy.phases.training import draft_training
 from fedloom.privacy.plan import Plan, StatedPrice
 from fedloom.privacy.plan_size import check_training_size
@@ -131,23 +130,11 @@ def replaced(plan: Plan, **changes: object) -> Plan:
 def drafts_of(study: Study, schema: Schema) -> list[Draft]:
     """Returns the phases of a study, in order, with their shares of the budget."""
     coder = coder_of(study.model, schema, study.target)
-    measures = _measures(study, coder)
     evaluation, training, num_sites = study.evaluation, study.training, len(study.sites)
-    drafts = [
-        draft_statistic(
-            measure.statistic,
-            share=measure.share,
-            record_norm=measure.l2_norm,
-            max_cells=measure.max_cells,
-            spares=study.statistics.spare_rounds,
-            privacy=study.privacy,
-            num_sites=num_sites,
-        )
-        for measure in measures.asked
-    ]
+    drafts = list(_measures(study, coder).drafts)
     if training is not None:
         check_training_size(coder, study.model, training)
-        share = math.fsum(measure.share for measure in measures.asked)
+        share = math.fsum(draft.share for draft in drafts)
         if share >= 1.0 - evaluation.share:
             raise StudyError(
                 f"[statistics] share = {share:g} and [evaluation] leave nothing for training"
@@ -163,8 +150,11 @@ def drafts_of(study: Study, schema: Schema) -> list[Draft]:
             )
         )
     if evaluation.share > 0.0:
-        if schema.kind.evaluation is None:
-            raise StudyError(f"[evaluation] is not known for {schema.kind.name} records; remove it")
+        if not schema.kind.only_columns:
+            raise StudyError(
+                f"[evaluation] scores columns, and {schema.kind.name} records are more than their "
+                "columns; remove it"
+            )
         encoding = Encoding(schema, study.target)
         drafts.append(draft_evaluation(evaluation, encoding, study.privacy, num_sites))
     return drafts

@@ -24,10 +24,9 @@ from fedloom.common.errors import (
 )
 from fedloom.common.parts import load_part
 from fedloom.common.records import Statistics
-from fedloom.common.vocabulary import Query, Status
+from fedloom.common.vocabulary import Query, Stage, Status
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.answers.opened_marginals import opened_statistics
-from fedloom.privacy.phases import EvaluationPhase, StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.binning import Design
@@ -154,7 +153,7 @@ class _Run:
             else:
                 state = State(arrays=checkpoint.arrays, meta=checkpoint.meta)
             for asked in self._plan.rounds[last:]:
-                if isinstance(asked.phase, TrainingPhase):
+                if asked.phase.stage is Stage.TRAINING:
                     state = self._training_round(asked, state, reporter)
         finally:
             reporter.close()
@@ -162,7 +161,7 @@ class _Run:
 
     def _statistics(self, reporter: Reporter) -> State:
         """Asks the statistics one by one, each designed from the sums that came before."""
-        rounds = [a for a in self._plan.rounds if isinstance(a.phase, StatisticPhase)]
+        rounds = [a for a in self._plan.rounds if a.phase.stage is Stage.STATISTICS]
         opened: list[OpenedRound] = []
         for asked in rounds:
             if opened:
@@ -198,7 +197,7 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Has the generator judged on held-back units, if the plan says so."""
-        rounds = [a for a in self._plan.rounds if isinstance(a.phase, EvaluationPhase)]
+        rounds = [a for a in self._plan.rounds if a.phase.stage is Stage.EVALUATION]
         phase = self._plan.evaluation
         if phase is None or self._folder.has_evaluation():
             return

@@ -16,11 +16,10 @@ import numpy as np
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.messages import Answer
-from fedloom.common.vocabulary import Query
+from fedloom.common.vocabulary import Query, Stage
 from fedloom.privacy.answers.files import part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound, lattice_values, noisy_sums
 from fedloom.privacy.answers.opened_marginals import opened_statistics
-from fedloom.privacy.phases import StatisticPhase, TrainingPhase
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.secure_sum import open_sum
 from fedloom.server.aggregation import unflatten, weighted_mean
@@ -47,12 +46,12 @@ def refit(
       ReleaseError: a part cannot be read.
       StudyError: the plan's model makes no generator.
     """
-    looks = [asked.round for asked in plan.rounds if isinstance(asked.phase, StatisticPhase)]
+    looks = [asked.round for asked in plan.rounds if asked.phase.stage is Stage.STATISTICS]
     statistics = opened_statistics(plan, [opened[number] for number in looks])
     learner = build_learner(plan)
     state = learner.initialise(statistics, round_seed(plan, run, looks[-1]))
     for asked in plan.rounds:
-        if not isinstance(asked.phase, TrainingPhase):
+        if asked.phase.stage is not Stage.TRAINING:
             continue
         assert evidence is not None, "a training round's answers are in the evidence alone"
         parts = _parts(plan, asked, evidence)

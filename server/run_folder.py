@@ -28,6 +28,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.files import replacing, write_whole
 from fedloom.common.messages import LedgerHead
 from fedloom.common.typed import plain
+from fedloom.common.vocabulary import Stage
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.keys import (
@@ -270,7 +271,7 @@ class RunFolder:
         paths = [
             self.path / answer_path(asked.round)
             for asked in plan.rounds
-            if asked.query == "statistic"
+            if asked.phase.stage is Stage.STATISTICS
         ]
         there = [path for path in paths if path == paths[0] or path.exists()]
         return opened_statistics(plan, [OpenedRound.load(path) for path in there])

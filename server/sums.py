@@ -20,7 +20,7 @@ from typing import Any
 
 from fedloom.common.errors import IncompleteError
 from fedloom.common.messages import Answer, Request
-from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound
+from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.admission import Shapes
 from fedloom.server.kept_answers import KeptAnswers
@@ -59,7 +59,7 @@ class Sums:
         """
         request, answers = self.collect(asked, arrays, {"sum": ((length,), "int64")})
         opened = OpenedRound.open(self._plan, asked, request, answers)
-        if asked.query in PUBLISHED:
+        if asked.published:
             self._kept.keep_opened(opened)
         return opened
 

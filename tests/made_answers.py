@@ -18,7 +18,7 @@ from fedloom.common.sampling.decoder import decoder_shapes
 from fedloom.common.scores import EvaluationQueries
 from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.vocabulary import Status
-from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound
+from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.keys import PrivateKey, sign
 from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
@@ -105,7 +105,7 @@ def make_answers(
             for site, arrays in shares.items()
         }
         made.requests[asked.round], made.parts[asked.round] = request, parts
-        if asked.query in PUBLISHED:
+        if asked.published:
             made.opened[asked.round] = OpenedRound.open(plan, asked, request, parts)
         looks = [one for one in made.opened.values() if one.query == "statistic"]
         if asked.query == "statistic":
@@ -148,7 +148,7 @@ def _answer(
     num_sites: int,
     rng: np.random.Generator,
 ) -> Arrays:
-    if asked.query not in PUBLISHED:
+    if not asked.published:
         return {"w": rng.normal(size=3).astype(np.float32)}
     encoding = plan.encoding
     table = frame if asked.query == "statistic" else held_back

@@ -125,8 +125,10 @@ class RecordKind:
         see `Sampler`.
       distance: how far samples of a generator are from the noisy statistics, in [0, 1], from
         generator and statistics; the run's curve of quality.
-      evaluation: what `evaluate` counts of held-back records, from the encoding of the columns;
-        None if no such study can be made.
+      writers: by a file's ending, what writes drawn records into it, from chunks and path.
+      data: the data files of a release; see `fedloom.privacy.release.data_files.DataFiles`.
+      figures: the report's sections that compare synthetic records with the noisy statistics, as
+        HTML, from frame, statistics and `secure`.
     """
 
     settings: type[RecordSettings]
@@ -136,7 +138,9 @@ class RecordKind:
     check: str
     sampler: str
     distance: str
-    evaluation: str | None = None
+    writers: Mapping[str, str]
+    data: str
+    figures: str
 
     @property
     def name(self) -> str:

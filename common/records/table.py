@@ -23,5 +23,10 @@ TABLE = RecordKind(
     check="fedloom.client.data_check:check",
     sampler="fedloom.common.sampling.draw:Sampler",
     distance="fedloom.server.metrics:distance_to_noisy_marginals",
-    evaluation="fedloom.common.scores:Evaluation",
+    writers={
+        ".csv": "fedloom.cli.table_file:write_csv",
+        ".parquet": "fedloom.cli.table_file:write_parquet",
+    },
+    data="fedloom.privacy.release.table_files:TableFiles",
+    figures="fedloom.privacy.release.report.table_figures:table_figures",
 )

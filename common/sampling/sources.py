@@ -14,6 +14,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.models.registry import MODELS
 from fedloom.common.parts import load_part
+from fedloom.common.records import Coder
 
 __all__ = ["Source", "array_shapes", "as_mixture", "source_of"]
 
@@ -57,12 +58,12 @@ def as_mixture(artifact: Artifact, encoding: Encoding) -> Mixture:
     return source_of(artifact, encoding).mixture()
 
 
-def array_shapes(artifact: Artifact, encoding: Encoding) -> dict[str, tuple[int, ...]]:
+def array_shapes(artifact: Artifact, coder: Coder) -> dict[str, tuple[int, ...]]:
     """Returns the names and shapes of the arrays that a generator of this kind and size has.
 
     Args:
       artifact: The generator; its kind and its settings are looked at.
-      encoding: Of the schema.
+      coder: Of the schema's records.
 
     Raises:
       ConfigError: the kind is unknown, or the settings are none of that kind.
@@ -70,5 +71,5 @@ def array_shapes(artifact: Artifact, encoding: Encoding) -> dict[str, tuple[int,
     shapes = MODELS[artifact.kind].shapes if artifact.kind in MODELS else None
     if shapes is None:
         raise ConfigError(f"no generator is of the kind {artifact.kind!r}")
-    found: dict[str, tuple[int, ...]] = load_part(shapes)(artifact.config, encoding)
+    found: dict[str, tuple[int, ...]] = load_part(shapes)(artifact.config, coder)
     return found

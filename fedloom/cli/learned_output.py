@@ -48,9 +48,11 @@ def needed_in_words(needed: dict[str, int]) -> str:
 
 def expected(plan: Plan) -> str:
     """Says, before anything is spent, from how many records on a plan finds something."""
+    from fedloom.privacy.phases import StatisticPhase
     from fedloom.server.learners.open_columns import detectable
 
     phase = plan.statistics[0]
+    assert isinstance(phase, StatisticPhase)
     sites = len(plan.sites)
     parts = sites if plan.colluding is None else sites / (sites - plan.colluding)
     std = phase.noise_std * math.sqrt(parts)

@@ -29,7 +29,7 @@ _HELP_WHERE = (
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="A .csv or .parquet file; written in chunks, however large.",
+    help="A .csv or .parquet file, or what the kind of record is written in; in chunks.",
 )
 @click.option("--where", multiple=True, metavar="COLUMN=CONDITION", help=_HELP_WHERE)
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the draw repeatable.")
@@ -50,11 +50,11 @@ def sample(
     Conditions are met exactly, and the schema's constraints hold in every row. Sampling costs no
     privacy, however many rows are drawn.
     """
-    from fedloom.cli.table_file import check_ending, write_chunks
+    from fedloom.cli.table_file import write_chunks, writer_of
     from fedloom.common.sampling import Tally, sample_chunks
 
-    check_ending(out)
     artifact, plan = load_generator(source)
+    write = writer_of(out, plan.schema.kind)
     tally = Tally()
     chunks = sample_chunks(
         artifact,
@@ -66,7 +66,7 @@ def sample(
         threads=threads,
         tally=tally,
     )
-    written = write_chunks(_shown(chunks, rows), out)
+    written = write_chunks(_shown(chunks, rows), out, write)
     if plan.schema.constraints:
         click.echo(str(tally), err=True)
     click.echo(f"{written:,} rows in {out}; sampling is free: no privacy was spent", err=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -11,38 +12,49 @@ import pyarrow.parquet as pq
 
 from fedloom.common.errors import ConfigError, DiskFullError, FedloomError
 from fedloom.common.files import NOTHING_LOST, disk_is_full, replacing
+from fedloom.common.parts import load_part
+from fedloom.common.records import RecordKind
 from fedloom.common.times import times_as_text
 
-__all__ = ["ENDINGS", "check_ending", "not_written", "write_chunks"]
+__all__ = [
+    "not_written",
+    "write_chunks",
+    "write_csv",
+    "write_parquet",
+    "writer_of",
+]
 
-ENDINGS = (".csv", ".parquet")
+
+Writer: TypeAlias = Callable[[Iterable[pd.DataFrame], Path], int]
 
 
-def check_ending(path: Path) -> None:
-    """Refuses a path that ends in neither `.csv` nor `.parquet`.
+def writer_of(path: Path, kind: RecordKind) -> Writer:
+    """Returns what writes drawn records of a kind into a file of this ending.
 
     Raises:
-      ConfigError: it does.
+      ConfigError: records of the kind are not written in files of this ending.
     """
-    if path.suffix not in ENDINGS:
-        raise ConfigError(f"{path}: rows are written as .csv or .parquet; choose one of the two")
+    if path.suffix not in kind.writers:
+        endings = " or ".join(kind.writers)
+        raise ConfigError(f"{path}: records are written as {endings}; choose one of these")
+    writer: Writer = load_part(kind.writers[path.suffix])
+    return writer
 
 
-def write_chunks(chunks: Iterable[pd.DataFrame], path: Path) -> int:
-    """Writes tables with the same columns one after the other, and returns the number of rows.
+def write_chunks(chunks: Iterable[pd.DataFrame], path: Path, write: Writer) -> int:
+    """Writes frames with the same columns one after the other, and returns the number of rows.
 
     Memory holds one chunk at a time; in Parquet each is a row group.
 
     Args:
       chunks: At least one table.
-      path: Ends in `.csv` or `.parquet`; what is there is replaced when all is written.
+      path: what is there is replaced when all is written.
+      write: As `writer_of` returned it.
 
     Raises:
-      ConfigError: the ending is another, or the file cannot be written.
+      ConfigError: the file cannot be written.
       DiskFullError: the disk is full.
     """
-    check_ending(path)
-    write = _write_csv if path.suffix == ".csv" else _write_parquet
     try:
         with replacing(path, shared=True) as partial:
             return write(chunks, partial)
@@ -58,7 +70,8 @@ def not_written(path: Path, error: OSError) -> FedloomError:
     return ConfigError(f"{path} cannot be written: {reason}; choose another path")
 
 
-def _write_csv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+def write_csv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    """Writes tables one after the other as CSV, and returns the number of rows."""
     rows = 0
     with path.open("w", encoding="utf-8", newline="") as stream:
         for number, chunk in enumerate(chunks):
@@ -68,7 +81,8 @@ def _write_csv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
     return rows
 
 
-def _write_parquet(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+def write_parquet(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    """Writes tables as row groups of a Parquet file, and returns the number of rows."""
     rows, writer = 0, None
     try:
         for chunk in chunks:

@@ -31,7 +31,6 @@ from fedloom.privacy.secure_sum import from_grid, open_sum, sensitivity_on_grid
 
 __all__ = [
     "ANSWER_FORMAT",
-    "PUBLISHED",
     "NoisySum",
     "OpenedRound",
     "answer_path",
@@ -41,9 +40,6 @@ __all__ = [
 ]
 
 ANSWER_FORMAT = "fedloom-answer/2"
-PUBLISHED = (Query.STATISTIC, Query.EVALUATE)
-"""Queries whose opened sums run folder and release hold."""
-
 _SUM = "sum"
 _OWN = "own/"
 _REQUEST = "request/"

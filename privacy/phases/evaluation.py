@@ -12,7 +12,7 @@ from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.scores import EvaluationQueries
 from fedloom.common.study import EvaluationSettings
 from fedloom.common.typed import Section
-from fedloom.common.vocabulary import Query
+from fedloom.common.vocabulary import Query, Stage
 from fedloom.privacy.mechanisms.gaussian import statistic_event
 from fedloom.privacy.phases.phase import (
     Arrays,
@@ -64,6 +64,7 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
     """
 
     tag: ClassVar[str] = "evaluation"
+    stage: ClassVar[Stage] = Stage.EVALUATION
 
     hold_back: Annotated[float, Meta(gt=0.0, lt=1.0)]
     histograms: tuple[HistogramSum, ...]

@@ -29,7 +29,7 @@ from fedloom.common.errors import StudyError
 from fedloom.common.models.registry import ModelSettings
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.typed import Section, plain, read_typed
-from fedloom.common.vocabulary import Query, Trust
+from fedloom.common.vocabulary import Query, Stage, Trust
 from fedloom.privacy.events import repeat
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class Phase(Protocol):
     def name(self) -> str:
         """Name of the phase in its plan, such as "one-way" or "training"."""
         ...
+
+    stage: ClassVar[Stage]
+    """What it is for."""
 
     @property
     def query(self) -> Query:
@@ -171,6 +174,7 @@ class PhaseSettings(Section, frozen=True, kw_only=True):
     """What every phase holds, and how it becomes plain values and back."""
 
     tag: ClassVar[str]
+    stage: ClassVar[Stage]
 
     share: PhaseShare
     noise_multiplier: NoiseMultiplier

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.statistic_kinds import statistic_kind
-from fedloom.common.vocabulary import Query
+from fedloom.common.vocabulary import Query, Stage
 from fedloom.privacy.mechanisms.gaussian import statistic_event
 from fedloom.privacy.phases.phase import (
     Arrays,
@@ -42,6 +42,7 @@ class StatisticPhase(PhaseSettings, frozen=True, kw_only=True):
     """
 
     tag: ClassVar[str] = "statistic"
+    stage: ClassVar[Stage] = Stage.STATISTICS
 
     statistic: str
     l2_norm: Annotated[float, Meta(gt=0.0)]

@@ -14,7 +14,7 @@ from fedloom.common.models.settings import Training, WeightRounds
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.records import Coder
 from fedloom.common.typed import read_typed
-from fedloom.common.vocabulary import Exchange, Query
+from fedloom.common.vocabulary import Exchange, Query, Stage
 from fedloom.privacy.mechanisms.gaussian import gradient_event, training_event
 from fedloom.privacy.phases.phase import Arrays, Draft, PhaseSettings, SumPart, for_unit
 from fedloom.privacy.secure_sum import grid_step_of
@@ -55,6 +55,7 @@ class TrainingPhase(PhaseSettings, frozen=True, kw_only=True):
     """
 
     tag: ClassVar[str] = "training"
+    stage: ClassVar[Stage] = Stage.TRAINING
 
     settings: Training
     normaliser: Normaliser

@@ -26,11 +26,17 @@ from fedloom.privacy.answers.opened import answer_path
 from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.plan_size import limits_of_training
 from fedloom.privacy.release.account import SiteAccount, account_of
-from fedloom.privacy.release.data import MAX_SEED, public_seed, write_data
+from fedloom.privacy.release.data import MAX_SEED, public_seed
+from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
 from fedloom.privacy.release.evidence import written_evidence
 from fedloom.privacy.release.manifest import write_manifest
-from fedloom.privacy.release.marginals import MARGINALS, marginals_arrow, marginals_table
+from fedloom.privacy.release.marginals import (
+    MARGINALS,
+    counts_marginals,
+    marginals_arrow,
+    marginals_table,
+)
 from fedloom.privacy.release.report.html import render_report
 from fedloom.privacy.release.run_files import FinishedRun
 from fedloom.privacy.release.statement import make_statement
@@ -110,7 +116,7 @@ def _fill(
     seed = public_seed(plan, run.name) if seed is None else seed
     frame = sample(run.generator, plan.schema, plan.target, rows, seed=seed)
 
-    write_data(frame, folder)
+    data_files(plan.schema.kind).write(frame, folder)
     run.generator.save(folder / "generator")
     (folder / "ledger").mkdir()
     for name, extract in run.extracts.items():
@@ -118,9 +124,9 @@ def _fill(
     (folder / "answers").mkdir()
     for number in run.opened:
         shutil.copyfile(run.path / answer_path(number), folder / answer_path(number))
-    look = run.opened[plan.rounds[0].round]
-    table = marginals_table(plan, look)
-    pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
+    if counts_marginals(plan):
+        table = marginals_table(plan, run.opened[plan.rounds[0].round])
+        pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
     plan.save(folder / "plan.json")
     (folder / "dp_statement.json").write_text(json_text(statement), encoding="utf-8")
     if run.evaluation is not None:
@@ -136,6 +142,7 @@ def _fill(
         model=plan.model.kind,
         statement=statement,
         frame=frame,
+        kind=plan.schema.kind,
         statistics=run.statistics,
         metrics=run.metrics,
         evaluation=None if run.evaluation is None else run.evaluation["figures"],

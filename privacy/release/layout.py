@@ -7,36 +7,35 @@ refused, whoever signed it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fedloom.common.strict_json import MAX_JSON_BYTES
 
-__all__ = ["REQUIRED", "clutter", "missing_files", "most_bytes"]
+__all__ = ["REQUIRED", "TABLE_BYTES", "clutter", "missing_files", "most_bytes"]
 
 _TEXT = 1 << 26
 _ARRAYS = 1 << 30
-_TABLE = 1 << 38
+TABLE_BYTES = 1 << 38
+"""Most bytes of a file of synthetic records."""
 _SITE = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 REQUIRED = {
     "README.md": _TEXT,
-    "answers/marginals.parquet": _ARRAYS,
     "DATASHEET.md": _TEXT,
     "LICENSE": _TEXT,
     "codebook.md": _TEXT,
     "codebook.json": MAX_JSON_BYTES,
     "report.html": _TEXT,
-    "data/synthetic.csv": _TABLE,
-    "data/synthetic.parquet": _TABLE,
     "dp_statement.json": MAX_JSON_BYTES,
     "generator/config.json": MAX_JSON_BYTES,
     "generator/model.safetensors": _ARRAYS,
     "plan.json": MAX_JSON_BYTES,
     "schema.json": MAX_JSON_BYTES,
 }
-"""The files of every release beside its manifest and its signature, with their largest sizes."""
+"""The files of every release, with their largest sizes, beside manifest, signature and data."""
 
 _OTHERS = (
+    (re.compile(r"answers/marginals\.parquet\Z"), _ARRAYS),
     (re.compile(rf"ledger/{_SITE}\.json\Z"), MAX_JSON_BYTES),
     (re.compile(r"evaluation\.json\Z"), MAX_JSON_BYTES),
     (re.compile(r"answers/round-[0-9]{4,}\.safetensors\Z"), _ARRAYS),
@@ -52,20 +51,26 @@ _CLUTTER = (
 )
 
 
-def most_bytes(path: str) -> int | None:
+def most_bytes(path: str, data: Mapping[str, int]) -> int | None:
     """Returns how large a file of a release may be; None if no format knows its path.
 
-    >>> most_bytes("data/original_records.csv") is None
+    Args:
+      path: of the file.
+      data: the release's data files, with their largest sizes.
+
+    >>> most_bytes("data/original_records.csv", {"data/synthetic.csv": 10}) is None
     True
     """
     if path in REQUIRED:
         return REQUIRED[path]
+    if path in data:
+        return data[path]
     return next((most for pattern, most in _OTHERS if pattern.match(path)), None)
 
 
-def missing_files(paths: Iterable[str]) -> list[str]:
-    """Returns the files that every release has and these paths lack."""
-    return sorted(set(REQUIRED) - set(paths))
+def missing_files(paths: Iterable[str], data: Iterable[str]) -> list[str]:
+    """Returns the files that every release has, data files among them, and these paths lack."""
+    return sorted({*REQUIRED, *data} - set(paths))
 
 
 def clutter(path: str) -> str | None:

@@ -21,7 +21,13 @@ from fedloom.common.marginals import OneWayMarginals
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
 
-__all__ = ["MARGINALS", "MARGINALS_COLUMNS", "marginals_arrow", "marginals_table"]
+__all__ = [
+    "MARGINALS",
+    "MARGINALS_COLUMNS",
+    "counts_marginals",
+    "marginals_arrow",
+    "marginals_table",
+]
 
 MARGINALS = "answers/marginals.parquet"
 
@@ -43,6 +49,11 @@ _TEXTS = ("column", "kind", "value", "class")
 _SCHEMA = pa.schema(
     [(name, pa.string() if name in _TEXTS else pa.float64()) for name in MARGINALS_COLUMNS]
 )
+
+
+def counts_marginals(plan: Plan) -> bool:
+    """Whether a plan's first round counts one-way marginals, so that the table can be made."""
+    return plan.rounds[0].phase.name == OneWayMarginals.kind
 
 
 def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:

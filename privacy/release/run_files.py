@@ -10,7 +10,8 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError, VerificationError
 from fedloom.common.marginals import NoisyMarginals
-from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound, answer_path
+from fedloom.common.vocabulary import Stage
+from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.plan import Plan
 
@@ -87,7 +88,12 @@ class FinishedRun:
             plan=plan,
             state=state,
             statistics=opened_statistics(
-                plan, [answer for answer in opened.values() if answer.query == "statistic"]
+                plan,
+                [
+                    opened[asked.round]
+                    for asked in plan.rounds
+                    if asked.phase.stage is Stage.STATISTICS
+                ],
             ),
             opened=opened,
             generator=Artifact.load(path / "generator"),
@@ -102,7 +108,7 @@ def _opened(path: Path, plan: Plan) -> dict[int, OpenedRound]:
         return {
             asked.round: OpenedRound.load(path / answer_path(asked.round))
             for asked in plan.rounds
-            if asked.query in PUBLISHED
+            if asked.published
         }
     except ReleaseError as error:
         raise ConfigError(

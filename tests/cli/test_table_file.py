@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from fedloom.cli.table_file import write_chunks
+from fedloom.cli.table_file import write_chunks, write_csv, writer_of
 from fedloom.common.errors import ConfigError
+from fedloom.common.records.table import TABLE
 
 CHUNKS = [
     pd.DataFrame({"n": pd.array([1, None], dtype="Int64"), "t": ["a", 'b,"c']}),
@@ -18,7 +19,7 @@ CHUNKS = [
 def test_chunks_are_one_table(tmp_path, ending):
     path, whole = tmp_path / f"rows.{ending}", tmp_path / f"whole.{ending}"
     path.write_text("what was there before")
-    assert write_chunks(iter(CHUNKS), path) == 4
+    assert write_chunks(iter(CHUNKS), path, writer_of(path, TABLE)) == 4
     frame = pd.concat(CHUNKS, ignore_index=True)
     if ending == "csv":
         frame.to_csv(whole, index=False, lineterminator="\n")
@@ -36,12 +37,13 @@ def test_a_draw_that_fails_leaves_nothing_behind(tmp_path, ending):
         raise ConfigError("too rare")
 
     with pytest.raises(ConfigError, match="too rare"):
-        write_chunks(chunks(), tmp_path / f"rows.{ending}")
+        path = tmp_path / f"rows.{ending}"
+        write_chunks(chunks(), path, writer_of(path, TABLE))
     assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
-        write_chunks(CHUNKS, tmp_path / "rows.xlsx")
+        writer_of(tmp_path / "rows.xlsx", TABLE)
     with pytest.raises(ConfigError, match="cannot be written: No such file"):
-        write_chunks(CHUNKS, tmp_path / "nowhere" / "rows.csv")
+        write_chunks(CHUNKS, tmp_path / "nowhere" / "rows.csv", write_csv)

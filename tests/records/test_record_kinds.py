@@ -7,12 +7,15 @@ sampler of the kind are below; nothing else is edited, only entries are added to
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 from msgspec import Meta
 
 import fedloom
@@ -20,20 +23,23 @@ from fedloom.client.home import Home
 from fedloom.client.records import freeze, load_records
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
-from fedloom.common.errors import DataError, SchemaError, StudyError
+from fedloom.common.errors import DataError, ReleaseError, SchemaError, StudyError
 from fedloom.common.models.registry import MODELS, ModelKind, ModelSettings
 from fedloom.common.records import RECORDS, Coded, RecordKind, RecordSettings
+from fedloom.common.sampling.draw import UNIT_ROWS
 from fedloom.common.sampling.tally import Tally
 from fedloom.common.schema import Schema
 from fedloom.common.statistic_kinds import STATISTICS, StatisticKind
 from fedloom.common.study import StatisticsSettings, load_study
-from fedloom.privacy.measures import Measure, Measures
+from fedloom.privacy.measures import Measures, statistic_draft
 from fedloom.privacy.resolve import resolve_plan
 from fedloom.server.binning import Design
 from fedloom.server.learners import State
+from tests.federation import cli
 
 HERE = __name__
 COLUMN = "vector"
+FILE = "data/vectors.parquet"
 SCHEMA = """
 [vector]
 length = 3
@@ -116,8 +122,10 @@ class NoisyVectors:
 
 def measures(study: Any, coder: VectorCoder) -> Measures:
     sums = VectorSums(coder)
-    asked = Measure(statistic="vector-sums", share=1.0, l2_norm=sums.l2_norm, max_cells=sums.length)
-    return Measures(settings=StatisticsSettings(), asked=[asked])
+    draft = statistic_draft(
+        study, "vector-sums", share=1.0, record_norm=sums.l2_norm, max_cells=sums.length
+    )
+    return Measures(settings=StatisticsSettings(), drafts=[draft])
 
 
 def read(plan: Any, rounds: Any) -> NoisyVectors:
@@ -133,11 +141,16 @@ def design(plan: Any, asked: Any, opened: Any) -> Design:
 
 class NormalLearner:
     def __init__(self, model: NormalSettings, training: Any, coder: Any, *, num_sites: int) -> None:
-        self.spread = model.spread
+        self.spread, self.classes = model.spread, np.array(coder.label.class_sampleable)
 
     def initialise(self, statistics: NoisyVectors, seed: int) -> State:
-        prior = statistics.counts / statistics.counts.sum()
-        return State(arrays={"class_prior": prior, "means": np.clip(statistics.means, -1.0, 1.0)})
+        prior = np.where(self.classes, statistics.counts, 0.0)
+        return State(
+            arrays={
+                "class_prior": prior / prior.sum(),
+                "means": np.clip(statistics.means, -1.0, 1.0),
+            }
+        )
 
     def export(self, state: State) -> Artifact:
         return Artifact(kind="normal", config={"spread": self.spread}, arrays=dict(state.arrays))
@@ -170,6 +183,47 @@ def distance(artifact: Artifact, statistics: NoisyVectors) -> float:
     return float(np.average(np.minimum(apart / 2, 1.0), weights=statistics.counts))
 
 
+class VectorFiles:
+    """Vectors and labels in one Parquet file, a list in each cell."""
+
+    sizes: ClassVar = {FILE: 1 << 30}
+    formats: ClassVar = {"parquet": FILE}
+    main: ClassVar = FILE
+
+    def write(self, frame: pd.DataFrame, folder: Path) -> None:
+        (folder / "data").mkdir()
+        frame.to_parquet(folder / FILE, compression=None)
+
+    def check(self, folder: Path, encoding: Encoding, rows: int, on_rows: Any) -> str:
+        frame = pd.read_parquet(folder / FILE)
+        if len(frame) != rows or np.abs(np.stack(list(frame[COLUMN]))).max() > 1.0:
+            raise ReleaseError("not such vectors")
+        return f"{rows} vectors"
+
+    def pieces(self, folder: Path, schema: Schema, rows: int) -> Iterator[pd.DataFrame]:
+        frame = pd.read_parquet(folder / FILE)
+        yield from (frame[at : at + UNIT_ROWS] for at in range(0, rows, UNIT_ROWS))
+
+    def differing(self, held: pd.DataFrame, drawn: pd.DataFrame, schema: Schema) -> Any:
+        apart = np.stack(list(held[COLUMN])) != np.stack(list(drawn[COLUMN]))
+        return apart.any(axis=1) | (held["group"].to_numpy() != drawn["group"].to_numpy())
+
+    def typed(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+        return frame
+
+    def read(self, folder: Path, schema: Schema, form: str) -> pd.DataFrame:
+        return pd.read_parquet(folder / FILE)
+
+
+def figures(frame: pd.DataFrame, statistics: NoisyVectors, *, secure: bool) -> Markup:
+    return Markup(f"<p>{len(frame)} vectors</p>")
+
+
+def shapes(config: Any, coder: VectorCoder) -> dict[str, tuple[int, ...]]:
+    classes = coder.label.num_classes
+    return {"class_prior": (classes,), "means": (classes, *coder.record_shape)}
+
+
 @pytest.fixture(autouse=True)
 def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registers the kind, its statistic and its model, for one test."""
@@ -181,6 +235,9 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
         check="fedloom.client.data_check:check",
         sampler=f"{HERE}:VectorSampler",
         distance=f"{HERE}:distance",
+        writers={".parquet": "fedloom.cli.table_file:write_parquet"},
+        data=f"{HERE}:VectorFiles",
+        figures=f"{HERE}:figures",
     )
     statistic = StatisticKind(
         name="vector-sums",
@@ -196,6 +253,7 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
         statistics=f"{HERE}:read",
         design=f"{HERE}:design",
         learner=f"{HERE}:NormalLearner",
+        shapes=f"{HERE}:shapes",
     )
     monkeypatch.setitem(RECORDS, kind.name, kind)
     monkeypatch.setitem(STATISTICS, statistic.name, statistic)
@@ -233,6 +291,15 @@ def test_a_kind_of_record_goes_from_frames_to_synthetic_records(tmp_path, unit):
         mean = np.mean(drawn[COLUMN][drawn["group"] == group].tolist(), axis=0)
         assert np.abs(mean - centre).max() < 0.15
     assert run.metrics["distance"].between(0.0, 1.0).all()
+    release = run.release(tmp_path / "release")
+    assert fedloom.verify(release, refit=True).ok
+    assert f"{len(fedloom.Release(release).data)} vectors" in (release / "report.html").read_text()
+    read = fedloom.Release(release)
+    assert len(read.data) == len(read.data[COLUMN]) > 1000 and len(read.sample(5)[COLUMN]) == 5
+    out = tmp_path / "more.parquet"
+    assert cli("sample", release, "--rows", "7", "--out", out).code == 0
+    assert np.stack(list(pd.read_parquet(out)[COLUMN])).shape == (7, 3)
+    assert cli("sample", release, "--rows", "7", "--out", tmp_path / "more.csv").code != 0
     # The sum is of real numbers: its grid is finer than that of counts, and its noise larger.
     phase = run.plan.statistics[0]
     assert phase.grid_step < 1.0 and not phase.sum_parts(phase.max_cells)[0].integer_valued

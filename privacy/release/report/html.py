@@ -11,29 +11,19 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from fedloom.common.marginals import NoisyMarginals
-from fedloom.privacy.release.report.compare import (
-    Dependence,
-    Marginal,
-    compare_dependence,
-    compare_marginals,
-)
+from fedloom.common.parts import load_part
+from fedloom.common.records import RecordKind, Statistics
 from fedloom.privacy.release.report.curves import curves_of
 from fedloom.privacy.release.report.held_back import held_back_view
-from fedloom.privacy.release.report.svg import budget_bars, curve_chart, heat_map, marginal_chart
+from fedloom.privacy.release.report.rendering import FOLDER, rendered
+from fedloom.privacy.release.report.svg import budget_bars, curve_chart
 
-__all__ = ["SHOWN_MARGINALS", "render_report"]
-
-SHOWN_MARGINALS = 20
-_FOLDER = Path(__file__).parent
-_LARGE_MAP = 24
+__all__ = ["render_report"]
 
 
 def render_report(
@@ -43,7 +33,8 @@ def render_report(
     model: str,
     statement: Mapping[str, Any],
     frame: pd.DataFrame,
-    statistics: NoisyMarginals,
+    kind: RecordKind,
+    statistics: Statistics,
     metrics: Sequence[Mapping[str, Any]],
     evaluation: Mapping[str, Any] | None = None,
     limits: Sequence[str] = (),
@@ -56,25 +47,18 @@ def render_report(
       model: kind of the generator.
       statement: what `make_statement` wrote.
       frame: the synthetic rows.
-      statistics: the noisy sums over sites.
+      kind: of the records.
+      statistics: what the noisy sums over sites say.
       metrics: the run's post-processing, one mapping a round.
       evaluation: figures on held-back units; None if no unit was held back.
       limits: what these data cannot tell, one sentence each.
     """
-    css = (_FOLDER / "report.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    marginals = compare_marginals(frame, statistics)
-    dependence = compare_dependence(frame, statistics)
-    charts = [_chart(marginal) for marginal in marginals]
-    size = 420.0 if len(dependence.names) <= _LARGE_MAP else 540.0
+    css = (FOLDER / "report.css").read_text(encoding="utf-8")
+    secure = statement["trust_model"]["mode"] == "secure-sum"
+    figures: Markup = load_part(kind.figures)(frame, statistics, secure=secure)
     sites = statement["sites"]
-    return environment.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
         policy=_policy(css),
         css=Markup(css),
         title=title,
@@ -93,7 +77,7 @@ def render_report(
         belief=100.0 / (1.0 + math.exp(-statement["with_the_schema"]["epsilon"])),
         unit=statement["unit_of_privacy"]["unit"],
         unit_meaning=statement["unit_of_privacy"]["text"],
-        secure=statement["trust_model"]["mode"] == "secure-sum",
+        secure=secure,
         colluding=statement["trust_model"].get("colluding", 0),
         public_epsilon=statement["towards"]["public"]["epsilon"],
         parties=_parties(statement),
@@ -102,16 +86,7 @@ def render_report(
         hold_back=statement["held_back"]["chance"],
         void_attempts=_void_attempts(statement),
         budget=Markup(budget_bars(_budget_rows(sites))),
-        total=f"{statistics.total():,.0f}",
-        total_std=f"{statistics.count_std() * math.sqrt(statistics.encoding.num_classes):,.1f}",
-        shown=charts[:SHOWN_MARGINALS],
-        folded=charts[SHOWN_MARGINALS:],
-        table=[_row(marginal) for marginal in marginals],
-        dependence_words=_dependence_words(dependence, statistics.encoding.target),
-        heat_synthetic=Markup(_map("synthetic rows", dependence, dependence.synthetic, size)),
-        heat_noisy=Markup(_map("noisy statistics", dependence, dependence.noisy, size))
-        if dependence.measured != "none"
-        else None,
+        figures=figures,
         curves=[
             {
                 "title": curve.title,
@@ -181,69 +156,3 @@ def _budget_rows(
     return [
         (name, site["epsilon"], site["lifetime"]["epsilon_limit"]) for name, site in sites.items()
     ]
-
-
-def _chart(marginal: Marginal) -> dict[str, Any]:
-    return {
-        **_row(marginal),
-        "svg": Markup(
-            marginal_chart(
-                title=f"shares of {marginal.name}: synthetic rows and noisy marginal",
-                labels=marginal.labels,
-                synthetic=marginal.synthetic,
-                noisy=marginal.noisy,
-                errors=marginal.errors,
-                ordered=marginal.ordered,
-            )
-        ),
-    }
-
-
-def _row(marginal: Marginal) -> dict[str, str]:
-    ratio = marginal.distance / max(marginal.expected, 1e-12)
-    reading = (
-        "as noise alone would make it"
-        if ratio < 1.3
-        else "somewhat more than noise"
-        if ratio < 2.5
-        else "the generator differs"
-    )
-    return {
-        "name": marginal.name,
-        "distance": f"{marginal.distance:.3f}",
-        "expected": f"{marginal.expected:.3f}",
-        "error": f"{100 * sum(marginal.errors) / len(marginal.errors):.2g}%",
-        "reading": reading,
-    }
-
-
-def _map(
-    title: str,
-    dependence: Dependence,
-    values: Sequence[Sequence[float | None]],
-    size: float,
-) -> str:
-    return heat_map(
-        title=f"Cramér's V of each pair of columns in the {title}",
-        names=dependence.names,
-        values=values,
-        size=size,
-    )
-
-
-def _dependence_words(dependence: Dependence, target: str | None) -> str:
-    if dependence.measured == "pairs":
-        return (
-            "On the right, the same from the noisy pair counts: a pale square there says that the "
-            "noise would hide a dependence, not that there is none."
-        )
-    if dependence.measured == "label":
-        return (
-            f"On the right, the same from the noisy statistics, which hold pairs with the label "
-            f"{target} alone; for the other pairs there is nothing to compare with, and their "
-            "squares stay empty."
-        )
-    return (
-        "The noisy statistics of this study hold no pairs, so there is nothing to compare with: "
-        "the map shows the synthetic rows alone."
-    )

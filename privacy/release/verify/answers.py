@@ -17,7 +17,7 @@ import numpy as np
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import arrays_digest
-from fedloom.privacy.answers.opened import PUBLISHED, OpenedRound, answer_path, noisy_sums
+from fedloom.privacy.answers.opened import OpenedRound, answer_path, noisy_sums
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.secure_sum import open_sum
@@ -48,7 +48,7 @@ def check_answers(
       ReleaseError: a round is missing, one too many, or is not what plan and ledgers say.
       ConfigError: a request does not fit the plan's schema.
     """
-    planned = [asked for asked in plan.rounds if asked.query in PUBLISHED]
+    planned = [asked for asked in plan.rounds if asked.published]
     expected = {answer_path(asked.round) for asked in planned}
     found = {path for path in listed if path.startswith("answers/round-")}
     if found != expected:

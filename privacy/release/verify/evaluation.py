@@ -12,6 +12,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ReleaseError
 from fedloom.common.scores import EvaluationQueries
 from fedloom.common.strict_json import read_json
+from fedloom.common.vocabulary import Stage
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.held_back import evaluation_record
 from fedloom.privacy.plan import Plan
@@ -42,7 +43,11 @@ def check_evaluation(folder: Path, plan: Plan, opened: Mapping[int, OpenedRound]
         if path.exists():
             raise ReleaseError(f"{EVALUATION} is there, but the plan holds no unit back")
         return "the plan holds no unit back"
-    answers = [answer for answer in opened.values() if answer.query == "evaluate"]
+    answers = [
+        opened[asked.round]
+        for asked in plan.rounds
+        if asked.phase.stage is Stage.EVALUATION and asked.round in opened
+    ]
     if not answers:
         raise ReleaseError(f"no opened sum is here that {EVALUATION} could be made from")
     record = read_json(path)

@@ -15,6 +15,7 @@ import numpy as np
 
 from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.strict_json import read_json
+from fedloom.common.vocabulary import Query
 from fedloom.privacy.answers.files import EVIDENCE, EVIDENCE_FORMAT, part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan, RoundQuery
@@ -140,7 +141,7 @@ def _check_parts(
         if part.header.arrays_digest != line.answer_digest:
             raise ReleaseError(f"{where} is not the answer that the ledger of {site} committed to")
         shares[site] = part.arrays
-    if asked.query == "train":
+    if asked.query is Query.TRAIN:
         return
     try:
         total = open_sum(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedloom.common.digest import file_sha256
+from fedloom.privacy.release.data_files import sizes_of
 from fedloom.privacy.release.layout import clutter, missing_files, most_bytes
 from fedloom.privacy.release.manifest import MANIFEST, SIGNATURE
 
@@ -51,6 +52,7 @@ def problems_of_files(folder: Path, manifest: Mapping[str, Any]) -> list[Problem
     listed = {str(entry["path"]): entry for entry in manifest["files"]}
     strange, changed, unknown, added, harmless = [], [], [], [], []
     found = set()
+    data = sizes_of(listed)
     for name, status in _walk(folder):
         found.add(name)
         if stat.S_ISLNK(status.st_mode) or not stat.S_ISREG(status.st_mode):
@@ -68,7 +70,7 @@ def problems_of_files(folder: Path, manifest: Mapping[str, Any]) -> list[Problem
         elif status.st_size != listed[name]["bytes"]:
             changed.append(Problem(name, "was changed after signing", _FETCH))
     for name, entry in listed.items():
-        most = most_bytes(name)
+        most = most_bytes(name, data)
         if name not in found:
             changed.append(Problem(name, "is missing", _FETCH))
         elif most is None:
@@ -80,7 +82,7 @@ def problems_of_files(folder: Path, manifest: Mapping[str, Any]) -> list[Problem
             changed.append(Problem(name, "was changed after signing", _FETCH))
     unknown += [
         Problem(name, "is missing, and not in the manifest either", _FETCH)
-        for name in missing_files(listed)
+        for name in missing_files(listed, data)
     ]
     once = {problem.file: problem for problem in reversed(changed)}
     return [*strange, *reversed(once.values()), *unknown, *added, *harmless]

@@ -59,7 +59,7 @@ def read_generator(folder: Path, plan: Plan) -> tuple[Artifact, str]:
     sizes = [name for name in asked if artifact.config[name] != planned.get(name)]
     if sizes:
         raise ReleaseError(f"the generator's {', '.join(sizes)} are not the plan's")
-    shapes = array_shapes(artifact, plan.encoding)
+    shapes = array_shapes(artifact, plan.coder)
     found = {name: array.shape for name, array in artifact.arrays.items()}
     if found != shapes:
         names = sorted(set(found.items()) ^ set(shapes.items()))

@@ -28,7 +28,7 @@ from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.attempts import check_rosters
 from fedloom.privacy.release.codebook import codebook
-from fedloom.privacy.release.data import PARQUET
+from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import TEXTS, json_text
 from fedloom.privacy.release.manifest import read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
@@ -46,7 +46,7 @@ from fedloom.privacy.release.verify.generator import (
 from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, notes_on
 from fedloom.privacy.release.verify.marginals import check_marginals
 from fedloom.privacy.release.verify.result import DO_NOT_USE, Check, CheckFailed, Verification
-from fedloom.privacy.release.verify.rows import check_data, check_drawn, note_on_seed
+from fedloom.privacy.release.verify.rows import check_drawn, check_rows, note_on_seed
 from fedloom.privacy.release.verify.stated import (
     check_learned_prices,
     check_price,
@@ -195,7 +195,11 @@ class _Inspection:
 
     def _look_at_rows(self, manifest: Mapping[str, Any], plan: Plan) -> None:
         folder, rows = self._folder, int(manifest["rows"])
-        fit = self._look("data", "data/", lambda: self._data(manifest, plan))
+        fit = self._look(
+            "data",
+            "data/",
+            partial(check_rows, folder, manifest, plan, self._counter("data", rows)),
+        )
         generator = self._read("generator", "generator/", partial(read_generator, folder, plan))
         self._generator = generator
         if self._quick or not fit or generator is None:
@@ -204,7 +208,11 @@ class _Inspection:
             self._checks.append(Check(name="drawn", ok=None, detail=detail))
             return
         count = self._counter("drawn", rows)
-        self._look("drawn", PARQUET, partial(check_drawn, folder, manifest, plan, generator, count))
+        self._look(
+            "drawn",
+            data_files(plan.schema.kind).main,
+            partial(check_drawn, folder, manifest, plan, generator, count),
+        )
         self._notes += note_on_seed(manifest, plan)
 
     def _look_at_ledgers(self, manifest: Mapping[str, Any], plan: Plan) -> None:
@@ -341,12 +349,6 @@ class _Inspection:
         if len(digests) != 1:
             raise ReleaseError("schema.json, plan and manifest do not mean the same schema")
         return str(manifest["schema"])
-
-    def _data(self, manifest: Mapping[str, Any], plan: Plan) -> str:
-        asked, rows = plan.release.rows, int(manifest["rows"])
-        if asked is not None and rows != asked:
-            raise ReleaseError(f"the data have {rows} rows, the plan asks for {asked}")
-        return check_data(self._folder, plan.encoding, rows, self._counter("data", rows))
 
     def _counter(self, check: str, rows: int) -> Callable[[int], None]:
         """Returns what a check of rows tells how many more it has looked at."""

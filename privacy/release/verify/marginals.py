@@ -15,6 +15,7 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.marginals import (
     MARGINALS,
     MARGINALS_COLUMNS,
+    counts_marginals,
     marginals_arrow,
     marginals_table,
 )
@@ -40,6 +41,10 @@ def check_marginals(folder: Path, plan: Plan, opened: Mapping[int, OpenedRound])
     Raises:
       ReleaseError: it is another table, or the opened look is not here.
     """
+    if not counts_marginals(plan):
+        if (folder / MARGINALS).exists():
+            raise ReleaseError(f"{MARGINALS} is there, but the plan counts no marginals")
+        return "the plan counts no marginals"
     look = opened.get(plan.rounds[0].round)
     if look is None:
         raise ReleaseError(f"no opened sum is here that {MARGINALS} could be made from")

@@ -24,13 +24,42 @@ from fedloom.common.errors import ReleaseError
 from fedloom.common.sampling import sample_chunks
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.data import CSV, PARQUET, public_seed
+from fedloom.privacy.release.data_files import data_files, sizes_of
 from fedloom.privacy.release.typed_rows import typed
 from fedloom.privacy.release.verify.result import DO_NOT_USE, CheckFailed
 from fedloom.privacy.release.verify.tables import csv_pieces, parquet_pieces
 
-__all__ = ["check_data", "check_drawn", "differing_rows", "note_on_seed"]
+__all__ = ["check_data", "check_drawn", "check_rows", "differing_rows", "note_on_seed"]
 
 _MAX_PROBLEMS = 5
+
+
+def check_rows(
+    folder: Path, manifest: Mapping[str, Any], plan: Plan, on_rows: Callable[[int], None]
+) -> str:
+    """Looks at every value of the data files, whatever kind of record they hold.
+
+    Args:
+      folder: the release.
+      manifest: of the release, with `rows` and `files`.
+      plan: that was carried out.
+      on_rows: is told how many rows have been looked at since it was last told.
+
+    Returns:
+      What was found, for people.
+
+    Raises:
+      ReleaseError: there are other rows than the plan asks for, files of another kind of record,
+        or values that the schema does not allow.
+    """
+    asked, rows = plan.release.rows, int(manifest["rows"])
+    if asked is not None and rows != asked:
+        raise ReleaseError(f"the data have {rows} rows, the plan asks for {asked}")
+    files = data_files(plan.schema.kind)
+    listed = (str(entry["path"]) for entry in manifest["files"])
+    if set(sizes_of(listed)) != set(files.sizes):
+        raise ReleaseError(f"the data files are not those of {plan.schema.kind.name} records")
+    return files.check(folder, plan.encoding, rows, on_rows)
 
 
 def check_data(folder: Path, encoding: Encoding, rows: int, on_rows: Callable[[int], None]) -> str:
@@ -122,16 +151,17 @@ def check_drawn(
       ReleaseError: a value differs; the message names the first row, counted from 0.
     """
     rows, seed, schema, seen = int(manifest["rows"]), int(manifest["seed"]), plan.schema, 0
-    pieces = parquet_pieces(folder, schema, rows)
+    files = data_files(schema.kind)
+    pieces = files.pieces(folder, schema, rows)
     drawn = sample_chunks(generator, schema, plan.target, rows, seed=seed)
     for held, again in zip(pieces, drawn, strict=True):
-        differ = differing_rows(typed(held, schema), typed(again, schema))
+        differ = files.differing(held, again, schema)
         if differ.any():
             row = seen + int(np.flatnonzero(differ)[0])
             raise CheckFailed(
                 f"row {row:,} is not what the generator gives at seed {seed}"
                 + _other_numpy(manifest),
-                file=PARQUET,
+                file=files.main,
                 remedy=DO_NOT_USE,
             )
         seen += len(held)

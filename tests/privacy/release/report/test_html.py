@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedloom.common.records.table import TABLE
 from fedloom.privacy.keys import generate_key, public_key_hex
 from fedloom.privacy.release.account import account_of
-from fedloom.privacy.release.report.html import SHOWN_MARGINALS, render_report
+from fedloom.privacy.release.report.html import render_report
+from fedloom.privacy.release.report.table_figures import SHOWN_MARGINALS
 from fedloom.privacy.release.statement import make_statement
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -62,6 +64,7 @@ def render(fake: Any, site_keys: dict[str, Ed25519PrivateKey]) -> Callable[..., 
             model="vae",
             statement=make_statement(plan, accounts),
             frame=frame,
+            kind=TABLE,
             statistics=fake.make_statistics(plan, frame, insecure_seed=8),
             metrics=[{"round": r, "distance": 1 / r, "epsilon": {"a": r}} for r in range(1, 5)],
         )
@@ -130,6 +133,7 @@ def secure_page(fake: Any, tmp_path: Path) -> str:
         model="mixture",
         statement=make_statement(plan, accounts),
         frame=frame,
+        kind=TABLE,
         statistics=statistics,
         metrics=[],
         evaluation=record["figures"],
