@@ -12,6 +12,7 @@ Neighbouring relation: add or remove one unit. Batches must be Poisson-sampled i
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from dp_accounting.rdp import RdpAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import DEFAULT_RDP_ORDERS
 from scipy.optimize import brentq
 
+from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, VerificationError
 from fedloom.privacy.events import (
     DpEvent,
@@ -52,6 +54,7 @@ __all__ = [
     "gaussian",
     "no_event",
     "price",
+    "price_of",
     "repeat",
     "steps_of",
     "subsampled",
@@ -195,6 +198,16 @@ def price(events: Sequence[DpEvent], delta: float, interval: float = _INTERVAL) 
             "do not use this price, and report it as a bug"
         )
     return Price(epsilon=pld, epsilon_rdp=rdp, delta=float(delta), interval=interval)
+
+
+@lru_cache(maxsize=64)
+def _price_of(event: str, delta: float) -> Price:
+    return price([event_from_json(json.loads(event))], delta)
+
+
+def price_of(event: DpEvent, delta: float) -> Price:
+    """Returns the price of an event; equal events are priced once in a process."""
+    return _price_of(canonical_json(event_to_json(event)).decode(), delta)
 
 
 def calibrate(event_at: Callable[[float], DpEvent], epsilon: float, delta: float) -> float:

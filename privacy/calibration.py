@@ -24,10 +24,9 @@ from fedloom.common.digest import digest
 from fedloom.common.errors import StudyError
 from fedloom.common.files import write_whole
 from fedloom.common.privacy_settings import PrivacySettings
-from fedloom.privacy.accounting import calibrate
+from fedloom.privacy.accounting import calibrate, price_of
 from fedloom.privacy.events import compose, event_to_json
 from fedloom.privacy.phases import Draft, phase_event
-from fedloom.privacy.plan import price_of
 
 __all__ = ["noise_multipliers"]
 

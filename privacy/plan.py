@@ -18,7 +18,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from fedloom.common.study import (
 )
 from fedloom.common.typed import Line, Section, Sha256, plain, read_typed
 from fedloom.common.vocabulary import Query, Stage
-from fedloom.privacy.accounting import Price, event_from_json, event_to_json, price
+from fedloom.privacy.accounting import Price, price_of
 from fedloom.privacy.events import compose, repeat
 from fedloom.privacy.phases import (
     EvaluationPhase,
@@ -54,21 +54,11 @@ from fedloom.privacy.phases import (
     phase_from_plain,
 )
 
-__all__ = ["NEIGHBOURING", "PLAN_FORMAT", "Plan", "RoundQuery", "StatedPrice", "price_of"]
+__all__ = ["NEIGHBOURING", "PLAN_FORMAT", "Plan", "RoundQuery", "StatedPrice"]
 
 PLAN_FORMAT = 4
 NEIGHBOURING = "add-or-remove-one"
 _SHARES_TOLERANCE = 1e-9
-
-
-@lru_cache(maxsize=64)
-def _price_of(event: str, delta: float) -> Price:
-    return price([event_from_json(json.loads(event))], delta)
-
-
-def price_of(event: dp_event.DpEvent, delta: float) -> Price:
-    """Returns the price of an event; equal events are priced once in a process."""
-    return _price_of(canonical_json(event_to_json(event)).decode(), delta)
 
 
 class StatedPrice(Section, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fedloom.cli.output import json_option, print_json
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 
 if TYPE_CHECKING:
     from fedloom.privacy.inference.result import Estimate, Inference

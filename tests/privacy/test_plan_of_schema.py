@@ -11,8 +11,9 @@ import fedloom
 from fedloom.common.errors import SchemaError, StudyError
 from fedloom.common.schema import Column, Schema
 from fedloom.common.study import parse_study
+from fedloom.privacy.accounting import price_of
 from fedloom.privacy.events import gaussian
-from fedloom.privacy.plan import Plan, price_of
+from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.plan_size import expected_seconds, noise_warnings
 from fedloom.privacy.resolve import resolve_plan
