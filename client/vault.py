@@ -26,9 +26,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.gate import Gate
@@ -60,7 +57,7 @@ from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
-from fedloom.privacy.secure_sum import masked_share
+from fedloom.privacy.secure_sum import RequestMask, masked_share
 
 __all__ = ["Vault"]
 
@@ -276,18 +273,14 @@ class Vault:
             return lambda part: part
         keys = {name: plan.site(name).exchange_key or "" for name in request.roster}
 
-        def mask_share(part: NDArray[np.int64]) -> NDArray[np.int64]:
-            return masked_share(
-                part,
-                site=self.site,
-                roster=keys,
-                private_key=self._home.exchange_private_key(),
-                request_digest=digest,
-            )
-
-        # Keys that do not serve are found before anything opens.
-        mask_share(np.zeros(1, dtype=np.int64))
-        return mask_share
+        # Made here: keys that do not serve are found before anything opens.
+        mask = RequestMask(
+            site=self.site,
+            roster=keys,
+            private_key=self._home.exchange_private_key(),
+            request_digest=digest,
+        )
+        return lambda part: masked_share(part, mask)
 
     def _noise_for(self, request: Request) -> NoiseSource:
         """The vault's own source; from a seed, one that a resumed run draws alike."""

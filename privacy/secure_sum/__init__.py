@@ -13,6 +13,7 @@ the coordinator calls `open_sum`. In per-site trust a site answers `noisy_sum(to
 coordinator calls `open_sum` too.
 """
 
+from fedloom.privacy.secure_sum.masks import RequestMask
 from fedloom.privacy.secure_sum.opening import masked_share, open_sum
 from fedloom.privacy.secure_sum.shares import log_gap, noise_share
 from fedloom.privacy.secure_sum.sum_grid import (
@@ -26,6 +27,7 @@ __all__ = [
     "from_grid",
     "sensitivity_on_grid",
     "log_gap",
+    "RequestMask",
     "masked_share",
     "noise_share",
     "open_sum",

@@ -34,7 +34,7 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.keys import ExchangeKey, public_key_hex, shared_secret
 
-__all__ = ["MIN_SITES", "mask"]
+__all__ = ["MIN_SITES", "RequestMask"]
 
 MIN_SITES = 3
 _PURPOSE = b"fedloom secure sum mask 1\n"
@@ -42,55 +42,64 @@ _PART = 1 << 15
 _ZEROS = bytes(8 * _PART)
 
 
-def mask(
-    *,
-    site: str,
-    roster: Mapping[str, str],
-    private_key: ExchangeKey,
-    request_digest: str,
-    size: int,
-) -> NDArray[np.uint64]:
-    """Returns the site's mask for one request; the masks of the whole roster sum to 0.
+class RequestMask:
+    """One site's mask for one request; the masks of the whole roster sum to 0.
+
+    The keys of its pairs are derived once, when it is made: one X25519 exchange a fellow site.
 
     Args:
       site: The site that masks.
       roster: By name of every site that is asked, its public exchange key, as the plan has it.
       private_key: The site's exchange key.
       request_digest: SHA-256 of the whole request, 64 hexadecimal digits.
-      size: Number of words.
 
     Raises:
       ConfigError: fewer than 3 sites, the site is not among them or under another key, two sites
         share a key, a key is no public key, or the digest is none.
     """
-    if len(roster) < MIN_SITES:
-        raise ConfigError(
-            f"a secure sum needs {MIN_SITES} sites or more, got {len(roster)}; of two, each "
-            "knows the other's share from the sum"
-        )
-    if roster.get(site) != public_key_hex(private_key):
-        raise ConfigError(
-            f"the roster does not hold site {site!r} with the exchange key of its home; the plan "
-            "must name the key that `fedloom site keygen` prints"
-        )
-    if len(set(roster.values())) != len(roster):
-        raise ConfigError("two sites of the roster have one exchange key; each needs its own")
-    if not re.fullmatch("[0-9a-f]{64}", request_digest):
-        raise ConfigError("a mask belongs to a request's digest of 64 hexadecimal digits")
-    words = np.zeros(size, dtype=np.uint64)
-    for other in roster:
-        if other == site:
-            continue
-        first, second = sorted((site, other))
-        about = {
-            "request": request_digest,
-            "sites": [[first, roster[first]], [second, roster[second]]],
-        }
-        key = HKDF(
-            algorithm=SHA256(), length=32, salt=None, info=_PURPOSE + canonical_json(about)
-        ).derive(shared_secret(private_key, roster[other]))
-        _add_stream(words, key, subtract=site == second)
-    return words
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        roster: Mapping[str, str],
+        private_key: ExchangeKey,
+        request_digest: str,
+    ) -> None:
+        if len(roster) < MIN_SITES:
+            raise ConfigError(
+                f"a secure sum needs {MIN_SITES} sites or more, got {len(roster)}; of two, each "
+                "knows the other's share from the sum"
+            )
+        if roster.get(site) != public_key_hex(private_key):
+            raise ConfigError(
+                f"the roster does not hold site {site!r} with the exchange key of its home; the "
+                "plan must name the key that `fedloom site keygen` prints"
+            )
+        if len(set(roster.values())) != len(roster):
+            raise ConfigError("two sites of the roster have one exchange key; each needs its own")
+        if not re.fullmatch("[0-9a-f]{64}", request_digest):
+            raise ConfigError("a mask belongs to a request's digest of 64 hexadecimal digits")
+        self._streams: list[tuple[bytes, bool]] = []
+        for other in roster:
+            if other == site:
+                continue
+            first, second = sorted((site, other))
+            about = {
+                "request": request_digest,
+                "sites": [[first, roster[first]], [second, roster[second]]],
+            }
+            key = HKDF(
+                algorithm=SHA256(), length=32, salt=None, info=_PURPOSE + canonical_json(about)
+            ).derive(shared_secret(private_key, roster[other]))
+            self._streams.append((key, site == second))
+
+    def words(self, size: int) -> NDArray[np.uint64]:
+        """Returns the mask's first words, (size,), modulo 2^64."""
+        words = np.zeros(size, dtype=np.uint64)
+        for key, subtract in self._streams:
+            _add_stream(words, key, subtract=subtract)
+        return words
 
 
 def _add_stream(words: NDArray[np.uint64], key: bytes, *, subtract: bool) -> None:

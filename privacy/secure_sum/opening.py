@@ -8,45 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.keys import ExchangeKey
-from fedloom.privacy.secure_sum.masks import mask
+from fedloom.privacy.secure_sum.masks import RequestMask
 
 __all__ = ["masked_share", "open_sum"]
 
 
-def masked_share(
-    share: NDArray[np.int64],
-    *,
-    site: str,
-    roster: Mapping[str, str],
-    private_key: ExchangeKey,
-    request_digest: str,
-) -> NDArray[np.int64]:
+def masked_share(share: NDArray[np.int64], mask: RequestMask) -> NDArray[np.int64]:
     """Masks a noised share in its place, so that no unmasked copy stays behind.
 
     Args:
       share: The site's sum in grid units with its share of the noise; it is overwritten.
-      site: The site.
-      roster: By name of every site that is asked, its public exchange key, as the plan has it.
-      private_key: The site's exchange key.
-      request_digest: Digest of the request that the share answers. One digest masks one share:
-        two under one mask tell their difference.
+      mask: Of the request that the share answers. One request masks one share: two under one
+        mask tell their difference.
 
     Returns:
       The same array; its words look uniform to all who lack the pairs' keys.
 
     Raises:
-      ConfigError: see `fedloom.privacy.secure_sum.masks.mask`; the share is untouched then.
+      ConfigError: the share has other than 64-bit integers in one piece; it is untouched then.
     """
     if share.dtype != np.dtype(np.int64) or not share.flags.c_contiguous:
         raise ConfigError(f"a share has 64-bit integers in one piece, got {share.dtype}")
-    words = mask(
-        site=site,
-        roster=roster,
-        private_key=private_key,
-        request_digest=request_digest,
-        size=share.size,
-    )
+    words = mask.words(share.size)
     bits = share.view(np.uint64)
     bits += words.reshape(share.shape)
     return share

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import msgspec
 import pytest
 
 from fedloom.common.errors import ConfigError, StudyError
@@ -112,3 +114,19 @@ def _louder(name, args):
     if name == "statistic_event":
         return (args[0] * 1000.0,)
     return (args[0], args[1] * 1000.0, args[2])
+
+
+def test_the_sites_of_a_plan_are_looked_up_and_not_rebuilt(plan):
+    """However often they are asked for: their list is gone through once."""
+    walks = []
+
+    class Counted(tuple):
+        def __iter__(self):
+            walks.append(1)
+            return super().__iter__()
+
+    many = [msgspec.structs.replace(plan.sites[0], name=f"site-{n}") for n in range(300)]
+    wide = dataclasses.replace(plan, sites=Counted(many))
+    for site in many:
+        assert wide.site(site.name) is site and site.name in wide.site_names
+    assert len(walks) == 1 and wide.sites is wide.sites

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedloom.privacy.keys import public_key_hex
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.secure_sum import masked_share
+from fedloom.privacy.secure_sum import RequestMask, masked_share
 from tests.federation import approve_at, make_home
 from tests.secure_sum.consortium import SITES, Consortium, frame, resolve
 
@@ -37,10 +37,12 @@ class Sites:
         return {
             name: masked_share(
                 share.copy(),
-                site=name,
-                roster={other: self.roster[other] for other in shares},
-                private_key=self.keys[name],
-                request_digest=digest,
+                RequestMask(
+                    site=name,
+                    roster={other: self.roster[other] for other in shares},
+                    private_key=self.keys[name],
+                    request_digest=digest,
+                ),
             )
             for name, share in shares.items()
         }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import fedloom.privacy.secure_sum.masks as masks_module
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.secure_sum.masks import mask
+from fedloom.privacy.secure_sum.masks import RequestMask
 
 DIGEST = "ab" * 32
 
@@ -14,13 +15,9 @@ DIGEST = "ab" * 32
 def masks(made, names, *, digest=DIGEST, size=1000):
     roster = {name: made.roster[name] for name in names}
     return {
-        name: mask(
-            site=name,
-            roster=roster,
-            private_key=made.keys[name],
-            request_digest=digest,
-            size=size,
-        )
+        name: RequestMask(
+            site=name, roster=roster, private_key=made.keys[name], request_digest=digest
+        ).words(size)
         for name in names
     }
 
@@ -67,12 +64,8 @@ def test_the_order_of_the_roster_does_not_matter(sites):
 
 def refused(made, roster, words, *, site="site-00", digest=DIGEST):
     with pytest.raises(ConfigError, match=words):
-        mask(
-            site=site,
-            roster=roster,
-            private_key=made.keys["site-00"],
-            request_digest=digest,
-            size=1,
+        RequestMask(
+            site=site, roster=roster, private_key=made.keys["site-00"], request_digest=digest
         )
 
 
@@ -95,3 +88,25 @@ def test_keys_that_share_no_secret_are_refused(sites, key):
     """0 and 1 have small order: whoever sends them knows the secret without a private key."""
     made = sites(4)
     refused(made, {**made.roster, "site-03": key}, "no usable exchange key")
+
+
+def test_the_keys_of_pairs_are_derived_once_a_request(sites, monkeypatch):
+    """However many sums and words a request has: one exchange a fellow site."""
+    made, derived = sites(7), []
+    real = masks_module.shared_secret
+
+    def counted(key, public_hex):
+        derived.append(public_hex)
+        return real(key, public_hex)
+
+    monkeypatch.setattr(masks_module, "shared_secret", counted)
+    mask = RequestMask(
+        site="site-03",
+        roster=made.roster,
+        private_key=made.keys["site-03"],
+        request_digest=DIGEST,
+    )
+    for size in (1, 1000, 100_000):
+        mask.words(size)
+    others = {key for name, key in made.roster.items() if name != "site-03"}
+    assert len(derived) == 6 and set(derived) == others

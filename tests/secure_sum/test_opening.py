@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
 from fedloom.privacy.noise import NoiseSource
-from fedloom.privacy.secure_sum import from_grid, grid_step_of, masked_share, open_sum
+from fedloom.privacy.secure_sum import RequestMask, from_grid, grid_step_of, masked_share, open_sum
 
 DIGEST = "ab" * 32
 SIZE = 10_000
@@ -47,10 +47,12 @@ def test_a_share_is_masked_in_its_place(sites):
     share = np.arange(1000)
     masked = masked_share(
         share,
-        site="site-00",
-        roster=made.roster,
-        private_key=made.keys["site-00"],
-        request_digest=DIGEST,
+        RequestMask(
+            site="site-00",
+            roster=made.roster,
+            private_key=made.keys["site-00"],
+            request_digest=DIGEST,
+        ),
     )
     assert masked is share and not (share == np.arange(1000)).any()
 
@@ -61,10 +63,12 @@ def test_a_share_of_another_kind_is_refused(sites, share):
     with pytest.raises(ConfigError, match="64-bit"):
         masked_share(
             share,
-            site="site-00",
-            roster=made.roster,
-            private_key=made.keys["site-00"],
-            request_digest=DIGEST,
+            RequestMask(
+                site="site-00",
+                roster=made.roster,
+                private_key=made.keys["site-00"],
+                request_digest=DIGEST,
+            ),
         )
 
 
@@ -143,10 +147,12 @@ def test_what_does_not_belong_together_opens_to_uniform_noise(sites, broken, uni
         other = X25519PrivateKey.generate()
         masked["site-00"] = masked_share(
             shares["site-00"].copy(),
-            site="site-00",
-            roster={**made.roster, "site-00": other.public_key().public_bytes_raw().hex()},
-            private_key=other,
-            request_digest=DIGEST,
+            RequestMask(
+                site="site-00",
+                roster={**made.roster, "site-00": other.public_key().public_bytes_raw().hex()},
+                private_key=other,
+                request_digest=DIGEST,
+            ),
         )
     elif broken == "missing":
         masked["site-00"] = np.zeros(SIZE, np.int64)

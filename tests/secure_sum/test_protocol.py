@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
-import fedloom.privacy.secure_sum.opening as opening_module
+import fedloom.privacy.secure_sum.masks as masks_module
 from fedloom.common.errors import StudyError
 from fedloom.privacy.keys import generate_exchange_key
 from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.noise import NoiseSource
+from fedloom.privacy.secure_sum import RequestMask
 from tests.federation import approve_at, make_home
 from tests.secure_sum.consortium import (
     LOOK,
@@ -208,7 +209,7 @@ class Drawn:
         self.masks: list[np.ndarray] = []
         self._watch(monkeypatch, NoiseSource, "uniform", self.coins)
         self._watch(monkeypatch, gradient_module, "noise_share", self.noises)
-        self._watch(monkeypatch, opening_module, "mask", self.masks)
+        self._watch(monkeypatch, RequestMask, "words", self.masks)
 
     def repeat_coins(self) -> bool:
         return len({coins.tobytes() for coins in self.coins}) < len(self.coins)
@@ -255,3 +256,17 @@ def test_after_a_crash_the_attempt_is_computed_anew_and_nothing_had_left(consort
     assert (drawn.noises[0] == drawn.noises[1]).mean() < 0.01
     assert np.array_equal(*drawn.masks[:2])
     assert small(consortium, opened(shares, consortium.request(STEP)))
+
+
+def test_a_vault_derives_the_keys_of_its_pairs_once_a_request(consortium, monkeypatch):
+    """And none for an answer that it gives again from what was stored."""
+    derived, real = [], masks_module.shared_secret
+
+    def counted(key, public_hex):
+        derived.append(public_hex)
+        return real(key, public_hex)
+
+    monkeypatch.setattr(masks_module, "shared_secret", counted)
+    for _ in range(2):
+        assert consortium.status("east", consortium.request(LOOK)) == "ok"
+        assert len(derived) == len(set(derived)) == 3

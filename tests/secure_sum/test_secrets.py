@@ -17,6 +17,7 @@ import fedloom.client.vault as vault_module
 import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
 import fedloom.privacy.mechanisms.noisy_sum as statistic_module
 from fedloom.common.messages import Answer, Request
+from fedloom.privacy.secure_sum import RequestMask
 from fedloom.server.coordinate import coordinate
 from fedloom.server.run_folder import RunFolder
 from tests.federation import COORDINATOR, RUN, signed
@@ -37,9 +38,9 @@ class Secrets:
         self._watch(monkeypatch, gradient_module, "noise_share")
         masked_share = vault_module.masked_share
 
-        def watched(share, **keywords):
+        def watched(share, mask):
             self._keep(share)
-            return masked_share(share, **keywords)
+            return masked_share(share, mask)
 
         monkeypatch.setattr(vault_module, "masked_share", watched)
 
@@ -169,12 +170,12 @@ def test_a_share_that_gets_out_is_caught(consortium, monkeypatch, place):
     home = consortium.homes["east"]
     real = vault_module.masked_share
 
-    def careless(share: np.ndarray, **keywords) -> np.ndarray:
+    def careless(share: np.ndarray, mask: RequestMask) -> np.ndarray:
         if place == "answer":
             return plain(share)
         said = share[:9].tobytes().hex() if place == "log as bytes" else str(share[:9].tolist())
         home.log(said)
-        return real(share, **keywords)
+        return real(share, mask)
 
     monkeypatch.setattr(vault_module, "masked_share", careless)
     secrets = Secrets(monkeypatch)

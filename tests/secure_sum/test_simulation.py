@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 
 from fedloom.privacy.noise import NoiseSource
-from fedloom.privacy.secure_sum import masked_share
+from fedloom.privacy.secure_sum import RequestMask, masked_share
 
 SIZE = 60_000
 ALARM = 1e-6
@@ -39,10 +39,9 @@ def honest_shares(seed: int) -> Shares:
 def proper(made, shares: Shares, name: str, digest: str) -> np.ndarray:
     return masked_share(
         shares[name].copy(),
-        site=name,
-        roster=made.roster,
-        private_key=made.keys[name],
-        request_digest=digest,
+        RequestMask(
+            site=name, roster=made.roster, private_key=made.keys[name], request_digest=digest
+        ),
     )
 
 
