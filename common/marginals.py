@@ -35,9 +35,13 @@ __all__ = [
     "check_groups",
     "group_sizes",
     "groups_of_one",
+    "wanted_groups",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_SIGNAL = 0.5
+_MIN_GROUPS, _MAX_GROUPS = 4, 64
 
 
 class OneWayMarginals:
@@ -159,6 +163,20 @@ def group_sizes(encoding: Encoding, groups: Array) -> tuple[int, ...]:
     return tuple(
         int(groups[block.start : block.start + block.size].max()) + 1 for block in encoding.features
     )
+
+
+def wanted_groups(records: float, pair_std: float) -> float:
+    """Returns on how many groups a column of many values is to be counted in pairs.
+
+    An average cell of a table then holds half a standard deviation of its noise; fewer than 4
+    groups tell too little, more than 64 tell little that their neighbours do not.
+
+    Args:
+      records: noisy number of records.
+      pair_std: standard deviation of the noise that each count of a pair bears.
+    """
+    wanted = math.sqrt(records / max(_SIGNAL * pair_std, 1e-9))
+    return min(max(wanted, _MIN_GROUPS), _MAX_GROUPS)
 
 
 def check_groups(encoding: Encoding, groups: Array, most_cells: int) -> None:

@@ -8,7 +8,6 @@ post-processing of the look; a record adds the same to the pairs whatever comes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.encoding import Block
-from fedloom.common.marginals import NoisyMarginals, group_sizes
+from fedloom.common.marginals import NoisyMarginals, group_sizes, wanted_groups
 from fedloom.privacy.answers.opened import OpenedRound, spread_of
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.phases import StatisticPhase
@@ -28,11 +27,6 @@ __all__ = ["Design", "merge_cells", "pair_design"]
 
 Array = NDArray[Any]
 
-_MIN_GROUPS = 4
-# Records that an average cell of a table should hold, in standard deviations of its noise.
-_SIGNAL = 0.5
-# Finer groups than these cost time and memory, and tell little that their neighbours do not.
-_MAX_GROUPS = 64
 _SHRINK = 0.9
 
 
@@ -86,8 +80,7 @@ def merge_cells(
     """
     encoding = statistics.encoding
     shares = class_prior(statistics) @ np.exp(log_marginals(statistics))
-    wanted = math.sqrt(statistics.total() / max(_SIGNAL * pair_std, 1e-9))
-    wanted = min(max(wanted, _MIN_GROUPS), _MAX_GROUPS)
+    wanted = wanted_groups(statistics.total(), pair_std)
     while True:
         parts = [
             _groups(block, shares[block.start : block.start + block.size], wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
 from fedloom.common.vocabulary import Unit
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ def check(
     import fedloom
     from fedloom.cli.learned_output import expected
     from fedloom.common.study import load_study
+    from fedloom.privacy.inference.expected import precision_in_words, precision_table
     from fedloom.privacy.plan_size import expected_seconds, noise_warnings
     from fedloom.privacy.price_warnings import price_warnings
     from fedloom.privacy.resolve import resolve_plan
@@ -51,6 +55,7 @@ def check(
     plan = resolve_plan(agreed, schema, version=fedloom.__version__, where=path)
     if out is not None:
         plan.save(out)
+    precision = () if plan.learns_schema else precision_table(plan)
     if resolved:
         click.echo(json.dumps(plan.to_dict(), indent=2, sort_keys=True))
         return
@@ -78,6 +83,7 @@ def check(
         "epsilon_rdp": plan.stated_price.epsilon_rdp,
         "delta": plan.delta,
         "expected_seconds": expected_seconds(plan),
+        "precision": [dataclasses.asdict(one) for one in precision],
         "warnings": [*price_warnings(plan), *noise_warnings(plan)],
     }
     if as_json:
@@ -108,6 +114,8 @@ def check(
     ]
     if plan.learns_schema:
         rows.insert(-1, ("finds", expected(plan)))
+    elif precision:
+        rows.insert(-1, ("precision", precision_in_words(plan, precision)))
     for name, value in rows:
         table.add_row(name, value)
     Console().print(table)
@@ -119,6 +127,81 @@ def check(
         )
     for warning in summary["warnings"]:
         click.echo(f"Warning: {warning}")
+
+
+@study.command()
+@click.argument("path", metavar="STUDY", type=click.Path(path_type=Path))
+@click.option(
+    "--want",
+    "wants",
+    multiple=True,
+    required=True,
+    metavar="WANT",
+    help="Such as 'readmitted by age within 2 points', or '... in groups of 500'; repeat for more.",
+)
+@click.option(
+    "--records",
+    type=click.IntRange(min=1),
+    help="Records of all sites together; by default what the sites declare.",
+)
+@json_option
+def solve(path: Path, wants: tuple[str, ...], records: int | None, as_json: bool) -> None:
+    """Find the least epsilon at which STUDY's shares are as right as wanted.
+
+    All noise is public before anything is asked, so this is arithmetic: no site is asked and
+    nothing is spent. A want is kept 19 times in 20, as far as noise goes; what the sampling of so
+    many records makes of a share comes on top and is shown beside it. Everything else of the study
+    stays as it is.
+    """
+    import fedloom
+    from fedloom.common.errors import StudyError
+    from fedloom.common.study import load_study
+    from fedloom.privacy.inference.wants import least_epsilon, parse_want
+
+    agreed, schema = load_study(path)
+    declared = [site.records for site in agreed.sites]
+    if records is None:
+        if None in declared:
+            raise StudyError(
+                f"{path}: not every site declares its number of records; say --records, a guess "
+                "in public numbers"
+            )
+        records = sum(number for number in declared if number is not None)
+    found = least_epsilon(
+        agreed,
+        schema,
+        [parse_want(want, schema) for want in wants],
+        float(records),
+        version=fedloom.__version__,
+    )
+    least = max(answer.epsilon for answer in found)
+    if as_json:
+        print_json(
+            {
+                "study": agreed.name,
+                "records": records,
+                "epsilon": agreed.privacy.epsilon,
+                "least_epsilon": least,
+                "wants": [
+                    {
+                        "want": answer.want.text,
+                        "group": answer.size,
+                        "error": answer.error,
+                        "sampling": answer.sampling,
+                        "least_epsilon": answer.epsilon,
+                    }
+                    for answer in found
+                ],
+            }
+        )
+        return
+    for answer in found:
+        click.echo(
+            f"{answer.want.text}: at epsilon {agreed.privacy.epsilon:g} a share in a group of "
+            f"{answer.size:,.0f} records is off by {100 * answer.error:.2g} points, 19 times in 20 "
+            f"(sampling adds up to {100 * answer.sampling:.2g}); least epsilon {answer.epsilon:g}"
+        )
+    click.echo(f"least epsilon for all: {least:g}")
 
 
 def _with_cards(agreed: Study, coordinator: Path) -> Study:
