@@ -11,13 +11,14 @@ Source: generalised least squares; consistency of overlapping noisy marginals as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["ConsistentMarginals", "reconcile_marginals"]
+__all__ = ["ConsistentMarginals", "reconcile_marginals", "table_margins"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # Stands for "no noise": keeps weights finite where a test or a toy measured exactly.
@@ -33,12 +34,14 @@ class ConsistentMarginals:
       count_std: standard deviation of each of them.
       one_way: (C, D) records of each code; every block sums to the class's count.
       one_way_std: (D,) standard deviation of each of them where the class's size is known.
+      column_std: (D,) of their sums over all classes.
     """
 
     counts: Array
     count_std: float
     one_way: Array
     one_way_std: Array
+    column_std: Array
 
 
 def reconcile_marginals(
@@ -70,7 +73,7 @@ def reconcile_marginals(
             cells[:, start : start + size].astype(np.float64),
             np.zeros(size, dtype=np.int64) if groups is None else groups[start : start + size],
             look_var,
-            *_margins(position, tables, pair_var),
+            *table_margins(position, tables, pair_var),
         )
         blocks.append(block)
         precisions.append(block.precision)
@@ -81,15 +84,17 @@ def reconcile_marginals(
         sums.append(np.array([table[pair].sum() for table in tables]))
     weights = np.array(precisions)
     total = (weights[:, None] * np.array(sums)).sum(axis=0) / weights.sum()
+    std = np.concatenate([block.std for block in blocks]) * (look_std > 0)
     return ConsistentMarginals(
         counts=total,
         count_std=float(weights.sum() ** -0.5) if look_std > 0 else 0.0,
         one_way=np.concatenate([block.given(total) for block in blocks], axis=1),
-        one_way_std=np.concatenate([block.std for block in blocks]) * (look_std > 0),
+        one_way_std=std,
+        column_std=std * math.sqrt(len(total)),
     )
 
 
-def _margins(
+def table_margins(
     position: int, tables: Sequence[Mapping[tuple[int, int], Array]], pair_var: float
 ) -> tuple[Array, float]:
     """Returns a block's deviations from equal groups (C, G), and the precision of each."""

@@ -20,19 +20,24 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedloom.common.column_marginals import ColumnMarginals, reconcile_columns
 from fedloom.common.consistency import ConsistentMarginals, reconcile_marginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedloom.common.three_way_marginals import NoisyTriples
 
 __all__ = [
     "NoisyMarginals",
     "OneWayMarginals",
     "TwoWayMarginals",
     "check_groups",
+    "check_numbered",
     "group_sizes",
     "groups_of_one",
     "wanted_groups",
@@ -179,6 +184,29 @@ def wanted_groups(records: float, pair_std: float) -> float:
     return min(max(wanted, _MIN_GROUPS), _MAX_GROUPS)
 
 
+def check_numbered(encoding: Encoding, groups: Array) -> None:
+    """Refuses an array that does not number the groups of each block from 0, each in use.
+
+    Args:
+      encoding: the public encoding.
+      groups: (D,) int32.
+
+    Raises:
+      ConfigError: says what is wrong.
+    """
+    if groups.dtype != np.int32 or groups.shape != (encoding.width,):
+        raise ConfigError(
+            f"groups must be int32 of shape ({encoding.width},), one for each cell; got "
+            f"{groups.dtype} of shape {groups.shape}"
+        )
+    for block in encoding.features:
+        used = np.unique(groups[block.start : block.start + block.size])
+        if used[0] != 0 or used[-1] != len(used) - 1:
+            raise ConfigError(
+                f"the groups of column {block.name!r} must be numbered from 0 without a gap"
+            )
+
+
 def check_groups(encoding: Encoding, groups: Array, most_cells: int) -> None:
     """Refuses an array that does not say for each cell of each block to which group it belongs.
 
@@ -190,19 +218,8 @@ def check_groups(encoding: Encoding, groups: Array, most_cells: int) -> None:
     Raises:
       ConfigError: says what is wrong.
     """
-    if groups.dtype != np.int32 or groups.shape != (encoding.width,):
-        raise ConfigError(
-            f"groups must be int32 of shape ({encoding.width},), one for each cell; got "
-            f"{groups.dtype} of shape {groups.shape}"
-        )
-    sizes = []
-    for block in encoding.features:
-        used = np.unique(groups[block.start : block.start + block.size])
-        if used[0] != 0 or used[-1] != len(used) - 1:
-            raise ConfigError(
-                f"the groups of column {block.name!r} must be numbered from 0 without a gap"
-            )
-        sizes.append(len(used))
+    check_numbered(encoding, groups)
+    sizes = group_sizes(encoding, groups)
     cells = encoding.num_classes * (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
     if cells > most_cells:
         raise ConfigError(
@@ -217,12 +234,14 @@ class NoisyMarginals:
 
     Attributes:
       encoding: the public encoding that the sites counted with.
-      look: the noisy `OneWayMarginals` sum over sites.
+      look: the noisy sum over sites of `OneWayMarginals`, or of `ColumnMarginals`.
       look_std: standard deviation of the noise in each coordinate of that sum.
       groups: (D,) int32 groups that pairs were counted on, or None without pairs.
       pairs: the noisy `TwoWayMarginals` sum over sites, or None.
       pair_std: standard deviation of its noise, or None.
       site_totals: noisy number of records of each site, at least 1.
+      by_class: whether the look counts codes within each class; else it is a `ColumnMarginals` sum.
+      triples: coarse triples within each class, or None.
     """
 
     encoding: Encoding
@@ -232,13 +251,15 @@ class NoisyMarginals:
     pairs: Array | None = None
     pair_std: float | None = None
     site_totals: Mapping[str, float] = field(default_factory=dict)
+    by_class: bool = True
+    triples: NoisyTriples | None = None
 
     def __post_init__(self) -> None:
         """Refuses vectors of the wrong length or with numbers that are not finite."""
         given = [value is not None for value in (self.groups, self.pairs, self.pair_std)]
         if any(given) and not all(given):
             raise ConfigError("noisy pairs need their groups, their sum and its noise together")
-        _check_vector(OneWayMarginals(self.encoding), self.look)
+        _check_vector(self._looked(), self.look)
         if self.groups is not None and self.pairs is not None:
             check_groups(self.encoding, self.groups, most_cells=len(self.pairs))
             _check_vector(TwoWayMarginals(self.encoding, self.groups), self.pairs)
@@ -274,6 +295,10 @@ class NoisyMarginals:
         """Returns the standard deviation of each cell of `one_way`, (D,), the size known."""
         return self._agreed.one_way_std
 
+    def column_std(self) -> Array:
+        """Returns the standard deviation of each code's count over all classes, (D,)."""
+        return self._agreed.column_std
+
     def tables(self, label: int) -> Iterator[tuple[tuple[int, int], Array]]:
         """Yields ((a, b), noisy table on groups) for each pair of blocks a < b of a class.
 
@@ -299,12 +324,12 @@ class NoisyMarginals:
 
     @cached_property
     def _agreed(self) -> ConsistentMarginals:
-        measured = OneWayMarginals(self.encoding)
-        counts, cells = measured.rows(self.look)
+        counts, cells = self._looked().rows(self.look)
         sizes = [block.size for block in self.encoding.features]
+        reconcile = reconcile_marginals if self.by_class else reconcile_columns
         if self.pairs is None or self.groups is None or self.pair_std is None:
-            return reconcile_marginals(counts, cells, self.look_std, sizes)
-        return reconcile_marginals(
+            return reconcile(counts, cells, self.look_std, sizes)
+        return reconcile(
             counts,
             cells,
             self.look_std,
@@ -314,8 +339,13 @@ class NoisyMarginals:
             pair_std=self.pair_std,
         )
 
+    def _looked(self) -> OneWayMarginals | ColumnMarginals:
+        return (OneWayMarginals if self.by_class else ColumnMarginals)(self.encoding)
 
-def _check_vector(measured: OneWayMarginals | TwoWayMarginals, vector: Array) -> None:
+
+def _check_vector(
+    measured: OneWayMarginals | TwoWayMarginals | ColumnMarginals, vector: Array
+) -> None:
     if vector.shape != (measured.length,) or not np.isfinite(vector).all():
         raise ConfigError(
             f"a {measured.kind} statistic of this schema has shape ({measured.length},) and "

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from fedloom.common.arrays import Shapes, check_shapes
+from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, check_groups
+from fedloom.common.three_way_marginals import ThreeWayMarginals, check_coarse_groups
 
 __all__ = ["STATISTICS", "Statistic", "StatisticKind", "statistic_kind"]
 
@@ -98,6 +100,18 @@ def _one_way(coder: Encoding, arrays: Arrays) -> OneWayMarginals:
     return OneWayMarginals(coder)
 
 
+def _columns(coder: Encoding, arrays: Arrays) -> ColumnMarginals:
+    return ColumnMarginals(coder)
+
+
+def _three_way(coder: Encoding, arrays: Arrays) -> ThreeWayMarginals:
+    return ThreeWayMarginals(coder, arrays["groups"])
+
+
+def _check_three_way(coder: Encoding, arrays: Arrays, max_cells: int) -> None:
+    check_coarse_groups(coder, arrays["groups"], max_cells)
+
+
 @dataclass(frozen=True, slots=True)
 class _OpenColumns:
     """The discovery of an open schema; its records have no classes."""
@@ -135,6 +149,20 @@ STATISTICS: dict[str, StatisticKind] = {
             of=_pairwise,
             arrays=_groups,
             check=_check_groups,
+            fixed_length=False,
+        ),
+        StatisticKind(
+            name="columns",
+            words="counts of every column's values, and of the label's",
+            of=_columns,
+        ),
+        StatisticKind(
+            name="three-way",
+            words="counts of triples of columns within each class, on two or three coarse groups "
+            "of each column's values",
+            of=_three_way,
+            arrays=_groups,
+            check=_check_three_way,
             fixed_length=False,
         ),
         StatisticKind(

@@ -55,7 +55,7 @@ __all__ = [
 Share = Annotated[float, Meta(ge=1e-4, le=1.0 - 1e-4)]
 _MAX_RECORDS = 10**12
 
-MarginalKind = Literal["one-way", "pairwise"]
+MarginalKind = Literal["one-way", "pairwise", "three-way"]
 
 
 SiteName = Annotated[
@@ -99,6 +99,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
       kind: which marginals within each class are counted, at the most.
       share: of the budget.
       one_way_share: of that, for the one-way counts, where pairs are counted too.
+      three_way_share: of that, for coarse triples of columns, where they are counted.
       memory_mb: at a site, for the counts of pairs.
       spare_rounds: attempts of each statistics round that make good void ones, in the price.
     """
@@ -106,6 +107,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     kind: MarginalKind | None = None
     share: Annotated[float, Meta(ge=1e-4, le=1.0)] | None = None
     one_way_share: Share | None = None
+    three_way_share: Share | None = None
     memory_mb: Annotated[int, Meta(ge=1, le=16_384)] = 200
     spare_rounds: Annotated[int, Meta(ge=0, le=1_000)] = 0
 

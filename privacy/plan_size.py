@@ -62,7 +62,7 @@ def check_statistics_size(encoding: Encoding, statistics: StatisticsSettings) ->
             f"columns with most categories fewer bins or values: {names}"
         )
     num_pairs = len(encoding.features) * (len(encoding.features) - 1) // 2
-    if statistics.kind == "pairwise" and encoding.num_classes * num_pairs > max_pair_cells(
+    if statistics.kind != "one-way" and encoding.num_classes * num_pairs > max_pair_cells(
         statistics
     ):
         raise StudyError(

@@ -20,6 +20,7 @@ from tests.mu_audit import Audit, Vector, claimed_mu
 
 __all__ = [
     "COUNTS",
+    "COUNTS_OF_TREE",
     "NOISE",
     "by_the_plans_sites",
     "counting_audit",
@@ -28,17 +29,22 @@ __all__ = [
     "guess_of_two_adam_steps",
     "training_audit",
     "training_plan",
+    "tree_plan",
 ]
 
 NOISE = {
     "one-way": 1 / 3,
+    "columns": 1 / 3,
     "pairwise": 1 / 3,
+    "three-way": 1 / 3,
     "discovery": 1 / 3,
     "evaluation": 0.5,
     "training": 0.3,
 }
 COUNTS = {"one-way": (1,), "pairwise": (2,), "evaluate": (3,), "both looks": (1, 2)}
 """What is asked of a plan of `counting_plan`, by the rounds' numbers."""
+COUNTS_OF_TREE = {"columns": (1,), "three-way": (3,), "all of a tree": (1, 2, 3)}
+"""The same of a plan of `tree_plan`."""
 
 _EVALUATED = "\n[evaluation]\nshare = 0.2\nhold_back = 0.5\n"
 _MODELS = {
@@ -53,6 +59,11 @@ def counting_plan(folder: Path, *, louder: float = 1.0, **options: Any) -> Plan:
     """Returns a plan of a mixture: a look, pairs, an evaluation; at `louder` times the noise."""
     noise = {phase: louder * multiplier for phase, multiplier in NOISE.items()}
     return audited_plan(folder, "mixture", noise=noise, more=_EVALUATED, **options)
+
+
+def tree_plan(folder: Path, **options: Any) -> Plan:
+    """Returns a plan of a tree: columns, pairs, triples, an evaluation."""
+    return audited_plan(folder, "tree", noise=NOISE, more=_EVALUATED, **options)
 
 
 def counting_audit(
@@ -76,7 +87,7 @@ def counting_audit(
       at: Sites where the canary is.
       **options: Of `Audit`.
     """
-    numbers = COUNTS.get(name, (1,))
+    numbers = {**COUNTS, **COUNTS_OF_TREE}.get(name, (1,))
     asked = tuple(_counting_request(plan, number, roster) for number in numbers)
     claim = claimed_mu(*(plan.rounds[number - 1].event for number in numbers))
     held_back = name == "evaluate"
@@ -202,7 +213,7 @@ def _counting_request(plan: Plan, number: int, roster: Sequence[str] | None) -> 
             "weights": np.linspace(-1, 1, width + 1, dtype=np.float32)[None],
             "edges": np.linspace(-2, 2, BINS - 1, dtype=np.float32)[None],
         }
-    elif asked.phase.name == "pairwise":
+    elif asked.phase.name in ("pairwise", "three-way"):
         arrays = {"groups": groups_of_one(plan.encoding)}
     return _request(plan, number, roster, arrays)
 

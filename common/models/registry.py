@@ -253,6 +253,8 @@ MODELS: dict[str, ModelKind] = {
         ModelKind(
             name="tree",
             settings=TreeSettings,
+            measures="fedloom.privacy.tree_measures:tree_measures",
+            design="fedloom.server.tree_design:tree_design",
             learner="fedloom.server.learners.tree:TreeLearner",
             source="fedloom.common.sampling.tree:TreeSource",
             fitted=frozenset({"groups", "cliques", "parents", "coarse"}),

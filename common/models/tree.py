@@ -107,6 +107,11 @@ class TreeShape(Section, frozen=True, kw_only=True):
         """Coarse groups of each feature; empty without triples."""
         return tuple(max(part) + 1 for part in self.coarse)
 
+    def coarse_codes(self, groups: Array) -> Array:
+        """Returns the coarse groups (features, N) of groups."""
+        parts = zip(self.coarse, groups, strict=True)
+        return np.stack([np.asarray(of)[part] for of, part in parts])
+
     @property
     def tree(self) -> CliqueTree:
         """The structure."""
@@ -184,13 +189,9 @@ class Tree:
         """
         logs = self.shape.pairs.sums(self.arrays["pairs"][label], groups)
         if self.shape.coarse:
-            logs += self.shape.triples.sums(self.arrays["triples"][label], self.coarse(groups))
+            coarse = self.shape.coarse_codes(groups)
+            logs += self.shape.triples.sums(self.arrays["triples"][label], coarse)
         return logs
-
-    def coarse(self, groups: Array) -> Array:
-        """Returns the coarse groups (features, N) of groups."""
-        parts = zip(self.shape.coarse, groups, strict=True)
-        return np.stack([np.asarray(of)[part] for of, part in parts])
 
 
 def log_potentials(tree: CliqueTree, base: Array, edges: Array) -> list[Array]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.parts import load_part
+from fedloom.common.three_way_marginals import NoisyTriples
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
 
@@ -37,22 +38,27 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
 
     Args:
       plan: a plan that makes records.
-      rounds: its opened `statistic` rounds in order: the look and, if asked already, the pairs.
+      rounds: its opened `statistic` rounds in order, as far as they were asked already.
 
     Raises:
       ConfigError: a sum is not that of the plan's schema.
     """
     encoding, look = plan.encoding, rounds[0]
+    by_class = look.sums[0].name == "one-way"
     totals = {
         site: NoisyMarginals(
-            encoding=encoding, look=look.values(site), look_std=look.sums[0].own_std or 0.0
+            encoding=encoding,
+            look=look.values(site),
+            look_std=look.sums[0].own_std or 0.0,
+            by_class=by_class,
         ).total()
         for site in sorted(look.own)
     }
     for entry in plan.sites:
         if entry.records is not None:
             totals[entry.name] = float(entry.records)
-    pairs = rounds[1] if len(rounds) > 1 else None
+    further = {opened.sums[0].name: opened for opened in rounds[1:]}
+    pairs, triples = further.get("pairwise"), further.get("three-way")
     return NoisyMarginals(
         encoding=encoding,
         look=look.values(),
@@ -61,4 +67,12 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
         pairs=None if pairs is None else pairs.values(),
         pair_std=None if pairs is None else pairs.sums[0].std,
         site_totals=totals,
+        by_class=by_class,
+        triples=None
+        if triples is None
+        else NoisyTriples(
+            groups=triples.request_arrays["groups"],
+            counts=triples.values().reshape(encoding.num_classes, -1),
+            std=triples.sums[0].std,
+        ),
     )

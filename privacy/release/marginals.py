@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.marginals import OneWayMarginals
 from fedloom.privacy.answers.opened import OpenedRound
@@ -38,7 +39,8 @@ MARGINALS_COLUMNS = {
     "value": "the class, category, number or interval as text, ends included",
     "lower": "least number of an interval, or the special number; empty for all else",
     "upper": "largest number of an interval; of a real column it belongs to the next interval",
-    "class": "class of the label that is counted; empty in a study without a label",
+    "class": "class of the label that is counted; empty where all classes are counted together and "
+    "in a study without a label",
     "count": "noisy number of records, as it was measured; may be negative",
     "std": "standard deviation of the Gaussian noise in `count`",
 }
@@ -64,18 +66,17 @@ def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
       look: its opened first round.
     """
     encoding = plan.encoding
-    counts, cells = OneWayMarginals(encoding).rows(look.values())
-    labelled = encoding.target is not None
+    names = list(encoding.class_labels) if encoding.target is not None else [None]
     rows: list[dict[str, Any]] = []
-    for number, label in enumerate(encoding.class_labels):
-        name = label if labelled else None
-        rows.append(_row(encoding.target, "class", name, None, None, name, counts[number]))
-        for block in encoding.features:
-            measured = cells[number, block.start : block.start + block.size]
-            rows += [
-                _row(block.name, *cell, name, count)
-                for cell, count in zip(_cells(encoding, block), measured, strict=True)
-            ]
+    if look.sums[0].name == "columns":
+        counts, cells = ColumnMarginals(encoding).rows(look.values())
+        rows += [_class_row(encoding, *named) for named in zip(names, counts, strict=True)]
+        rows += _column_rows(encoding, None, cells)
+    else:
+        counts, by_class = OneWayMarginals(encoding).rows(look.values())
+        for name, count, cells in zip(names, counts, by_class, strict=True):
+            rows.append(_class_row(encoding, name, count))
+            rows += _column_rows(encoding, name, cells)
     frame = pd.DataFrame(rows, columns=[name for name in MARGINALS_COLUMNS if name != "std"])
     types = {name: object if name in _TEXTS else np.float64 for name in frame.columns}
     return frame.astype(types).assign(std=look.sums[0].std)
@@ -84,6 +85,21 @@ def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
 def marginals_arrow(table: pd.DataFrame) -> pa.Table:
     """Returns the table in the types of its file, also where a column holds nothing at all."""
     return pa.Table.from_pandas(table, schema=_SCHEMA, preserve_index=False)
+
+
+def _class_row(encoding: Encoding, name: str | None, count: float) -> dict[str, Any]:
+    return _row(encoding.target, "class", name, None, None, name, count)
+
+
+def _column_rows(encoding: Encoding, name: str | None, cells: Any) -> list[dict[str, Any]]:
+    """Returns the rows of all columns' cells (D,), within a class or of all classes together."""
+    return [
+        _row(block.name, *cell, name, count)
+        for block in encoding.features
+        for cell, count in zip(
+            _cells(encoding, block), cells[block.start : block.start + block.size], strict=True
+        )
+    ]
 
 
 def _row(*values: Any) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def class_prior(statistics: NoisyMarginals) -> Array:
 
 def log_marginals(statistics: NoisyMarginals) -> Array:
     """Returns log-probabilities of all cells within each class, (C, D)."""
+    if not statistics.by_class:
+        return _from_columns(statistics)
     encoding = statistics.encoding
     prior = class_prior(statistics)
     used = np.flatnonzero(prior > 0)
@@ -49,7 +51,7 @@ def log_marginals(statistics: NoisyMarginals) -> Array:
     result = np.zeros((len(sizes), encoding.width))
     for block in encoding.features:
         span = slice(block.start, block.start + block.size)
-        covariance = _covariance(statistics, block)
+        covariance = _covariance(statistics, block, statistics.one_way_std()[span])
         weights = _weights(sizes[used], covariance)
         pooled = np.sum(
             [w * noisy[label][span] for w, label in zip(weights, used, strict=True)], axis=0
@@ -64,6 +66,53 @@ def log_marginals(statistics: NoisyMarginals) -> Array:
     return result
 
 
+def _from_columns(statistics: NoisyMarginals) -> Array:
+    """Returns what `log_marginals` does where columns were not counted within classes.
+
+    A class's groups are those of its pairs, where they stand out from the column's; within a group
+    a class has the column's codes. Without pairs all classes are alike.
+    """
+    encoding, total = statistics.encoding, statistics.total()
+    sizes = np.maximum(statistics.class_counts(), 1.0)
+    noisy = [np.concatenate(statistics.one_way(label)) for label in range(len(sizes))]
+    together = np.sum(noisy, axis=0)
+    result = np.zeros((len(sizes), encoding.width))
+    for block in encoding.features:
+        span = slice(block.start, block.start + block.size)
+        covariance = _covariance(statistics, block, statistics.column_std()[span])
+        shared = _pooled(block, together[span], covariance, total) / total
+        groups = _groups_of(statistics, block)
+        grouped = np.bincount(groups, shared)
+        variances = _group_variances(statistics, block, groups)
+        for label, size in enumerate(sizes):
+            own = grouped
+            if statistics.groups is not None:
+                counts = np.bincount(groups, noisy[label][span]).astype(np.float64)
+                own = near(counts, variances, grouped * size) / size
+            cells = shared * (own / np.maximum(grouped, 1e-300))[groups]
+            share = np.where(block.sampleable, np.maximum(cells, 0.0), 0.0)
+            share = share / max(float(share.sum()), 1e-300) * (1.0 - _FLOOR) + _FLOOR / block.size
+            result[label, span] = np.log(share)
+    return result
+
+
+def _group_variances(statistics: NoisyMarginals, block: Block, groups: NDArray[Any]) -> Array:
+    """Returns the variance of a class's count of each group of a block, (G,)."""
+    std = statistics.one_way_std()[block.start : block.start + block.size]
+    members = np.bincount(groups).astype(np.float64)
+    share = statistics.class_counts() / max(float(statistics.class_counts().sum()), 1e-9)
+    within = float(np.square(share).mean()) * statistics.look_std**2 * (1.0 - 1.0 / members)
+    cells = np.bincount(groups, std**2) / members
+    variances: Array = np.maximum(cells - within, 0.0) * members**2
+    return variances
+
+
+def _groups_of(statistics: NoisyMarginals, block: Block) -> NDArray[Any]:
+    if statistics.groups is None:
+        return np.zeros(block.size, dtype=np.int64)
+    return np.asarray(statistics.groups[block.start : block.start + block.size], dtype=np.int64)
+
+
 def _weights(sizes: Array, covariance: Array) -> Array:
     """Returns how much each class counts for what all share: small ones add little but noise."""
     cells = min(len(covariance), _CELLS_THAT_COUNT)
@@ -72,15 +121,18 @@ def _weights(sizes: Array, covariance: Array) -> Array:
     return weights
 
 
-def _covariance(statistics: NoisyMarginals, block: Block) -> Array:
-    """Returns the covariance (size, size) of a block's cells: within groups the look's alone."""
-    span = slice(block.start, block.start + block.size)
-    groups = np.zeros(block.size, dtype=np.int64)
-    if statistics.groups is not None:
-        groups = statistics.groups[span]
+def _covariance(statistics: NoisyMarginals, block: Block, std: Array) -> Array:
+    """Returns the covariance (size, size) of a block's cells: within groups the look's alone.
+
+    Args:
+      statistics: the noisy counts.
+      block: the column.
+      std: (size,) standard deviation of each cell's estimate.
+    """
+    groups = _groups_of(statistics, block)
     members = np.bincount(groups).astype(np.float64)
     look = statistics.look_std**2
-    group = statistics.one_way_std()[span] ** 2 - look * (1.0 - 1.0 / members[groups])
+    group = std**2 - look * (1.0 - 1.0 / members[groups])
     same = groups[:, None] == groups[None, :]
     covariance: Array = look * (np.eye(block.size) - same / members[groups])
     if statistics.groups is not None:

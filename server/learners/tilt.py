@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from fedloom.common.models.cell_tables import CellTables
 
@@ -32,6 +33,8 @@ _DAMPING = 0.5
 _MAX_STEP = 1.0
 # What a cell of few rows holds is an accident of the pool: slack of so many rows, beside the noise.
 _ROWS_OF_SLACK = 4.0
+# Chance of one table among all to be taken for missed by accident.
+_SIGNIFICANT = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -59,7 +62,8 @@ def tilt(
     Args:
       noisy: what the rows are to meet; all of one pool.
       records: number of records that the weights sum to.
-      strength: k, how much the pool counts, in units of the noise's own weight.
+      strength: k, how much the pool counts, in units of the noise's own weight; less for a table
+        that the pool certainly misses.
       sweeps: over all tables.
     """
     thetas = [np.zeros(part.tables.length) for part in noisy]
@@ -67,11 +71,11 @@ def tilt(
         return thetas
     rows = noisy[0].codes.shape[1]
     weights = np.full(rows, records / rows)
+    slacks = [_slacks(part, records, strength, len(noisy)) for part in noisy]
     for _ in range(sweeps):
-        for part, theta in zip(noisy, thetas, strict=True):
-            slack = strength * part.std**2 + _ROWS_OF_SLACK * records / rows
+        for part, theta, of_tables in zip(noisy, thetas, slacks, strict=True):
             for table, span in enumerate(part.tables.spans):
-                held = theta[span]
+                held, slack = theta[span], of_tables[table]
                 # All tables speak of the same records.
                 wanted = part.counts[span] + (records - part.counts[span].sum()) / len(held)
                 cells = part.tables.cells(table, part.codes)
@@ -80,9 +84,34 @@ def tilt(
                 step = _DAMPING * (wanted - counts - slack * held) / (counts + slack)
                 # A cell that no row is in could take any weight, and would give it to the first
                 # row that another pool has there: it keeps theta 0.
-                there = counts > 0
-                step = np.where(there, np.clip(step, -_MAX_STEP, _MAX_STEP), 0.0)
+                step = np.where(counts > 0, np.clip(step, -_MAX_STEP, _MAX_STEP), 0.0)
                 weights *= np.exp(step)[cells]
                 held += step
         weights *= records / weights.sum()
     return thetas
+
+
+def _slacks(part: NoisyTables, records: float, strength: float, kinds: int) -> list[float]:
+    """Returns k s^2 of each table, with the pool's own noise.
+
+    Where a table's residual under the pool is beyond what its noise and the pool's explain, by a
+    chi-square test with Bonferroni's correction, theta's variance is read off the residual
+    (empirical Bayes): (sum r^2 - K s^2) / sum c^2. A strong relation that the tree cannot hold,
+    such as a parity of three columns, is then met in full.
+    """
+    rows = part.codes.shape[1]
+    pool = _ROWS_OF_SLACK * records / rows
+    slacks = []
+    for table, span in enumerate(part.tables.spans):
+        cells = part.tables.cells(table, part.codes)
+        wanted = part.counts[span]
+        counts = np.bincount(cells, minlength=len(wanted)) * (records / rows)
+        residual = wanted + (records - wanted.sum()) / len(wanted) - counts
+        noise = part.std**2 + counts * (records / rows)
+        found = strength
+        chance = _SIGNIFICANT / (kinds * len(part.tables.spans))
+        if float((residual**2 / noise).sum()) > chi2.isf(chance, len(wanted)):
+            variance = float((residual**2 - noise).sum() / np.square(counts).sum())
+            found = min(strength, 1.0 / max(float(counts.mean()) * variance, 1e-9))
+        slacks.append(found * part.std**2 + pool)
+    return slacks

@@ -21,24 +21,28 @@ from fedloom.common.marginals import NoisyMarginals, groups_of_one
 from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import CliqueTree
 from fedloom.common.models.registry import TreeSettings
-from fedloom.common.models.tree import TreeShape, log_mean
+from fedloom.common.models.tree import Tree, TreeShape, log_mean
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State
 from fedloom.server.learners.tilt import NoisyTables, tilt
 from fedloom.server.learners.tree_fit import TreeFit, marginals
 from fedloom.server.learners.tree_structure import choose_tree
+from fedloom.server.learners.with_margins import with_margins
 
 __all__ = ["TreeLearner"]
 
 Array = NDArray[Any]
 
-# How much the pool of rows and the start of the fit count, in units of the noise's own weight.
-_STRENGTH = 0.12
+# How much the start of the fit, and the pool of rows, count in units of the noise's own weight: a
+# tilt by little slack is of the pool that it was fitted on, and no other.
+_TREE_STRENGTH, _TILT_STRENGTH = 0.12, 0.5
 # Cells of all cliques of all classes.
 _MAX_CELLS = 2_000_000
 # Rows of the pool that is reweighted, by record, and at the least and most over all classes.
 _POOL, _MIN_POOL, _MAX_POOL = 3.0, 50_000, 300_000
+# Rows that a class's mean weight is taken from.
+_SCALE_POOL = 50_000
 # Classes below this part of the largest one tell nothing of their own where noise hides them; nor
 # does a class of a few records.
 _LEAST, _FEWEST = 0.05, 20.0
@@ -113,59 +117,88 @@ class _ClassFits:
         used = np.flatnonzero(self._prior > 0)
         self._telling = [int(c) for c in used if statistics.has_pairs and self._records[c] > least]
         self._base = [self._log_shares(c) for c in range(encoding.num_classes)]
+        sizes = tuple(len(part) for part in self._base[0])
+        columns = tuple(itertools.combinations(range(len(sizes)), 2))
+        self._all_pairs = CellTables(sizes, columns)
         tree = self._structure()
         self.shape = TreeShape(
             groups=tuple(tuple(map(int, part)) for part in self._parts),
             cliques=tree.cliques,
             parents=tree.parents,
+            coarse=_coarse_of_groups(statistics, self._parts),
         )
 
     def arrays(self) -> dict[str, Array]:
         """Returns what is published."""
-        num_classes, tree = len(self._prior), self.shape.tree
-        edges = np.zeros((num_classes, self.shape.edges.length), dtype=np.float32)
-        pairs = np.zeros((num_classes, self.shape.pairs.length), dtype=np.float32)
-        scale = np.zeros(num_classes)
-        base = np.array([np.concatenate(part) for part in self._base], dtype=np.float32)
-        for label in np.flatnonzero(self._prior > 0):
-            if int(label) in self._telling:
-                edges[label] = TreeFit(
-                    tree,
-                    base[label].astype(np.float64),
-                    self._counts(int(label), self.shape.edges),
-                    self._std,
-                    float(self._records[label]),
-                    strength=_STRENGTH,
-                ).solve()
-            tables, log_total = marginals(
-                tree, base[label].astype(np.float64), edges[label].astype(np.float64)
-            )
-            scale[label] = -log_total
-            if int(label) in self._telling:
-                pairs[label], log_mean = self._tilted(int(label), tables)
-                scale[label] -= log_mean
-        return {
+        num_classes, shape = len(self._prior), self.shape
+        arrays: dict[str, Array] = {
             "class_prior": self._prior,
-            "log_scale": scale,
-            "base": base,
-            "edges": edges,
-            "pairs": pairs,
+            "log_scale": np.zeros(num_classes),
+            "base": np.array([np.concatenate(part) for part in self._base], dtype=np.float32),
+            "edges": np.zeros((num_classes, shape.edges.length), dtype=np.float32),
+            "pairs": np.zeros((num_classes, shape.pairs.length), dtype=np.float32),
             "cells": self._cells.astype(np.float32),
         }
+        if shape.coarse:
+            arrays["triples"] = np.zeros((num_classes, shape.triples.length), dtype=np.float32)
+        for label in map(int, np.flatnonzero(self._prior > 0)):
+            if label in self._telling:
+                self._fit(label, arrays)
+            arrays["log_scale"][label] = -self._log_total(label, arrays)
+        return arrays
 
-    def _tilted(self, label: int, tables: list[Array]) -> tuple[Array, float]:
-        """Returns the tilt of a class, and the logarithm of its mean weight in the pool."""
+    def _fit(self, label: int, arrays: dict[str, Array]) -> None:
+        """Fits the tree of a class, then its tilt, and puts both into the arrays."""
+        tree, records = self.shape.tree, float(self._records[label])
+        base, edges = TreeFit(
+            tree,
+            np.concatenate(self._base[label]),
+            self._counts(label, self.shape.edges),
+            self._std,
+            records,
+            strength=_TREE_STRENGTH,
+        ).solve()
         rng = np.random.default_rng([self._seed, label])
-        pool = self.shape.tree.draw(tables, self._pool_rows(label), rng)
-        asked = NoisyTables(
-            tables=self.shape.pairs,
-            codes=pool,
-            counts=self._counts(label, self.shape.pairs),
-            std=self._std,
-        )
-        (theta,) = tilt([asked], float(self._records[label]), strength=_STRENGTH)
-        logs = self.shape.pairs.sums(theta.astype(np.float32).astype(np.float64), pool)
-        return theta, log_mean(logs)
+        pool = tree.draw(marginals(tree, base, edges)[0], self._pool_rows(label), rng)
+        moved, pairs, *further = tilt(self._asked(label, pool), records, strength=_TILT_STRENGTH)
+        # A weight by single columns may as well be part of the tree.
+        arrays["base"][label], arrays["edges"][label] = base + moved, edges
+        arrays["pairs"][label] = pairs
+        for triples in further:
+            arrays["triples"][label] = triples
+
+    def _asked(self, label: int, pool: Array) -> list[NoisyTables]:
+        """Returns what a class's pool is to meet: columns, all pairs, and triples if there are."""
+        shape, margins, triples = self.shape, self._margins(label), self._statistics.triples
+        columns = CellTables(shape.sizes, tuple((c,) for c in range(len(shape.sizes))))
+        known, pairs = np.concatenate(margins), self._counts(label, shape.pairs)
+        asked = [
+            NoisyTables(tables=columns, codes=pool, counts=known, std=_MIN_STD),
+            NoisyTables(tables=shape.pairs, codes=pool, counts=pairs, std=self._std),
+        ]
+        if triples is not None and shape.coarse:
+            parts = zip(shape.coarse, margins, strict=True)
+            coarse = [np.bincount(of, part) for of, part in parts]
+            asked.append(
+                NoisyTables(
+                    tables=shape.triples,
+                    codes=shape.coarse_codes(pool),
+                    counts=with_margins(shape.triples, triples.counts[label], coarse),
+                    std=triples.std,
+                )
+            )
+        return asked
+
+    def _log_total(self, label: int, arrays: dict[str, Array]) -> float:
+        """Returns the logarithm of the sum of all chances of a class, from a pool of its own."""
+        tree = Tree(self._statistics.encoding, self.shape, arrays)
+        base, edges = (arrays[name][label].astype(np.float64) for name in ("base", "edges"))
+        tables, log_total = marginals(self.shape.tree, base, edges)
+        if label not in self._telling:
+            return log_total
+        rng = np.random.default_rng([self._seed, label, 1])
+        pool = self.shape.tree.draw(tables, _SCALE_POOL, rng)
+        return log_total + log_mean(tree.log_tilt(label, pool))
 
     def _pool_rows(self, label: int) -> int:
         total = float(self._records.sum())
@@ -174,25 +207,32 @@ class _ClassFits:
         return max(math.ceil(wanted * share), _MIN_POOL // (4 * len(self._telling)))
 
     def _structure(self) -> CliqueTree:
-        sizes = [int(part.max()) + 1 for part in self._parts]
-        scores = dict.fromkeys(itertools.combinations(range(len(sizes)), 2), 0.0)
+        scores: dict[tuple[int, ...], float] = dict.fromkeys(self._all_pairs.columns, 0.0)
         noise = self._std * math.sqrt(2.0 / math.pi)
         for label in self._telling:
             shares = [np.exp(logs) for logs in self._base[label]]
-            for (a, b), table in self._statistics.tables(label):
+            pairs = self._all_pairs
+            for pair, table in pairs.split(self._counts(label, pairs)):
+                a, b = pair
                 apart = table - self._records[label] * np.outer(shares[a], shares[b])
-                scores[a, b] += float(np.abs(apart).sum()) - apart.size * noise
+                scores[pair] += float(np.abs(apart).sum()) - apart.size * noise
         return choose_tree(
-            sizes,
+            self._all_pairs.sizes,
             scores,
             max_cells=self._max_clique,
             max_total=_MAX_CELLS // max(len(self._telling), 1),
         )
 
     def _counts(self, label: int, tables: CellTables) -> Array:
+        """Returns the noisy counts of pairs of a class, with the margins that all counts tell."""
         held = dict(self._statistics.tables(label))
         parts = [held[a, b].reshape(-1) for a, b in tables.columns]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        counts = np.concatenate(parts) if parts else np.zeros(0)
+        return with_margins(tables, counts, self._margins(label))
+
+    def _margins(self, label: int) -> list[Array]:
+        """Returns the estimated records of each group of each feature in a class."""
+        return [float(self._records[label]) * np.exp(logs) for logs in self._base[label]]
 
     def _log_shares(self, label: int) -> list[Array]:
         """Returns the logarithms of the shares of each feature's groups in a class."""
@@ -202,6 +242,20 @@ class _ClassFits:
             shares = np.bincount(part, cells)
             logs.append(np.where(shares > 0, np.log(np.maximum(shares, 1e-300)), _IMPOSSIBLE))
         return logs
+
+
+def _coarse_of_groups(
+    statistics: NoisyMarginals, groups: list[Array]
+) -> tuple[tuple[int, ...], ...]:
+    """Returns the coarse group of each group of each feature; nothing without triples."""
+    if statistics.triples is None or len(groups) < 3:
+        return ()
+    found = []
+    for block, part in zip(statistics.encoding.features, groups, strict=True):
+        coarse = statistics.triples.groups[block.start : block.start + block.size]
+        first = np.unique(part, return_index=True)[1]
+        found.append(tuple(int(coarse[cell]) for cell in first))
+    return tuple(found)
 
 
 def _sampleable(shares: Array, encoding: Encoding) -> Array:

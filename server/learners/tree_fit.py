@@ -1,14 +1,15 @@
 """Maximum entropy given noisy tables of pairs, on a clique tree, fitted to convergence.
 
-The distribution is a base (columns independent) times exp(theta of every pair within a clique).
-With noisy counts y of standard deviation s, and n records,
+The distribution is a base (columns independent) times exp(phi of every column + theta of every
+pair within a clique). With the columns' known shares p, noisy counts y of standard deviation s,
+and n records,
 
-    minimise   n log Z(theta) - theta . y + (k s^2 / 2) |theta|^2
+    minimise   n log Z(phi, theta) - n phi . p - theta . y + (k s^2 / 2) |theta|^2
 
-whose gradient is n mu(theta) - y + k s^2 theta: the expected counts meet the noisy ones up to
-their noise, and as much as they may differ the distribution stays near its base. It is convex;
-L-BFGS solves it in some hundred steps, each one pass over the tree. What is left over, tables
-that no clique holds, is for `tilt`.
+whose gradient by theta is n mu(theta) - y + k s^2 theta: the expected counts meet the noisy ones
+up to their noise, and as much as they may differ the distribution stays near its base; single
+columns, which are known best, are met. It is convex; L-BFGS solves it in some hundred steps, each
+one pass over the tree. What is left over, tables that no clique holds, is for `tilt`.
 
 Source: the dual of maximum entropy with slack, Dudik, Phillips & Schapire 2007, section 3; noisy
 marginals on a clique tree, McKenna, Sheldon & Miklau 2019 (arXiv:1901.09136). Post-processing.
@@ -16,13 +17,13 @@ marginals on a clique tree, McKenna, Sheldon & Miklau 2019 (arXiv:1901.09136). P
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import CliqueTree
 from fedloom.common.models.tree import log_potentials
 
@@ -32,6 +33,7 @@ Array = NDArray[Any]
 
 _MAX_STEPS = 300
 _MEMORY = 20
+_TINY = 1e-9
 _PRECISION = {"ftol": 1e-9, "gtol": 1e-3}
 
 
@@ -52,48 +54,50 @@ class TreeFit:
 
         Args:
           tree: the structure.
-          base: (sum of sizes,) log-probabilities of each column's groups.
+          base: (sum of sizes,) log-probabilities of each column's groups: the known shares.
           counts: (length,) noisy counts of the pairs within cliques, one after another.
           std: standard deviation of their noise.
           records: n, above 0.
           strength: k, how much the base counts, in units of the noise's own weight.
         """
         self._tree, self._base, self._records = tree, base, records
-        self._edges = CellTables(tree.sizes, tree.pairs)
-        self._noisy, self._ridge = counts, strength * std**2
+        self._ends = np.cumsum([0, *tree.sizes])
+        shares = np.exp(base)
+        self._wanted = np.concatenate([records * shares, counts])
+        # What is known is met as nearly as numbers allow.
+        self._ridge = np.full(len(self._wanted), strength * std**2)
+        self._ridge[: len(base)] = _TINY * records
         # Steps in units of each cell's own curvature at the start.
-        ends = np.cumsum([0, *tree.sizes])
-        shares = [np.exp(base[ends[c] : ends[c + 1]]) for c in range(len(tree.sizes))]
-        expected = [records * np.outer(shares[a], shares[b]).reshape(-1) for a, b in tree.pairs]
-        flat = np.concatenate(expected) if expected else np.zeros(0)
-        self._scale = 1.0 / np.sqrt(flat + self._ridge + 1e-9)
+        parts = [shares[start:end] for start, end in itertools.pairwise(self._ends)]
+        expected = [np.outer(parts[a], parts[b]).reshape(-1) for a, b in tree.pairs]
+        start = records * np.concatenate([shares, *expected])
+        self._scale = 1.0 / np.sqrt(start + self._ridge + _TINY)
 
-    def solve(self) -> Array:
-        """Returns theta of the pairs within cliques, (length,)."""
-        if not len(self._noisy):
-            return np.zeros(0)
+    def solve(self) -> tuple[Array, Array]:
+        """Returns base and phi together (sum of sizes,), and theta of the pairs (length,)."""
+        if not self._tree.pairs:
+            return self._base, np.zeros(0)
         found = minimize(
             self._scaled_loss,
-            np.zeros(len(self._noisy)),
+            np.zeros(len(self._wanted)),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": _MAX_STEPS, "maxcor": _MEMORY, **_PRECISION},
         )
-        theta: Array = found.x * self._scale
-        return theta
+        moved = found.x * self._scale
+        return self._base + moved[: len(self._base)], moved[len(self._base) :]
 
-    def loss(self, theta: Array) -> tuple[float, Array]:
-        """Returns the dual's value and its gradient by theta, (length,)."""
-        tables, log_total = marginals(self._tree, self._base, theta)
-        expected = np.concatenate(
-            [
-                self._tree.marginal(tables[home], home, pair).reshape(-1)
-                for pair, home in ((pair, self._tree.homes[pair]) for pair in self._tree.pairs)
-            ]
-        )
-        value = self._records * log_total - float((theta * self._noisy).sum())
-        value += 0.5 * self._ridge * float((theta * theta).sum())
-        return value, self._records * expected - self._noisy + self._ridge * theta
+    def loss(self, moved: Array) -> tuple[float, Array]:
+        """Returns the dual's value and its gradient by phi and theta together."""
+        tree, columns = self._tree, len(self._base)
+        tables, log_total = marginals(tree, self._base + moved[:columns], moved[columns:])
+        singles = [tree.homes[column,] for column in range(len(tree.sizes))]
+        found = [tree.marginal(tables[home], home, (c,)) for c, home in enumerate(singles)]
+        found += [tree.marginal(tables[tree.homes[p]], tree.homes[p], p) for p in tree.pairs]
+        expected = self._records * np.concatenate([part.reshape(-1) for part in found])
+        value = self._records * log_total - float((moved * self._wanted).sum())
+        value += 0.5 * float((self._ridge * moved * moved).sum())
+        return value, expected - self._wanted + self._ridge * moved
 
     def _scaled_loss(self, scaled: Array) -> tuple[float, Array]:
         value, gradient = self.loss(scaled * self._scale)

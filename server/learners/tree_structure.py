@@ -20,7 +20,7 @@ __all__ = ["choose_tree"]
 
 def choose_tree(
     sizes: Sequence[int],
-    scores: Mapping[tuple[int, int], float],
+    scores: Mapping[tuple[int, ...], float],
     *,
     max_cells: int,
     max_total: int,
@@ -36,7 +36,7 @@ def choose_tree(
       max_total: cells of all tables together.
       max_tried: pairs that are tried.
     """
-    edges: list[tuple[int, int]] = []
+    edges: list[tuple[int, ...]] = []
     cliques = _cliques(sizes, edges)
     ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     for pair, score in ranked[:max_tried]:
@@ -50,7 +50,7 @@ def choose_tree(
     return _joined(sizes, cliques)
 
 
-def _cliques(sizes: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
+def _cliques(sizes: Sequence[int], edges: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Returns the maximal cliques of the graph after elimination in the order of least fill."""
     around: list[set[int]] = [set() for _ in sizes]
     for a, b in edges:

@@ -21,7 +21,15 @@ import tests.mu_audit as mu_audit
 from fedloom.client.persons import kept_rows
 from fedloom.client.records import Records
 from fedloom.privacy.noise import NoiseSource
-from tests.audit_cases import COUNTS, NOISE, by_the_plans_sites, counting_audit, counting_plan
+from tests.audit_cases import (
+    COUNTS,
+    COUNTS_OF_TREE,
+    NOISE,
+    by_the_plans_sites,
+    counting_audit,
+    counting_plan,
+    tree_plan,
+)
 from tests.audited import FOUR_SITES, ROWS_PER_PERSON, audited_plan, neighbours
 from tests.mu_audit import claimed_mu
 from tests.oracles import gaussian_epsilon
@@ -50,6 +58,30 @@ def test_counts_give_away_what_is_claimed_and_no_more(home, folder, tight, name,
     plan = counting_plan(folder, persons=persons)
     audit = counting_audit(home, plan, name, rows=ROWS_PER_PERSON + 2 if persons else 1)
     assert tight(f"{name}, {unit}", audit)
+
+
+@pytest.mark.parametrize("name", COUNTS_OF_TREE)
+@pytest.mark.parametrize("unit", ["record", "person"])
+def test_counts_of_a_tree_give_away_what_is_claimed_and_no_more(home, folder, tight, name, unit):
+    persons = unit == "person"
+    plan = tree_plan(folder, persons=persons)
+    audit = counting_audit(home, plan, name, rows=ROWS_PER_PERSON + 2 if persons else 1)
+    assert tight(f"{name}, {unit}", audit)
+
+
+@pytest.mark.parametrize("name", COUNTS_OF_TREE)
+def test_a_trees_sums_over_a_roster_give_away_what_is_claimed_and_no_more(
+    home, folder, tight, name
+):
+    plan = tree_plan(folder, sites=FOUR_SITES, trust="secure-sum")
+    assert tight(f"{name}, of four", counting_audit(home, plan, name, roster=THREE))
+
+
+@pytest.mark.parametrize("name", ["columns", "three-way"])
+def test_a_tree_that_adds_half_the_noise_is_caught(home, folder, tell, name):
+    audit = counting_audit(home, tree_plan(folder), name)
+    claim = dataclasses.replace(audit, claim=audit.claim / 2)
+    assert tell(f"{name}, half the noise", claim.run(TRIALS_OF_TWINS)).reached > 1.0
 
 
 @pytest.mark.parametrize(

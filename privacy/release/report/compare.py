@@ -78,7 +78,7 @@ def compare_marginals(frame: pd.DataFrame, statistics: NoisyMarginals) -> list[M
     marginals = []
     features = {block.name: position for position, block in enumerate(encoding.features)}
     one_way = [statistics.one_way(label) for label in range(encoding.num_classes)]
-    cell_std = statistics.one_way_std() * math.sqrt(encoding.num_classes)
+    cell_std = statistics.column_std()
     for block in encoding.blocks:
         counted = np.bincount(codes[:, block.index], minlength=block.size)
         if block.name in features:

@@ -65,7 +65,7 @@ def learn(statistics, *, max_clique=20_000, seed=1) -> Artifact:
     return learner.export(learner.initialise(statistics, seed))
 
 
-@pytest.mark.parametrize("std, worst", [(0.5, 0.03), (20.0, 0.09)])
+@pytest.mark.parametrize("std, worst", [(0.5, 0.03), (20.0, 0.12)])
 def test_pairs_are_matched_up_to_the_noise(encoding, std, worst):
     statistics, exact = counts_of(encoding, std=std)
     assert pair_distance(learn(statistics), encoding, exact) < worst

@@ -34,16 +34,18 @@ def problem(std: float = 5.0, seed: int = 1) -> tuple[TreeFit, np.ndarray]:
     ]
     exact = np.concatenate(tables)
     counts = exact + rng.normal(0, std, len(exact))
-    return TreeFit(TREE, base(), counts, max(std, 1e-4), 1000.0, strength=0.12), exact
+    singles = [whole.sum(axis=tuple(c for c in range(4) if c != one)) / 1000 for one in range(4)]
+    shares = np.concatenate(singles) if std == 0.0 else np.exp(base())
+    return TreeFit(TREE, np.log(shares), counts, max(std, 1e-4), 1000.0, strength=0.12), exact
 
 
 def test_the_gradient_is_that_of_the_loss():
     fit, exact = problem()
-    theta = np.random.default_rng(2).normal(0, 0.3, len(exact))
-    value, gradient = fit.loss(theta)
+    moves = np.random.default_rng(2).normal(0, 0.3, sum(SIZES) + len(exact))
+    value, gradient = fit.loss(moves)
     step = 1e-5
-    for place in range(len(theta)):
-        moved = theta.copy()
+    for place in range(len(moves)):
+        moved = moves.copy()
         moved[place] += step
         slope = (fit.loss(moved)[0] - value) / step
         assert slope == pytest.approx(gradient[place], abs=1e-3 * max(1.0, abs(gradient[place])))
@@ -51,13 +53,14 @@ def test_the_gradient_is_that_of_the_loss():
 
 def test_at_the_optimum_nothing_is_left_of_the_gradient():
     fit, exact = problem()
-    start = np.abs(fit.loss(np.zeros(len(exact)))[1]).max()
-    assert np.abs(fit.loss(fit.solve())[1]).max() < 0.01 * start
+    start = np.abs(fit.loss(np.zeros(sum(SIZES) + len(exact)))[1]).max()
+    found, theta = fit.solve()
+    assert np.abs(fit.loss(np.concatenate([found - base(), theta]))[1]).max() < 0.01 * start
 
 
 def test_without_noise_the_pairs_within_cliques_are_met():
     fit, exact = problem(std=0.0)
-    tables, _ = marginals(TREE, base(), fit.solve())
+    tables, _ = marginals(TREE, *fit.solve())
     found = np.concatenate(
         [
             TREE.marginal(tables[TREE.homes[pair]], TREE.homes[pair], pair).reshape(-1)
@@ -67,13 +70,26 @@ def test_without_noise_the_pairs_within_cliques_are_met():
     np.testing.assert_allclose(found * 1000, exact, atol=1.0)
 
 
-def test_noise_beyond_all_counts_leaves_the_base():
-    rng = np.random.default_rng(3)
+def test_noise_beyond_all_counts_leaves_the_columns_independent():
     length = problem()[1].shape[0]
-    fit = TreeFit(TREE, base(), rng.normal(0, 1e7, length), 1e7, 1000.0, strength=0.12)
-    tables, log_total = marginals(TREE, base(), fit.solve())
-    expected = np.exp(base())[:2]
-    np.testing.assert_allclose(TREE.marginal(tables[0], 0, (0,)), expected, atol=0.01)
+    noise = np.random.default_rng(3).normal(0, 1e7, length)
+    fit = TreeFit(TREE, base(), noise, 1e7, 1000.0, strength=0.12)
+    tables, _ = marginals(TREE, *fit.solve())
+    first, second = np.exp(base())[:2], np.exp(base())[2:5]
+    pair = TREE.marginal(tables[0], 0, (0, 1))
+    np.testing.assert_allclose(pair, np.outer(first, second), atol=0.01)
+
+
+@pytest.mark.parametrize("std", [0.0, 5.0, 100.0])
+def test_single_columns_are_met_whatever_the_noise_of_pairs(std):
+    fit, _ = problem(std)
+    tables, _ = marginals(TREE, *fit.solve())
+    wanted, start = np.exp(fit._base), 0
+    for column, size in enumerate(SIZES):
+        home = TREE.homes[column,]
+        found = TREE.marginal(tables[home], home, (column,))
+        np.testing.assert_allclose(found, wanted[start : start + size], atol=2e-3)
+        start += size
 
 
 @settings(max_examples=60, deadline=None)

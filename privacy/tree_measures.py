@@ -1,0 +1,99 @@
+"""Which counts a `tree` is made from: columns, pairs and coarse triples, with their shares.
+
+Everything follows from public values. A column's counts take little and give rare values; pairs
+within classes are what the tree is fitted to and take most; triples on coarse groups take a sixth
+where a table is narrow enough for their cells to stand out from noise. The shares are of the
+budget as 1 / noise variance; docs/decisions/ tells on which tables they were chosen.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from fedloom.common.column_marginals import ColumnMarginals
+from fedloom.common.encoding import Encoding
+from fedloom.common.errors import StudyError
+from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, groups_of_one
+from fedloom.common.study import MarginalKind, StatisticsSettings, Study
+from fedloom.common.three_way_marginals import ThreeWayMarginals
+from fedloom.privacy.measures import Measure, Measures
+from fedloom.privacy.plan_size import check_statistics_size, max_pair_cells
+
+__all__ = ["tree_measures"]
+
+_ONE_WAY_SHARE, _THREE_WAY_SHARE = 0.08, 0.17
+# A column's counts have to carry a table of few columns, where pairs say little more.
+_MOST_COLUMNS_OF_TRIPLES = 20
+_KINDS: tuple[MarginalKind, ...] = ("one-way", "pairwise", "three-way")
+
+
+def tree_measures(study: Study, coder: Encoding) -> Measures:
+    """Returns the counts that a tree is made from.
+
+    Args:
+      study: the agreement.
+      coder: the encoding of its schema.
+
+    Raises:
+      StudyError: a setting does not fit, or the counts need too much memory.
+    """
+    settings = _resolved(study, coder)
+    check_statistics_size(coder, settings)
+    share, kind = settings.share or 0.0, settings.kind
+    if kind == "one-way":  # classes and one column: all that there is to count
+        one_way = OneWayMarginals(coder)
+        only = Measure(
+            statistic="one-way", share=share, l2_norm=one_way.l2_norm, max_cells=one_way.length
+        )
+        return Measures(settings=settings, asked=[only])
+    columns, cells = ColumnMarginals(coder), max_pair_cells(settings)
+    first = share * (settings.one_way_share or 0.0)
+    third = share * (settings.three_way_share or 0.0) if kind == "three-way" else 0.0
+    asked = [
+        Measure(
+            statistic="columns", share=first, l2_norm=columns.l2_norm, max_cells=columns.length
+        ),
+        Measure(
+            statistic="pairwise",
+            share=share - first - third,
+            l2_norm=TwoWayMarginals(coder).l2_norm,
+            max_cells=cells,
+        ),
+    ]
+    if third > 0:
+        norm = ThreeWayMarginals(coder, groups_of_one(coder) * 0).l2_norm
+        asked.append(Measure(statistic="three-way", share=third, l2_norm=norm, max_cells=cells))
+    return Measures(settings=settings, asked=asked)
+
+
+def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
+    """Fills in what is counted at the most, and the shares of the budget.
+
+    Raises:
+      StudyError: there are fewer columns than the counts need, or nothing is left for pairs.
+    """
+    given, columns = study.statistics, len(encoding.features)
+    possible = _KINDS[: min(columns, len(_KINDS))]
+    usual = "pairwise" if columns > _MOST_COLUMNS_OF_TRIPLES else possible[-1]
+    kind, share = given.kind or usual, 1.0 - study.evaluation.share
+    if kind not in possible or (kind == "one-way" and columns > 1):
+        raise StudyError(
+            f'[statistics] kind = "{kind}" does not fit a tree of {columns} columns beside the '
+            f"label; leave it out for {usual}"
+        )
+    if given.share not in (None, share):
+        raise StudyError(
+            f'kind = "{study.model.kind}" has the whole budget for its statistics; remove '
+            "[statistics] share"
+        )
+    first = _ONE_WAY_SHARE if given.one_way_share is None else given.one_way_share
+    third = given.three_way_share
+    if kind == "three-way" and third is None:
+        third = _THREE_WAY_SHARE
+    if first + (third or 0.0) >= 1.0:
+        raise StudyError(
+            "[statistics] one_way_share and three_way_share leave nothing for pairs; lower one"
+        )
+    return msgspec.structs.replace(
+        given, kind=kind, share=share, one_way_share=first, three_way_share=third
+    )

@@ -1,0 +1,115 @@
+"""Columns counted over all classes: what a record adds, and how counts are put together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedloom.common.column_marginals import ColumnMarginals
+from fedloom.common.encoding import Encoding
+from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals
+from fedloom.common.schema import Column, Schema
+
+ENCODING = Encoding(
+    Schema(
+        (
+            Column("a", "integer", minimum=0, maximum=9),
+            Column("b", "category", values=("x", "y", "z"), nullable=True),
+            Column("c", "category", values=("p", "q")),
+            Column("t", "category", values=("0", "1")),
+        )
+    ),
+    "t",
+)
+GROUPS = np.concatenate([np.arange(block.size) // 2 for block in ENCODING.features])
+
+
+def records(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    classes = rng.choice(2, rows, p=(0.7, 0.3))
+    codes = np.stack([rng.integers(0, block.size, rows) for block in ENCODING.features], axis=1)
+    codes[:, 0] = np.minimum(codes[:, 0] + 3 * classes, ENCODING.features[0].size - 1)
+    return codes.astype(np.int32), classes
+
+
+def noisy(std: float, pair_std: float | None, rows: int = 5000, seed: int = 1) -> NoisyMarginals:
+    codes, classes = records(rows)
+    rng, columns = np.random.default_rng(seed), ColumnMarginals(ENCODING)
+    look = columns.sum(codes, classes) + rng.normal(0, std, columns.length)
+    if pair_std is None:
+        return NoisyMarginals(encoding=ENCODING, look=look, look_std=std, by_class=False)
+    pairs = TwoWayMarginals(ENCODING, GROUPS.astype(np.int32))
+    return NoisyMarginals(
+        encoding=ENCODING,
+        look=look,
+        look_std=std,
+        groups=GROUPS.astype(np.int32),
+        pairs=pairs.sum(codes, classes) + rng.normal(0, pair_std, pairs.length),
+        pair_std=pair_std,
+        by_class=False,
+    )
+
+
+def exact(label: int | None = None) -> np.ndarray:
+    codes, classes = records(5000)
+    kept = slice(None) if label is None else classes == label
+    return np.concatenate(
+        [
+            np.bincount(codes[kept, place], minlength=block.size)
+            for place, block in enumerate(ENCODING.features)
+        ]
+    )
+
+
+def test_any_added_record_changes_exactly_as_many_cells_by_one_as_the_norm_says():
+    columns = ColumnMarginals(ENCODING)
+    codes, classes = records(200)
+    before = columns.sum(codes[:-1], classes[:-1])
+    change = columns.sum(codes, classes) - before
+    assert columns.l2_norm**2 == pytest.approx(len(ENCODING.features) + 1)
+    assert sorted(change[change != 0]) == [1] * (len(ENCODING.features) + 1)
+
+
+def test_without_noise_columns_and_groups_of_classes_are_exact():
+    found = noisy(1e-9, 1e-9)
+    np.testing.assert_allclose(
+        np.sum([np.concatenate(found.one_way(label)) for label in (0, 1)], axis=0),
+        exact(),
+        atol=1e-3,
+    )
+    for label in (0, 1):
+        for block, part in zip(ENCODING.features, found.one_way(label), strict=True):
+            of = GROUPS[block.start : block.start + block.size]
+            truth = exact(label)[block.start : block.start + block.size]
+            np.testing.assert_allclose(np.bincount(of, part), np.bincount(of, truth), atol=1e-3)
+
+
+def test_every_column_of_a_class_sums_to_the_class():
+    found = noisy(30.0, 20.0)
+    for label in (0, 1):
+        sums = [part.sum() for part in found.one_way(label)]
+        np.testing.assert_allclose(sums, found._agreed.counts[label], rtol=1e-9)
+
+
+def test_classes_differ_in_size_alone_where_no_pairs_were_counted():
+    found = noisy(1e-9, None)
+    shares = [np.concatenate(found.one_way(label)) for label in (0, 1)]
+    np.testing.assert_allclose(shares[0] / shares[0].sum(), shares[1] / shares[1].sum())
+
+
+def test_the_errors_have_the_stated_standard_deviations():
+    """Root mean square over 400 draws of noise and all cells, within a tenth."""
+    columns, classes = [], []
+    for seed in range(400):
+        found = noisy(30.0, 20.0, seed=seed)
+        parts = [np.concatenate(found.one_way(label)) for label in (0, 1)]
+        columns.append(np.sum(parts, axis=0))
+        size = float(found.class_counts()[0])
+        sizes = np.concatenate([np.full(b.size, b.size) for b in ENCODING.features])
+        classes.append(parts[0] - size / sizes)  # where the class's size is known
+    assert np.std(columns, axis=0).mean() == pytest.approx(found.column_std().mean(), rel=0.1)
+    assert np.std(classes, axis=0).mean() == pytest.approx(found.one_way_std().mean(), rel=0.15)
+
+
+def test_pairs_make_columns_more_certain_and_never_less():
+    assert (noisy(30.0, 20.0).column_std() < noisy(30.0, None).column_std()).all()

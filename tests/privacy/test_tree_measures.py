@@ -1,0 +1,82 @@
+"""What a tree's study asks: statistics, shares, sensitivities, all from public values."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fedloom.common.errors import StudyError
+from fedloom.common.schema import Column, Schema
+from fedloom.common.study import parse_study
+from fedloom.privacy.plan import Plan
+from fedloom.privacy.resolve import resolve_plan
+
+
+def plan(columns: int, *, person: bool = False, **statistics: object) -> Plan:
+    parts = [Column(f"c{number}", "category", values=("a", "b")) for number in range(columns)]
+    schema = Schema((*parts, Column("t", "category", values=("0", "1"))))
+    privacy = {"epsilon": 1.0, "delta": 1e-5, "trust": "per-site"}
+    if person:
+        privacy |= {"unit": "person", "id": "p", "rows_per_person": 3}
+    raw = {
+        "study": {"name": "s", "schema": "x", "target": "t"},
+        "privacy": privacy,
+        "model": {"kind": "tree"},
+        "statistics": statistics,
+        "site": [{"name": "one"}],
+    }
+    return resolve_plan(parse_study(raw, schema), schema, version="0.1.0")
+
+
+def test_columns_pairs_and_triples_share_the_budget():
+    phases = plan(5).phases
+    assert [(phase.name, phase.share) for phase in phases] == [
+        ("columns", 0.08),
+        ("pairwise", pytest.approx(0.75)),
+        ("three-way", pytest.approx(0.17)),
+    ]
+    norms = [math.sqrt(number) for number in (6, math.comb(5, 2), math.comb(5, 3))]
+    assert [phase.l2_norm for phase in phases] == pytest.approx(norms)
+    # Shares are of 1 / variance in units of the sensitivity: one scale for all.
+    scaled = [phase.share * phase.noise_multiplier**2 for phase in phases]
+    assert scaled == pytest.approx([scaled[0]] * 3, rel=1e-4)
+
+
+def test_a_persons_rows_add_up():
+    one, person = plan(5), plan(5, person=True)
+    for first, second in zip(one.phases, person.phases, strict=True):
+        assert second.l2_norm == pytest.approx(3 * first.l2_norm)
+
+
+@pytest.mark.parametrize(
+    "columns, names",
+    [
+        (1, ["one-way"]),
+        (2, ["columns", "pairwise"]),
+        (20, ["columns", "pairwise", "three-way"]),
+        (21, ["columns", "pairwise"]),
+    ],
+)
+def test_what_is_counted_follows_from_the_number_of_columns(columns, names):
+    assert [phase.name for phase in plan(columns).phases] == names
+
+
+def test_a_study_may_leave_triples_out_or_ask_for_them_in_a_wider_table():
+    assert [phase.name for phase in plan(5, kind="pairwise").phases] == ["columns", "pairwise"]
+    assert plan(22, kind="three-way").phases[-1].name == "three-way"
+    assert plan(5, three_way_share=0.4).phases[-1].share == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    "columns, statistics",
+    [
+        (2, {"kind": "three-way"}),
+        (5, {"kind": "one-way"}),
+        (5, {"share": 0.5}),
+        (5, {"one_way_share": 0.5, "three_way_share": 0.5}),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(columns, statistics):
+    with pytest.raises(StudyError):
+        plan(columns, **statistics)
