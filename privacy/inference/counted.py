@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.marginals import NoisyMarginals, OneWayMarginals
+from fedloom.common.three_way_marginals import ThreeWayMarginals
 from fedloom.privacy.inference.margins import Margin, raw_margin, smooth_margin
 
 __all__ = ["CountedTable", "CountedTables", "counted_tables"]
@@ -107,13 +109,23 @@ class CountedTables:
 def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
     """Yields the tables that the opened sums hold."""
     encoding, target = statistics.encoding, statistics.encoding.target
-    classes, cells = OneWayMarginals(encoding).rows(statistics.look)
+    looked = (OneWayMarginals if statistics.by_class else ColumnMarginals)(encoding)
+    classes, cells = looked.rows(statistics.look)
     layout = _Layout(encoding)
     if target is not None:
         yield layout.table(classes, (), statistics.look_std)
     for block in encoding.features:
-        counts = cells[:, block.start : block.start + block.size]
-        yield layout.table(counts, ((block, np.arange(block.size)),), statistics.look_std)
+        counts = cells[..., block.start : block.start + block.size]
+        if statistics.by_class:
+            yield layout.table(counts, ((block, np.arange(block.size)),), statistics.look_std)
+        else:
+            yield CountedTable(
+                columns=(block.name,),
+                places=(np.arange(block.size),),
+                counts=counts.astype(np.float64),
+                variances=np.full(block.size, statistics.look_std**2),
+            )
+    yield from _triples(statistics, layout)
     if not statistics.has_pairs:
         return
     groups = statistics.groups
@@ -126,6 +138,21 @@ def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
         )
         counts = np.stack([tables[a, b] for tables in by_class])
         yield layout.table(counts, parts, statistics.pair_std)
+
+
+def _triples(statistics: NoisyMarginals, layout: _Layout) -> Iterator[CountedTable]:
+    triples, features = statistics.triples, statistics.encoding.features
+    if triples is None:
+        return
+    measured = ThreeWayMarginals(statistics.encoding, triples.groups)
+    by_class = [dict(measured.tables.split(row)) for row in triples.counts]
+    for columns in measured.tables.columns:
+        blocks = [features[place] for place in columns]
+        parts = tuple(
+            (block, triples.groups[block.start : block.start + block.size].astype(np.int64))
+            for block in blocks
+        )
+        yield layout.table(np.stack([one[columns] for one in by_class]), parts, triples.std)
 
 
 class _Layout:
