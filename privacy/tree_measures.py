@@ -16,14 +16,16 @@ from fedloom.common.errors import StudyError
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.study import MarginalKind, StatisticsSettings, Study
 from fedloom.common.three_way_marginals import ThreeWayMarginals
-from fedloom.privacy.measures import Measure, Measures
+from fedloom.privacy.measures import Measures, statistic_draft
+from fedloom.privacy.phases import Draft
 from fedloom.privacy.plan_size import check_statistics_size, max_pair_cells
 
 __all__ = ["tree_measures"]
 
 _ONE_WAY_SHARE, _THREE_WAY_SHARE = 0.08, 0.17
-# A column's counts have to carry a table of few columns, where pairs say little more.
+# In wider tables a cell of triples holds little but noise.
 _MOST_COLUMNS_OF_TRIPLES = 20
+Counted = OneWayMarginals | ColumnMarginals | TwoWayMarginals | ThreeWayMarginals
 _KINDS: tuple[MarginalKind, ...] = ("one-way", "pairwise", "three-way")
 
 
@@ -40,30 +42,27 @@ def tree_measures(study: Study, coder: Encoding) -> Measures:
     settings = _resolved(study, coder)
     check_statistics_size(coder, settings)
     share, kind = settings.share or 0.0, settings.kind
+
+    def draft(name: str, part: float, counted: Counted, max_cells: int) -> Draft:
+        norm = counted.l2_norm
+        return statistic_draft(study, name, share=part, record_norm=norm, max_cells=max_cells)
+
     if kind == "one-way":  # classes and one column: all that there is to count
         one_way = OneWayMarginals(coder)
-        only = Measure(
-            statistic="one-way", share=share, l2_norm=one_way.l2_norm, max_cells=one_way.length
-        )
-        return Measures(settings=settings, asked=[only])
+        only = draft("one-way", share, one_way, one_way.length)
+        return Measures(settings=settings, drafts=[only])
     columns, cells = ColumnMarginals(coder), max_pair_cells(settings)
     first = share * (settings.one_way_share or 0.0)
     third = share * (settings.three_way_share or 0.0) if kind == "three-way" else 0.0
-    asked = [
-        Measure(
-            statistic="columns", share=first, l2_norm=columns.l2_norm, max_cells=columns.length
-        ),
-        Measure(
-            statistic="pairwise",
-            share=share - first - third,
-            l2_norm=TwoWayMarginals(coder).l2_norm,
-            max_cells=cells,
-        ),
+    drafts = [
+        draft("columns", first, columns, columns.length),
+        draft("pairwise", share - first - third, TwoWayMarginals(coder), cells),
     ]
     if third > 0:
-        norm = ThreeWayMarginals(coder, groups_of_one(coder) * 0).l2_norm
-        asked.append(Measure(statistic="three-way", share=third, l2_norm=norm, max_cells=cells))
-    return Measures(settings=settings, asked=asked)
+        # Sensitivity does not depend on the groups: one for each column is the smallest layout.
+        triples = ThreeWayMarginals(coder, groups_of_one(coder) * 0)
+        drafts.append(draft("three-way", third, triples, cells))
+    return Measures(settings=settings, drafts=drafts)
 
 
 def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:

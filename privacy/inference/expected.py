@@ -49,7 +49,9 @@ class PlannedNoise:
 
     Attributes:
       plan: the plan.
-      one_way: standard deviation of the noise in a one-way count within a class, or None.
+      columns: standard deviation of the noise in a count of all classes together, or None.
+      one_way: of that in a one-way count within a class, from pairs where there are no others,
+        or None.
       pair: of that in a count of a pair within a class, or None.
     """
 
@@ -58,8 +60,12 @@ class PlannedNoise:
         self.plan = plan
         spread = spread_of(plan, len(plan.sites))
         stds = {phase.name: phase.noise_std * spread for phase in plan.statistics}
+        self.columns, self.pair = stds.get("columns"), stds.get("pairwise")
         self.one_way = stds.get("one-way")
-        self.pair = stds.get("pairwise")
+        if self.one_way is None and self.pair is not None:
+            # A column within a class is the sum of its pairs with the column of fewest cells.
+            fewest = min(block.size for block in plan.encoding.features)
+            self.one_way = self.pair * math.sqrt(fewest)
 
     def of_all(self, size: float, *, label: bool) -> float | None:
         """Returns the half width for a share of all records, whose number is known far better.
@@ -68,6 +74,8 @@ class PlannedNoise:
           size: number of records.
           label: whether the share is that of a class of the label.
         """
+        if self.columns is not None:
+            return Z * self.columns / max(size, 1.0)
         if self.one_way is None:
             return None
         counts = 1.0 if label else float(self.plan.encoding.num_classes)
