@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fedloom.cli.options import clamp_options, name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.source_options import site_source_options, site_sources
+
+if TYPE_CHECKING:
+    from fedloom.privacy.plan import Plan
+    from fedloom.server.run_folder import RunFolder
 
 __all__ = ["simulate"]
 
@@ -62,9 +67,7 @@ def simulate(
     rehearsal makes of real records is for this machine; a run that counts is in the homes
     themselves, by --home NAME=DIR.
     """
-    from fedloom.cli.learned_output import learned_summary, print_learned
-    from fedloom.privacy.plan_size import noise_warnings
-    from fedloom.privacy.release.schema_price import with_the_schema
+    from fedloom.cli.learned_output import print_learned
     from fedloom.simulation import load_simulated, prepare, run_prepared
 
     started = time.monotonic()
@@ -93,10 +96,24 @@ def simulate(
         plan = folder.plan()
         progress.plan(plan)
         run_prepared(folder, device=device, insecure_seed=insecure_seed, on_event=progress)
-    runs = folder.priced_runs()
+    result = _result(folder, simulated.plan, seconds=round(time.monotonic() - started, 1))
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    elif plan.learns_schema:
+        print_learned(result)
+    else:
+        click.echo(_in_words(plan, result))
+
+
+def _result(folder: RunFolder, rehearsed: Plan | None, *, seconds: float) -> dict[str, Any]:
+    """What a finished run cost and where it lies, as JSON-able values."""
+    from fedloom.cli.learned_output import learned_summary
+    from fedloom.privacy.plan_size import noise_warnings
+
+    plan, runs = folder.plan(), folder.priced_runs()
     price = plan.price(runs)
     result = {
-        "run": str(out),
+        "run": str(folder.path),
         "state": folder.state()["state"],
         "study": plan.study_digest,
         "plan": plan.digest(),
@@ -106,18 +123,17 @@ def simulate(
         "runs": runs,
         "sites": [site.name for site in plan.sites],
         "warnings": noise_warnings(plan),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": seconds,
     }
-    if simulated.plan is not None:
-        result["rehearsal_of"] = simulated.plan.digest()
-    if plan.learns_schema:
-        result |= learned_summary(folder.path)
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-        return
-    if plan.learns_schema:
-        print_learned(result)
-        return
+    if rehearsed is not None:
+        result["rehearsal_of"] = rehearsed.digest()
+    return result | learned_summary(folder.path) if plan.learns_schema else result
+
+
+def _in_words(plan: Plan, result: Mapping[str, Any]) -> str:
+    from fedloom.privacy.release.schema_price import with_the_schema
+
+    runs, out = result["runs"], result["run"]
     several = "" if runs == 1 else f", {runs} runs together"
     whole = with_the_schema(plan, runs)
     learned = (
@@ -125,8 +141,8 @@ def simulate(
         if plan.schema.learned
         else ""
     )
-    click.echo(
-        f"done in {result['seconds']:.0f} s: epsilon {price.epsilon:.4g} at delta "
+    return (
+        f"done in {result['seconds']:.0f} s: epsilon {result['epsilon']:.4g} at delta "
         f"{plan.delta:g} for one {plan.privacy.unit} at each of {len(plan.sites)} "
         f"sites{several}{learned}\nsamples:  fedloom sample {out} --rows 1000 --out synthetic.csv\n"
         f"release:  fedloom release build {out} --out release"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from fedloom.common.vocabulary import Unit
 
 if TYPE_CHECKING:
     from fedloom.common.study import Study
+    from fedloom.privacy.inference.expected import Precision
     from fedloom.privacy.plan import Plan
 
 __all__ = ["study"]
@@ -42,11 +44,8 @@ def check(
 ) -> None:
     """Resolve STUDY and show digest, plan, noise, price and expected time."""
     import fedloom
-    from fedloom.cli.learned_output import expected
     from fedloom.common.study import load_study
-    from fedloom.privacy.inference.expected import precision_in_words, precision_table
-    from fedloom.privacy.plan_size import expected_seconds, noise_warnings
-    from fedloom.privacy.price_warnings import price_warnings
+    from fedloom.privacy.inference.expected import precision_table
     from fedloom.privacy.resolve import resolve_plan
 
     agreed, schema = load_study(path)
@@ -55,73 +54,24 @@ def check(
     plan = resolve_plan(agreed, schema, version=fedloom.__version__, where=path)
     if out is not None:
         plan.save(out)
-    precision = () if plan.learns_schema else precision_table(plan)
     if resolved:
         click.echo(json.dumps(plan.to_dict(), indent=2, sort_keys=True))
         return
-    masked = plan.colluding is not None
-    without_key = [
-        site.name
-        for site in plan.sites
-        if site.key is None or (masked and site.exchange_key is None)
-    ]
-    unnamed = ["the coordinator"] if plan.coordinator_key is None else []
-    summary: dict[str, Any] = {
-        "study": plan.name,
-        "study_digest": plan.study_digest,
-        "plan_digest": plan.digest(),
-        "schema_digest": plan.schema_digest,
-        "sites": [site.name for site in plan.sites],
-        "sites_without_key": without_key,
-        "coordinator_key": plan.coordinator_key,
-        "answers_per_site": len(plan.rounds),
-        "model": plan.model.kind,
-        "unit": plan.privacy.unit.value,
-        "trust": plan.privacy.trust.value,
-        "noise_multipliers": {phase.name: phase.noise_multiplier for phase in plan.phases},
-        "epsilon": plan.stated_price.epsilon,
-        "epsilon_rdp": plan.stated_price.epsilon_rdp,
-        "delta": plan.delta,
-        "expected_seconds": expected_seconds(plan),
-        "precision": [dataclasses.asdict(one) for one in precision],
-        "warnings": [*price_warnings(plan), *noise_warnings(plan)],
-    }
+    precision = () if plan.learns_schema else precision_table(plan)
+    summary = _summary(plan, precision)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    names = ", ".join(summary["sites"])
-    rows = [
-        ("study", f"{plan.name} ({plan.model.kind}), {len(plan.sites)} sites: {names}"),
-        ("study digest", plan.study_digest),
-        ("plan digest", f"{plan.digest()}  (what stewards sign)"),
-        ("unit", _unit(plan)),
-        ("trust", _trust(plan)),
-        (
-            "answers",
-            f"{len(plan.rounds)} from each site: "
-            + ", ".join(phase.summary() for phase in plan.phases),
-        ),
-        ("noise multiplier", _noise(plan)),
-        (
-            "price",
-            f"epsilon {summary['epsilon']:.4g} of {plan.privacy.epsilon:g} at delta {plan.delta:g} "
-            f"by PLD ({summary['epsilon_rdp']:.4g} by RDP), for one {plan.privacy.unit}",
-        ),
-        ("time", f"about {summary['expected_seconds']:.0f} s in one process on two cores"),
-    ]
-    if plan.learns_schema:
-        rows.insert(-1, ("finds", expected(plan)))
-    elif precision:
-        rows.insert(-1, ("precision", precision_in_words(plan, precision)))
-    for name, value in rows:
+    for name, value in _lines(plan, summary, precision):
         table.add_row(name, value)
     Console().print(table)
-    if unnamed + without_key:
+    missing = [] if plan.coordinator_key else ["the coordinator"]
+    if missing := missing + summary["sites_without_key"]:
         click.echo(
-            f"The plan digest is not final: {', '.join(unnamed + without_key)} gave no key yet "
+            f"The plan digest is not final: {', '.join(missing)} gave no key yet "
             "(`fedloom coordinator keygen` and `fedloom site keygen` print it, --coordinator takes "
             "it from the cards of invited sites; `simulate` makes its own)."
         )
@@ -204,14 +154,80 @@ def solve(path: Path, wants: tuple[str, ...], records: int | None, as_json: bool
     click.echo(f"least epsilon for all: {least:g}")
 
 
-def _with_cards(agreed: Study, coordinator: Path) -> Study:
+def _with_cards(study: Study, coordinator: Path) -> Study:
     """Fills in the keys of a coordinator and of the study's sites that it invited."""
     from fedloom.privacy.keys import public_key_hex
     from fedloom.server.provision.coordinator_home import CoordinatorHome
 
     home = CoordinatorHome.open(coordinator)
     cards = {card.name: (card.key, card.exchange_key) for card in home.cards()}
-    return agreed.with_coordinator(public_key_hex(home.key())).with_keys(cards)
+    return study.with_coordinator(public_key_hex(home.key())).with_keys(cards)
+
+
+def _summary(plan: Plan, precision: Sequence[Precision]) -> dict[str, Any]:
+    """The plan and its price, as JSON-able values."""
+    from fedloom.privacy.plan_size import expected_seconds, noise_warnings
+    from fedloom.privacy.price_warnings import price_warnings
+
+    masked = plan.colluding is not None
+    return {
+        "study": plan.name,
+        "study_digest": plan.study_digest,
+        "plan_digest": plan.digest(),
+        "schema_digest": plan.schema_digest,
+        "sites": [site.name for site in plan.sites],
+        "sites_without_key": [
+            site.name
+            for site in plan.sites
+            if site.key is None or (masked and site.exchange_key is None)
+        ],
+        "coordinator_key": plan.coordinator_key,
+        "answers_per_site": len(plan.rounds),
+        "model": plan.model.kind,
+        "unit": plan.privacy.unit.value,
+        "trust": plan.privacy.trust.value,
+        "noise_multipliers": {phase.name: phase.noise_multiplier for phase in plan.phases},
+        "epsilon": plan.stated_price.epsilon,
+        "epsilon_rdp": plan.stated_price.epsilon_rdp,
+        "delta": plan.delta,
+        "expected_seconds": expected_seconds(plan),
+        "precision": [dataclasses.asdict(one) for one in precision],
+        "warnings": [*price_warnings(plan), *noise_warnings(plan)],
+    }
+
+
+def _lines(
+    plan: Plan, summary: Mapping[str, Any], precision: Sequence[Precision]
+) -> list[tuple[str, str]]:
+    """The summary for people: a name and what it is, line by line."""
+    from fedloom.cli.learned_output import expected
+    from fedloom.privacy.inference.expected import precision_in_words
+
+    phases = ", ".join(phase.summary() for phase in plan.phases)
+    lines = [
+        (
+            "study",
+            f"{plan.name} ({plan.model.kind}), {len(plan.sites)} sites: "
+            + ", ".join(summary["sites"]),
+        ),
+        ("study digest", plan.study_digest),
+        ("plan digest", f"{plan.digest()}  (what stewards sign)"),
+        ("unit", _unit(plan)),
+        ("trust", _trust(plan)),
+        ("answers", f"{len(plan.rounds)} from each site: {phases}"),
+        ("noise multiplier", _noise(plan)),
+        (
+            "price",
+            f"epsilon {summary['epsilon']:.4g} of {plan.privacy.epsilon:g} at delta {plan.delta:g} "
+            f"by PLD ({summary['epsilon_rdp']:.4g} by RDP), for one {plan.privacy.unit}",
+        ),
+    ]
+    if plan.learns_schema:
+        lines.append(("finds", expected(plan)))
+    elif precision:
+        lines.append(("precision", precision_in_words(plan, precision)))
+    time = f"about {summary['expected_seconds']:.0f} s in one process on two cores"
+    return [*lines, ("time", time)]
 
 
 def _unit(plan: Plan) -> str:

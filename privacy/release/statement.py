@@ -19,9 +19,8 @@ from fedloom.privacy.plan import NEIGHBOURING, Plan
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.assumptions import assumptions, not_covered
 from fedloom.privacy.release.attempts import attempts_of
-from fedloom.privacy.release.claim import make_claim
 from fedloom.privacy.release.epsilon_by_party import at_every_site, epsilon_by_party
-from fedloom.privacy.release.schema_price import preprocessing, with_the_schema
+from fedloom.privacy.release.schema_price import composed, preprocessing, with_the_schema
 
 __all__ = ["STATEMENT_FORMAT", "make_statement"]
 
@@ -39,13 +38,11 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
       JSON-able values; `towards` holds the loss towards coordinator, fellow sites and public.
     """
     runs = max(1, *(account.runs_priced for account in accounts.values()))
-    price, delta, privacy = plan.price(runs), plan.delta, plan.privacy
     insecure = sorted(name for name, account in accounts.items() if account.insecure)
-    where = "each-site" if plan.colluding is None else "sum-in-shares"
     rehearsal = sorted(name for name, account in accounts.items() if account.rehearsal)
     return {
         "format": STATEMENT_FORMAT,
-        "claim": make_claim(plan, void=bool(insecure), runs=runs),
+        "claim": _claim(plan, void=bool(insecure), runs=runs),
         "plan": plan.digest(),
         "unit_of_privacy": _unit(plan),
         "neighbouring": {
@@ -53,54 +50,10 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "text": "tables differ by adding or removing one unit; their number is private",
         },
         "definition": {"name": "approximate-dp", "text": "(epsilon, delta)-differential privacy"},
-        "epsilon": price.epsilon,
-        "delta": delta,
-        "runs": {
-            "priced": runs,
-            "text": "runs of this plan whose price together is stated, at the site where they are "
-            "most: all that were answered, and all that an approval still allows. This release is "
-            "made from one of them, and may have been chosen among them",
-        },
-        "with_the_schema": with_the_schema(plan, runs),
-        "towards": epsilon_by_party(plan, runs),
-        "overlap": {
-            "sites_per_unit": privacy.overlap,
-            "sites": len(plan.sites),
-            "epsilon_at_every_site": at_every_site(plan, runs),
-            "text": "every epsilon here holds for a unit with rows at no more sites than that",
-        },
+        **_price(plan, runs),
         "sites": {name: _site(plan, account) for name, account in sorted(accounts.items())},
         "sites_without_ledger": sorted({site.name for site in plan.sites} - set(accounts)),
-        "mechanisms": [line for phase in plan.phases for line in phase.mechanisms(where)],
-        "accountant": {
-            "name": "pld",
-            "library": "dp-accounting",
-            "interval": price.interval,
-            "source": "arXiv:2207.04380",
-            "cross_check": {"name": "rdp", "epsilon": price.epsilon_rdp},
-            "text": "privacy loss distributions, after Doroshenko et al. 2022; beside them Renyi "
-            "DP",
-        },
-        "preprocessing": preprocessing(plan),
-        "composition": {
-            "adaptive": True,
-            "sites": privacy.overlap,
-            "text": "all rounds of the plan are composed; later ones may depend on earlier "
-            "answers. A unit's answers at up to `sites` sites are composed in every event. Each "
-            "site's ledger composes all its studies and refuses what would exceed its limit; see "
-            "`lifetime` of each site",
-        },
-        "trust_model": _trust(plan),
-        "randomness": {
-            "generator": "aes-ctr-from-os-entropy",
-            "insecure_sites": insecure,
-            "grid": "power-of-two",
-            "floating_point_hardened": False,
-            "text": "noise comes from AES-CTR keyed by the operating system's entropy. Every sum "
-            "is made of integers in units of a public power of two, `grid_step`; counts are "
-            "exact in it, and what rounding adds to the sensitivity of a sum of real numbers is in "
-            "its noise. Floating point is not hardened beyond that; see not_covered",
-        },
+        **_noise(plan, insecure),
         "hyperparameter_tuning": {
             "on_private_data": False,
             "text": "every setting is in the plan before the first record is read; any "
@@ -119,6 +72,110 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
         },
         "assumptions": assumptions(plan),
         "not_covered": not_covered(),
+    }
+
+
+def _claim(plan: Plan, *, void: bool, runs: int = 1) -> dict[str, Any]:
+    """States what is claimed.
+
+    Args:
+      plan: the plan that was carried out.
+      void: whether a site's noise came from a known seed.
+      runs: how many runs of the plan are priced together.
+
+    Returns:
+      The claim's numbers and codes. `place` is where the noise is whole: "each-site", or
+      "coordinator" for a secure sum, towards which `colluding` sites may tell all they know.
+      `with_the_schema` is the price of plan and schema together, None if nothing was learned.
+      `text` says all of it in a sentence.
+    """
+    privacy, epsilon, delta = plan.privacy, plan.price(runs).epsilon, plan.delta
+    place, schema, whole = "at each site", "", None
+    if plan.colluding is not None:
+        sites = plan.colluding
+        place = "towards the coordinator" + (
+            f" and any {sites} site{'s' if sites > 1 else ''}" if sites else ""
+        )
+    several = "" if runs == 1 else f", for {runs} runs of the plan together"
+    if plan.schema.learned:
+        both = composed(plan.schema.learned, epsilon, delta)
+        whole = {"epsilon": both[0], "delta": both[1]}
+        schema = (
+            f", for this study alone; ({both[0]:.4g}, {both[1]:g}) with the schema, which was "
+            "learned from records at a price of its own (the sum of both)"
+        )
+    return {
+        "epsilon": epsilon,
+        "delta": delta,
+        "runs": runs,
+        "unit": privacy.unit.value,
+        "place": "each-site" if plan.colluding is None else "coordinator",
+        "colluding": plan.colluding,
+        "with_the_schema": whole,
+        "void": void,
+        "text": f"({epsilon:.4g}, {delta:g})-differential privacy for the unit "
+        f"'{privacy.unit}' {place}{several}{schema}, under the assumptions listed"
+        + ("; VOID: noise from a known seed" if void else ""),
+    }
+
+
+def _price(plan: Plan, runs: int) -> dict[str, Any]:
+    """What so many runs cost together, towards whom, and how that was computed."""
+    price, delta, privacy = plan.price(runs), plan.delta, plan.privacy
+    return {
+        "epsilon": price.epsilon,
+        "delta": delta,
+        "runs": {
+            "priced": runs,
+            "text": "runs of this plan whose price together is stated, at the site where they are "
+            "most: all that were answered, and all that an approval still allows. This release is "
+            "made from one of them, and may have been chosen among them",
+        },
+        "with_the_schema": with_the_schema(plan, runs),
+        "towards": epsilon_by_party(plan, runs),
+        "overlap": {
+            "sites_per_unit": privacy.overlap,
+            "sites": len(plan.sites),
+            "epsilon_at_every_site": at_every_site(plan, runs),
+            "text": "every epsilon here holds for a unit with rows at no more sites than that",
+        },
+        "accountant": {
+            "name": "pld",
+            "library": "dp-accounting",
+            "interval": price.interval,
+            "source": "arXiv:2207.04380",
+            "cross_check": {"name": "rdp", "epsilon": price.epsilon_rdp},
+            "text": "privacy loss distributions, after Doroshenko et al. 2022; beside them Renyi "
+            "DP",
+        },
+        "preprocessing": preprocessing(plan),
+        "composition": {
+            "adaptive": True,
+            "sites": privacy.overlap,
+            "text": "all rounds of the plan are composed; later ones may depend on earlier "
+            "answers. A unit's answers at up to `sites` sites are composed in every event. Each "
+            "site's ledger composes all its studies and refuses what would exceed its limit; see "
+            "`lifetime` of each site",
+        },
+    }
+
+
+def _noise(plan: Plan, insecure: list[str]) -> dict[str, Any]:
+    """What was done to records, who added the noise, and where it came from."""
+    where = "each-site" if plan.colluding is None else "sum-in-shares"
+    return {
+        "mechanisms": [line for phase in plan.phases for line in phase.mechanisms(where)],
+        "trust_model": _trust(plan),
+        "randomness": {
+            "generator": "aes-ctr-from-os-entropy",
+            "insecure_sites": insecure,
+            "grid": "power-of-two",
+            "floating_point_hardened": False,
+            "text": "noise comes from AES-CTR keyed by the operating system's entropy. Every sum "
+            "is made of integers in units of a public power of two, `grid_step`; counts are "
+            "exact in it, and what rounding adds to the sensitivity of a sum of real numbers is in "
+            "its noise. Floating point is not hardened beyond that; see not_covered",
+        },
     }
 
 

@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from fedloom.common.parts import load_part
 from fedloom.common.records import RecordKind, Statistics
+from fedloom.privacy.release.render import TEMPLATES, render
 from fedloom.privacy.release.report.curves import curves_of
 from fedloom.privacy.release.report.held_back import held_back_view
-from fedloom.privacy.release.report.rendering import FOLDER, rendered
 from fedloom.privacy.release.report.svg import budget_bars, curve_chart
 
 __all__ = ["render_report"]
@@ -53,12 +53,11 @@ def render_report(
       evaluation: figures on held-back units; None if no unit was held back.
       limits: what these data cannot tell, one sentence each.
     """
-    css = (FOLDER / "report.css").read_text(encoding="utf-8")
+    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     secure = statement["trust_model"]["mode"] == "secure-sum"
     figures: Markup = load_part(kind.figures)(frame, statistics, secure=secure)
-    sites = statement["sites"]
-    return rendered(
-        "report.html.j2",
+    return render(
+        "report.html",
         policy=_policy(css),
         css=Markup(css),
         title=title,
@@ -66,26 +65,11 @@ def render_report(
         model=model,
         rows=f"{len(frame):,}",
         columns=len(frame.columns),
-        site_names=list(sites),
-        warnings=_warnings(statement),
         limits=limits,
-        epsilon=statement["epsilon"],
-        delta=statement["delta"],
-        epsilon_rdp=statement["accountant"]["cross_check"]["epsilon"],
-        learned=bool(statement["preprocessing"]["learned"]),
-        whole=statement["with_the_schema"],
-        belief=100.0 / (1.0 + math.exp(-statement["with_the_schema"]["epsilon"])),
-        unit=statement["unit_of_privacy"]["unit"],
-        unit_meaning=statement["unit_of_privacy"]["text"],
         secure=secure,
-        colluding=statement["trust_model"].get("colluding", 0),
-        public_epsilon=statement["towards"]["public"]["epsilon"],
-        parties=_parties(statement),
-        overlap=statement["overlap"],
+        **_price_view(statement),
+        **_method_view(statement),
         held_back=None if evaluation is None else held_back_view(evaluation),
-        hold_back=statement["held_back"]["chance"],
-        void_attempts=_void_attempts(statement),
-        budget=Markup(budget_bars(_budget_rows(sites))),
         figures=figures,
         curves=[
             {
@@ -94,13 +78,44 @@ def render_report(
             }
             for curve in curves_of(metrics)
         ],
-        mechanisms=statement["mechanisms"],
-        assumptions=statement["assumptions"],
-        not_covered=statement["not_covered"],
-        plan=statement["plan"],
-        schema=statement["preprocessing"]["schema_digest"],
-        heads=[(name, site["ledger_head"]) for name, site in sites.items()],
     )
+
+
+def _price_view(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """What the release cost, for which unit, and towards whom."""
+    whole = statement["with_the_schema"]
+    return {
+        "warnings": _warnings(statement),
+        "epsilon": statement["epsilon"],
+        "delta": statement["delta"],
+        "epsilon_rdp": statement["accountant"]["cross_check"]["epsilon"],
+        "learned": bool(statement["preprocessing"]["learned"]),
+        "whole": whole,
+        "belief": 100.0 / (1.0 + math.exp(-whole["epsilon"])),
+        "unit": statement["unit_of_privacy"]["unit"],
+        "unit_meaning": statement["unit_of_privacy"]["text"],
+        "colluding": statement["trust_model"].get("colluding", 0),
+        "public_epsilon": statement["towards"]["public"]["epsilon"],
+        "parties": _parties(statement),
+        "overlap": statement["overlap"],
+        "hold_back": statement["held_back"]["chance"],
+        "budget": Markup(budget_bars(_budget_rows(statement["sites"]))),
+    }
+
+
+def _method_view(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """What was done, at which sites, and what it rests on."""
+    sites = statement["sites"]
+    return {
+        "site_names": list(sites),
+        "void_attempts": _void_attempts(statement),
+        "mechanisms": statement["mechanisms"],
+        "assumptions": statement["assumptions"],
+        "not_covered": statement["not_covered"],
+        "plan": statement["plan"],
+        "schema": statement["preprocessing"]["schema_digest"],
+        "heads": [(name, site["ledger_head"]) for name, site in sites.items()],
+    }
 
 
 def _policy(css: str) -> str:

@@ -10,13 +10,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.privacy.release.render import render
 from fedloom.privacy.release.report.compare import (
     Dependence,
     Marginal,
     compare_dependence,
     compare_marginals,
 )
-from fedloom.privacy.release.report.rendering import rendered
 from fedloom.privacy.release.report.svg import heat_map, marginal_chart
 
 __all__ = ["SHOWN_MARGINALS", "table_figures"]
@@ -41,8 +41,8 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
     if dependence.measured != "none":
         noisy = Markup(_map("noisy statistics", dependence, dependence.noisy, size))
     deviation = statistics.count_std() * math.sqrt(statistics.encoding.num_classes)
-    return rendered(
-        "table_figures.html.j2",
+    figures = render(
+        "table_figures.html",
         secure=secure,
         total=f"{statistics.total():,.0f}",
         total_std=f"{deviation:,.1f}",
@@ -53,6 +53,7 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
         heat_synthetic=Markup(_map("synthetic rows", dependence, dependence.synthetic, size)),
         heat_noisy=noisy,
     )
+    return Markup(figures)
 
 
 def _chart(marginal: Marginal) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.schema import Column, Schema
 from fedloom.privacy.release.codebook import codebook_text
 from fedloom.privacy.release.documents import Facts, datasheet_text, readme_text
-from fedloom.privacy.release.markdown import code_span, plain_text
+from fedloom.privacy.release.render import code_span, plain_text
 
 TITLE = "Synthetic data <!-- # (0.01, 1e-09)-DP"
 SHOWN = r"Synthetic data &lt;!-- \# (0.01, 1e-09)-DP"
