@@ -22,7 +22,7 @@ from typing import Protocol
 import grpc
 
 from fedloom.client.link.chunks import METHOD, SERVICE, MessageTooLargeError, join, split
-from fedloom.client.link.connect import Handler
+from fedloom.client.link.connection import Handler
 from fedloom.client.link.sockets import is_served, prepare_socket
 from fedloom.common.errors import HomeInUseError
 from fedloom.common.protocol.vault_pb2 import Chunk

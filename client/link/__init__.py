@@ -6,7 +6,7 @@ object in this process, in a simulation). Either way a connection has one method
 
 from __future__ import annotations
 
-from fedloom.client.link.connect import Connection, Handler, VaultUnavailableError, connect
-from fedloom.client.link.in_process_vaults import registered
+from fedloom.client.link.connect import connect, registered
+from fedloom.client.link.connection import Connection, Handler, VaultUnavailableError
 
 __all__ = ["Connection", "Handler", "VaultUnavailableError", "connect", "registered"]

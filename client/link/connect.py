@@ -1,34 +1,47 @@
-"""Connections to a vault by address."""
+"""Connections to a vault by address, and the vaults of this process that have one.
+
+A simulation registers its vaults for as long as it runs; names are made unique, so that two
+simulations in one process never reach each other's vaults.
+"""
 
 from __future__ import annotations
 
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-from fedloom.client.link.in_process_vaults import lookup
-from fedloom.common.errors import ConfigError, IncompleteError
+from fedloom.client.link.connection import Connection, Handler, VaultUnavailableError
+from fedloom.common.errors import ConfigError
 
-__all__ = ["Connection", "Handler", "VaultUnavailableError", "connect"]
+__all__ = ["connect", "registered"]
 
-
-class Handler(Protocol):
-    """Whatever answers one request's bytes with bytes; a `Vault`, for one."""
-
-    def handle(self, data: bytes, /) -> bytes:
-        """Answers one request; empty bytes are silence."""
-        ...
+_handlers: dict[str, Handler] = {}
+_lock = threading.Lock()
+_numbers = itertools.count(1)
 
 
-class Connection(Handler, Protocol):
-    """A handler that is reached over something that must be closed."""
+@contextmanager
+def registered(vaults: Mapping[str, Handler]) -> Iterator[dict[str, str]]:
+    """Registers vaults while the context is open.
 
-    def close(self) -> None:
-        """Gives the connection free; the vault goes on."""
-        ...
+    Args:
+      vaults: the vaults by site.
 
-
-class VaultUnavailableError(IncompleteError):
-    """An error for a vault that cannot be reached or failed; it names a status, no text of it."""
+    Yields:
+      The address of each site's vault.
+    """
+    with _lock:
+        number = next(_numbers)
+        names = {site: f"{number}/{site}" for site in vaults}
+        _handlers.update({names[site]: vault for site, vault in vaults.items()})
+    try:
+        yield {site: f"inproc:{name}" for site, name in names.items()}
+    finally:
+        with _lock:
+            for name in names.values():
+                del _handlers[name]
 
 
 def connect(address: str, *, timeout_s: float | None = None) -> Connection:
@@ -50,7 +63,8 @@ def connect(address: str, *, timeout_s: float | None = None) -> Connection:
 
         return GrpcConnection(Path(rest), timeout_s=timeout_s)
     if kind == "inproc" and rest:
-        handler = lookup(rest)
+        with _lock:
+            handler = _handlers.get(rest)
         if handler is None:
             raise VaultUnavailableError(f"no vault is registered as {rest!r} in this process")
         return _InProcess(handler)

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 
 from fedloom.client.link.chunks import MAX_ANSWER_BYTES, METHOD, SERVICE, join, split
-from fedloom.client.link.connect import VaultUnavailableError
+from fedloom.client.link.connection import VaultUnavailableError
 from fedloom.common.protocol.vault_pb2 import Chunk
 
 __all__ = ["GrpcConnection"]
