@@ -10,15 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.inference.result import Estimate, Inference, Z
 from fedloom.privacy.release.report.svg import round_ticks
+
+if TYPE_CHECKING:
+    from fedloom.privacy.inference.result import Estimate, Inference
 
 __all__ = ["Chart", "interval_chart"]
 
 _WIDTH, _STEP, _TOP, _BOTTOM, _RIGHT = 640.0, 26.0, 44.0, 58.0, 18.0
-_LONGEST, _CHARACTER = 34, 6.6
+_MAX_LABEL, _CHARACTER = 34, 6.6
 _INTERCEPT = "(intercept)"
 _STYLE = (
     "text{font:12px system-ui,'Segoe UI','Liberation Sans',Arial,sans-serif;fill:#1d2a35}"
@@ -106,12 +109,9 @@ def interval_chart(found: Inference) -> Chart:
 
 
 def _marks(one: Estimate, y: float, x_of: Callable[[float], float]) -> list[str]:
-    if one.value is None or one.lower is None or one.upper is None or one.std_noise is None:
+    inner = one.noise_interval
+    if inner is None or one.value is None or one.lower is None or one.upper is None:
         return []
-    inner = (
-        max(one.value - Z * one.std_noise, one.lower),
-        min(one.value + Z * one.std_noise, one.upper),
-    )
     return [
         f'<path class="noise" d="M{x_of(inner[0]):.1f} {y:.1f}H{x_of(inner[1]):.1f}"/>',
         f'<path class="all" d="M{x_of(one.lower):.1f} {y:.1f}H{x_of(one.upper):.1f}"/>',
@@ -119,5 +119,5 @@ def _marks(one: Estimate, y: float, x_of: Callable[[float], float]) -> list[str]
     ]
 
 
-def _short(text: str, limit: int = _LONGEST) -> str:
+def _short(text: str, limit: int = _MAX_LABEL) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"

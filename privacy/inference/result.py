@@ -42,6 +42,14 @@ class Estimate:
     lower: float | None = None
     upper: float | None = None
 
+    @property
+    def noise_interval(self) -> tuple[float, float] | None:
+        """The part of the interval that the privacy noise alone would give; None without one."""
+        if self.value is None or self.lower is None or self.upper is None or self.std_noise is None:
+            return None
+        half = Z * self.std_noise
+        return max(self.value - half, self.lower), min(self.value + half, self.upper)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns it as plain values."""
         return {name: getattr(self, name) for name in self.__slots__}
