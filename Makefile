@@ -10,10 +10,11 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick slow audit coverage lint format types typing docs outputs lock lowest doctor clean
+.PHONY: help demo federation test quick slow audit coverage lint format types typing docs outputs lock lowest doctor clean
 
 help:
 	@echo "make demo    set up .venv, run the main job on real data, say where the release lies"
+	@echo "make federation  the same as a federation of real servers: TLS, keys, own networks as root"
 	@echo "make test    set up .venv, run the tests: quick ones, then real servers, browser, Flower"
 	@echo "make quick   set up .venv, run the quick tests alone"
 	@echo "make slow    set up .venv, run the tests that are marked slow"
@@ -49,6 +50,9 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.train
 
 demo: $(VENV)/.train
 	@$(BIN)/fedloom demo $(if $(OUT),--out $(OUT))
+
+federation: $(VENV)/.train
+	@$(BIN)/fedloom demo --deploy $(if $(OUT),--out $(OUT))
 
 doctor: $(VENV)/.train
 	@$(BIN)/fedloom doctor

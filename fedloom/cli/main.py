@@ -45,6 +45,9 @@ COMMANDS = {
     "schema": Entry("fedloom.cli.schema_cmd:schema", "Draft, check or learn a schema."),
     "study": Entry("fedloom.cli.study_cmd:study", "Check a study; print its plan and price."),
     "simulate": Entry("fedloom.cli.simulate_cmd:simulate", "Run a study with all sites here."),
+    "rehearse": Entry(
+        "fedloom.cli.rehearse_cmd:rehearse", "Rehearse a study with real servers on this machine."
+    ),
     "site": Entry("fedloom.cli.site_cmd:site", "Run an institution: key, approval, vault."),
     "coordinator": Entry(
         "fedloom.cli.coordinator_cmd:coordinator", "Run a federation's coordinator: key, servers."

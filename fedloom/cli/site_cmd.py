@@ -14,7 +14,7 @@ from fedloom.cli.site_join import card, join
 from fedloom.cli.site_plan import explain, home_option, plan, runs_option
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
-from fedloom.cli.site_up import down, status, up
+from fedloom.cli.site_up import down, service, status, up
 from fedloom.cli.source_options import source_options
 from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
 
@@ -35,7 +35,7 @@ site.add_command(tidy)
 site.add_command(plan)
 site.add_command(card)
 site.add_command(join)
-for _command in (up, down, status):
+for _command in (up, down, status, service):
     site.add_command(_command)
 
 
@@ -47,6 +47,13 @@ for _command in (up, down, status):
 @click.option("--data", type=click.Path(path_type=Path), help="a CSV, Excel or Parquet file")
 @click.option("--url", help="a database, as SQLAlchemy writes it")
 @click.option("--query", help="the SELECT that gives the records")
+@click.option(
+    "--source",
+    "described",
+    type=click.Path(path_type=Path),
+    help="a TOML file whose [source] says where the records are and how written",
+)
+@click.option("--rehearsal", is_flag=True, help="for rehearsals; the ledger says so for ever")
 @source_options
 def init(
     home: Path,
@@ -56,9 +63,11 @@ def init(
     data: Path | None,
     url: str | None,
     query: str | None,
+    described: Path | None,
+    rehearsal: bool,
     dialect: dict[str, Any],
 ) -> None:
-    """Make a home: key, ledger and a first site.toml."""
+    """Make a home: keys, ledger and a first site.toml."""
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig, template
     from fedloom.client.sources import Source
@@ -72,11 +81,17 @@ def init(
     # What can never be used is said before a file is written.
     Policy.from_dict({"epsilon": epsilon, "delta": delta}, where="the limits")
     check_site_name(name, "--name")
-    if (data is None) == (url is None) or (url is None) != (query is None):
-        raise ConfigError("say where the records are: either --data FILE or --url URL --query SQL")
+    given = [data is not None, url is not None, described is not None]
+    if given.count(True) != 1 or (url is None) != (query is None):
+        raise ConfigError(
+            "say where the records are, once: --data FILE or --url URL --query SQL or --source FILE"
+        )
     if data is not None and not data.is_file():
         raise ConfigError(f"--data {data}: no such file; give the path of the records")
-    source = Source(path=data, url=url, query=query, **dialect).to_toml()
+    if described is None:
+        source = Source(path=data, url=url, query=query, **dialect).to_toml()
+    else:
+        source = Source.load(described).to_toml()
     if not made.exists():
         made = Home.create(home)
     if not made.config_path.exists():
@@ -89,6 +104,7 @@ def init(
         site=name,
         epsilon_limit=epsilon,
         delta_limit=delta,
+        rehearsal=rehearsal,
     ).close()
     click.echo(f"made {home}: site {name!r}, lifetime limit epsilon {epsilon:g} at delta {delta:g}")
     click.echo(f"keys for the study:\n{_public_keys(made)}")

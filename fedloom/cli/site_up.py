@@ -13,7 +13,7 @@ from fedloom.cli.output import print_json
 from fedloom.cli.site_plan import home_option
 from fedloom.common.errors import IncompleteError
 
-__all__ = ["down", "status", "up"]
+__all__ = ["down", "service", "status", "up"]
 
 
 @click.command()
@@ -100,3 +100,36 @@ def status(home: Path, as_json: bool) -> None:
             f"not all programs run; start them with `fedloom site up --home {home}`, or see "
             f"{opened.path / 'logs'}"
         )
+
+
+@click.command()
+@home_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder for the units")
+@click.option("--user", help="who runs the vault; by default who types this")
+@click.option("--node-user", required=True, help="who runs the node, and that user's group")
+def service(home: Path, out: Path, user: str | None, node_user: str) -> None:
+    """Write systemd units for vault and node, two hardened services of two users.
+
+    The node's folder is HOME.node beside the home: copies of node.pem, authority.crt and kit.json
+    that belong to the node's user. Started by root, `site up --node-user` makes it.
+    """
+    from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig
+    from fedloom.deployment.service_files import service_file
+
+    opened = Home.open(home)
+    path = opened.path.resolve()
+    values: dict[str, str | Path] = {
+        "site": SiteConfig.load(opened.config_path).name,
+        "home": path,
+        "node_home": path.with_name(f"{path.name}.node"),
+        "node_user": node_user,
+        "node_group": node_user,
+    }
+    if user is not None:
+        values["user"] = user
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("vault", "node"):
+        text = service_file(f"{name}.service", **values)
+        (out / f"fedloom-{name}.service").write_text(text, encoding="utf-8")
+    click.echo(f"wrote {out}/fedloom-vault.service and {out}/fedloom-node.service")

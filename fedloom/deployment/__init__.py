@@ -1,7 +1,1 @@
-"""Runs a whole federation through real Flower processes on this machine."""
-
-from __future__ import annotations
-
-from fedloom.deployment.run import deploy_run
-
-__all__ = ["deploy_run"]
+"""Real servers: a coordinator's, a site's, and runs between them."""

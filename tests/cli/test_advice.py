@@ -18,7 +18,7 @@ FOLDERS = ("common", "privacy", "client", "server", "fedloom")
 # They start programs of others, whose options are not ours.
 OF_OTHERS = {"--extra-index-url", "--quality"}  # of pip, of a benchmark
 STARTERS = {
-    "client/node.py", "fedloom/deployment/run.py", "fedloom/deployment/coordinator_programs.py",
+    "client/node.py", "fedloom/deployment/coordinator_programs.py",
 }  # fmt: skip
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS += sorted((ROOT / "examples").glob("*/README.md"))

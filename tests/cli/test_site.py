@@ -80,8 +80,8 @@ def test_init_makes_a_home_once(tmp_path):
     ("words", "said"),
     [
         ((), "--data FILE or --url URL"),
-        (("--data", "a.csv", "--url", "sqlite://"), "either"),
-        (("--url", "sqlite:///x.db"), "query"),
+        (("--data", "a.csv", "--url", "sqlite://"), "once"),
+        (("--url", "sqlite:///x.db"), "--query"),
     ],
 )
 def test_init_needs_to_know_where_the_records_are(tmp_path, words, said):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +74,21 @@ def test_both_programs_run_as_one_user_by_default(home):
 
 def test_a_home_that_joined_nobody_is_not_started(tmp_path):
     assert cli("site", "up", "--home", init(tmp_path, "alone")).code == 2
+
+
+def test_its_units_are_hardened_and_name_two_users(home, tmp_path):
+    words = ("--home", home, "--out", tmp_path, "--user", "root", "--node-user", "daemon")
+    assert cli("site", "service", *words).code == 0
+    units = [tmp_path / f"fedloom-{name}.service" for name in ("vault", "node")]
+    texts = [unit.read_text() for unit in units]
+    assert not any(re.search(r"@[A-Z_]+@", text) for text in texts)
+    assert "User=root" in texts[0] and "PrivateNetwork=yes" in texts[0]
+    assert "User=daemon" in texts[1] and f"InaccessiblePaths={home}" in texts[1]
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    for unit in units:
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=30", str(unit)]
+        assert subprocess.run(command, capture_output=True).returncode == 0
 
 
 def test_status_says_what_does_not_run(home):
