@@ -84,11 +84,13 @@ def reconcile_marginals(
         sums.append(np.array([table[pair].sum() for table in tables]))
     weights = np.array(precisions)
     total = (weights[:, None] * np.array(sums)).sum(axis=0) / weights.sum()
-    std = np.concatenate([block.std for block in blocks]) * (look_std > 0)
+    std = np.concatenate([np.zeros(0), *(block.std for block in blocks)]) * (look_std > 0)
     return ConsistentMarginals(
         counts=total,
         count_std=float(weights.sum() ** -0.5) if look_std > 0 else 0.0,
-        one_way=np.concatenate([block.given(total) for block in blocks], axis=1),
+        one_way=np.concatenate(
+            [np.zeros((len(total), 0)), *(block.given(total) for block in blocks)], axis=1
+        ),
         one_way_std=std,
         column_std=std * math.sqrt(len(total)),
     )

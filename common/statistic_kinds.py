@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -19,6 +20,13 @@ from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.images.statistics import (
+    ColumnSum,
+    LookSum,
+    check_request,
+    image_sum,
+    request_shapes,
+)
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, check_groups
 from fedloom.common.three_way_marginals import ThreeWayMarginals, check_coarse_groups
 
@@ -56,6 +64,7 @@ class StatisticKind:
       of: the statistic, from the coder of records and the arrays of a request.
       arrays: shape and type of each array of a request.
       check: refuses arrays of the right shapes that say what they may not.
+      counts_columns: whether it is the one-way counts of the schema's columns.
       fixed_length: whether the layout follows from the schema alone.
       integer_valued: whether every exact sum is a vector of integers; sums of real numbers are
         rounded to a finer grid, which adds to their noise.
@@ -67,6 +76,7 @@ class StatisticKind:
     arrays: Callable[[Any], Shapes] = lambda coder: {}
     check: Callable[[Any, Arrays, int], None] = lambda coder, arrays, max_cells: None
     fixed_length: bool = True
+    counts_columns: bool = False
     integer_valued: bool = True
 
     def check_arrays(self, coder: Any, arrays: Arrays, max_cells: int) -> None:
@@ -134,6 +144,17 @@ def _discovery(coder: Discovery, arrays: Arrays) -> _OpenColumns:
     return _OpenColumns(coder)
 
 
+_IMAGE_WORDS = {
+    "image-means": "sums of the images of each class in a public basis, each image clipped",
+    "image-spread": "second moments of all images about the means of their classes, each clipped",
+    "image-class-spread": "second moments of the images of each class in directions that are "
+    "chosen from the sums before, each clipped",
+    "image-group-means": "counts and sums of the images nearest to each of a few centres in a "
+    "class, each clipped",
+    "image-group-spread": "counts, sums and second moments of the images nearest to each of a few "
+    "centres in a class, each clipped",
+}
+
 STATISTICS: dict[str, StatisticKind] = {
     entry.name: entry
     for entry in (
@@ -141,6 +162,7 @@ STATISTICS: dict[str, StatisticKind] = {
             name="one-way",
             words="counts of every column's values within each class",
             of=_one_way,
+            counts_columns=True,
         ),
         StatisticKind(
             name="pairwise",
@@ -170,6 +192,29 @@ STATISTICS: dict[str, StatisticKind] = {
             words="counts that give bounds and categories of the columns that the schema leaves "
             "open",
             of=_discovery,
+        ),
+        StatisticKind(
+            name="image-columns",
+            words="counts of every column's values within each class",
+            of=ColumnSum,
+            counts_columns=True,
+        ),
+        StatisticKind(
+            name="image-look",
+            words="histograms of the images' values within each class, and sums of coarse images "
+            "without and with a frame of their own",
+            of=LookSum,
+        ),
+        *(
+            StatisticKind(
+                name=name,
+                words=words,
+                of=image_sum(name),
+                arrays=partial(request_shapes, name),
+                check=check_request(name),
+                fixed_length=False,
+            )
+            for name, words in _IMAGE_WORDS.items()
         ),
     )
 }

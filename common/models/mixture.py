@@ -77,7 +77,7 @@ class Mixture:
         """Puts a mixture together from a prior (C,) and components (C, K, D) of each class."""
         num_classes, num_components, width = probabilities.shape
         classes = np.repeat(np.arange(num_classes), num_components)
-        cells = np.array(probabilities, dtype=np.float32).reshape(-1, width)
+        cells = np.array(probabilities, dtype=np.float32).reshape(len(classes), width)
         for block in encoding.features:
             part = cells[:, block.start : block.start + block.size]
             total = part.sum(axis=1, keepdims=True)

@@ -28,6 +28,7 @@ __all__ = [
     "GanGradients",
     "GanSettings",
     "GanWeights",
+    "ImageMixtureSettings",
     "MixtureSettings",
     "ModelKind",
     "ModelSettings",
@@ -75,6 +76,12 @@ class TreeSettings(ModelSettings, tag_field="kind", tag="tree", frozen=True, kw_
     """
 
     max_clique: Annotated[int, Meta(ge=1, le=1_000_000)] = 100_000
+
+
+class ImageMixtureSettings(
+    ModelSettings, tag_field="kind", tag="image-mixture", frozen=True, kw_only=True
+):
+    """A mixture of Gaussians for the images of each class, made from noisy sums alone."""
 
 
 class VaeSettings(ModelSettings, tag_field="kind", tag="vae", frozen=True, kw_only=True):
@@ -249,6 +256,17 @@ MODELS: dict[str, ModelKind] = {
             # A mixture has fewer components than the plan allows, where more would take too long.
             fitted=frozenset({"components"}),
             shapes="fedloom.common.models.mixture:mixture_shapes",
+        ),
+        ModelKind(
+            name="image-mixture",
+            settings=ImageMixtureSettings,
+            records=("image",),
+            measures="fedloom.privacy.image_measures:image_measures",
+            statistics="fedloom.privacy.answers.opened_images:noisy_images",
+            design="fedloom.server.images.design:image_design",
+            learner="fedloom.server.images.learner:ImageMixtureLearner",
+            shapes="fedloom.common.images.sampler:image_shapes",
+            fitted=frozenset({"directions", "groups"}),
         ),
         ModelKind(
             name="tree",

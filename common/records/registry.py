@@ -11,12 +11,13 @@ from typing import Any
 
 from fedloom.common.errors import SchemaError
 from fedloom.common.records.base import RecordKind, RecordSettings
+from fedloom.common.records.image import IMAGES
 from fedloom.common.records.table import TABLE, TableSettings
 from fedloom.common.typed import read_typed
 
 __all__ = ["RECORDS", "read_records", "record_kind"]
 
-RECORDS: dict[str, RecordKind] = {entry.name: entry for entry in (TABLE,)}
+RECORDS: dict[str, RecordKind] = {entry.name: entry for entry in (TABLE, IMAGES)}
 
 
 def record_kind(settings: RecordSettings) -> RecordKind:

@@ -27,9 +27,9 @@ _HELP_WHERE = (
 @click.option("--rows", type=click.IntRange(min=1), required=True, help="How many rows.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     required=True,
-    help="A .csv or .parquet file, or what the kind of record is written in; in chunks.",
+    help="A .csv or .parquet file; of records with images a .npz file or a new folder.",
 )
 @click.option("--where", multiple=True, metavar="COLUMN=CONDITION", help=_HELP_WHERE)
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the draw repeatable.")

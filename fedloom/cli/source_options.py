@@ -84,11 +84,12 @@ def site_sources(
     Raises:
       ConfigError: a site is named twice, a home is another site's, or a source cannot be used.
     """
+    from fedloom.client.home import Home
     from fedloom.client.sources import Source
 
     found = {
         name: _home_source(name, Path(data))
-        if Path(data).is_dir()
+        if Home(Path(data)).config_path.is_file()
         else Source(path=data, **dialect)
         for name, data in name_value_pairs(sites, "--site").items()
     }

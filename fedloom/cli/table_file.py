@@ -35,7 +35,7 @@ def writer_of(path: Path, kind: RecordKind) -> Writer:
       ConfigError: records of the kind are not written in files of this ending.
     """
     if path.suffix not in kind.writers:
-        endings = " or ".join(kind.writers)
+        endings = " or ".join(ending or "a folder (no ending)" for ending in kind.writers)
         raise ConfigError(f"{path}: records are written as {endings}; choose one of these")
     writer: Writer = load_part(kind.writers[path.suffix])
     return writer

@@ -97,5 +97,6 @@ def sizes_of(paths: Iterable[str]) -> Mapping[str, int]:
     """
     listed = set(paths)
     by_kind = {name: data_files(kind).sizes for name, kind in RECORDS.items()}
-    found = (sizes for sizes in by_kind.values() if listed & set(sizes))
-    return next(found, by_kind[TableSettings.kind])
+    # Kinds may share files; of equally many, a table's come first.
+    most = max(by_kind.values(), key=lambda sizes: len(listed & set(sizes)))
+    return most if listed & set(most) else by_kind[TableSettings.kind]

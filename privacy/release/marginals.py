@@ -19,7 +19,9 @@ import pyarrow as pa
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.marginals import OneWayMarginals
+from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.privacy.answers.opened import OpenedRound
+from fedloom.privacy.phases import StatisticPhase
 from fedloom.privacy.plan import Plan
 
 __all__ = [
@@ -55,7 +57,8 @@ _SCHEMA = pa.schema(
 
 def counts_marginals(plan: Plan) -> bool:
     """Whether a plan's first round counts one-way marginals, so that the table can be made."""
-    return plan.rounds[0].phase.name == OneWayMarginals.kind
+    phase = plan.rounds[0].phase
+    return isinstance(phase, StatisticPhase) and statistic_kind(phase.statistic).counts_columns
 
 
 def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from fedloom.server.learners.devices import fitting_device
 from fedloom.server.learners.learner import State
 from fedloom.server.learners.mixture_fit import MAX_STEPS, MixtureFit, Target
 
-__all__ = ["MixtureLearner"]
+__all__ = ["MixtureLearner", "sampleable"]
 
 Array = NDArray[Any]
 
@@ -61,7 +61,7 @@ class MixtureLearner:
             fitted = np.exp(start[used])[:, None]
         probabilities = np.zeros((len(prior), *fitted.shape[1:]), dtype=np.float32)
         for label, rows in zip(used, fitted, strict=True):
-            probabilities[label] = _sampleable(rows, self._encoding)
+            probabilities[label] = sampleable(rows, self._encoding)
         return State(arrays={"probabilities": probabilities, "class_prior": prior})
 
     def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
@@ -114,7 +114,7 @@ def _target(statistics: NoisyMarginals, start: Array, prior: Array) -> Target:
     )
 
 
-def _sampleable(probabilities: Array, encoding: Encoding) -> Array:
+def sampleable(probabilities: Array, encoding: Encoding) -> Array:
     """Removes cells that may not be synthesised; what is left of each block sums to one."""
     result = probabilities.astype(np.float64)
     for block in encoding.features:

@@ -58,7 +58,7 @@ def render_report(
     figures: Markup = load_part(kind.figures)(frame, statistics, secure=secure)
     return render(
         "report.html",
-        policy=_policy(css),
+        policy=_policy(css, pictures="<img " in figures),
         css=Markup(css),
         title=title,
         created=created.replace("T", ", ").replace("Z", " UTC"),
@@ -118,10 +118,11 @@ def _method_view(statement: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _policy(css: str) -> str:
+def _policy(css: str, *, pictures: bool) -> str:
+    images = "data:" if pictures else "'none'"
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'none'; script-src 'none'; "
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src {images}; script-src 'none'; "
         "connect-src 'none'; base-uri 'none'; form-action 'none'"
     )
 

@@ -37,7 +37,7 @@ _REMEDY = (
 
 Refit = Callable[[Plan, str, Mapping[int, OpenedRound], Path | None], Artifact]
 """Returns the generator that answers give, from plan, run, opened rounds and evidence."""
-_NOT_NEGATIVE = ("probabilities", "class_prior")
+_NOT_NEGATIVE = ("probabilities", "class_prior", "weights")
 
 
 def read_generator(folder: Path, plan: Plan) -> tuple[Artifact, str]:
@@ -67,7 +67,7 @@ def read_generator(folder: Path, plan: Plan) -> tuple[Artifact, str]:
     for name, array in artifact.arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ReleaseError(f"the generator's array {name!r} holds what is no number")
-        if name in _NOT_NEGATIVE and ((array < 0).any() or array.sum() <= 0):
+        if name in _NOT_NEGATIVE and array.size and ((array < 0).any() or array.sum() <= 0):
             raise ReleaseError(f"the generator's array {name!r} holds no probabilities")
     return artifact, f"{artifact.kind}, {len(found)} arrays, of the plan's kind and sizes"
 

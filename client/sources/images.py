@@ -1,0 +1,177 @@
+"""Loads a site's images and the columns beside them.
+
+Three ways to keep them:
+
+- `records.npz`: an array `image`, (N, height, width) or (N, height, width, channels) uint8, and one
+  array (N,) for each column;
+- `records.npy`: the images, read as they are needed, beside `records.csv` with one row for each;
+- a folder of PNG or JPEG files: with one CSV in it whose column `file` names each record's file, or
+  with a folder for each value of the schema's only column.
+
+Images must have the schema's size; nothing is scaled, cropped or turned, so what is counted is what
+lies there. Messages of errors are for the site's steward; nothing here is ever sent anywhere.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedloom.client.sources.config import Source
+from fedloom.client.sources.table import Table, load_table
+from fedloom.common.errors import DataError
+from fedloom.common.images.coder import image_settings
+from fedloom.common.records.image import IMAGE, ImageSettings
+from fedloom.common.schema import Schema
+
+__all__ = ["PICTURES", "load_images"]
+
+Array = NDArray[Any]
+
+PICTURES = (".png", ".jpg", ".jpeg")
+_FILE = "file"
+
+
+def load_images(source: Table, schema: Schema, *, id_column: str | None = None) -> pd.DataFrame:
+    """Loads the records of a source, each image in a cell of the column `image`.
+
+    Args:
+      source: a path, a source, or a data frame that has the column already.
+      schema: says which columns are read, and how large images are.
+      id_column: read beside them: says whose record it is.
+
+    Raises:
+      DataError: the source cannot be read; the message is for the steward.
+    """
+    settings = image_settings(schema)
+    if isinstance(source, pd.DataFrame):
+        if IMAGE not in source.columns:
+            raise DataError(f"the table has no column {IMAGE!r} of images; add it")
+        frame = load_table(source.drop(columns=[IMAGE]), schema, id_column=id_column)
+        frame[IMAGE] = [_shaped(np.asarray(cell), settings) for cell in source[IMAGE]]
+        return frame
+    path = source.file if isinstance(source, Source) and source.path else None
+    if isinstance(source, Source) and path is None:
+        raise DataError("images are not read from a database; give a .npz, a .npy or a folder")
+    path = Path(str(source)) if path is None else path
+    try:
+        columns, images = _read(path, schema, settings)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if len(columns) != len(images):
+        raise DataError(f"{path}: {len(images)} images, but {len(columns)} records beside them")
+    frame = load_table(columns, schema, id_column=id_column)
+    frame[IMAGE] = list(images)
+    return frame
+
+
+def _read(path: Path, schema: Schema, settings: ImageSettings) -> tuple[pd.DataFrame, Any]:
+    if path.is_dir():
+        return _folder(path, schema, settings)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; give a .npz, a .npy with its CSV, or a folder")
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            if IMAGE not in arrays.files:
+                raise DataError(f"{path}: has no array {IMAGE!r}; its images belong there")
+            images = _array(arrays[IMAGE], path, settings)
+            columns = {name: arrays[name] for name in arrays.files if name != IMAGE}
+        for name, values in columns.items():
+            if values.shape != (len(images),):
+                raise DataError(
+                    f"{path}: array {name!r} has the shape {values.shape}, not one value for each "
+                    f"of the {len(images)} images"
+                )
+        return pd.DataFrame(columns, index=range(len(images))), images
+    if path.suffix == ".npy":
+        beside = path.with_suffix(".csv")
+        if not beside.exists():
+            raise DataError(f"{path}: there is no {beside.name} beside it with the columns")
+        images = _array(np.load(path, mmap_mode="r", allow_pickle=False), path, settings)
+        return pd.read_csv(beside, dtype=object, keep_default_na=False), images
+    raise DataError(
+        f"{path}: images are read from .npz, from .npy with a CSV beside it, or from a folder of "
+        "PNG or JPEG files; choose one of these"
+    )
+
+
+def _array(images: Array, path: Path, settings: ImageSettings) -> Array:
+    if images.dtype != np.uint8:
+        raise DataError(f"{path}: images are {images.dtype}; write them as uint8, 0 to 255")
+    if images.ndim == 3:
+        images = images[..., None]
+    pixels = (settings.height, settings.width, settings.channels)
+    if images.shape[1:] != pixels:
+        raise DataError(
+            f"{path}: images have the shape {images.shape[1:]}, the schema says {pixels}; bring "
+            "them to that size, or agree on another schema"
+        )
+    return images
+
+
+def _shaped(image: Array, settings: ImageSettings) -> Array:
+    pixels = (settings.height, settings.width, settings.channels)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.dtype != np.uint8 or image.shape != pixels:
+        raise DataError(
+            f"an image is {image.dtype} of the shape {image.shape}, the schema says uint8 and "
+            f"{pixels}; bring all to that form"
+        )
+    return image
+
+
+def _folder(path: Path, schema: Schema, settings: ImageSettings) -> tuple[pd.DataFrame, Array]:
+    tables = sorted(path.glob("*.csv"))
+    if len(tables) > 1:
+        raise DataError(f"{path}: has {len(tables)} CSV files; leave the one that names the images")
+    if tables:
+        columns = pd.read_csv(tables[0], dtype=object, keep_default_na=False)
+        if _FILE not in columns.columns:
+            raise DataError(f"{tables[0]}: needs a column {_FILE!r} that names each image's file")
+        names = [str(name) for name in columns[_FILE]]
+    else:
+        if len(schema.names) != 1:
+            raise DataError(
+                f"{path}: has no CSV; folders alone tell one column, the schema has "
+                f"{len(schema.names)}"
+            )
+        files = [
+            file
+            for folder in sorted(path.iterdir())
+            if folder.is_dir()
+            for file in sorted(folder.iterdir())
+            if file.suffix.lower() in PICTURES
+        ]
+        columns = pd.DataFrame({schema.names[0]: [file.parent.name for file in files]})
+        names = [str(file.relative_to(path)) for file in files]
+    images = np.zeros(
+        (len(names), settings.height, settings.width, settings.channels), dtype=np.uint8
+    )
+    for number, name in enumerate(names):
+        images[number] = _picture(path, name, settings)
+    return columns, images
+
+
+def _picture(folder: Path, name: str, settings: ImageSettings) -> Array:
+    from PIL import Image, UnidentifiedImageError
+
+    path = folder / name
+    if path.suffix.lower() not in PICTURES or not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{path}: is no PNG or JPEG file of this folder; correct its name")
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            if picture.size != (settings.width, settings.height):
+                raise DataError(
+                    f"{path}: is {picture.size[1]} by {picture.size[0]} pixels, the schema says "
+                    f"{settings.height} by {settings.width}; bring all images to that size"
+                )
+            values = np.asarray(picture.convert("L" if settings.channels == 1 else "RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path}: cannot be read as an image: {error}") from None
+    return values.reshape(settings.height, settings.width, settings.channels)

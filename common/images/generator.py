@@ -1,0 +1,113 @@
+"""Images from the published mixture of Gaussians of each class; NumPy alone, in double precision.
+
+A record of class c falls into group k with the chance `weights[c, k]`; its vector is
+`means[c] + basis (centres[c, k] + roots[c, k] e)` with e standard normal. The vector's coordinates
+are an image, seen from the frame that its last numbers give if the study uses frames; its values
+are then moved along the tone curve of the class and channel.
+
+Arrays, for C classes, K groups, d directions and vectors of D numbers: `class_prior` (C,),
+`means` (C, D), `basis` (D, d), `weights` (C, K), `centres` (C, K, d), `roots` (C, K, d, d),
+`framed` (1,), 0 or 1, and `tone_places` and `tone_values` (C, channels, 257).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.images.coordinates import Coordinates
+from fedloom.common.images.frame import from_frame
+from fedloom.common.images.shape import ImageShape
+from fedloom.common.images.tone import CURVE, apply_tone
+from fedloom.common.images.vectors import FRAME_WIDTH, frame_weight
+
+__all__ = ["ImageGenerator", "generator_shapes"]
+
+Array = NDArray[Any]
+
+# Images drawn at a time: bounds memory, and is part of what a seed means.
+_CHUNK = 2048
+
+
+def generator_shapes(
+    shape: ImageShape, num_classes: int, *, coordinates: int, directions: int, groups: int
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the arrays of a generator of these sizes."""
+    width = min(coordinates, shape.num_values) + FRAME_WIDTH
+    return {
+        "class_prior": (num_classes,),
+        "means": (num_classes, width),
+        "basis": (width, directions),
+        "weights": (num_classes, groups),
+        "centres": (num_classes, groups, directions),
+        "roots": (num_classes, groups, directions, directions),
+        "framed": (1,),
+        "tone_places": (num_classes, shape.channels, CURVE + 1),
+        "tone_values": (num_classes, shape.channels, CURVE + 1),
+    }
+
+
+class ImageGenerator:
+    """Draws images of given classes."""
+
+    def __init__(self, shape: ImageShape, arrays: Mapping[str, Array]) -> None:
+        """Takes the arrays of a published generator, see the module; tone curves may be missing."""
+        self.shape = shape
+        self._arrays = {name: np.asarray(value, np.float64) for name, value in arrays.items()}
+        self._coordinates = Coordinates(shape, self._arrays["means"].shape[1] - FRAME_WIDTH)
+        weights = np.maximum(self._arrays["weights"], 0.0)
+        weights[weights.sum(axis=1) <= 0.0] = 1.0
+        self._bounds = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+
+    def draw(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws one image for each class given.
+
+        Args:
+          classes: (N,) classes.
+          rng: source of the draws; needs no secrecy.
+
+        Returns:
+          (N, height, width, channels) uint8.
+        """
+        shape = self.shape
+        images = np.zeros((len(classes), shape.height, shape.width, shape.channels), np.uint8)
+        for start in range(0, len(classes), _CHUNK):
+            own = classes[start : start + _CHUNK]
+            toned = self._toned(self.untoned(own, rng), own)
+            images[start : start + _CHUNK] = np.rint(toned * 255.0).astype(np.uint8)
+        return images
+
+    def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws images before their values are moved, (N, height, width, channels), real."""
+        arrays, count = self._arrays, self._coordinates.count
+        chance = rng.random(len(classes))
+        group = (chance[:, None] > self._bounds[classes]).sum(axis=1)
+        group = np.minimum(group, self._bounds.shape[1] - 1)
+        normal = rng.normal(size=(len(classes), arrays["basis"].shape[1]))
+        place = np.zeros_like(normal)
+        cell = classes * self._bounds.shape[1] + group
+        for number in np.unique(cell):
+            rows = np.flatnonzero(cell == number)
+            label, own = divmod(int(number), self._bounds.shape[1])
+            place[rows] = (
+                normal[rows] @ arrays["roots"][label, own].T + arrays["centres"][label, own]
+            )
+        vectors = arrays["means"][classes] + place @ arrays["basis"].T
+        images = self._coordinates.images(vectors[:, :count])
+        if arrays["framed"][0] > 0.5:
+            frames = vectors[:, count:] / frame_weight(self.shape.num_values)
+            images = from_frame(images, frames)
+        return images
+
+    def _toned(self, images: Array, classes: Array) -> Array:
+        places, values = self._arrays["tone_places"], self._arrays["tone_values"]
+        for label in np.unique(classes):
+            rows = np.flatnonzero(classes == label)
+            for channel in range(self.shape.channels):
+                images[rows, ..., channel] = apply_tone(
+                    images[rows, ..., channel], places[label, channel], values[label, channel]
+                )
+        return np.clip(images, 0.0, 1.0)

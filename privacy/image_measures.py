@@ -1,0 +1,70 @@
+"""Which sums over images a study asks, and for which share of the budget.
+
+One round counts columns and label, one looks at tone and frames, five make the generator. Shares
+were chosen on held-back training records of several sets; docs/decisions/ says which.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from fedloom.common.errors import StudyError
+from fedloom.common.images.coder import ImageCoder
+from fedloom.common.images.statistics import IMAGE_SUMS, ColumnSum, LookSum, most_cells
+from fedloom.common.images.sums import L2_NORM
+from fedloom.common.study import Study
+from fedloom.privacy.measures import Measure, Measures
+
+__all__ = ["GROUP_SPREAD", "image_measures"]
+
+GROUP_SPREAD = IMAGE_SUMS[-1]
+_COLUMNS, _LOOK = 0.03, 0.05
+_SHARES = (0.1, 0.12, 0.3, 0.15, 0.25)
+
+
+def image_measures(study: Study, coder: ImageCoder) -> Measures:
+    """Returns the sums that a model of images is made from.
+
+    Args:
+      study: the agreement.
+      coder: of its schema's records.
+
+    Raises:
+      StudyError: the study sets what follows from the model.
+    """
+    whole = 1.0 - study.evaluation.share
+    given = study.statistics
+    if (
+        given.kind is not None
+        or given.one_way_share is not None
+        or given.share not in (None, whole)
+    ):
+        raise StudyError(
+            f'kind = "{study.model.kind}" is made from sums over images and has the whole budget '
+            "for them; remove [statistics] kind, share and one_way_share"
+        )
+    columns, look = ColumnSum(coder, {}), LookSum(coder, {})
+    asked = [
+        Measure(
+            statistic="image-columns",
+            share=whole * _COLUMNS,
+            l2_norm=columns.l2_norm,
+            max_cells=columns.length,
+        ),
+        Measure(
+            statistic="image-look",
+            share=whole * _LOOK,
+            l2_norm=look.l2_norm,
+            max_cells=look.length,
+        ),
+        *(
+            Measure(
+                statistic=name,
+                share=whole * share,
+                l2_norm=float(L2_NORM),
+                max_cells=most_cells(name, coder),
+            )
+            for name, share in zip(IMAGE_SUMS, _SHARES, strict=True)
+        ),
+    ]
+    return Measures(settings=msgspec.structs.replace(given, share=whole), asked=asked)

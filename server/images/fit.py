@@ -1,0 +1,303 @@
+"""From noisy sums over images to a mixture of Gaussians for each class, step by step.
+
+Each property is made from the sums that were opened before it and from nothing else, so the same
+object designs the next request and, when all sums are there, gives the generator. Radii follow
+from spreads that earlier noisy sums tell: a record at the root of the mean square is clipped, one
+at the middle of most distributions is not.
+
+What clipping takes from a spread is known: the first sum tells unclipped how far images lie from
+their class's mean. Spreads are scaled by it, so that synthetic images differ as much as images do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.images.coordinates import Coordinates
+from fedloom.common.images.look import ImageLook, Look
+from fedloom.common.images.shape import ImageShape
+from fedloom.common.images.sums import (
+    ClassMeans,
+    ClassSpread,
+    GroupMeans,
+    GroupSpread,
+    Spread,
+)
+from fedloom.common.images.vectors import FRAME_WIDTH
+from fedloom.server.images.algebra import (
+    above_noise,
+    edge_of,
+    k_means,
+    nonnegative,
+    root_of,
+    taken_back,
+)
+from fedloom.server.images.view import View, view_of
+
+__all__ = ["GroupShapes", "ImageFit", "NoisyTotal"]
+
+Array = NDArray[Any]
+
+# Radius in units of the root of the mean square; see the module.
+_RADIUS = 0.95
+_BAND = 8
+_POINTS = 4000
+# A group is worth having if its spread stands out of its noise by this part of the whole.
+_GROUP_SIGNAL = 0.1
+_LEAST_STD = 2.0
+_SEED = 20260101
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisyTotal:
+    """A noisy sum, and the standard deviation of its noise."""
+
+    values: Array
+    std: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupShapes:
+    """The groups of each class.
+
+    Attributes:
+      weights: (C, K), each row with sum 1.
+      centres: (C, K, d).
+      spreads: (C, K, d, d) covariances.
+    """
+
+    weights: Array
+    centres: Array
+    spreads: Array
+
+
+class ImageFit:
+    """What follows from the noisy sums that are there."""
+
+    def __init__(
+        self,
+        shape: ImageShape,
+        counts: Array,
+        totals: Sequence[NoisyTotal],
+        *,
+        coordinates: int,
+        directions: int,
+        groups: int,
+        group_noise: float,
+    ) -> None:
+        """Takes the sums as far as they are there.
+
+        Args:
+          shape: of the images.
+          counts: (C,) noisy number of records of each class; negative ones count as none.
+          totals: the sums in the order in which they are asked.
+          coordinates: of a vector, at most.
+          directions: that images differ in, at most.
+          groups: of a class, at most.
+          group_noise: noise multiplier of the last sum, planned: public, and known beforehand.
+        """
+        self.shape = shape
+        self.counts = np.maximum(counts, 1.0)
+        self.shares = np.maximum(counts, 0.0) + 1e-9
+        self.shares = self.shares / self.shares.sum()
+        self.coordinates = Coordinates(shape, coordinates)
+        self._totals = totals
+        self._directions = directions
+        self._groups = groups
+        self._group_noise = group_noise
+
+    @cached_property
+    def look(self) -> Look:
+        """What the first sum tells."""
+        total = self._totals[0]
+        return ImageLook(self.shape, len(self.counts)).read(total.values, total.std)
+
+    @cached_property
+    def view(self) -> View:
+        """How images are looked at."""
+        return view_of(self.look, self.counts, self.coordinates)
+
+    @property
+    def class_means(self) -> ClassMeans:
+        """The sum to ask second."""
+        radius = _RADIUS * math.sqrt(self.view.between + self.view.within)
+        return ClassMeans(num_classes=len(self.counts), centre=self.view.centre, radius=radius)
+
+    @cached_property
+    def means(self) -> Array:
+        """Mean vector of each class, (C, D); small differences that noise hides are left out."""
+        asked, total = self.class_means, self._totals[1]
+        apart = asked.sums(total.values) / self.counts[:, None]
+        noise = (asked.std(total.std) / self.counts) ** 2
+        middle = self.shares @ apart
+        apart = apart - middle
+        signal = np.zeros(apart.shape[1])
+        frequency = np.concatenate([self.coordinates.frequency, np.full(FRAME_WIDTH, -1.0)])
+        order = np.argsort(frequency, kind="stable")
+        for band in np.array_split(order, max(1, len(order) // _BAND)):
+            squares = self.shares @ (apart[:, band] ** 2 - noise[:, None])
+            signal[band] = max(float(squares.mean()), 0.0)
+        kept = apart * (signal / (signal + noise[:, None] + 1e-12))
+        means: Array = self.view.centre + middle + kept
+        count = self.coordinates.count
+        seen = np.clip(self.coordinates.images(means[:, :count]), 0.0, 1.0)
+        means[:, :count] = self.coordinates.of(seen)
+        if not self.view.framed:
+            means[:, count:] = 0.0
+        return means
+
+    @property
+    def spread(self) -> Spread:
+        """The sum to ask third."""
+        return Spread(means=self.means, radius=_RADIUS * math.sqrt(self.view.within))
+
+    @cached_property
+    def _eigen(self) -> tuple[Array, Array, float]:
+        """Directions (D, d), the spread in each (d,), and what clipping took from it."""
+        asked, total, number = self.spread, self._totals[2], float(self.counts.sum())
+        matrix = asked.matrix(total.values) / number
+        std = asked.std(total.std) / number
+        coarse = np.ix_(self.view.coarse, self.view.coarse)
+        clipped = max(float(np.trace(matrix[coarse])), 1e-9)
+        by_frequency = np.argsort(self.coordinates.frequency, kind="stable")
+        frames = self.coordinates.count + np.arange(FRAME_WIDTH * self.view.framed)
+        best: tuple[float, Array, Array, Array] | None = None
+        # The finer the coordinates, the more noise there is to stand out of.
+        for count in _sizes(self.coordinates.count):
+            chosen = np.concatenate([by_frequency[:count], frames])
+            values, vectors = np.linalg.eigh(matrix[np.ix_(chosen, chosen)])
+            values, vectors = values[::-1], vectors[:, ::-1]
+            used = max(int((values > edge_of(len(chosen), std)).sum()), 1)
+            used = min(used, self._directions)
+            found = taken_back(values[:used], len(chosen), std)
+            if best is None or found.sum() > best[0]:
+                best = (float(found.sum()), chosen, found, vectors[:, :used])
+        assert best is not None
+        basis = np.zeros((len(matrix), len(best[2])))
+        basis[best[1]] = best[3]
+        return basis, np.maximum(best[2], 1e-9), max(1.0, self.view.within / clipped)
+
+    @property
+    def basis(self) -> Array:
+        """Directions (D, d) in which images of one class differ, the strongest first."""
+        return self._eigen[0]
+
+    @property
+    def _within(self) -> float:
+        """Mean squared distance from the class's mean in these directions, clipping undone."""
+        return float(self._eigen[1].sum()) * self._eigen[2]
+
+    @property
+    def class_spread(self) -> ClassSpread:
+        """The sum to ask fourth."""
+        radius = _RADIUS * math.sqrt(self._within)
+        return ClassSpread(means=self.means, basis=self.basis, radius=radius)
+
+    @cached_property
+    def class_shapes(self) -> Array:
+        """Covariance (C, d, d) of each class about its mean, clipping undone."""
+        asked, total = self.class_spread, self._totals[3]
+        sums, std = asked.matrices(total.values), asked.std(total.std)
+        pooled = nonnegative(sums.sum(axis=0) / self.counts.sum())
+        shapes = [
+            nonnegative(pooled + above_noise(own / number - pooled, std / number))
+            for own, number in zip(sums, self.counts, strict=True)
+        ]
+        found = np.stack(shapes)
+        trace = float(self.shares @ np.trace(found, axis1=1, axis2=2))
+        return found * (max(self._within, trace) / max(trace, 1e-9))
+
+    @cached_property
+    def num_groups(self) -> int:
+        """Groups of a class: as many as noise will leave worth having."""
+        noise = 2.0 * self._group_noise * math.sqrt(self.basis.shape[1])
+        wanted = _GROUP_SIGNAL * float(self.counts.mean()) / max(noise, 1e-9)
+        return int(min(max(round(wanted), 1), self._groups))
+
+    @cached_property
+    def _first_centres(self) -> tuple[Array, float]:
+        """Centres (C, K, d) of groups of points drawn from each class's shape, and their radius."""
+        rng = np.random.default_rng(_SEED)
+        centres, far = [], 0.0
+        for share, shape in zip(self.shares, self.class_shapes, strict=True):
+            points = rng.normal(size=(_POINTS, len(shape))) @ root_of(shape).T
+            own = k_means(points, self.num_groups, rng)
+            distance = (own**2).sum(axis=1) - 2.0 * (points @ own.T)
+            far += share * float(((points**2).sum(axis=1) + distance.min(axis=1)).mean())
+            centres.append(own)
+        return np.stack(centres), _RADIUS * math.sqrt(far)
+
+    @property
+    def group_means(self) -> GroupMeans:
+        """The sum to ask fifth."""
+        centres, radius = self._first_centres
+        return GroupMeans(means=self.means, basis=self.basis, centres=centres, radius=radius)
+
+    @cached_property
+    def centres(self) -> Array:
+        """Centres (C, K, d) moved to where the records of their groups lie."""
+        asked, total = self.group_means, self._totals[4]
+        counts, sums = asked.parts(total.values)
+        count_std, std = asked.stds(total.std)
+        return asked.centres + _moves(counts, sums, count_std, std)
+
+    @property
+    def group_spread(self) -> GroupSpread:
+        """The sum to ask last."""
+        return GroupSpread(
+            means=self.means,
+            basis=self.basis,
+            centres=self.centres,
+            radius=self._first_centres[1],
+        )
+
+    @cached_property
+    def group_shapes(self) -> GroupShapes:
+        """Weights, centres and covariances of all groups."""
+        asked, total = self.group_spread, self._totals[5]
+        counts, sums, squares = asked.parts(total.values)
+        count_std, mean_std, square_std = asked.stds(total.std)
+        moves = _moves(counts, sums, count_std, mean_std)
+        centres = self.centres + moves
+        weights = np.where(counts > _LEAST_STD * count_std, counts, 0.0)
+        weights[weights.sum(axis=1) <= 0.0] = 1.0
+        weights /= weights.sum(axis=1, keepdims=True)
+        sizes = np.maximum(counts, _LEAST_STD * count_std)
+        raw = squares / sizes[..., None, None] - moves[..., :, None] * moves[..., None, :]
+        apart = np.einsum("ck,cki,ckj->cij", weights, centres, centres)
+        within = np.stack(
+            [nonnegative(shape - own) for shape, own in zip(self.class_shapes, apart, strict=True)]
+        )
+        seen = float(self.shares @ np.einsum("ck,ckii->c", weights, raw))
+        wanted = float(self.shares @ np.trace(within, axis1=1, axis2=2))
+        scale = wanted / max(seen, 1e-9) if seen > 0.0 else 1.0
+        spreads = np.zeros_like(raw)
+        for label, whole in enumerate(within):
+            for group, own in enumerate(raw[label]):
+                std = scale * square_std / sizes[label, group]
+                spreads[label, group] = nonnegative(whole + above_noise(scale * own - whole, std))
+            trace = float(weights[label] @ np.trace(spreads[label], axis1=1, axis2=2))
+            spreads[label] *= float(np.trace(whole)) / max(trace, 1e-9)
+        return GroupShapes(weights=weights, centres=centres, spreads=spreads)
+
+
+def _sizes(count: int) -> list[int]:
+    """Returns numbers of coordinates to try: squares, and all."""
+    return sorted({size**2 for size in range(5, 32) if size**2 < count} | {count})
+
+
+def _moves(counts: Array, sums: Array, count_std: float, std: float) -> Array:
+    """Returns how far groups (C, K, d) move, less the more their noise is a part of it."""
+    sizes = np.maximum(counts, _LEAST_STD * count_std)[..., None]
+    moves = sums / sizes
+    noise = (std / sizes) ** 2 * sums.shape[-1]
+    length = (moves**2).sum(axis=-1, keepdims=True)
+    found: Array = moves * np.maximum(0.0, 1.0 - noise / np.maximum(length, 1e-12))
+    return found

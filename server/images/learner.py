@@ -1,0 +1,110 @@
+"""Makes the generator of images from noisy sums: no gradient of any record is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.images.generator import ImageGenerator
+from fedloom.common.images.tone import CURVE, tone_curve
+from fedloom.common.models.registry import ModelSettings
+from fedloom.common.records import Coder
+from fedloom.privacy.answers.opened_images import NoisyImages
+from fedloom.privacy.phases import TrainingPhase
+from fedloom.server.images.algebra import root_of
+from fedloom.server.images.design import image_fit
+from fedloom.server.images.fit import ImageFit
+from fedloom.server.images.tones import class_tones
+from fedloom.server.learners.class_marginals import class_prior, log_marginals
+from fedloom.server.learners.learner import State
+from fedloom.server.learners.mixture import sampleable
+
+__all__ = ["ImageMixtureLearner"]
+
+Array = NDArray[Any]
+
+# Images that the tone curves are fitted on, of all classes together.
+_TONED = 4000
+
+
+class ImageMixtureLearner:
+    """Learns an `image-mixture` from statistics; see `fedloom.server.learners.learner.Learner`."""
+
+    def __init__(
+        self,
+        model: ModelSettings,
+        training: TrainingPhase | None,
+        coder: Coder,
+        *,
+        num_sites: int = 1,
+    ) -> None:
+        """Takes the plan's model; all else follows from the statistics."""
+
+    def initialise(self, statistics: NoisyImages, seed: int) -> State:
+        """Fits the generator; nothing remains for training rounds."""
+        fit = image_fit(statistics)
+        groups = fit.group_shapes
+        prior = class_prior(statistics)
+        arrays = {
+            "class_prior": prior,
+            "probabilities": _columns(statistics),
+            "means": fit.means,
+            "basis": fit.basis,
+            "weights": groups.weights,
+            "centres": groups.centres,
+            "roots": np.stack([[root_of(own) for own in of_class] for of_class in groups.spreads]),
+            "framed": np.array([float(fit.view.framed)]),
+        }
+        arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
+        return State(arrays={**arrays, **_tone(fit, arrays, prior, seed)})
+
+    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
+        """Returns nothing: there are no training rounds."""
+        return {}
+
+    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns nothing: there are no training rounds."""
+        return {}
+
+    def absorb(
+        self, state: State, aggregate: dict[str, Array], normaliser: float, seed: int
+    ) -> State:
+        """Returns the state unchanged: there are no training rounds."""
+        return state
+
+    def export(self, state: State) -> Artifact:
+        """Returns the generator."""
+        _, groups, directions = state.arrays["centres"].shape
+        return Artifact(
+            kind="image-mixture",
+            config={"directions": int(directions), "groups": int(groups)},
+            arrays=dict(state.arrays),
+        )
+
+
+def _columns(statistics: NoisyImages) -> Array:
+    """Returns the probabilities (C, D) of the columns' cells within each class."""
+    encoding = statistics.encoding
+    if not encoding.features:
+        return np.zeros((encoding.num_classes, 0))
+    return sampleable(np.exp(log_marginals(statistics)), encoding)
+
+
+def _tone(fit: ImageFit, arrays: dict[str, Array], prior: Array, seed: int) -> dict[str, Array]:
+    """Returns the curves that give drawn images the noisy histogram of values."""
+    rng = np.random.default_rng(seed)
+    sizes = np.maximum(np.rint(prior / prior.sum() * _TONED), 1).astype(int)
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    drawn = ImageGenerator(fit.shape, arrays).untoned(classes, rng)
+    tones = class_tones(fit.look, fit.counts)
+    shape = (len(sizes), fit.shape.channels, CURVE + 1)
+    places, values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for label in range(len(sizes)):
+        own = drawn[classes == label]
+        for channel in range(fit.shape.channels):
+            curve = tone_curve(own[..., channel].reshape(-1), tones[label, channel])
+            places[label, channel], values[label, channel] = curve
+    return {"tone_places": places, "tone_values": values}

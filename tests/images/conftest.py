@@ -1,0 +1,69 @@
+"""Small images for tests of images: eight by eight digits, and shapes that are drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedloom.common.schema import Schema
+
+SITES = ("east", "north", "south", "west")
+SCHEMA = """
+[image]
+height = 8
+width = 8
+
+[[column]]
+name = "digit"
+kind = "category"
+values = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+"""
+AGE = """
+[[column]]
+name = "age"
+kind = "integer"
+min = 0
+max = 99
+"""
+
+
+@pytest.fixture(scope="session")
+def digits() -> dict[str, np.ndarray[Any, Any]]:
+    """scikit-learn's digits: `image` (1797, 8, 8) uint8 and `digit` as text."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return {
+        "image": np.minimum(data.images * 16, 255).astype(np.uint8),
+        "digit": data.target.astype(str),
+    }
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Schema:
+    """The digits' schema."""
+    path = tmp_path / "schema.toml"
+    path.write_text(SCHEMA)
+    return Schema.load(path)
+
+
+@pytest.fixture
+def study_at() -> Callable[..., Path]:
+    """Writes a study of images, with its schema, into a folder."""
+
+    def write(folder: Path, *, privacy: str = "", more: str = "", schema: str = SCHEMA) -> Path:
+        (folder / "schema.toml").write_text(schema)
+        sites = "".join(f'[[site]]\nname = "{site}"\n' for site in SITES)
+        path = folder / "study.toml"
+        path.write_text(
+            '[study]\nname = "digits"\nschema = "schema.toml"\ntarget = "digit"\n'
+            f"[privacy]\nepsilon = 10.0\ndelta = 1e-5\n{privacy}"
+            f'[model]\nkind = "image-mixture"\n{more}{sites}'
+        )
+        return path
+
+    return write
