@@ -13,11 +13,10 @@ from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.statistics import IMAGE_SUMS, ColumnSum, LookSum, most_cells
 from fedloom.common.images.sums import L2_NORM
 from fedloom.common.study import Study
-from fedloom.privacy.measures import Measure, Measures
+from fedloom.privacy.measures import Measures, statistic_draft
 
-__all__ = ["GROUP_SPREAD", "image_measures"]
+__all__ = ["image_measures"]
 
-GROUP_SPREAD = IMAGE_SUMS[-1]
 _COLUMNS, _LOOK = 0.03, 0.05
 _SHARES = (0.1, 0.12, 0.3, 0.15, 0.25)
 
@@ -45,26 +44,15 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
         )
     columns, look = ColumnSum(coder, {}), LookSum(coder, {})
     asked = [
-        Measure(
-            statistic="image-columns",
-            share=whole * _COLUMNS,
-            l2_norm=columns.l2_norm,
-            max_cells=columns.length,
-        ),
-        Measure(
-            statistic="image-look",
-            share=whole * _LOOK,
-            l2_norm=look.l2_norm,
-            max_cells=look.length,
-        ),
+        ("image-columns", _COLUMNS, columns.l2_norm, columns.length),
+        ("image-look", _LOOK, look.l2_norm, look.length),
         *(
-            Measure(
-                statistic=name,
-                share=whole * share,
-                l2_norm=float(L2_NORM),
-                max_cells=most_cells(name, coder),
-            )
+            (name, share, float(L2_NORM), most_cells(name, coder))
             for name, share in zip(IMAGE_SUMS, _SHARES, strict=True)
         ),
     ]
-    return Measures(settings=msgspec.structs.replace(given, share=whole), asked=asked)
+    drafts = [
+        statistic_draft(study, name, share=whole * share, record_norm=norm, max_cells=cells)
+        for name, share, norm, cells in asked
+    ]
+    return Measures(settings=msgspec.structs.replace(given, share=whole), drafts=drafts)

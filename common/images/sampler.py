@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
-from fedloom.common.images.coder import image_settings
+from fedloom.common.images.coder import ImageCoder, image_settings
 from fedloom.common.images.generator import ImageGenerator, generator_shapes
 from fedloom.common.images.vectors import MOST_COORDINATES
 from fedloom.common.records.image import IMAGE
@@ -21,7 +21,6 @@ from fedloom.common.sampling.tally import Tally
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fedloom.common.encoding import Encoding
     from fedloom.common.schema import Schema
 
 __all__ = ["DrawnImages", "ImageSampler", "image_shapes"]
@@ -82,10 +81,11 @@ class ImageSampler:
         return DrawnImages(rows, self._images.draw(classes, rng)), tally
 
 
-def image_shapes(config: Mapping[str, Any], encoding: Encoding) -> dict[str, tuple[int, ...]]:
+def image_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tuple[int, ...]]:
     """Returns the names and shapes of the arrays of an `image-mixture`."""
+    encoding = coder.encoding
     shapes = generator_shapes(
-        image_settings(encoding.schema).shape,
+        coder.shape,
         encoding.num_classes,
         coordinates=MOST_COORDINATES,
         directions=int(config["directions"]),
