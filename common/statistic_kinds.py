@@ -177,6 +177,7 @@ STATISTICS: dict[str, StatisticKind] = {
             name="columns",
             words="counts of every column's values, and of the label's",
             of=_columns,
+            counts_columns=True,
         ),
         StatisticKind(
             name="three-way",

@@ -44,7 +44,7 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
       ConfigError: a sum is not that of the plan's schema.
     """
     encoding, look = plan.encoding, rounds[0]
-    by_class = look.sums[0].name == "one-way"
+    by_class = look.sums[0].name != "columns"
     totals = {
         site: NoisyMarginals(
             encoding=encoding,
