@@ -6,6 +6,7 @@
     node.pem             P-384 private key of the site's Flower node, mode 0600
     kit.json             the federation that the site joined; see `fedloom.client.membership`
     authority.crt        certificate of the authority behind the coordinator's server
+    turned-back.json     while this file is there, the home is known to be an older copy of itself
     paused               while this file is there, the vault refuses every query
     ledger.db, .head     the ledger; see `fedloom.privacy.ledger`
     approved/            plans that the steward approved, by digest
@@ -132,6 +133,11 @@ class Home:
     def paused_path(self) -> Path:
         """While this file is there, the vault refuses every query."""
         return self.path / "paused"
+
+    @property
+    def turned_back_path(self) -> Path:
+        """A head that this home's ledger once had and has no more; while it is there, no answer."""
+        return self.path / "turned-back.json"
 
     def plan_path(self, plan: str) -> Path:
         """Where the approved plan of that digest lies."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fedloom.common.errors import (
     BudgetExceededError,
     ConfigError,
@@ -13,7 +15,7 @@ from fedloom.common.errors import (
 )
 from fedloom.common.vocabulary import Status
 
-__all__ = ["Refusal", "status_of"]
+__all__ = ["Refusal", "refusal_header", "status_of"]
 
 _CODES: tuple[tuple[type[FedloomError], Status], ...] = (
     (BudgetExceededError, Status.BUDGET),
@@ -26,11 +28,17 @@ _CODES: tuple[tuple[type[FedloomError], Status], ...] = (
 
 
 class Refusal(FedloomError):
-    """Carries the status of a refusal to the one place that answers."""
+    """Carries the status of a refusal to the one place that answers.
 
-    def __init__(self, status: Status) -> None:
+    Args:
+      status: why the site refuses.
+      turned_back: names of the sites whose ledgers went back, if that is why.
+    """
+
+    def __init__(self, status: Status, *, turned_back: tuple[str, ...] = ()) -> None:
         super().__init__(status)
         self.status = status
+        self.turned_back = turned_back
 
 
 def status_of(error: FedloomError) -> Status:
@@ -42,3 +50,16 @@ def status_of(error: FedloomError) -> Status:
     if isinstance(error, Refusal):
         return error.status
     return next((said for kind, said in _CODES if isinstance(error, kind)), Status.UNAVAILABLE)
+
+
+def refusal_header(error: FedloomError) -> dict[str, Any]:
+    """Returns what an answer's header says of a refusal.
+
+    >>> refusal_header(UsedUpError("run 1 is not finished", runs=2))["runs"]
+    2
+    """
+    return {
+        "status": status_of(error),
+        "runs": error.runs if isinstance(error, UsedUpError) else None,
+        "turned_back": error.turned_back if isinstance(error, Refusal) else (),
+    }

@@ -49,7 +49,8 @@ def asked_round(plan: Plan, request: Request, *, site: str) -> RoundQuery:
     if request.attempt > 1 + spares:
         raise Refusal(Status.OUTSIDE_PLAN)
     same = canonical_json(request.params) == canonical_json(asked.params)
-    if request.query != asked.query or not same:
+    masked = plan.colluding is not None
+    if request.query != asked.query or not same or request.masked != masked:
         raise Refusal(Status.OUTSIDE_PLAN)
     return asked
 

@@ -1,7 +1,8 @@
 """What leaves a vault: answers and refusals, each signed with the site's key.
 
 Every answer names the site, echoes the request's nonce and carries the head of the site's ledger,
-refusals too: whoever has the plan's public keys can tell who answered what, and when.
+refusals too: whoever has the plan's public keys can tell who answered what, and when. The vault's
+memory holds that head before anything is signed, so that nobody is told more than it remembers.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
+from fedloom.client.continuity import Continuity
 from fedloom.common.messages import (
     Answer,
     AnswerHeader,
     Arrays,
-    Finished,
-    LedgerHead,
-    Prepared,
     Unopened,
     arrays_digest,
 )
+from fedloom.common.signed_heads import SeenHead
 from fedloom.common.version import VERSION
 from fedloom.common.vocabulary import Status
 from fedloom.privacy.keys import PrivateKey, sign
@@ -36,11 +37,13 @@ class AnswerSigner:
     Args:
       ledger: the site's ledger, whose head each answer carries.
       private_key: the site's key.
+      continuity: notes how far the ledger has come.
     """
 
-    def __init__(self, ledger: Ledger, private_key: PrivateKey) -> None:
+    def __init__(self, ledger: Ledger, private_key: PrivateKey, continuity: Continuity) -> None:
         self._ledger = ledger
         self._private_key = private_key
+        self._continuity = continuity
 
     def sign(
         self,
@@ -48,9 +51,7 @@ class AnswerSigner:
         status: Status = Status.OK,
         *,
         arrays: Arrays | None = None,
-        runs: int | None = None,
-        prepared: Prepared | None = None,
-        finished: Finished | None = None,
+        **said: Any,
     ) -> bytes:
         """Returns a packed answer.
 
@@ -58,10 +59,9 @@ class AnswerSigner:
           unopened: the request; None if the message could not be read as one.
           status: "ok", or why the site refuses.
           arrays: the noised answer.
-          runs: with `used-up`, how many runs were approved.
-          prepared: the answer to `prepare`.
-          finished: the answer to `finish`.
+          said: other fields of the header; see `AnswerHeader`.
         """
+        self._continuity.keep()
         arrays = arrays or {}
         sequence, head = self._ledger.head
         header = AnswerHeader(
@@ -69,11 +69,9 @@ class AnswerSigner:
             status=status,
             request_digest="" if unopened is None else unopened.digest,
             nonce="" if unopened is None else unopened.header.nonce,
-            head=LedgerHead(seq=sequence, hash=head),
+            head=SeenHead(epoch=len(self._ledger.lost), seq=sequence, hash=head),
             arrays_digest=arrays_digest(arrays),
-            runs=runs,
-            prepared=prepared,
-            finished=finished,
+            **said,
         )
         answer = Answer(header=header, arrays=arrays)
         return replace(answer, signature=sign(self._private_key, answer.signed_bytes())).pack()

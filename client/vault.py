@@ -10,7 +10,9 @@ The plan is reserved in the ledger before the first record is read. Order of eve
 attempt is opened in the ledger, on disk; it is computed from the records; answer and commit are
 stored in one transaction; only then the answer is returned. The same request gets the same
 stored answer; another request under the same key is refused. After a crash an opened attempt
-without a stored answer is computed anew, from a fresh sample and fresh noise.
+without a stored answer is computed anew, from a fresh sample and fresh noise, if the vault still
+knows that it promised it: a home that was restored or copied answers nothing
+(`fedloom.client.continuity`).
 
 What leaves a vault is a signed answer, a signed refusal with a code, or silence (empty bytes).
 A refusal never depends on what records hold. Once an attempt is open, whatever goes wrong is
@@ -26,13 +28,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fedloom.client.approved_plans import ApprovedPlans
+from fedloom.client.continuity import Continuity
 from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.gate import Gate
 from fedloom.client.home import Home
 from fedloom.client.queries import Arrays, MaskShare, answer_arrays
 from fedloom.client.records import Snapshot, load_records
-from fedloom.client.refusals import Refusal, status_of
+from fedloom.client.refusals import Refusal, refusal_header
 from fedloom.client.request_check import (
     asked_round,
     check_arrays,
@@ -43,20 +47,19 @@ from fedloom.client.signed_answers import AnswerSigner, software_versions
 from fedloom.client.site_config import SiteConfig
 from fedloom.client.site_rules import SiteRules
 from fedloom.client.tidy import forget_ended
+from fedloom.client.vault_memory import memory_folder
 from fedloom.common.errors import (
     BudgetExceededError,
     ConfigError,
     FedloomError,
     NotApprovedError,
     RefusedError,
-    UsedUpError,
 )
 from fedloom.common.messages import Finished, Prepared, Request, Unopened
 from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
-from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.secure_sum import RequestMask, masked_share
 
 __all__ = ["Vault"]
@@ -70,6 +73,8 @@ class Vault:
       device: where torch computes.
       insecure_seed: makes the noise repeatable, which voids privacy; only for a home whose
         ledger says from its first entry that its noise is insecure.
+      memory: a folder in memory, where the nonces of coming answers outlive this process; None if
+        they must not.
 
     Raises:
       ConfigError: the home's `site.toml` cannot be used.
@@ -83,9 +88,10 @@ class Vault:
         *,
         device: str = "cpu",
         insecure_seed: int | None = None,
+        memory: Path | None = None,
     ) -> None:
         self._home = home
-        self._rules = SiteRules(home)
+        rules = SiteRules(home)
         self._private_key = home.private_key()
         self._ledger = Ledger.open(home.path, self._private_key)
         if self._ledger.insecure_noise != (insecure_seed is not None):
@@ -94,12 +100,17 @@ class Vault:
                 f"{home.path}: a seed for noise is accepted only in a home that was made with "
                 "one, and such a home only opens with it"
             )
+        try:
+            self._continuity = Continuity(home, self._ledger, self._private_key, memory)
+        except BaseException:
+            self._ledger.close()
+            raise
         self._gate = Gate(home, self._ledger)
-        self._answers = AnswerSigner(self._ledger, self._private_key)
+        self._answers = AnswerSigner(self._ledger, self._private_key, self._continuity)
         self._noise = NoiseSource()
         self._insecure_seed = insecure_seed
         self._device = device
-        self._plans: dict[str, Plan] = {}
+        self._plans = ApprovedPlans(home, self._ledger, rules)
         self._records: dict[str, Snapshot] = {}
         self._lock = threading.Lock()
         self.record_decisions()
@@ -120,7 +131,12 @@ class Vault:
         home = Home.open(path)
         if device is None and home.config_path.exists():
             device = SiteConfig.load(home.config_path).device
-        return cls(home, device=torch_device(device or "cpu"), insecure_seed=insecure_seed)
+        return cls(
+            home,
+            device=torch_device(device or "cpu"),
+            insecure_seed=insecure_seed,
+            memory=memory_folder(),
+        )
 
     @property
     def site(self) -> str:
@@ -133,8 +149,8 @@ class Vault:
             try:
                 self.record_decisions()
             finally:
-                self._plans.clear()
                 self._records.clear()
+                self._continuity.close()
                 self._ledger.close()
 
     def __enter__(self) -> Vault:
@@ -160,23 +176,27 @@ class Vault:
                 unopened = self._gate.read(data)
                 self._gate.check(unopened)
                 request = unopened.open()
-                match request.query:
-                    case Query.PREPARE:
-                        return self._answers.sign(unopened, prepared=self._prepare(request))
-                    case Query.FINISH:
-                        return self._answers.sign(unopened, finished=self._finish(request))
-                    case _:
-                        return self._answers.sign(
-                            unopened, arrays=self._query(request, unopened.digest)
-                        )
+                return self._answer(unopened, request)
             except FedloomError as error:
                 if not isinstance(error, Refusal):
                     self._log(f"refused: {error}")
-                runs = error.runs if isinstance(error, UsedUpError) else None
-                return self._answers.sign(unopened, status_of(error), runs=runs)
+                return self._answers.sign(unopened, **refusal_header(error))
             except Exception:  # the steward reads the reason, nobody else does
                 self._log("silent: " + traceback.format_exc().replace("\n", " | "))
                 return b""
+
+    def _answer(self, unopened: Unopened, request: Request) -> bytes:
+        arrays: Arrays = {}
+        said: dict[str, Any] = {}
+        match request.query:
+            case Query.PREPARE:
+                said["prepared"] = self._prepare(request)
+            case Query.FINISH:
+                said["finished"] = self._finish(request)
+            case _:
+                arrays, said["stored"] = self._query(request, unopened.digest)
+        promise, links = self._continuity.promise(request)
+        return self._answers.sign(unopened, arrays=arrays, promise=promise, links=links, **said)
 
     def largest_request(self) -> int:
         """Returns the most bytes that a message may have; also while a request is answered."""
@@ -190,6 +210,7 @@ class Vault:
         """Reserves the plan, then reads the records: what can fail fails before a round."""
         check_nothing_more(request)
         plan = self._approved(request)
+        self._continuity.check_own(request)
         self._reserve(plan, request)
         self._read(plan)
         return Prepared(
@@ -198,6 +219,7 @@ class Vault:
             schema_digest=plan.schema_digest,
             runs=sum(grant.num_priced for grant in self._ledger.grants(request.plan)),
             versions=software_versions(),
+            seen=self._continuity.seen(plan, request.run),
         )
 
     def _finish(self, request: Request) -> Finished:
@@ -206,12 +228,15 @@ class Vault:
         self._obey()
         if self._ledger.is_paused:
             raise Refusal(Status.NOT_APPROVED)
+        self._continuity.check_own(request)
+        self._continuity.end(request.plan, request.run)
         self._ledger.finish(plan=request.plan, run=request.run)
         self._forget(request.plan)
         extract = self._ledger.extract(request.plan, request.run)
         return Finished(plan_digest=request.plan, extract=extract)
 
-    def _query(self, request: Request, digest: str) -> Arrays:
+    def _query(self, request: Request, digest: str) -> tuple[Arrays, bool]:
+        """Returns the answer's arrays, and whether they were stored before."""
         plan = self._approved(request)
         asked = asked_round(plan, request, site=self.site)
         key: dict[str, Any] = {
@@ -223,13 +248,14 @@ class Vault:
         self._reserve(plan, request)
         stored = self._ledger.stored_answer(**key, request_digest=digest)
         if stored is not None:
-            return stored
+            return stored, True
         check_arrays(plan, request)
         if request.query in (Query.GRADIENT, Query.TRAIN) and not kernels_are_row_invariant(
             plan, self._device
         ):
             self._log("refused: this machine's kernels round the rows of a batch differently")
             raise Refusal(Status.UNAVAILABLE)
+        seen = self._continuity.check(plan, request)
         mask_share = self._mask_share_of(plan, request, digest)
         self._ledger.open_attempt(
             **key,
@@ -238,31 +264,35 @@ class Vault:
             void=request.void,
             request_digest=digest,
             event=asked.event,
+            seen=seen,
         )
         try:
             arrays = self._compute(plan, request, mask_share)
             self._ledger.commit(**key, arrays=arrays)
+            self._continuity.used(request)
         except FedloomError as error:
             # Records are read by now, so no refusal may follow: it becomes silence.
             raise RuntimeError("an attempt failed after it was opened") from error
-        return arrays
+        return arrays, False
 
     def _reserve(self, plan: Plan, request: Request) -> None:
+        known = self._ledger.is_unfinished(request.plan, request.run)
         try:
             self._ledger.reserve(
                 plan=request.plan,
                 run=request.run,
                 event=plan.event(),
-                policy=self._rules.limits,
+                policy=self._plans.limits,
             )
         except (BudgetExceededError, NotApprovedError):
             raise
         except RefusedError as error:
             raise Refusal(Status.CLOSED) from error
+        if not known:
+            self._continuity.begin(request)
 
     def _compute(self, plan: Plan, request: Request, mask_share: MaskShare) -> Arrays:
-        snapshot = self._read(plan)
-        noise = self._noise_for(request)
+        snapshot, noise = self._read(plan), self._noise_for(request)
         return answer_arrays(
             plan, request, snapshot, noise, device=self._device, mask_share=mask_share
         )
@@ -311,26 +341,9 @@ class Vault:
             raise
         except RefusedError as error:
             raise Refusal(Status.CLOSED) from error
-        if request.plan not in self._plans:
-            self._plans[request.plan] = self._load_plan(request.plan)
-        plan = self._plans[request.plan]
+        plan = self._plans.get(request.plan)
         if request.study != plan.study_digest or not request.run:
             raise Refusal(Status.OUTSIDE_PLAN)
-        return plan
-
-    def _load_plan(self, digest: str) -> Plan:
-        try:
-            plan = Plan.load(self._home.plan_path(digest))
-            check_plan(plan)
-        except ConfigError as error:
-            self._log(f"refused: {error}")
-            raise Refusal(Status.UNAVAILABLE) from error
-        if plan.digest() != digest:
-            self._log(f"refused: {self._home.plan_path(digest)} is not the plan that was approved")
-            raise Refusal(Status.UNAVAILABLE)
-        grant = self._ledger.grant(digest)
-        if grant is not None:
-            self._rules.check(plan, grant.num_runs, site=self.site)
         return plan
 
     def _forget(self, plan: str) -> None:
@@ -344,16 +357,10 @@ class Vault:
     def _obey(self) -> None:
         """Lets what the steward decided take effect, also while this process holds the ledger."""
         self.record_decisions()
-        try:
-            changed = self._rules.read()
-        except ConfigError as error:
-            self._log(f"refused: {error}")
-            raise Refusal(Status.UNAVAILABLE) from error
-        if changed:
-            self._plans.clear()  # each is held against the rules when it is loaded
+        self._plans.read_rules()
 
     def record_decisions(self) -> None:
         """Writes into the ledger what the steward decided by file: pause, resume, revoke."""
-        for plan in record_decisions(self._home, self._ledger):
-            self._plans.pop(plan, None)
+        for plan in record_decisions(self._home, self._ledger, self._continuity):
+            self._plans.forget(plan)
             self._forget(plan)

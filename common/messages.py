@@ -2,18 +2,21 @@
 
 A message is a canonical JSON header and named arrays (safetensors), never pickle. The request's
 digest covers everything that the answer depends on, the roster included, and leaves out the
-`nonce`, which proves freshness, and the signature. A site keys its stored answers by (study, run,
+`nonce`, which proves freshness, and the signature. Each request also shows how far the ledgers have
+come (`fedloom.common.signed_heads`): the answer to a secure sum depends on that, as its masks are
+made for it, any other does not. A site keys its stored answers by (study, run,
 round, attempt) and holds the digest against it, so the same request gets the same bytes and
 another request under the same key is refused.
 
-A request is signed by the coordinator over its digest and nonce, with the key that the plan names.
+A request is signed by the coordinator over its digest, its nonce and what it shows of ledgers, with
+the key that the plan names.
 The header holds the digest of the arrays, so that the signature is checked before a single array is
 read (`Unopened`), and nobody but the coordinator can make a site do anything.
 
 An answer is signed by the site over its header, which names the site, echoes the request's nonce
 and holds the digest of the arrays: every answer proves who gave it. An answer that refuses
-carries its `Status`, with `used-up` the number of runs that were approved, and nothing else, for
-the text of an error may quote records.
+carries its `Status`, with `used-up` the number of runs that were approved, with `turned-back` whose
+ledger it is, and nothing else, for the text of an error may quote records.
 """
 
 from __future__ import annotations
@@ -23,12 +26,14 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import numpy as np
 import safetensors.numpy
 from msgspec import Meta
 
-from fedloom.common.digest import canonical_json, digest
+from fedloom.common.digest import canonical_json, digest, sha256_hex
 from fedloom.common.errors import ConfigError
+from fedloom.common.signed_heads import KnownHead, SeenHead, SignedHead, heads_digest
 from fedloom.common.typed import Section, Sha256, plain, read_typed
 from fedloom.common.vocabulary import Query, Status
 
@@ -41,7 +46,6 @@ __all__ = [
     "AnswerHeader",
     "Arrays",
     "Finished",
-    "LedgerHead",
     "Prepared",
     "Request",
     "RequestHeader",
@@ -52,7 +56,7 @@ __all__ = [
 ]
 
 VERSION = 3
-# Of a request: its names, parameters and rosters; a thousand sites need a few tens of kilobytes.
+# Of a request: names, parameters, rosters, and of each site its head: 500 KB for a thousand sites.
 MAX_HEADER_BYTES = 1 << 20
 
 _ANSWER = b"fedloom answer\n"
@@ -63,6 +67,9 @@ _HEADER_KEY = "header"
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 Name = Annotated[str, Meta(max_length=256)]
 Roster = tuple[str, ...]
+Heads = dict[str, SignedHead]
+Links = dict[str, tuple[Sha256, ...]]
+Known = dict[str, KnownHead]
 
 
 def arrays_digest(arrays: Arrays) -> str:
@@ -116,6 +123,10 @@ class RequestHeader(Section, frozen=True):
     roster: Roster
     arrays: Name
     """Digest of the arrays."""
+    masked: bool
+    heads: Heads
+    links: Links
+    known: Known
     nonce: Name
     signature: Name
 
@@ -135,6 +146,10 @@ class Request:
         the site holds them against its approved plan).
       roster: names of the sites that are asked, sorted.
       arrays: weights at which to answer.
+      masked: the answer is a part of a secure sum, and depends on `heads`.
+      heads: of a round, by site of the roster, the head that promised this answer.
+      links: by site, those of the entries before that head, as far back as a fellow needs them.
+      known: of `prepare` and `finish`, by site, the newest head of it that the coordinator knows.
       nonce: fresh random text that the answer's signature must echo.
       signature: Ed25519 of `signed_bytes` by the coordinator, in hexadecimal digits.
     """
@@ -148,6 +163,10 @@ class Request:
     params: dict[str, Any] = field(default_factory=dict)
     roster: Roster = ()
     arrays: Arrays = field(default_factory=dict)
+    masked: bool = False
+    heads: Heads = field(default_factory=dict)
+    links: Links = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
     nonce: str = ""
     signature: str = ""
 
@@ -167,19 +186,21 @@ class Request:
             "params": self.params,
             "roster": list(self.roster),
             "arrays": arrays_digest(self.arrays),
+            "masked": self.masked,
         }
 
     def digest(self) -> str:
         """Returns the SHA-256 of all that the answer depends on."""
-        return _digest(self._covered())
+        return _digest(self._covered(), self.heads)
 
     def signed_bytes(self) -> bytes:
         """Returns what the signature covers: a purpose, so that it signs nothing else, and all."""
-        return _signed_bytes(self.digest(), self.nonce)
+        return _signed_bytes(self.digest(), self.nonce, self.heads, self.links, self.known)
 
     def pack(self) -> bytes:
         """Returns the request as bytes."""
-        rest = {"nonce": self.nonce, "signature": self.signature}
+        ledgers = {name: plain(getattr(self, name)) for name in _LEDGERS}
+        rest = {**ledgers, "nonce": self.nonce, "signature": self.signature}
         return _pack({**self._covered(), **rest}, self.arrays)
 
     @classmethod
@@ -216,7 +237,8 @@ class Unopened:
         raw = _read_header(data, MAX_HEADER_BYTES)
         header = read_typed(raw, RequestHeader, where="a request")
         try:
-            covered = _digest({name: raw[name] for name in raw.keys() - {"nonce", "signature"}})
+            rest = {*_LEDGERS, "nonce", "signature"}
+            covered = _digest({name: raw[name] for name in raw.keys() - rest}, header.heads)
             canonical_json([header.nonce])
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError("a request with a value that has no canonical form") from error
@@ -224,7 +246,8 @@ class Unopened:
 
     def signed_bytes(self) -> bytes:
         """Returns what the signature has to cover."""
-        return _signed_bytes(self.digest, self.header.nonce)
+        header = self.header
+        return _signed_bytes(self.digest, header.nonce, header.heads, header.links, header.known)
 
     def open(self) -> Request:
         """Reads the arrays too.
@@ -245,24 +268,30 @@ class Unopened:
             params=header.params,
             roster=header.roster,
             arrays=arrays,
+            masked=header.masked,
+            heads=header.heads,
+            links=header.links,
+            known=header.known,
             nonce=header.nonce,
             signature=header.signature,
         )
 
 
-def _digest(covered: dict[str, Any]) -> str:
-    return digest({"version": VERSION, **covered})
+_LEDGERS = ("heads", "links", "known")
 
 
-def _signed_bytes(request_digest: str, nonce: str) -> bytes:
-    return _REQUEST + canonical_json({"request": request_digest, "nonce": nonce})
+def _digest(covered: dict[str, Any], heads: Heads) -> str:
+    bound = heads_digest(heads) if covered["masked"] else ""
+    return digest({"version": VERSION, "heads": bound, **covered})
 
 
-class LedgerHead(Section, frozen=True):
-    """The last entry of a site's ledger: its number and its hash."""
-
-    seq: Annotated[int, Meta(ge=0)]
-    hash: Sha256
+def _signed_bytes(
+    request_digest: str, nonce: str, heads: Heads, links: Links, known: Known
+) -> bytes:
+    # Written by msgspec, as `heads_digest` is: a thousand sites make half a megabyte of it.
+    ledgers = sha256_hex(msgspec.json.encode([heads, links, known], order="sorted"))
+    signed = {"request": request_digest, "nonce": nonce, "ledgers": ledgers}
+    return _REQUEST + canonical_json(signed)
 
 
 class Prepared(Section, frozen=True):
@@ -275,6 +304,8 @@ class Prepared(Section, frozen=True):
     """Runs of the plan that were answered or are granted, all priced together."""
     versions: dict[str, str]
     """Of the software that answers, by package."""
+    seen: dict[str, SeenHead]
+    """By fellow site, the head that a request of this run must go on from, if one was seen."""
 
 
 class Finished(Section, frozen=True):
@@ -295,6 +326,10 @@ class AnswerHeader(Section, frozen=True, omit_defaults=True):
       nonce: the request's.
       head: of the site's ledger.
       arrays_digest: of the answer's arrays.
+      stored: the answer was given before, and is sent once more.
+      promise: if the site answers, a signed head with the nonce of its next answer in this run.
+      links: from the head that the request knows or names of this site to the promised one.
+      turned_back: with `turned-back`, whose ledgers went back.
       runs: with `used-up`, how many runs were approved.
       prepared: the answer to `prepare`.
       finished: the answer to `finish`.
@@ -304,8 +339,12 @@ class AnswerHeader(Section, frozen=True, omit_defaults=True):
     status: Status
     request_digest: str
     nonce: str
-    head: LedgerHead
+    head: SeenHead
     arrays_digest: Sha256
+    stored: bool = False
+    promise: SignedHead | None = None
+    links: tuple[Sha256, ...] = ()
+    turned_back: Roster = ()
     runs: Annotated[int, Meta(ge=1)] | None = None
     prepared: Prepared | None = None
     finished: Finished | None = None

@@ -61,6 +61,10 @@ class Status(StrEnum):
     """The ledger has no room."""
     CLOSED = "closed"
     """The run is finished at this site."""
+    STALE = "stale"
+    """Names an answer that this site did not promise; it must be prepared again."""
+    TURNED_BACK = "turned-back"
+    """The ledger of this site, or of a fellow, is older than one of its answers."""
     UNAVAILABLE = "unavailable"
     """The site cannot answer now; its steward can see why."""
 

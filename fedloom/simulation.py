@@ -32,6 +32,7 @@ from fedloom.privacy.phases import Phase
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan, study_of
 from fedloom.privacy.resolve import again, resolve_plan
+from fedloom.server.head_registry import registry_path
 from fedloom.server.run_folder import RunFolder
 from fedloom.server.status import hold_run
 
@@ -200,6 +201,7 @@ def prepare(
             details={
                 "mode": "simulation",
                 "homes": {name: str(path.resolve()) for name, path in paths.items()},
+                "heads": coordinator_key and str(registry_path(coordinator_key.resolve())),
             },
         )
     return folder

@@ -19,6 +19,7 @@ from fedloom.common.errors import (
     BudgetExceededError,
     FedloomError,
     IncompleteError,
+    LedgerError,
     NotApprovedError,
     RefusedError,
 )
@@ -65,6 +66,11 @@ _REFUSED: dict[Status, tuple[type[FedloomError], str]] = {
     ),
     Status.OUTSIDE_PLAN: (RefusedError, "it holds another study under this plan's digest"),
     Status.CLOSED: (RefusedError, "the run is closed there; begin a new one in another folder"),
+    Status.TURNED_BACK: (
+        LedgerError,
+        "its ledger is older than one of its answers: a backup was put back, or a copy of the home "
+        "answers. Its steward finds how to go on in the steward's page (Restore)",
+    ),
     Status.UNAVAILABLE: (
         IncompleteError,
         "it cannot answer now; its steward finds the reason in the home's private.log; resume "

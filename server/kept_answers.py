@@ -2,6 +2,7 @@
 
     answers/round-0001.safetensors             the opened sum of a `statistic` or `evaluate` round
     answers/parts/round-0001/NAME.safetensors  a site's signed answer, masked in a secure sum
+    answers/parts/round-0001/asked.json        of whom it was asked, with which heads of ledgers
 
 An opened sum goes into the release as it lies here, and parts are the evidence for it
 (`fedloom release build --evidence`). Parts of an attempt that did not open are not kept. All of
@@ -15,14 +16,34 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from fedloom.common.errors import IncompleteError, ReleaseError
 from fedloom.common.files import replacing, write_whole
 from fedloom.common.messages import Answer
+from fedloom.common.signed_heads import SignedHead
+from fedloom.common.typed import Section
 from fedloom.privacy.answers.files import PARTS, part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.plan import Plan
 
-__all__ = ["KeptAnswers"]
+__all__ = ["Attempts", "KeptAnswers"]
+
+_ASKED = "asked.json"
+
+
+class Attempts(Section, frozen=True):
+    """The attempts at one round so far.
+
+    Attributes:
+      round: of the plan.
+      rosters: of each attempt, sorted.
+      heads: of the last attempt, the promises that its request named.
+    """
+
+    round: int
+    rosters: tuple[tuple[str, ...], ...]
+    heads: dict[str, SignedHead]
 
 
 class KeptAnswers:
@@ -33,8 +54,16 @@ class KeptAnswers:
         self._run_dir = run_dir
         self._plan = plan
 
-    def keep_parts(self, round_number: int, answers: Mapping[str, Answer]) -> None:
-        """Keeps the answers of all sites in a round's sum, all of them or none."""
+    def keep_parts(
+        self, round_number: int, attempts: Attempts, answers: Mapping[str, Answer]
+    ) -> None:
+        """Keeps the answers of all sites in a round's sum, all of them or none.
+
+        Args:
+          round_number: of the plan.
+          attempts: of whom the round was asked; the last is the one that was answered.
+          answers: by site.
+        """
         folder = self._folder(round_number)
         for made in (self._run_dir / "answers", self._run_dir / PARTS):
             made.mkdir(mode=0o700, exist_ok=True)
@@ -42,7 +71,24 @@ class KeptAnswers:
             partial.mkdir(mode=0o700)
             for site, answer in answers.items():
                 write_whole(partial / f"{site}.safetensors", answer.pack(), private=True)
+            write_whole(partial / _ASKED, msgspec.json.encode(attempts), private=True)
             shutil.rmtree(folder, ignore_errors=True)
+
+    def attempts(self, round_number: int) -> Attempts | None:
+        """Returns of whom a round was asked whose answers are kept.
+
+        Raises:
+          IncompleteError: it cannot be read.
+        """
+        path = self._folder(round_number) / _ASKED
+        if not path.exists():
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Attempts)
+        except (OSError, msgspec.DecodeError) as error:
+            raise IncompleteError(
+                f"{path} cannot be read ({error}); restore the run folder from a backup"
+            ) from error
 
     def parts(self, round_number: int, request_digest: str) -> dict[str, Answer] | None:
         """Returns the answers that a round's sum was opened from, if they are to this request.

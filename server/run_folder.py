@@ -1,7 +1,8 @@
 """The coordinator's run folder: what a run keeps, and how a reader finds it.
 
     plan.json            the plan
-    run.json             name and state of the run, sites, ledger heads, versions
+    run.json             name and state of the run, sites, attempts, versions
+    heads.json           how far the sites' ledgers have come, unless the key has such a file
     metrics.jsonl        one line a reported round, post-processing only
     tensorboard/         the same as TensorBoard events
     answers/             opened sums, and each site's signed part, mode 0600 (`kept_answers`)
@@ -26,8 +27,6 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
 from fedloom.common.files import replacing, write_whole
-from fedloom.common.messages import LedgerHead
-from fedloom.common.typed import plain
 from fedloom.common.vocabulary import Stage
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
@@ -131,6 +130,11 @@ class RunFolder:
         return self.path / "coordinator.key"
 
     @property
+    def heads_path(self) -> Path:
+        """What is known of the sites' ledgers: beside the key where one is shared by runs."""
+        return Path(self.state().get("heads") or self.path / "heads.json")
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
@@ -194,10 +198,6 @@ class RunFolder:
     def update_state(self, **changes: Any) -> None:
         """Changes some keys of `run.json`."""
         self.write_state({**self.state(), **changes})
-
-    def keep_heads(self, heads: dict[str, LedgerHead]) -> None:
-        """Notes the last entry that was seen of each site's ledger."""
-        self._update_sites("head", {site: plain(head) for site, head in heads.items()})
 
     def keep_versions(self, versions: dict[str, Any]) -> None:
         """Notes which software each site says it runs."""

@@ -2,25 +2,29 @@
 
 Requests are signed with the coordinator's key, which the plan names, or no site would answer.
 Sites are named in the plan too; an answer counts only if its signature holds for that site's key
-and it answers this very message. The head of a site's ledger travels with every answer and is kept
-in the run folder: a ledger that goes back behind a head seen earlier has lost entries, and with
-them what was spent.
+and it answers this very message. The head of a site's ledger travels with every answer and is
+remembered over all runs: a ledger that goes back behind a head seen earlier has lost entries, and
+with them what was spent.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fedloom.common.errors import ConfigError, LedgerError, QuorumError
-from fedloom.common.messages import Answer, LedgerHead, Request
-from fedloom.common.vocabulary import Query
+from fedloom.common.messages import Answer, Request
+from fedloom.common.signed_heads import SignedHead
+from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.keys import public_key_hex, sign
 from fedloom.privacy.ledger import verify_extract
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.admission import Rejected, Shapes, admit, check_arrays
+from fedloom.server.head_registry import HeadRegistry
+from fedloom.server.kept_answers import Attempts
+from fedloom.server.ledger_heads import OLDER, LedgerHeads
 from fedloom.server.link import Link
 from fedloom.server.run_folder import RunFolder
 
@@ -53,14 +57,14 @@ class Sites:
             )
         state = folder.state()
         self._run = str(state["run"])
-        self._heads = {
-            name: LedgerHead(seq=known["head"]["seq"], hash=known["head"]["hash"])
-            for name, known in state["sites"].items()
-            if "head" in known
-        }
+        self._heads = LedgerHeads(self._plan, HeadRegistry(folder.heads_path))
         self._reasons: dict[str, str] = {}
         self.names = sorted(site.name for site in self._plan.sites)
         self.ready: set[str] = set()
+        self.prepared = False
+        """Whether nothing was asked since the sites were prepared last."""
+        self.stale: set[str] = set()
+        """Sites that no longer knew what they had promised when they were asked last."""
 
     def prepare(self) -> dict[str, Answer]:
         """Has every site check and reserve the plan; returns answers, refusals included.
@@ -68,10 +72,11 @@ class Sites:
         Raises:
           LedgerError: a site's ledger is older than the head that the run folder holds.
         """
-        answers = self._send(self._request(query=Query.PREPARE))
+        answers = self._send(self._prepare_request())
         self.ready = {site for site, answer in answers.items() if answer.ok}
+        self.prepared = True
         for site, reason in self._reasons.items():
-            if reason.startswith(_OLDER):
+            if reason.startswith(OLDER):
                 raise LedgerError(f"site {site!r}: {reason}")
         return answers
 
@@ -79,7 +84,7 @@ class Sites:
         """Closes a run at the sites, this one if none is named; returns the extracts that hold."""
         extracts = {}
         run = self._run if run is None else run
-        request = self._request(query=Query.FINISH, run=run)
+        request = self._request(query=Query.FINISH, run=run, known=self._heads.known())
         for site, answer in self._send(request).items():
             finished = answer.header.finished
             if not answer.ok or finished is None:
@@ -97,20 +102,23 @@ class Sites:
     def refresh_ready(self) -> None:
         """Finds out which sites would answer now; waits for them no longer than a minute."""
         timeout_s = min(_READY_S, self._plan.coordination.timeout_s)
-        answers = self._send(self._request(query=Query.PREPARE), timeout_s=timeout_s)
+        answers = self._send(self._prepare_request(), timeout_s=timeout_s)
         self.ready = {site for site, answer in answers.items() if answer.ok}
+        self.prepared = True
 
-    def request(
-        self, asked: RoundQuery, arrays: dict[str, Any], *, rosters: Sequence[Sequence[str]]
-    ) -> Request:
+    def promises(self, roster: Collection[str]) -> dict[str, SignedHead]:
+        """Returns the heads that promised the next answers of a roster."""
+        return self._heads.promises(roster)
+
+    def request(self, asked: RoundQuery, arrays: dict[str, Any], attempts: Attempts) -> Request:
         """Makes the request for one round.
 
         Args:
           asked: the round.
           arrays: what the query takes.
-          rosters: of every attempt so far, each sorted; the last is of the sites that are asked.
+          attempts: of whom it was asked before and is asked now.
         """
-        *void, roster = map(tuple, rosters)
+        *void, roster = attempts.rosters
         return self._request(
             query=asked.query,
             round=asked.round,
@@ -118,20 +126,43 @@ class Sites:
             params=asked.params,
             arrays=arrays,
             roster=roster,
+            masked=self._plan.colluding is not None,
+            heads=attempts.heads,
         )
 
     def ask(self, request: Request, expected: Shapes) -> dict[str, Answer]:
         """Sends a request, each time with a nonce of its own, and returns the usable answers.
 
+        In per-site trust a site that lost its memory is prepared again and asked once more.
+
         Args:
           request: as `request` makes it.
           expected: shapes and types of an answer's arrays.
         """
-        request = dataclasses.replace(request, nonce=secrets.token_hex(_NONCE_BYTES))
+        if not request.masked:
+            request = dataclasses.replace(request, heads=self.promises(request.roster))
+        answers = self._usable(request, expected, request.roster)
+        stale = [site for site in request.roster if site in self.stale]
+        if stale and not request.masked:
+            self.refresh_ready()
+            request = dataclasses.replace(request, heads=self.promises(request.roster))
+            answers |= self._usable(request, expected, stale)
+        return answers
+
+    def _usable(self, request: Request, expected: Shapes, to: Collection[str]) -> dict[str, Answer]:
+        request = dataclasses.replace(
+            request,
+            nonce=secrets.token_hex(_NONCE_BYTES),
+            links=self._heads.links(request.heads),
+        )
         answers = {}
-        for site, answer in self._send(request).items():
+        self.stale, self.prepared = set(), False
+        for site, answer in self._send(request, to=to).items():
+            status = answer.header.status
             if not answer.ok:
-                self._dropped(site, f"it refused with '{answer.header.status}'")
+                back = ", ".join(answer.header.turned_back)
+                self._dropped(site, f"it refused with '{status}'" + (f": {back}" if back else ""))
+                self.stale |= {site} if status is Status.STALE else set()
                 continue
             try:
                 check_arrays(answer.arrays, expected)
@@ -139,6 +170,8 @@ class Sites:
                 self._dropped(site, str(rejection))
                 continue
             answers[site] = answer
+        computed = [site for site, answer in answers.items() if not answer.header.stored]
+        self._heads.shown(request, computed)
         return answers
 
     def dropout_reasons(self) -> str:
@@ -160,14 +193,21 @@ class Sites:
                 "resume the run when they are back"
             )
 
-    def _send(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Answer]:
+    def _send(
+        self,
+        request: Request,
+        *,
+        to: Collection[str] | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, Answer]:
         self._reasons = {}
+        to = request.roster if to is None else to
         signature = sign(self._key, request.signed_bytes())
         digest, packed = request.digest(), dataclasses.replace(request, signature=signature).pack()
         limit = self._plan.coordination.timeout_s if timeout_s is None else timeout_s
-        replies = self._link.ask(dict.fromkeys(request.roster, packed), timeout_s=limit)
+        replies = self._link.ask(dict.fromkeys(to, packed), timeout_s=limit)
         answers = {}
-        for site in request.roster:
+        for site in to:
             try:
                 answer = admit(
                     replies.get(site, b""),
@@ -176,22 +216,15 @@ class Sites:
                     nonce=request.nonce,
                     request_digest=digest,
                 )
-                self._follow(site, answer.header.head)
+                self._heads.take(site, request, answer)
                 answers[site] = answer
             except Rejected as rejection:
                 self._dropped(site, str(rejection))
-        self._folder.keep_heads(self._heads)
+        self._heads.save()
         return answers
 
-    def _follow(self, site: str, head: LedgerHead) -> None:
-        seen = self._heads.get(site, head)
-        if head.seq < seen.seq or (head.seq == seen.seq and head.hash != seen.hash):
-            raise Rejected(
-                f"{_OLDER} entry {seen.seq} that this run has seen: it was cut or replaced by an "
-                "older copy; restore the site's whole home from a backup that holds that entry, "
-                "and resume"
-            )
-        self._heads[site] = head
+    def _prepare_request(self) -> Request:
+        return self._request(query=Query.PREPARE, known=self._heads.known())
 
     def _request(
         self,
@@ -214,6 +247,3 @@ class Sites:
     def _dropped(self, site: str, reason: str) -> None:
         self._reasons[site] = reason
         self._on_event({"event": "dropped", "site": site, "reason": reason})
-
-
-_OLDER = "its ledger does not hold"

@@ -20,10 +20,11 @@ from typing import Any
 
 from fedloom.common.errors import IncompleteError
 from fedloom.common.messages import Answer, Request
+from fedloom.common.typed import plain, read_typed
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.admission import Shapes
-from fedloom.server.kept_answers import KeptAnswers
+from fedloom.server.kept_answers import Attempts, KeptAnswers
 from fedloom.server.run_folder import RunFolder
 from fedloom.server.sites import Sites
 
@@ -80,7 +81,7 @@ class Sums:
           QuorumError: too few sites answer; the run can be resumed.
           IncompleteError: a secure sum did not open, and no spare round is left.
         """
-        request = self._sites.request(asked, arrays, rosters=self._begin(asked))
+        request = self._sites.request(asked, arrays, self._begin(asked))
         answers = self._kept.parts(asked.round, request.digest())
         if answers is not None:
             return request, answers
@@ -89,7 +90,9 @@ class Sums:
             self._sites.require_quorum(answers, f"round {asked.round}")
         else:
             request, answers = self._whole_roster(asked, request, expected)
-        self._kept.keep_parts(asked.round, answers)
+        rosters = (*request.void, request.roster)
+        attempts = Attempts(round=asked.round, rosters=rosters, heads=request.heads)
+        self._kept.keep_parts(asked.round, attempts, answers)
         return request, answers
 
     def _whole_roster(
@@ -104,40 +107,51 @@ class Sums:
             if len(answers) == len(roster):
                 return request, answers
             silent, why = sorted(set(roster) - set(answers)), self._sites.dropout_reasons()
+            forgotten = set(self._sites.stale)
             self._sites.refresh_ready()
-            if tries < _TRIES and set(roster) <= self._sites.ready:
+            if tries < _TRIES and set(roster) <= self._sites.ready and not forgotten:
                 continue  # what was answered is stored at the sites, and free
             self._give_up(asked, request.attempt, sorted(answers), why)
             # Who fell silent is set aside until the next look: a second time would cost a spare.
-            there = self._sites.ready = self._sites.ready - set(silent)
+            # Who had lost its memory has promised anew.
+            there = self._sites.ready = self._sites.ready - (set(silent) - forgotten)
             self._sites.require_quorum(there, f"round {asked.round}", why)
             if request.attempt > asked.phase.spare_rounds:
                 raise self._no_spare(asked, why)
-            rosters = [*map(list, request.void), list(roster), sorted(there)]
-            self._note(asked, rosters)
-            request, tries = self._sites.request(asked, request.arrays, rosters=rosters), 0
+            attempts = self._note(asked, (*request.void, roster, tuple(sorted(there))))
+            request, tries = self._sites.request(asked, request.arrays, attempts), 0
 
-    def _begin(self, asked: RoundQuery) -> list[list[str]]:
-        """Returns the rosters of the attempts that were sent for this round, or of a first one."""
-        known = self._folder.state().get("attempts")
-        if known is not None and known["round"] == asked.round:
-            return [[str(name) for name in roster] for roster in known["rosters"]]
-        if not self._sites.ready:
+    def _begin(self, asked: RoundQuery) -> Attempts:
+        """Returns the attempts that were made at this round, or a first one.
+
+        With the heads that the last one named: of a secure sum the same request is sent again.
+        """
+        known = self._kept.attempts(asked.round)
+        noted = self._folder.state().get("attempts")
+        if known is None and noted is not None and noted["round"] == asked.round:
+            known = read_typed(noted, Attempts, where="run.json: attempts")
+        if known is not None:
+            return known
+        # Who restarted since its last answer has forgotten what it promised; where no spare round
+        # makes that good, all are prepared anew before they are asked.
+        single = self._plan.colluding is not None and not asked.phase.spare_rounds
+        if not self._sites.ready or (single and not self._sites.prepared):
             self._sites.refresh_ready()
-        roster = sorted(self._sites.ready)
+        roster = tuple(sorted(self._sites.ready))
         self._sites.require_quorum(roster, f"round {asked.round}")
-        self._note(asked, [roster])
-        return [roster]
+        return self._note(asked, (roster,))
 
     def asked(self) -> set[str]:
         """Returns the names of all sites that were ever on a roster of this run."""
         return set(self._folder.state().get("asked", []))
 
-    def _note(self, asked: RoundQuery, rosters: list[list[str]]) -> None:
+    def _note(self, asked: RoundQuery, rosters: tuple[tuple[str, ...], ...]) -> Attempts:
+        heads = self._sites.promises(rosters[-1])
+        attempts = Attempts(round=asked.round, rosters=rosters, heads=heads)
         self._folder.update_state(
-            attempts={"round": asked.round, "rosters": rosters},
-            asked=sorted(self.asked() | set(rosters[-1])),
+            attempts=plain(attempts), asked=sorted(self.asked() | set(rosters[-1]))
         )
+        return attempts
 
     def _give_up(self, asked: RoundQuery, attempt: int, answered: list[str], why: str) -> None:
         """Notes a void attempt, if a spare round is left to make it good."""

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from fedloom.client.approval import approve
 from fedloom.client.home import Home
 from fedloom.client.link import Handler
 from fedloom.common.messages import Answer, Request
+from fedloom.common.signed_heads import SignedHead
 from fedloom.common.study import load_study
-from fedloom.common.vocabulary import Query
+from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.keys import PrivateKey, public_key_hex, save_key, sign
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
@@ -223,6 +225,7 @@ def request(
         "params": params,
         "roster": everyone,
         "void": (everyone,) * (attempt - 1),
+        "masked": bool(round_number) and plan.colluding is not None,
         "nonce": "n",
     }
     return Request(**{**values, **changes})
@@ -234,10 +237,44 @@ def signed(asked: Request, key: PrivateKey = COORDINATOR) -> bytes:
     return dataclasses.replace(asked, signature=signature).pack()
 
 
-def ask(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> Answer | None:
-    """Returns a vault's answer; None for silence."""
+def send(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> bytes:
+    """Returns the bytes of a vault's answer.
+
+    A vault that has not promised this answer is prepared first, and asked again, as a coordinator
+    does. In a secure sum the request must name all promises: see `promises`.
+    """
     data = vault.handle(signed(asked, key))
+    answer = Answer.unpack(data) if data else None
+    if answer is None or answer.header.status is not Status.STALE or asked.masked:
+        return data
+    heads = promises(asked, {answer.site: vault}, key)
+    return vault.handle(signed(dataclasses.replace(asked, heads=heads), key))
+
+
+def ask(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> Answer | None:
+    """Returns a vault's answer, prepared if need be; None for silence."""
+    data = send(vault, asked, key)
     return Answer.unpack(data) if data else None
+
+
+def promises(
+    asked: Request, vaults: Mapping[str, Handler], key: PrivateKey = COORDINATOR
+) -> dict[str, SignedHead]:
+    """Returns the heads with which vaults promise their next answers in the run of a request."""
+    prepare = Request(
+        query=Query.PREPARE,
+        study=asked.study,
+        plan=asked.plan,
+        run=asked.run,
+        roster=tuple(sorted(vaults)),
+        nonce="n",
+    )
+    found = {}
+    for name, vault in vaults.items():
+        answer = Answer.unpack(vault.handle(signed(prepare, key)))
+        if answer.header.promise is not None:
+            found[name] = answer.header.promise
+    return found
 
 
 def status(vault: Handler, asked: Request, key: PrivateKey = COORDINATOR) -> str:

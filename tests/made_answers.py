@@ -13,9 +13,10 @@ import pandas as pd
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.marginals import NoisyMarginals, OneWayMarginals, TwoWayMarginals
-from fedloom.common.messages import Answer, AnswerHeader, LedgerHead, Request, arrays_digest
+from fedloom.common.messages import Answer, AnswerHeader, Request, arrays_digest
 from fedloom.common.sampling.decoder import decoder_shapes
 from fedloom.common.scores import EvaluationQueries
+from fedloom.common.signed_heads import SeenHead
 from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.vocabulary import Status
 from fedloom.privacy.answers.opened import OpenedRound
@@ -25,7 +26,8 @@ from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.evaluation import evaluation_request, evaluation_result
-from fedloom.server.kept_answers import KeptAnswers
+from fedloom.server.kept_answers import Attempts, KeptAnswers
+from tests.known_genesis import genesis_head
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -50,7 +52,10 @@ class MadeAnswers:
         """Keeps them as a coordinator does."""
         kept = KeptAnswers(folder, plan)
         for number, parts in self.parts.items():
-            kept.keep_parts(number, parts)
+            asked = self.requests[number]
+            rosters = (*asked.void, asked.roster)
+            attempts = Attempts(round=number, rosters=rosters, heads=asked.heads)
+            kept.keep_parts(number, attempts, parts)
         for opened in self.opened.values():
             kept.keep_opened(opened)
 
@@ -62,7 +67,7 @@ def answer_header(site: str, **changes: Any) -> AnswerHeader:
         "status": Status.OK,
         "request_digest": "d" * 64,
         "nonce": "00" * 16,
-        "head": LedgerHead(seq=3, hash="c" * 64),
+        "head": SeenHead(epoch=0, seq=3, hash="c" * 64),
         "arrays_digest": arrays_digest({}),
     }
     return AnswerHeader(**{**values, **changes})
@@ -93,7 +98,7 @@ def make_answers(
     made = MadeAnswers()
     for asked in plan.rounds:
         rng = np.random.default_rng([insecure_seed, asked.round])
-        request = _request(plan, asked, made, run)
+        request = _request(plan, keys, asked, made, run)
         shares = {
             site: _answer(plan, asked, request, frame, held_back, place, len(keys), rng)
             for place, site in enumerate(sorted(keys))
@@ -117,7 +122,9 @@ def make_answers(
     return made
 
 
-def _request(plan: Plan, asked: RoundQuery, made: MadeAnswers, run: str) -> Request:
+def _request(
+    plan: Plan, keys: Mapping[str, PrivateKey], asked: RoundQuery, made: MadeAnswers, run: str
+) -> Request:
     arrays: Arrays = {}
     if asked.phase.name == "pairwise":
         blocks = plan.encoding.features
@@ -135,6 +142,10 @@ def _request(plan: Plan, asked: RoundQuery, made: MadeAnswers, run: str) -> Requ
         params=asked.params,
         roster=tuple(sorted(site.name for site in plan.sites)),
         arrays=arrays,
+        masked=plan.colluding is not None,
+        heads={name: genesis_head(key, name, plan.digest(), run) for name, key in keys.items()}
+        if plan.colluding is not None
+        else {},
     )
 
 

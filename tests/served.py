@@ -11,7 +11,7 @@ from typing import Any
 
 from fedloom.client.link import connect
 from fedloom.common.messages import Answer, Request
-from tests.federation import signed
+from tests.federation import send
 
 __all__ = ["Served"]
 
@@ -38,8 +38,8 @@ class Served:
         raise AssertionError("the vault did not start")
 
     def ask(self, asked: Request, *key: Any) -> Answer:
-        """Sends a request, signed by the coordinator or by the key that is given."""
-        return self.send(signed(asked, *key))
+        """Sends a request, signed by the coordinator or by the key that is given; see `send`."""
+        return Answer.unpack(send(self.connection, asked, *key))
 
     def send(self, data: bytes) -> Answer:
         """Sends bytes as they are."""

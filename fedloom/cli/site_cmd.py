@@ -12,6 +12,7 @@ from fedloom.cli.options import clamp_options, json_option
 from fedloom.cli.output import print_counts, print_json
 from fedloom.cli.site_join import card, join
 from fedloom.cli.site_plan import explain, home_option, plan, runs_option
+from fedloom.cli.site_restore import backup, heads, restore
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
 from fedloom.cli.site_up import down, service, status, up
@@ -35,7 +36,7 @@ site.add_command(tidy)
 site.add_command(plan)
 site.add_command(card)
 site.add_command(join)
-for _command in (up, down, status, service):
+for _command in (up, down, status, service, backup, heads, restore):
     site.add_command(_command)
 
 
@@ -165,10 +166,9 @@ def approve(
     those in site.toml. With --json nothing is asked, so it needs --yes.
     """
     from fedloom.client import approval
-    from fedloom.client.decisions import record_decisions
+    from fedloom.client.decisions import decided_ledger
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
-    from fedloom.privacy.ledger import Ledger
     from fedloom.privacy.receipt import Receipt
 
     if as_json and not yes:
@@ -188,8 +188,7 @@ def approve(
         print_counts(report)
     if not yes and not _confirmed():
         raise NotApprovedError("not approved; nothing was signed (--yes approves without asking)")
-    with Ledger.open(opened.path, opened.private_key()) as ledger:
-        record_decisions(opened, ledger)
+    with decided_ledger(opened) as ledger:
         approval.approve(
             opened,
             ledger,
@@ -266,12 +265,11 @@ def _public_keys(home: Home) -> str:
 
 def _record(home: Home) -> None:
     """Has the decision written into the ledger: here, or by the vault that holds it."""
-    from fedloom.client.decisions import record_decisions
-    from fedloom.privacy.ledger import Ledger
+    from fedloom.client.decisions import decided_ledger
 
     try:
-        with Ledger.open(home.path, home.private_key()) as ledger:
-            record_decisions(home, ledger)
+        with decided_ledger(home):
+            pass
     except HomeInUseError:
         click.echo("the running vault obeys at once and records it, at the latest when it ends")
 

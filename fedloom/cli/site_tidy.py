@@ -36,17 +36,16 @@ def tidy(home: Path, dry_run: bool, as_json: bool) -> None:
     what a crash left behind. Keys, ledger, site.toml and approved plans stay. It needs the home for
     itself: stop the vault first, or look with --dry-run.
     """
-    from fedloom.client.decisions import record_decisions
+    from fedloom.client.decisions import decided_ledger
     from fedloom.client.home import Home
     from fedloom.client.tidy import delete, leftovers
-    from fedloom.privacy.ledger import Ledger, read_ledger
+    from fedloom.privacy.ledger import read_ledger
 
     opened = Home.open(home)
     if dry_run:
         found = leftovers(opened, read_ledger(opened.path))
     else:
-        with Ledger.open(opened.path, opened.private_key()) as ledger:
-            record_decisions(opened, ledger)
+        with decided_ledger(opened) as ledger:
             found = leftovers(opened, ledger)
             delete(found)
     files = [

@@ -26,6 +26,7 @@ from fedloom.common.errors import (
 from fedloom.deployment.coordinator_programs import control_of
 from fedloom.privacy.plan import Plan
 from fedloom.server.flower_control import FlowerControl
+from fedloom.server.head_registry import registry_path
 from fedloom.server.provision.coordinator_home import CoordinatorHome
 from fedloom.server.run_folder import RunFolder
 from fedloom.server.status import (
@@ -94,7 +95,11 @@ def prepare_run(home: CoordinatorHome, plan: Plan, out: Path, *, resume: bool) -
         plan,
         run=secrets.token_hex(_RUN_BYTES),
         key=home.key(),
-        details={"mode": "deployment", "coordinator": str(home.path.resolve())},
+        details={
+            "mode": "deployment",
+            "coordinator": str(home.path.resolve()),
+            "heads": str(registry_path(home.key_path.resolve())),
+        },
     )
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import Answer, Request
+from fedloom.common.signed_heads import SignedHead
 from fedloom.common.typed import Section, plain, read_typed
 from fedloom.common.vocabulary import Query
 from fedloom.privacy.answers.files import Arrays, pack_arrays, read_arrays
@@ -39,7 +40,7 @@ __all__ = [
     "spread_of",
 ]
 
-ANSWER_FORMAT = "fedloom-answer/2"
+ANSWER_FORMAT = "fedloom-answer/3"
 _SUM = "sum"
 _OWN = "own/"
 _REQUEST = "request/"
@@ -70,7 +71,7 @@ class NoisySum(Section, frozen=True):
 class _Header(Section, frozen=True):
     """Everything in the file of an opened sum but its arrays; see `OpenedRound`."""
 
-    format: Literal["fedloom-answer/2"]
+    format: Literal["fedloom-answer/3"]
     plan: str
     run: str
     round: int
@@ -81,6 +82,7 @@ class _Header(Section, frozen=True):
     params: dict[str, Any]
     sums: tuple[NoisySum, ...]
     answer_digests: dict[str, str]
+    heads: dict[str, SignedHead]
 
 
 def answer_path(round_number: int) -> str:
@@ -158,6 +160,7 @@ class OpenedRound:
       params: the request's parameters.
       sums: what lies in the vectors, in order.
       answer_digests: by site in the sum, `arrays_digest` of its answer as it left the site.
+      heads: with a secure sum, by site, the signed head that promised its answer.
       total: (length,) int64 sum over the sites in units of the grid, modulo 2^64.
       own: by site, its own (length,) int64 sum; empty with a secure sum.
       request_arrays: what the request carried.
@@ -173,6 +176,7 @@ class OpenedRound:
     params: dict[str, Any]
     sums: tuple[NoisySum, ...]
     answer_digests: dict[str, str]
+    heads: dict[str, SignedHead]
     total: NDArray[np.int64]
     own: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     request_arrays: Arrays = field(default_factory=dict)
@@ -207,6 +211,7 @@ class OpenedRound:
             params=dict(request.params),
             sums=noisy_sums(plan, asked, len(total), len(sites)),
             answer_digests={site: answers[site].header.arrays_digest for site in sites},
+            heads=dict(request.heads) if masked else {},
             total=total,
             own={} if masked else shares,
             request_arrays=dict(request.arrays),
@@ -252,6 +257,8 @@ class OpenedRound:
             params=self.params,
             roster=self.roster,
             arrays=self.request_arrays,
+            masked=bool(self.heads),
+            heads=self.heads,
         )
 
     def header(self) -> dict[str, Any]:

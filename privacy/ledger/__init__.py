@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fedloom.privacy.ledger.budget import Admission
+from fedloom.privacy.ledger.copy import copy_ledger
 from fedloom.privacy.ledger.extract import ExtractSummary, RunSummary, verify_extract
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.limits import Limits
+from fedloom.privacy.ledger.seen_heads import SeenHeads, goes_on
 from fedloom.privacy.ledger.view import LedgerView, compose_homes, read_ledger
 from fedloom.privacy.ledger.writer import Ledger
 
@@ -17,7 +19,10 @@ __all__ = [
     "LedgerView",
     "Limits",
     "RunSummary",
+    "SeenHeads",
     "compose_homes",
+    "copy_ledger",
+    "goes_on",
     "read_ledger",
     "verify_extract",
 ]

@@ -166,17 +166,30 @@ def _studies(state: State, delta: float, interval: float) -> list[dict[str, Any]
             standing = "revoked" if grant.revoked else "reserved"
             if run.finished:
                 standing = "finished" if run.committed else "given back"
+            if run.lost or grant.lost:
+                standing = "counted in full"
             rows.append(
                 {
                     **_heading(grant),
                     "run": run.run,
                     "status": standing,
                     "runs": 1,
-                    "epsilon_reserved": _pld(run.held, delta, interval),
+                    "epsilon_reserved": 0.0 if grant.lost else _pld(run.held, delta, interval),
                     "epsilon_spent": _pld(run.committed, delta, interval),
                 }
             )
-        if grant.left or not grant.runs:
+        if grant.lost:
+            rows.append(
+                {
+                    **_heading(grant),
+                    "run": None,
+                    "status": "counted in full",
+                    "runs": grant.num_runs,
+                    "epsilon_reserved": _pld([grant.whole], delta, interval),
+                    "epsilon_spent": 0.0,
+                }
+            )
+        elif grant.left or not grant.runs:
             held = [repeat(grant.event, grant.left)] if grant.live and grant.left else []
             rows.append(
                 {

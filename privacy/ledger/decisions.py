@@ -10,6 +10,7 @@ from fedloom.privacy.events import DpEvent, event_to_json
 from fedloom.privacy.ledger.entries import check_data
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.journal import Journal
+from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import StoredAnswer
 
@@ -93,6 +94,26 @@ class Decisions:
         """Records that an approval ends; what runs of the plan hold stays held until finished."""
         self._append("revoke", {"plan": plan})
 
+    def lose(self, plan: str, run: str | None = None) -> None:
+        """Records that more may have been answered than the ledger holds: all of it counts.
+
+        Args:
+          plan: the plan.
+          run: an unfinished run of it; None for its last grant with all runs.
+        """
+        self._append("lost", {"plan": plan, "run": run})
+
+    def restore(self, lost: Sequence[int]) -> None:
+        """Records that the home was restored from an older copy, as another epoch of its ledger.
+
+        Args:
+          lost: of each epoch before, up to which entry all counts as spent.
+
+        Raises:
+          RefusedError: an earlier restoration, or the ledger itself, goes beyond that.
+        """
+        self._append("restore", {"lost": list(lost)})
+
     def pause(self) -> None:
         """Records that nothing is reserved, opened or committed until `resume`."""
         if not self.is_paused:
@@ -148,10 +169,11 @@ class Decisions:
         data: dict[str, Any],
         answer: StoredAnswer | None = None,
         forget: tuple[str, str] | None = None,
+        seen: SeenHeads | None = None,
     ) -> None:
         with self._mutex:
             self._journal.check_usable()
             check_data(kind, data)
             self._state.check(kind, data)
-            self._journal.append(kind, data, answer=answer, forget=forget)
+            self._journal.append(kind, data, answer=answer, forget=forget, seen=seen)
             self._state.apply(kind, data)

@@ -18,14 +18,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from fedloom.common.digest import canonical_json, digest, sha256_hex
+from fedloom.common.digest import canonical_json, sha256_hex
 from fedloom.common.errors import LedgerError, RefusedError
+from fedloom.common.signed_heads import entry_hash
 from fedloom.privacy.events import event_from_json
 from fedloom.privacy.keys import PrivateKey, sign, verify
 
 __all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
 
-FORMAT = 6
+FORMAT = 7
 FIRST_PREV = "0" * 64
 _SIGNED = b"fedloom ledger entry "
 _MAX_WHOLE = 2**53
@@ -115,10 +116,10 @@ def new_entry(key: PrivateKey, seq: int, prev: str, kind: str, data: dict[str, A
         }
     )
     body_sha256 = sha256_hex(body)
-    entry_hash = _hash(seq, prev, body_sha256)
-    signature = sign(key, _SIGNED + entry_hash.encode())
+    chained = entry_hash(seq, prev, body_sha256)
+    signature = sign(key, _SIGNED + chained.encode())
     return Entry(
-        seq=seq, prev=prev, body=body, body_sha256=body_sha256, hash=entry_hash, signature=signature
+        seq=seq, prev=prev, body=body, body_sha256=body_sha256, hash=chained, signature=signature
     )
 
 
@@ -157,15 +158,11 @@ def verify_chain(entries: Iterable[Entry], public_key: str) -> None:
             raise _damaged(seq, f"is missing, the next one found is {entry.seq}")
         if entry.body is not None and sha256_hex(entry.body) != entry.body_sha256:
             raise _damaged(seq, "does not have the body that was signed")
-        if entry.prev != prev or entry.hash != _hash(seq, prev, entry.body_sha256):
+        if entry.prev != prev or entry.hash != entry_hash(seq, prev, entry.body_sha256):
             raise _damaged(seq, "does not follow from the one before it")
         if not verify(public_key, _SIGNED + entry.hash.encode(), entry.signature):
             raise _damaged(seq, "is not signed by the site's key")
         prev = entry.hash
-
-
-def _hash(seq: int, prev: str, body_sha256: str) -> str:
-    return digest({"seq": seq, "prev": prev, "body_sha256": body_sha256})
 
 
 def _damaged(seq: int, what: str) -> LedgerError:
@@ -318,4 +315,6 @@ _KINDS: dict[str, _Fields] = {
     "commit": {**_ATTEMPT, "request_digest": _is_text, "answer_digest": _is_digest},
     "finish": {**_RUN, "entries": _are_seqs},
     "release": {**_RUN, "digest": _is_text},
+    "lost": {"plan": _is_text, "run": _is_text_or_none},
+    "restore": {"lost": _are_seqs},
 }

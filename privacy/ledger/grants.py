@@ -5,6 +5,9 @@ held: the plan's event so many times, fixed beforehand, composed. A run that is 
 what it answered from then on; if it answered nothing, it gives its use back, as nothing had left.
 What was answered keeps its use for good, so a grant ends after `num_runs` answered runs, or when
 the steward revokes it; a further run needs a new approval.
+
+Where the ledger may lack answers that have left, because the home was restored or the vault lost
+its memory, the run, or the whole grant, is lost: it counts for all that it allowed, for good.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ class Reservation:
     room: Counter[Step]
     attempts: dict[tuple[int, int], Attempt] = field(default_factory=dict)
     finished: bool = False
+    lost: bool = False
     releases: list[str] = field(default_factory=list)
 
     @property
@@ -56,13 +60,13 @@ class Reservation:
 
     @property
     def held(self) -> list[DpEvent]:
-        """What the run counts for: its whole reservation until it is finished."""
-        return self.committed if self.finished else [self.event]
+        """What the run counts for: its whole reservation until it is finished, or if it is lost."""
+        return self.committed if self.finished and not self.lost else [self.event]
 
     @property
     def live(self) -> bool:
         """Whether anything has left for this run, or still may."""
-        return not self.finished or bool(self.committed)
+        return not self.finished or self.lost or bool(self.committed)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +79,7 @@ class Grant:
       num_runs: how many runs it allows.
       runs: reserved under it, in order; those that gave their use back are among them.
       revoked: whether the steward took it back.
+      lost: whether runs of it may have been answered that the ledger does not hold.
     """
 
     approval: dict[str, Any]
@@ -82,11 +87,12 @@ class Grant:
     num_runs: int
     runs: list[Reservation] = field(default_factory=list)
     revoked: bool = False
+    lost: bool = False
 
     @property
     def left(self) -> int:
         """How many runs may still be reserved."""
-        return 0 if self.revoked else self.num_runs - sum(run.live for run in self.runs)
+        return 0 if self.revoked or self.lost else self.num_runs - sum(r.live for r in self.runs)
 
     @property
     def unfinished(self) -> list[Reservation]:
@@ -101,7 +107,7 @@ class Grant:
     @property
     def live(self) -> bool:
         """Whether a run has been answered, or may be without a further admission."""
-        return any(run.live for run in self.runs)
+        return self.lost or any(run.live for run in self.runs)
 
     @property
     def whole(self) -> DpEvent:
@@ -113,10 +119,12 @@ class Grant:
         """What the grant counts for now: runs as they are, and those that are left in full."""
         if not self.live:
             return []
+        if self.lost:
+            return [self.whole]
         held = [event for run in self.runs for event in run.held]
         return [*held, repeat(self.event, self.left)] if self.left else held
 
     @property
     def num_priced(self) -> int:
         """How many runs it has answered or may still answer; its price is that of so many."""
-        return self.left + sum(run.live for run in self.runs)
+        return self.num_runs if self.lost else self.left + sum(run.live for run in self.runs)

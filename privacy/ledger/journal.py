@@ -27,6 +27,7 @@ from fedloom.privacy.ledger.head import (
     stage_head,
 )
 from fedloom.privacy.ledger.loading import check_seal, load, sqlite_errors
+from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import AnswerKey, Arrays, Store, StoredAnswer
 
@@ -37,11 +38,18 @@ class Journal:
     """The open files of a home's ledger, held by this process alone."""
 
     def __init__(
-        self, home: Path, key: PrivateKey, lock: HomeLock, store: Store, entries: list[Entry]
+        self,
+        home: Path,
+        key: PrivateKey,
+        lock: HomeLock,
+        store: Store,
+        entries: list[Entry],
+        seen: SeenHeads,
     ) -> None:
         """Takes over what `create` and `open` have prepared."""
         self.home = home
         self.entries = entries
+        self.seen = seen
         self._key, self._lock, self._store = key, lock, store
         self._failed = False
         self._closed = False
@@ -70,7 +78,7 @@ class Journal:
         except BaseException:
             lock.release()
             raise
-        journal = cls(home, key, lock, store, [])
+        journal = cls(home, key, lock, store, [], SeenHeads({}))
         try:
             journal.append("genesis", genesis)
         except BaseException:
@@ -103,7 +111,7 @@ class Journal:
                             f"the ledger of {home} is signed with another key than the one given; "
                             "restore key and ledger from the same backup"
                         )
-                    journal = cls(home, key, lock, store, loaded.entries)
+                    journal = cls(home, key, lock, store, loaded.entries, loaded.seen)
                     journal._write_head(sealed=None)
                 except BaseException:
                     store.close()
@@ -127,6 +135,7 @@ class Journal:
         *,
         answer: StoredAnswer | None = None,
         forget: tuple[str, str] | None = None,
+        seen: SeenHeads | None = None,
     ) -> None:
         """Writes the next entry, and what belongs to it, in one transaction.
 
@@ -135,6 +144,7 @@ class Journal:
           data: what it says.
           answer: stored with the entry.
           forget: plan and run whose stored answers are erased with it.
+          seen: heads of fellow sites, all that are remembered from now on.
 
         Raises:
           IncompleteError: the disk did not take it; the message says whether it is in doubt.
@@ -145,7 +155,7 @@ class Journal:
         entry = new_entry(self._key, seq, prev, kind, data)
         try:
             with self._store.transaction():
-                self._store.append(entry, answer, forget)
+                self._store.append(entry, answer, forget, self._changed(seen))
                 stage_head(self.home, Head(seq=seq, hash=entry.hash, sealed=None))
             publish_head(self.home)
         except (sqlite3.Error, OSError) as error:
@@ -154,9 +164,18 @@ class Journal:
             self._failed = True
             raise
         self.entries.append(entry)
+        if seen is not None:
+            self.seen = seen
         if forget is not None:
             with suppress(sqlite3.Error):  # the answers are gone; only their trace in the log stays
                 self._store.checkpoint()
+
+    def _changed(self, seen: SeenHeads | None) -> dict[tuple[str, str], bytes]:
+        """Returns the rows that are not in the file yet."""
+        if seen is None:
+            return {}
+        held = self.seen.rows()
+        return {run: heads for run, heads in seen.rows().items() if held.get(run) != heads}
 
     def answer(self, key: AnswerKey) -> Arrays | None:
         """Returns a stored answer, if there is one."""

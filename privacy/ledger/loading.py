@@ -18,6 +18,7 @@ from fedloom.common.files import NOTHING_LOST, disk_is_full
 from fedloom.common.messages import arrays_digest
 from fedloom.privacy.ledger.entries import Entry, verify_chain
 from fedloom.privacy.ledger.head import Head, ledger_path
+from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State, replay
 from fedloom.privacy.ledger.store import Store
 
@@ -32,6 +33,7 @@ class LoadedLedger:
 
     entries: list[Entry]
     state: State
+    seen: SeenHeads
 
 
 def load(store: Store, head: Head, home: Path) -> LoadedLedger:
@@ -52,7 +54,7 @@ def load(store: Store, head: Head, home: Path) -> LoadedLedger:
     state = replay(entries)
     _check_head(entries, head, home)
     _check_answers(store, state)
-    return LoadedLedger(entries=entries, state=state)
+    return LoadedLedger(entries=entries, state=state, seen=SeenHeads.of_rows(store.seen()))
 
 
 def check_seal(home: Path, head: Head) -> None:

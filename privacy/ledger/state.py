@@ -18,6 +18,10 @@ no unit of a plan for records, and one row is none of a plan for persons, whose 
 choice of rows are for all of them together. So a plan is approved only if every other that is
 approved, or of which a run has answered or may still answer, has its unit.
 
+A run whose answers the ledger may not all hold is `lost`, and a grant of which the home lost
+entries: they count in full. A home that was restored says with `restore` up to which entry of each
+ledger before everything counts as spent (`fedloom.common.signed_heads`).
+
 The end of a run names the numbers of all entries about its plan so far, over all runs, and about
 the plans that learned its schema: a copy of the chain that leaves one of them out as if it were
 another study's is thereby found out.
@@ -33,6 +37,7 @@ from fedloom.common.errors import LedgerError, NotApprovedError, RefusedError, U
 from fedloom.privacy.events import DpEvent, event_from_json, steps_of
 from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.grants import Attempt, Grant, Reservation
+from fedloom.privacy.ledger.wording import short, used_up, words
 
 __all__ = ["State", "replay"]
 
@@ -44,6 +49,8 @@ class State:
         """Starts before the genesis entry."""
         self.genesis: dict[str, Any] = {}
         self.paused = False
+        self.lost: tuple[int, ...] = ()
+        """By epoch that a restoration ended, the number of the last entry that counts as spent."""
         self.grants: dict[str, list[Grant]] = {}
         self.reservations: dict[tuple[str, str], Reservation] = {}
         self._num_entries = 0
@@ -144,7 +151,7 @@ class State:
         if kind == "finish" and data["entries"] != self.entries_about(data["plan"]):
             raise RefusedError(
                 f"the end of run {data['run']} names other entries about plan "
-                f"{_short(data['plan'])} than there are: one of them was left out"
+                f"{short(data['plan'])} than there are: one of them was left out"
             )
         if kind == "open":
             self._check_open(data)
@@ -152,6 +159,10 @@ class State:
             self._check_pending(data)
         if kind == "release":
             self._reservation(data)
+        if kind == "lost":
+            self._check_lost(data)
+        if kind == "restore":
+            self._check_restore(data["lost"])
 
     def check_run(self, plan: str, run: str) -> None:
         """Checks that a run may go on, or begin, as far as the steward decided.
@@ -164,7 +175,7 @@ class State:
         if (plan, run) in self.reservations:
             self._unfinished({"plan": plan, "run": run})
         elif self.grants[plan][-1].left == 0:
-            raise _used_up(plan, self.grants[plan][-1])
+            raise used_up(plan, self.grants[plan][-1])
 
     def apply(self, kind: str, data: dict[str, Any]) -> None:
         """Checks an entry and takes it in; raises as `check` does."""
@@ -190,6 +201,12 @@ class State:
                 self._reservation(data).finished = True
             case "release":
                 self._reservation(data).releases.append(data["digest"])
+            case "lost" if data["run"] is None:
+                self.grants[data["plan"]][-1].lost = True
+            case "lost":
+                self._reservation(data).lost = True
+            case "restore":
+                self.lost = tuple(data["lost"])
         if "plan" in data:
             self._about.setdefault(data["plan"], []).append(self._num_entries)
         self._num_entries += 1
@@ -200,7 +217,7 @@ class State:
         if self.grant(plan) is None:
             word = "revoked" if plan in self.grants else "not approved"
             raise NotApprovedError(
-                f"plan {_short(plan)} is {word} here; the steward decides: fedloom site approve"
+                f"plan {short(plan)} is {word} here; the steward decides: fedloom site approve"
             )
 
     def _check_approve(self, data: dict[str, Any]) -> None:
@@ -210,12 +227,12 @@ class State:
         if unfinished or (grants and not grants[-1].ended):
             what = f"run {unfinished[0]} of it is not finished" if unfinished else "a run is left"
             raise RefusedError(
-                f"plan {_short(plan)} is approved here and {what}; it can be approved again once "
+                f"plan {short(plan)} is approved here and {what}; it can be approved again once "
                 "its runs are finished and used, or after it is revoked, which ends them"
             )
         fixed = {"study", "unit", "id", "event", "learned"} & set(data)
         if any(grant.approval[name] != data[name] for grant in grants for name in fixed):
-            raise RefusedError(f"plan {_short(plan)} was approved before as something else")
+            raise RefusedError(f"plan {short(plan)} was approved before as something else")
 
     def _check_unit(self, unit: str, id_column: str | None) -> None:
         if (unit == "person") != (id_column is not None):
@@ -223,8 +240,8 @@ class State:
         held = self.unit
         if held not in (None, (unit, id_column)):
             raise RefusedError(
-                f"the plan's unit of privacy is {_words(unit, id_column)}, and this home's is "
-                f"{_words(*held)}: their losses cannot be added up to one limit. Ask for a study "
+                f"the plan's unit of privacy is {words(unit, id_column)}, and this home's is "
+                f"{words(*held)}: their losses cannot be added up to one limit. Ask for a study "
                 "with this home's unit; only a home from which nothing was answered may change "
                 "it, once its other studies are revoked and their runs are finished"
             )
@@ -232,24 +249,24 @@ class State:
     def _check_revoke(self, plan: str) -> None:
         grant = self.grant(plan)
         if grant is None:
-            raise NotApprovedError(f"plan {_short(plan)} is not approved here")
+            raise NotApprovedError(f"plan {short(plan)} is not approved here")
         if grant.ended:
             raise UsedUpError(
-                f"the approval of plan {_short(plan)} is used up: nothing is left to revoke",
+                f"the approval of plan {short(plan)} is used up: nothing is left to revoke",
                 runs=grant.num_runs,
             )
 
     def _check_reserve(self, data: dict[str, Any]) -> None:
         plan, grant = data["plan"], self.grants[data["plan"]][-1]
         if (plan, data["run"]) in self.reservations:
-            raise RefusedError(f"run {data['run']} of plan {_short(plan)} is reserved")
+            raise RefusedError(f"run {data['run']} of plan {short(plan)} is reserved")
         if steps_of([grant.event]) != steps_of([event_from_json(data["event"])]):
             raise RefusedError(
-                f"the reservation for plan {_short(plan)} is not the event that was "
+                f"the reservation for plan {short(plan)} is not the event that was "
                 "approved; approve the plan as it is now, or ask for what was approved"
             )
         if grant.left == 0:
-            raise _used_up(plan, grant)
+            raise used_up(plan, grant)
 
     def _reserve(self, data: dict[str, Any]) -> None:
         plan, event = data["plan"], event_from_json(data["event"])
@@ -321,15 +338,28 @@ class State:
         if data.get("request_digest", attempt.request_digest) != attempt.request_digest:
             raise RefusedError("the answer is to another request than the one that was opened")
 
+    def _check_lost(self, data: dict[str, Any]) -> None:
+        if data["run"] is not None:
+            self._unfinished(data)
+        elif data["plan"] not in self.grants:
+            raise RefusedError(f"plan {short(data['plan'])} was never approved here")
+
+    def _check_restore(self, lost: list[int]) -> None:
+        kept = self.lost
+        if len(lost) <= len(kept) or any(new < old for new, old in zip(lost, kept, strict=False)):
+            raise RefusedError("a restoration counts at least what those before it counted as lost")
+        if lost[len(kept)] < self._num_entries - 1:
+            raise RefusedError("a restoration counts as lost at least what the ledger holds")
+
     def _reservation(self, data: dict[str, Any]) -> Reservation:
         reservation = self.find(data["plan"], data["run"])
         if reservation is None:
-            raise RefusedError(f"run {data['run']} of plan {_short(data['plan'])} is not reserved")
+            raise RefusedError(f"run {data['run']} of plan {short(data['plan'])} is not reserved")
         return reservation
 
     def _unfinished(self, data: dict[str, Any]) -> None:
         if self._reservation(data).finished:
-            raise RefusedError(f"run {data['run']} of plan {_short(data['plan'])} is finished")
+            raise RefusedError(f"run {data['run']} of plan {short(data['plan'])} is finished")
 
     def _attempt(self, data: dict[str, Any]) -> Attempt:
         attempt = self._reservation(data).attempts.get((data["round"], data["attempt"]))
@@ -360,28 +390,3 @@ def replay(entries: Iterable[Entry]) -> State:
     if not state.genesis:
         raise LedgerError("the ledger has no genesis entry; restore the home from a backup")
     return state
-
-
-def _used_up(plan: str, grant: Grant) -> UsedUpError:
-    runs = "one run" if grant.num_runs == 1 else f"{grant.num_runs} runs"
-    said = f"the approval of plan {_short(plan)} was for {runs}, and nothing of it is left"
-    unfinished = [run.run for run in grant.unfinished]
-    if unfinished:
-        return UsedUpError(
-            f"{said}: run {unfinished[0]} is not finished. Let it go on, or let the steward end "
-            "it (fedloom site revoke) and approve another (fedloom site approve)",
-            runs=grant.num_runs,
-        )
-    return UsedUpError(
-        f"{said}; a further run costs as much again, and the steward must approve it: fedloom "
-        "site approve",
-        runs=grant.num_runs,
-    )
-
-
-def _words(unit: str, id_column: str | None) -> str:
-    return f"a {unit}" if id_column is None else f"a {unit} (by {id_column!r})"
-
-
-def _short(plan: str) -> str:
-    return plan[:12]

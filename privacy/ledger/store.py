@@ -1,5 +1,7 @@
 """The ledger's SQLite file: append-only entries, and the answers that may have to be sent again.
 
+Beside them it holds how far the ledgers of fellow sites were seen to have come (`seen_heads`).
+
 Every append is one transaction with `synchronous=FULL`: an entry, with the answer that it commits
 or without the answers that it ends, is on disk as a whole or not at all. Triggers keep entries
 from being changed or deleted by mistake; hashes, signatures and the head find what was done on
@@ -12,7 +14,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,8 @@ _SCHEMA = (
     "CREATE TABLE answers (plan TEXT NOT NULL, run TEXT NOT NULL, round INTEGER NOT NULL, "
     "attempt INTEGER NOT NULL, request_digest TEXT NOT NULL, answer BLOB NOT NULL, "
     "PRIMARY KEY (plan, run, round, attempt))",
+    "CREATE TABLE seen (plan TEXT NOT NULL, run TEXT NOT NULL, heads BLOB NOT NULL, "
+    "PRIMARY KEY (plan, run))",
     "CREATE TRIGGER entries_are_not_changed BEFORE UPDATE ON entries "
     "BEGIN SELECT RAISE(ABORT, 'entries are append-only'); END",
     "CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries "
@@ -136,14 +140,19 @@ class Store:
         return -1 if seq is None else int(seq)
 
     def append(
-        self, entry: Entry, answer: StoredAnswer | None, forget: tuple[str, str] | None
+        self,
+        entry: Entry,
+        answer: StoredAnswer | None,
+        forget: tuple[str, str] | None,
+        seen: Mapping[tuple[str, str], bytes],
     ) -> None:
         """Adds an entry inside the present transaction.
 
         Args:
           entry: the entry.
           answer: stored with it, if any.
-          forget: plan and run whose answers are deleted with it, if any.
+          forget: plan and run whose answers and seen heads are deleted with it, if any.
+          seen: heads of fellow sites that were seen, by run.
         """
         self._connection.execute(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
@@ -155,7 +164,18 @@ class Store:
                 (*answer.key, answer.request_digest, _packed(answer.arrays)),
             )
         if forget is not None:
-            self._connection.execute("DELETE FROM answers WHERE plan = ? AND run = ?", forget)
+            for table in ("answers", "seen"):
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE plan = ? AND run = ?",  # noqa: S608
+                    forget,
+                )
+        for run, heads in seen.items():
+            self._connection.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (*run, heads))
+
+    def seen(self) -> dict[tuple[str, str], bytes]:
+        """Returns the heads of fellow sites that were seen, by run, unread."""
+        rows = self._connection.execute("SELECT plan, run, heads FROM seen")
+        return {(plan, run): heads for plan, run, heads in rows}
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -186,6 +206,15 @@ class Store:
                 request_digest=request_digest,
                 arrays=_unpacked(answer),
             )
+
+    def copy_to(self, path: Path) -> None:
+        """Writes a whole copy into a new file of mode 0600; FileExistsError if there is one."""
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        copy = sqlite3.connect(path)
+        try:
+            self._connection.backup(copy)
+        finally:
+            copy.close()
 
     def checkpoint(self) -> None:
         """Moves the write-ahead log into the file and empties it, unless a reader is in the way."""

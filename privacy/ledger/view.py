@@ -6,9 +6,9 @@ Reading changes no file of the home, and checks everything that the writer check
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fedloom.common.errors import BudgetExceededError, ConfigError, LedgerError
 from fedloom.privacy.accounting import epsilon_pld
@@ -19,11 +19,14 @@ from fedloom.privacy.ledger.extract import extract_entries
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.head import HomeLock, ledger_path, read_head
 from fedloom.privacy.ledger.limits import Limits
-from fedloom.privacy.ledger.loading import check_seal, load, sqlite_errors
+from fedloom.privacy.ledger.loading import LoadedLedger, check_seal, load, sqlite_errors
+from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State
-from fedloom.privacy.ledger.store import UnsettledError, open_to_read
+from fedloom.privacy.ledger.store import Store, UnsettledError, open_to_read
 
-__all__ = ["LedgerView", "compose_homes", "read_ledger"]
+__all__ = ["LedgerView", "compose_homes", "read_ledger", "settled"]
+
+T = TypeVar("T")
 
 _TRIES = 100
 _PAUSE_S = 0.02
@@ -32,9 +35,10 @@ _PAUSE_S = 0.02
 class LedgerView:
     """A ledger as it was at the moment of reading."""
 
-    def __init__(self, entries: Sequence[Entry], state: State) -> None:
+    def __init__(self, entries: Sequence[Entry], state: State, seen: SeenHeads) -> None:
         """Takes over what `read_ledger` has checked."""
         self.entries = tuple(entries)
+        self.seen = seen
         self._state = state
 
     @property
@@ -56,6 +60,11 @@ class LedgerView:
     def head(self) -> tuple[int, str]:
         """The number and hash of the last entry."""
         return self.entries[-1].seq, self.entries[-1].hash
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Of each epoch that a restoration ended, up to which entry all counts as spent."""
+        return self._state.lost
 
     @property
     def unit(self) -> str | None:
@@ -133,26 +142,34 @@ def read_ledger(home: Path) -> LedgerView:
     """
     if not ledger_path(home).is_file() and not (home / "ledger.head").is_file():
         raise ConfigError(f"there is no ledger in {home}; name the home of a site")
+    return settled(home, lambda _, loaded: LedgerView(loaded.entries, loaded.state, loaded.seen))
+
+
+def settled(home: Path, use: Callable[[Store, LoadedLedger], T]) -> T:
+    """Reads and checks a home's ledger, and returns what `use` makes of it; nothing is changed.
+
+    Raises:
+      LedgerError: it is damaged, cut or replaced by an older copy.
+    """
     for _ in range(_TRIES):
         try:
-            return _read(home)
+            return _read(home, use)
         except UnsettledError:
             time.sleep(_PAUSE_S)
     raise LedgerError(f"the ledger of {home} is being opened and closed all the time; try again")
 
 
-def _read(home: Path) -> LedgerView:
+def _read(home: Path, use: Callable[[Store, LoadedLedger], T]) -> T:
     lock = HomeLock.for_reader(home)
     try:
         head = read_head(home)
         if lock is not None:
             check_seal(home, head)
         with sqlite_errors(home), open_to_read(home, writer_at_work=lock is None) as store:
-            loaded = load(store, head, home)
+            return use(store, load(store, head, home))
     finally:
         if lock is not None:
             lock.release()
-    return LedgerView(loaded.entries, loaded.state)
 
 
 def compose_homes(

@@ -9,13 +9,14 @@ and never lets an answer out that is not in the ledger.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fedloom.common.errors import ConfigError, RefusedError
 from fedloom.common.messages import arrays_digest
+from fedloom.common.signed_heads import SeenHead
 from fedloom.privacy.accounting import lifetime_renyi_order
 from fedloom.privacy.events import DpEvent, event_to_json, steps_of
 from fedloom.privacy.keys import PrivateKey, public_key_hex
@@ -26,6 +27,7 @@ from fedloom.privacy.ledger.extract import extract_entries
 from fedloom.privacy.ledger.grants import Attempt
 from fedloom.privacy.ledger.journal import Journal
 from fedloom.privacy.ledger.limits import Limits
+from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import Arrays, StoredAnswer
 
@@ -118,6 +120,58 @@ class Ledger(Decisions):
             return last.seq, last.hash
 
     @property
+    def genesis_hash(self) -> str:
+        """The hash of the first entry, which all copies of this ledger share."""
+        with self._mutex:
+            return self._journal.entries[0].hash
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Of each epoch that a restoration ended, up to which entry all counts as spent."""
+        with self._mutex:
+            return self._state.lost
+
+    @property
+    def seen(self) -> SeenHeads:
+        """The heads of fellow sites that are remembered."""
+        with self._mutex:
+            return self._journal.seen
+
+    def links(self, seen: SeenHead) -> tuple[str, ...] | None:
+        """Returns what links an earlier head of this ledger to its present one.
+
+        Returns:
+          The SHA-256 of the body of each entry since; None if this ledger does not go on from
+          there: it was cut, or another copy was put in its place.
+        """
+        with self._mutex:
+            entries = self._journal.entries
+            if seen.epoch != len(self._state.lost):
+                below = seen.epoch < len(self._state.lost)
+                return () if below and self._state.lost[seen.epoch] >= seen.seq else None
+            if seen.seq >= len(entries) or entries[seen.seq].hash != seen.hash:
+                return None
+            return tuple(entry.body_sha256 for entry in entries[seen.seq + 1 :])
+
+    def answered_since(self, seen: SeenHead) -> set[tuple[str, str]] | None:
+        """Returns plan and run of all answers that were committed after an earlier head.
+
+        None if this ledger does not go on from there; see `links`.
+        """
+        with self._mutex:
+            links = self.links(seen)
+            if links is None:
+                return None
+            bodies = [entry.read() for entry in self._journal.entries[-len(links) :] if links]
+            return {(b.data["plan"], b.data["run"]) for b in bodies if b.kind == "commit"}
+
+    def is_unfinished(self, plan: str, run: str) -> bool:
+        """Whether a run of a plan is reserved and not finished."""
+        with self._mutex:
+            known = self._state.find(plan, run)
+            return known is not None and not known.finished
+
+    @property
     def site(self) -> str:
         """The site's name, as in the genesis entry."""
         return str(self._state.genesis["site"])
@@ -178,12 +232,14 @@ class Ledger(Decisions):
         request_digest: str,
         event: DpEvent,
         void: Sequence[Sequence[str]] = (),
+        seen: Mapping[str, SeenHead] | None = None,
     ) -> None:
         """Records, before any record is read, that an attempt will be answered.
 
         `roster` names the sites that are asked, sorted; a secure sum opens with all of them alone.
         `void` holds the rosters of the round's earlier attempts, of which this site may not have
-        seen all.
+        seen all. `seen` holds the heads of fellow sites that the request names, by signing key;
+        they are remembered with the entry.
 
         An attempt that is open already, for the same request, is left as it is: after a crash it
         is computed again. A later attempt voids an unanswered earlier one of the same round.
@@ -214,7 +270,9 @@ class Ledger(Decisions):
                 self._state.check("commit", {**data, "answer_digest": ""})
                 if event_to_json(known.event) == data["event"]:
                     return
-            self._append("open", data)
+            self._append(
+                "open", data, seen=self._journal.seen.with_run(plan, run, dict(seen or {}))
+            )
 
     def commit(self, *, plan: str, run: str, round: int, attempt: int, arrays: Arrays) -> None:
         """Charges an open attempt and stores its answer, in one transaction, before it is sent.
@@ -269,7 +327,8 @@ class Ledger(Decisions):
             if known is not None and known.finished:
                 return
             data = {"plan": plan, "run": run, "entries": self._state.entries_about(plan)}
-            self._append("finish", data, forget=(plan, run))
+            seen = self._journal.seen.without_run(plan, run)
+            self._append("finish", data, forget=(plan, run), seen=seen)
 
     def record_release(self, *, plan: str, run: str, digest: str) -> None:
         """Records the digest of a release that was built on a run."""

@@ -52,6 +52,7 @@ class SiteAccount:
       key: public key that signed every entry; the plan names it for this site.
       seq: number of the last entry of the extract.
       head: hash of that entry.
+      hashes: of all entries up to there, in order.
       answered: the attempts of the run that the site answered, in order; some may be void.
       all_events: the same over all runs of the plan, among which this one may have been chosen.
       runs: how many runs of the plan answered anything.
@@ -68,6 +69,7 @@ class SiteAccount:
     key: str
     seq: int
     head: str
+    hashes: tuple[str, ...]
     answered: tuple[AnsweredAttempt, ...]
     all_events: tuple[DpEvent, ...]
     runs: int
@@ -146,6 +148,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
         key=key,
         seq=summary.head[0],
         head=summary.head[1],
+        hashes=tuple(str(entry["hash"]) for entry in entries),
         answered=tuple(answered),
         all_events=tuple(event for other in all_runs for event in other.committed),
         runs=len(all_runs),

@@ -16,6 +16,7 @@ from fedloom.common.messages import (
     from_record,
     to_record,
 )
+from fedloom.common.signed_heads import SignedHead
 from tests.made_answers import answer_header
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "empty": np.zeros((0, 4))}
@@ -60,10 +61,23 @@ def test_the_digest_covers_all_that_the_answer_depends_on(change):
     assert dataclasses.replace(REQUEST, **change).digest() != REQUEST.digest()
 
 
+def test_the_digest_covers_heads_of_ledgers_where_masks_are_made_for_it_and_nowhere_else():
+    head = SignedHead(lost=(), seq=1, hash="a" * 64, nonce="b" * 32, signature="c")
+    for masked in (False, True):
+        bare = dataclasses.replace(REQUEST, masked=masked)
+        shown = dataclasses.replace(bare, heads={"north": head})
+        assert (shown.digest() != bare.digest()) == masked
+        assert shown.signed_bytes() != bare.signed_bytes()
+        linked = dataclasses.replace(shown, links={"north": ("d" * 64,)})
+        assert linked.digest() == shown.digest() and linked.signed_bytes() != shown.signed_bytes()
+        assert Request.unpack(linked.pack()).heads == linked.heads
+
+
 @pytest.mark.parametrize("change", [{"nonce": "\ud800"}, {"params": {"a": "\ud800"}}])
 def test_a_text_that_cannot_be_written_is_refused(change):
     plain = dataclasses.replace(REQUEST, arrays={})
-    header = {**plain._covered(), "version": VERSION, "nonce": "", "signature": ""}
+    ledgers = {"heads": {}, "links": {}, "known": {}}
+    header = {**plain._covered(), **ledgers, "version": VERSION, "nonce": "", "signature": ""}
     good = safetensors.numpy.save({}, metadata={"header": json.dumps(header)})
     assert Request.unpack(good).digest() == plain.digest()
     bad = safetensors.numpy.save({}, metadata={"header": json.dumps({**header, **change})})

@@ -27,6 +27,7 @@ from fedloom.privacy.resolve import assemble, drafts_of
 from fedloom.server.evaluation import evaluation_result
 from tests.federation import COORDINATOR
 from tests.given import given
+from tests.known_genesis import DELTA, EPSILON, known_genesis
 from tests.made_answers import (
     MadeAnswers,
     make_answers,
@@ -150,15 +151,18 @@ def make_extract(
                 unit=unit,
                 answers=answers,
             )
-    with Ledger.create(
-        home,
-        private_key=key,
-        site=site,
-        epsilon_limit=40.0,
-        delta_limit=1e-5,
-        rehearsal=rehearsal,
-        insecure_noise=insecure,
-    ) as ledger:
+    with (
+        known_genesis(),
+        Ledger.create(
+            home,
+            private_key=key,
+            site=site,
+            epsilon_limit=EPSILON,
+            delta_limit=DELTA,
+            rehearsal=rehearsal,
+            insecure_noise=insecure,
+        ) as ledger,
+    ):
         digest, everyone = plan.digest(), sorted(entry.name for entry in plan.sites)
         ledger.approve(
             study=plan.study_digest,

@@ -6,6 +6,8 @@ of 1,000 makes each sum long enough to tell the size of its noise.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,13 @@ from fedloom.client.vault import Vault
 from fedloom.common.marginals import OneWayMarginals
 from fedloom.common.messages import Request
 from fedloom.common.models import PrivateModel, build_model
+from fedloom.common.signed_heads import SignedHead
 from fedloom.common.study import load_study
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
 from fedloom.privacy.secure_sum import from_grid, open_sum
-from tests.federation import SCHEMA, ask, make, request, status, table
+from tests.federation import SCHEMA, ask, make, promises, request, status, table
 from tests.noise_size import has_std
 
 __all__ = [
@@ -72,7 +75,13 @@ class Consortium:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.plan = plan
         self.homes = {name: Home.open(folder / name) for name in SITES}
-        self.vaults = {name: Vault(home) for name, home in self.homes.items()}
+        self.memory = folder / "memory"
+        self.memory.mkdir(mode=0o700, exist_ok=True)
+        self.vaults = {name: self.open(name) for name in SITES}
+
+    def open(self, site: str) -> Vault:
+        """A vault that finds what the one before it had in memory."""
+        return Vault(self.homes[site], memory=self.memory)
 
     def close(self) -> None:
         for vault in self.vaults.values():
@@ -83,7 +92,19 @@ class Consortium:
         query, arrays = "statistic", {}
         if round_number >= STEP:
             query, arrays = "gradient", self.weights(0.01)
-        return request(self.plan, query, round_number, **{"arrays": arrays, **changes})
+        made = request(self.plan, query, round_number, **{"arrays": arrays, **changes})
+        if "heads" in changes:
+            return made
+        heads = promises(made, {name: self.vaults[name] for name in made.roster if name in SITES})
+        return dataclasses.replace(made, heads=heads, links=self.links(heads))
+
+    def links(self, heads: Mapping[str, SignedHead]) -> dict[str, tuple[str, ...]]:
+        """All links of all ledgers, up to each head."""
+        found = {}
+        for site, head in heads.items():
+            entries = read_ledger(self.homes[site].path).entries[1 : head.seq + 1]
+            found[site] = tuple(entry.body_sha256 for entry in entries)
+        return found
 
     def model(self) -> PrivateModel:
         return build_model(self.plan.model, self.plan.encoding)
@@ -114,7 +135,7 @@ class Consortium:
 
     def restart(self, site: str) -> None:
         self.vaults[site].close()
-        self.vaults[site] = Vault(self.homes[site])
+        self.vaults[site] = self.open(site)
 
 
 def opened(shares: dict[str, np.ndarray], asked: Request) -> np.ndarray:

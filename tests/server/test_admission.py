@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedloom.common.messages import Answer, LedgerHead, arrays_digest
+from fedloom.common.messages import Answer, arrays_digest
+from fedloom.common.signed_heads import SeenHead
 from fedloom.privacy.keys import generate_key, public_key_hex, sign
 from fedloom.server.admission import Rejected, admit, check_arrays
 from tests.made_answers import answer_header
@@ -30,7 +31,7 @@ def admitted(key, data, /, **changes):
 
 def test_an_answer_of_the_site_to_this_message_is_admitted(key):
     answer = admitted(key, packed(key))
-    assert answer.ok and answer.header.head == LedgerHead(seq=3, hash="c" * 64)
+    assert answer.ok and answer.header.head == SeenHead(epoch=0, seq=3, hash="c" * 64)
 
 
 @pytest.mark.parametrize(

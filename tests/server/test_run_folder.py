@@ -8,7 +8,6 @@ import pytest
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
-from fedloom.common.messages import LedgerHead
 from fedloom.server.run_folder import RunFolder
 from tests.federation import COORDINATOR, make_home, make_plan
 
@@ -42,13 +41,10 @@ def test_an_unreadable_run_json_is_said(folder):
         folder.state()
 
 
-def test_heads_and_versions_of_sites_are_kept_beside_each_other(folder):
+def test_runs_and_versions_of_sites_are_kept_beside_each_other(folder):
     folder.keep_versions({"north": {"torch": "2"}})
-    folder.keep_heads({"north": LedgerHead(seq=3, hash="h")})
-    assert folder.state()["sites"]["north"] == {
-        "versions": {"torch": "2"},
-        "head": {"seq": 3, "hash": "h"},
-    }
+    folder.keep_runs({"north": 3})
+    assert folder.state()["sites"]["north"] == {"versions": {"torch": "2"}, "runs": 3}
 
 
 def test_metrics_of_rounds_that_will_be_done_again_are_dropped(folder):

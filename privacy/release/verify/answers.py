@@ -2,9 +2,11 @@
 
 Shown by what is here: that every `statistic` and `evaluate` round of the plan is there, as it was
 asked (the request's digest, computed again, is in every ledger), of whom, with which noise, and
-which answer each site committed to. In per-site trust each site's own sum is there, and its digest
-is the one in that site's ledger. With a secure sum the ledgers hold digests of masked parts, so
-that these add up to the opened sum takes the evidence: see `verify/evidence.py`.
+which answer each site committed to. The request of a secure sum names the head of every site's
+ledger, so that each ledger here must go on from what all sites were shown. In per-site trust each
+site's own sum is there, and its digest is the one in that site's ledger. With a secure sum the
+ledgers hold digests of masked parts, so that these add up to the opened sum takes the evidence: see
+`verify/evidence.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ReleaseError
 from fedloom.common.messages import arrays_digest
 from fedloom.privacy.answers.opened import OpenedRound, answer_path, noisy_sums
+from fedloom.privacy.keys import verify
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.secure_sum import open_sum
@@ -111,6 +114,7 @@ def _check_round(
         raise ReleaseError(f"{where} names a request that is not the one it shows")
     for site in opened.sites:
         _check_ledger(opened, accounts, site, where)
+    _check_heads(plan, opened, accounts, where)
     _check_own(plan, opened, where)
 
 
@@ -143,6 +147,24 @@ def _check_ledger(
         raise ReleaseError(f"{where} shows another request than the ledger of {site}")
     if line.answer_digest != opened.answer_digests[site]:
         raise ReleaseError(f"{where} names another answer of {site} than its ledger committed to")
+
+
+def _check_heads(
+    plan: Plan, opened: OpenedRound, accounts: Mapping[str, SiteAccount], where: str
+) -> None:
+    """Holds the heads that a secure sum's request named against the ledgers."""
+    if set(opened.heads) != (set() if plan.colluding is None else set(opened.roster)):
+        raise ReleaseError(f"{where} does not name the head of the ledger of every site it asked")
+    for site, head in opened.heads.items():
+        key = plan.site(site).key or ""
+        if not verify(key, head.signed_bytes(opened.plan, opened.run), head.signature):
+            raise ReleaseError(f"{where} names a head that {site} did not sign")
+        hashes = accounts[site].hashes
+        if head.seq >= len(hashes) or hashes[head.seq] != head.hash:
+            raise ReleaseError(
+                f"{where} names a head that the ledger of {site} does not go on from: the ledger "
+                "was cut, or is another copy than the one that answered"
+            )
 
 
 def _check_own(plan: Plan, opened: OpenedRound, where: str) -> None:
