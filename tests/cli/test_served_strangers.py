@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from fedloom.client.link import VaultUnavailableError
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.plan import Plan
-from tests.federation import cli, request, signed
+from tests.federation import cli, promises, request, signed
 from tests.served import Served
 from tests.stewards import Stewards, stewards
 
@@ -71,7 +72,9 @@ def test_a_stranger_begins_asks_and_finishes_nothing(
 def test_a_replay_is_free_and_after_the_end_gets_nothing(
     home: Path, plan: Plan, served: Served
 ) -> None:
-    recorded = signed(request(plan, "statistic", 1))
+    asked = request(plan, "statistic", 1)
+    heads = promises(asked, {"north": served.connection})
+    recorded = signed(replace(asked, heads=heads))
     first = served.send(recorded)
     before = entries(home), spent(home)
     again = served.send(recorded)
