@@ -55,7 +55,7 @@ __all__ = [
     "to_record",
 ]
 
-VERSION = 3
+VERSION = 4
 # Of a request: names, parameters, rosters, and of each site its head: 500 KB for a thousand sites.
 MAX_HEADER_BYTES = 1 << 20
 

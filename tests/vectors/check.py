@@ -143,10 +143,12 @@ def opened(data: bytes) -> tuple[dict[str, Any], str]:
 def check_request(vector: dict[str, Any]) -> None:
     header, arrays = opened(base64.b64decode(vector["bytes"]))
     need(header.get("version") == vector["version"], "format")
-    rest = {"nonce", "signature"}
+    rest = {"nonce", "signature", "heads", "links", "known"}
     covered = {name: value for name, value in header.items() if name not in rest}
+    covered["heads"] = sha256(canonical(header["heads"])) if header["masked"] else ""
     digest = sha256(canonical(covered))
-    body = canonical({"nonce": header["nonce"], "request": digest})
+    ledgers = sha256(canonical([header["heads"], header["links"], header["known"]]))
+    body = canonical({"ledgers": ledgers, "nonce": header["nonce"], "request": digest})
     signed(vector["coordinator_key"], b"fedloom request\n" + body, header["signature"])
     need(arrays == header["arrays"], "arrays")
     need(digest == vector["digest"], "digest")

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from fedloom.common.messages import (
@@ -13,11 +14,11 @@ from fedloom.common.messages import (
     Answer,
     AnswerHeader,
     Finished,
-    LedgerHead,
     Prepared,
     Request,
     arrays_digest,
 )
+from fedloom.common.signed_heads import KnownHead, SeenHead, SignedHead
 from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign
 from fedloom.privacy.plan import Plan
@@ -41,14 +42,34 @@ def round_request(plan: Plan, arrays: dict[str, np.ndarray[Any, Any]]) -> Reques
         params=asked.params,
         roster=tuple(sorted(plan.site_names)),
         arrays=arrays,
+        masked=True,
+        heads={name: promised(plan, name) for name in sorted(plan.site_names)},
+        links={"north": ("e" * 64, "f" * 64)},
         nonce=NONCE,
     )
+
+
+def promised(plan: Plan, site: str) -> SignedHead:
+    """What a site signs when it promises its next answer."""
+    head = SignedHead(lost=(9,), seq=3, hash="c" * 64, nonce="a" * 32, signature="")
+    signature = sign(SITES[site], head.signed_bytes(plan.digest(), RUN))
+    return msgspec.structs.replace(head, signature=signature)
 
 
 def requests() -> Vector:
     plan = plan_of("trained over a secure sum, for persons")
     asked = round_request(plan, {})
-    ends = dataclasses.replace(asked, query=Query.FINISH, round=0, params={})
+    known = KnownHead(plan=plan.digest(), run=RUN, head=promised(plan, "north"))
+    ends = dataclasses.replace(
+        asked,
+        query=Query.FINISH,
+        round=0,
+        params={},
+        masked=False,
+        heads={},
+        links={},
+        known={"north": known},
+    )
     weights = {
         "b": np.array([[0.5, -1.5], [2.0**-20, 3e38]], dtype=np.float32),
         "a": np.arange(3, dtype=np.int32),
@@ -67,6 +88,7 @@ def requests() -> Vector:
 
     whole = vector("a second attempt, with arrays", again)
     data = base64.b64decode(whole["bytes"])
+    linked = dataclasses.replace(again, signature=sign(COORDINATOR, again.signed_bytes()))
     flipped = data[:-1] + bytes([data[-1] ^ 1])
     moved = dataclasses.replace(
         again, signature=sign(COORDINATOR, again.signed_bytes()), run="another"
@@ -87,6 +109,13 @@ def requests() -> Vector:
             bad(
                 whole, "moved to another run", "signature", "unsigned", bytes=encoded(moved.pack())
             ),
+            bad(
+                whole,
+                "with other links",
+                "signature",
+                "unsigned",
+                bytes=encoded(dataclasses.replace(linked, links={}).pack()),
+            ),
             bad(whole, "an array was exchanged", "arrays", "malformed", bytes=encoded(flipped)),
             bad(whole, "of another version", "format", "malformed", bytes=encoded(old)),
             bad(
@@ -100,7 +129,7 @@ def requests() -> Vector:
 def answers() -> Vector:
     plan, key = plan_of("trained over a secure sum, for persons"), SITES["north"]
     request = round_request(plan, {})
-    head = LedgerHead(seq=3, hash="c" * 64)
+    head = SeenHead(epoch=0, seq=3, hash="c" * 64)
     sums = {"sum": np.array([-(2**63), -1, 0, 2**63 - 1], dtype=np.int64)}
 
     def answer(arrays: dict[str, Any] | None = None, **parts: Any) -> Answer:
@@ -136,6 +165,7 @@ def answers() -> Vector:
         schema_digest=plan.schema_digest,
         runs=1,
         versions={"fedloom": "0.1.0"},
+        seen={"south": SeenHead(epoch=1, seq=7, hash="d" * 64)},
     )
     told = chain(key, run_told(plan, "north"))
     whole = vector("a masked sum", answer(sums))
@@ -145,7 +175,7 @@ def answers() -> Vector:
     forged = dataclasses.replace(answer(raised), signature=signature)
     return {
         "good": [
-            vector("ready", answer(prepared=prepared)),
+            vector("ready", answer(prepared=prepared, promise=promised(plan, "north"))),
             whole,
             vector("the end", answer(finished=Finished(plan_digest=plan.digest(), extract=told))),
             vector("a refusal", answer(status=Status.USED_UP, runs=1)),
