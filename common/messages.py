@@ -21,18 +21,22 @@ ledger it is, and nothing else, for the text of an error may quote records.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import numpy as np
-import safetensors.numpy
 from msgspec import Meta
 
 from fedloom.common.digest import canonical_json, digest, sha256_hex
 from fedloom.common.errors import ConfigError
+from fedloom.common.message_bytes import (
+    VERSION,
+    Arrays,
+    arrays_digest,
+    pack_message,
+    read_arrays,
+    read_header,
+)
 from fedloom.common.signed_heads import KnownHead, SeenHead, SignedHead, heads_digest
 from fedloom.common.typed import Section, Sha256, plain, read_typed
 from fedloom.common.vocabulary import Query, Status
@@ -55,59 +59,18 @@ __all__ = [
     "to_record",
 ]
 
-VERSION = 4
 # Of a request: names, parameters, rosters, and of each site its head: 500 KB for a thousand sites.
 MAX_HEADER_BYTES = 1 << 20
 
 _ANSWER = b"fedloom answer\n"
 _REQUEST = b"fedloom request\n"
 _RECORD_KEY = "fedloom"
-_HEADER_KEY = "header"
 
-Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 Name = Annotated[str, Meta(max_length=256)]
 Roster = tuple[str, ...]
 Heads = dict[str, SignedHead]
 Links = dict[str, tuple[Sha256, ...]]
 Known = dict[str, KnownHead]
-
-
-def arrays_digest(arrays: Arrays) -> str:
-    """Returns the SHA-256 over names, types, shapes and bytes of `arrays`, in order of name."""
-    hasher = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        hasher.update(canonical_json([name, array.dtype.str, list(array.shape)]))
-        hasher.update(array.tobytes())
-    return hasher.hexdigest()
-
-
-def _pack(header: dict[str, Any], arrays: Arrays) -> bytes:
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = canonical_json({"version": VERSION, **header}).decode()
-    return safetensors.numpy.save(contiguous, metadata={_HEADER_KEY: text})
-
-
-def _read_header(data: bytes, most: int | None = None) -> dict[str, Any]:
-    """Reads a message's header but for its version, and no array."""
-    try:
-        length = int.from_bytes(data[:8], "little")
-        if most is not None and length > most:
-            raise ValueError("a header that is too long")
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        header = json.loads(metadata[_HEADER_KEY])
-    except Exception as error:
-        raise ConfigError("a message that is not fedloom's, or was damaged on its way") from error
-    if not isinstance(header, dict) or header.pop("version", None) != VERSION:
-        raise ConfigError(f"a message of another version; this fedloom speaks version {VERSION}")
-    return header
-
-
-def _read_arrays(data: bytes) -> Arrays:
-    try:
-        return dict(safetensors.numpy.load(data))
-    except Exception as error:
-        raise ConfigError("a message that is not fedloom's, or was damaged on its way") from error
 
 
 class RequestHeader(Section, frozen=True):
@@ -201,7 +164,7 @@ class Request:
         """Returns the request as bytes."""
         ledgers = {name: plain(getattr(self, name)) for name in _LEDGERS}
         rest = {**ledgers, "nonce": self.nonce, "signature": self.signature}
-        return _pack({**self._covered(), **rest}, self.arrays)
+        return pack_message({**self._covered(), **rest}, self.arrays)
 
     @classmethod
     def unpack(cls, data: bytes) -> Request:
@@ -234,7 +197,7 @@ class Unopened:
         Raises:
           ConfigError: it is not that of a request of this version.
         """
-        raw = _read_header(data, MAX_HEADER_BYTES)
+        raw = read_header(data, MAX_HEADER_BYTES)
         header = read_typed(raw, RequestHeader, where="a request")
         try:
             rest = {*_LEDGERS, "nonce", "signature"}
@@ -255,7 +218,7 @@ class Unopened:
         Raises:
           ConfigError: they are damaged, or not those of which the header holds the digest.
         """
-        arrays, header = _read_arrays(self.data), self.header
+        arrays, header = read_arrays(self.data), self.header
         if arrays_digest(arrays) != header.arrays:
             raise ConfigError("a request whose arrays are not those that its header names")
         return Request(
@@ -380,7 +343,9 @@ class Answer:
 
     def pack(self) -> bytes:
         """Returns the answer as bytes."""
-        return _pack({"answer": plain(self.header), "signature": self.signature}, self.arrays)
+        return pack_message(
+            {"answer": plain(self.header), "signature": self.signature}, self.arrays
+        )
 
     @classmethod
     def unpack(cls, data: bytes) -> Answer:
@@ -389,8 +354,8 @@ class Answer:
         Raises:
           ConfigError: the bytes are not an answer, or the arrays are not those of the header.
         """
-        read = read_typed(_read_header(data), _SignedHeader, where="an answer")
-        arrays = _read_arrays(data)
+        read = read_typed(read_header(data), _SignedHeader, where="an answer")
+        arrays = read_arrays(data)
         if read.answer.arrays_digest != arrays_digest(arrays):
             raise ConfigError("an answer whose arrays are not those that the site signed")
         return cls(header=read.answer, arrays=arrays, signature=read.signature)

@@ -8,8 +8,8 @@ import pytest
 import safetensors.numpy
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.message_bytes import VERSION
 from fedloom.common.messages import (
-    VERSION,
     Answer,
     Request,
     arrays_digest,

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fedloom.common.message_bytes import VERSION
 from fedloom.common.messages import (
-    VERSION,
     Answer,
     AnswerHeader,
     Finished,
