@@ -262,7 +262,7 @@ OPTIONS = _table(
             name="decimal",
             kinds=_ALL,
             check=_decimal,
-            help="The decimal mark: . or ,",
+            help="The decimal mark, a point or a comma.",
             metavar="MARK",
         ),
         Option(

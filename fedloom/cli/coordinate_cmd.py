@@ -28,17 +28,17 @@ _FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("plan", type=_FOLDER)
-@click.option("--out", type=_FOLDER, required=True, help="the run's folder")
+@click.option("--out", type=_FOLDER, required=True, help="The run's folder.")
 @coordinator_option
 @click.option(
     "--receipt",
     "receipts",
     type=_FOLDER,
     multiple=True,
-    help="an approval that a steward sent; kept, so each is given once",
+    help="An approval that a steward sent; kept, so each is given once.",
 )
-@click.option("--resume", is_flag=True, help="go on with a run, or follow one that goes on")
-@click.option("--detach", is_flag=True, help="begin and do not follow; `fedloom watch` does")
+@click.option("--resume", is_flag=True, help="Go on with a run, or follow one that goes on.")
+@click.option("--detach", is_flag=True, help="Begin and do not follow; `fedloom watch` does.")
 @json_option
 def coordinate(
     plan: Path,
@@ -80,7 +80,7 @@ def coordinate(
 
 @click.command()
 @click.argument("run", type=_FOLDER)
-@click.option("--once", is_flag=True, help="show how it stands now, and end")
+@click.option("--once", is_flag=True, help="Show how it stands now, and end.")
 @json_option
 def watch(run: Path, once: bool, as_json: bool) -> None:
     """Show how RUN stands, by institution, and follow it to its end.

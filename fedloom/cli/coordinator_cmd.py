@@ -27,7 +27,7 @@ for _command in (up, down, status, gateway):
 
 @coordinator.command()
 @click.argument("file", type=_FOLDER)
-@click.option("--json", "as_json", is_flag=True, help="print the key as JSON")
+@click.option("--json", "as_json", is_flag=True, help="Print the key as JSON.")
 def keygen(file: Path, as_json: bool) -> None:
     """Make the key FILE if it is missing, and print its public half for the study.
 
@@ -45,13 +45,19 @@ def keygen(file: Path, as_json: bool) -> None:
 
 @coordinator.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--host", required=True, help="name or address at which institutions reach it")
-@click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True)
-@click.option("--listen", default="0.0.0.0", show_default=True, help="address to listen on")
+@click.option("--host", required=True, help="Name or address at which institutions reach it.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8443,
+    show_default=True,
+    help="Port at which institutions reach it.",
+)
+@click.option("--listen", default="0.0.0.0", show_default=True, help="Address to listen on.")
 @click.option(
     "--superlink-port",
     type=click.IntRange(1, 65535),
-    help="port of the loopback for Flower's SuperLink; by default the one after --port",
+    help="Port of the loopback for Flower's SuperLink; by default the one after --port.",
 )
 @json_option
 def init(
@@ -120,9 +126,9 @@ def renew(home: Path) -> None:
 @coordinator.command()
 @click.argument("cards", type=_FOLDER, nargs=-1, required=True)
 @coordinator_option
-@click.option("--out", type=_FOLDER, required=True, help="the kit, one file for all sites")
-@click.option("--policy", type=_FOLDER, help="a text with rules that you propose for [policy]")
-@click.option("--replace", is_flag=True, help="a site that was invited has new keys")
+@click.option("--out", type=_FOLDER, required=True, help="The kit, one file for all sites.")
+@click.option("--policy", type=_FOLDER, help="A text with rules that you propose for [policy].")
+@click.option("--replace", is_flag=True, help="A site that was invited has new keys.")
 @json_option
 def invite(
     cards: tuple[Path, ...],

@@ -30,14 +30,14 @@ coordinator_option = click.option(
     type=click.Path(path_type=Path),
     default=Path("."),
     show_default="this folder",
-    help="the coordinator's home",
+    help="The coordinator's home.",
 )
 
 
 @click.command()
 @coordinator_option
-@click.option("--detach", is_flag=True, help="go on in the background, once all answers")
-@click.option("--no-gateway", is_flag=True, help="another proxy stands before the SuperLink")
+@click.option("--detach", is_flag=True, help="Go on in the background, once all answers.")
+@click.option("--no-gateway", is_flag=True, help="Another proxy stands before the SuperLink.")
 def up(home: Path, detach: bool, no_gateway: bool) -> None:
     """Run the coordinator's servers until SIGTERM, Ctrl-C or `coordinator down`.
 

@@ -23,12 +23,12 @@ _DEFAULT_OUT = "fedloom-demo"
 
 @click.command()
 @click.option(
-    "--deploy", is_flag=True, help="three of the sites as a federation of real servers, with TLS"
+    "--deploy", is_flag=True, help="Three of the sites as a federation of real servers, with TLS."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="a new folder for run and release")
-@click.option("--resume", is_flag=True, help="go on with the interrupted demo in --out")
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder for run and release.")
+@click.option("--resume", is_flag=True, help="Go on with the interrupted demo in --out.")
 @loopback_option
-@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def demo(deploy: bool, out: Path | None, resume: bool, loopback: bool, as_json: bool) -> None:
     """Six real sites publish one synthetic table together.
 

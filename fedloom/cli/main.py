@@ -40,8 +40,8 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Entry("fedloom.cli.demo:demo", "Run the main job on real data, end in a release."),
-    "doctor": Entry("fedloom.cli.doctor:doctor", "Say whether this machine has what is needed."),
+    "demo": Entry("fedloom.cli.demo:demo", "Run the example from six sites to a release."),
+    "doctor": Entry("fedloom.cli.doctor:doctor", "Check that this machine meets the needs."),
     "schema": Entry("fedloom.cli.schema_cmd:schema", "Draft, check or learn a schema."),
     "study": Entry("fedloom.cli.study_cmd:study", "Check a study; print its plan and price."),
     "simulate": Entry("fedloom.cli.simulate_cmd:simulate", "Run a study with all sites here."),

@@ -16,15 +16,15 @@ from fedloom.common.errors import ConfigError
 __all__ = ["loopback_option", "rehearse", "rehearse_in"]
 
 loopback_option = click.option(
-    "--loopback", is_flag=True, help="all parties on the loopback, also where root could do more"
+    "--loopback", is_flag=True, help="All parties on the loopback, also where root could do more."
 )
 
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @site_source_options
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="a folder for it all")
-@click.option("--resume", is_flag=True, help="go on with a rehearsal that was interrupted")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder for it all.")
+@click.option("--resume", is_flag=True, help="Go on with a rehearsal that was interrupted.")
 @loopback_option
 @json_option
 def rehearse(

@@ -139,7 +139,13 @@ def _description(
 @schema.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @site_source_options
-@click.option("--home", "homes", multiple=True, metavar="NAME=DIR", help="A home that lives on.")
+@click.option(
+    "--home",
+    "homes",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Use this existing home for site NAME; its ledger is kept.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--limit", type=float, help="Lifetime epsilon of the homes made here.")

@@ -24,20 +24,26 @@ __all__ = ["simulate"]
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @site_source_options
-@click.option("--home", "homes", multiple=True, metavar="NAME=DIR", help="a home that lives on")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="the run's folder")
-@click.option("--resume", is_flag=True, help="go on with an interrupted run")
-@click.option("--limit", type=float, help="lifetime epsilon of the homes made here")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or auto")
+@click.option(
+    "--home",
+    "homes",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Use this existing home for site NAME; its ledger is kept.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--limit", type=float, help="Lifetime epsilon of the homes made here.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @clamp_options
 @click.option(
     "--coordinator-key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="the key that the study names; by default the run makes its own",
+    help="The key that the study names; by default the run makes its own.",
 )
 @click.option("--insecure-seed", type=int, hidden=True)
-@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def simulate(
     study: Path,
     sites: tuple[str, ...],
@@ -59,8 +65,8 @@ def simulate(
     STUDY is a study.toml, or a plan.json: then the plan is rehearsed, with the same noise, between
     homes and keys of its own; nothing is signed with a key that the plan names.
 
-    Each site has its own home, ledger and vault, as in a deployment. Homes made here are
-    rehearsals: they are approved without asking, and say so.
+    Each site has its own home, ledger and vault, as in a deployment. Homes created here are
+    marked as rehearsals and approved automatically.
 
     --site NAME=HOME reads the records as HOME/site.toml says. It is a rehearsal all the same: the
     ledger is one of its own under --out, and that of HOME is neither opened nor charged. What a

@@ -42,19 +42,21 @@ for _command in (up, down, status, service, backup, heads, restore):
 
 @site.command()
 @home_option
-@click.option("--name", required=True, help="the site's name in studies")
-@click.option("--epsilon", type=float, required=True, help="limit for the records' lifetime")
-@click.option("--delta", type=float, default=1e-5, show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), help="a CSV, Excel or Parquet file")
-@click.option("--url", help="a database, as SQLAlchemy writes it")
-@click.option("--query", help="the SELECT that gives the records")
+@click.option("--name", required=True, help="The site's name in studies.")
+@click.option("--epsilon", type=float, required=True, help="Limit for the records' lifetime.")
+@click.option(
+    "--delta", type=float, default=1e-5, show_default=True, help="Delta of that limit, for life."
+)
+@click.option("--data", type=click.Path(path_type=Path), help="A CSV, Excel or Parquet file.")
+@click.option("--url", help="A database, as SQLAlchemy writes it.")
+@click.option("--query", help="The SELECT that gives the records.")
 @click.option(
     "--source",
     "described",
     type=click.Path(path_type=Path),
-    help="a TOML file whose [source] says where the records are and how written",
+    help="A TOML file whose [source] says where the records are and how written.",
 )
-@click.option("--rehearsal", is_flag=True, help="for rehearsals; the ledger says so for ever")
+@click.option("--rehearsal", is_flag=True, help="For rehearsals; the ledger says so for ever.")
 @source_options
 def init(
     home: Path,
@@ -133,17 +135,18 @@ def keygen(home: Path) -> None:
 @click.argument("study", type=click.Path(path_type=Path))
 @home_option
 @runs_option
-@click.option("--yes", is_flag=True, help="sign without asking")
+@click.option("--yes", is_flag=True, help="Sign without asking.")
 @clamp_options
 @click.option(
     "--ids-as-written",
     is_flag=True,
-    help='ids such as "7" and "07" are different people, you know; --clamp does not say so',
+    help='Treat ids that differ only in writing ("7", "07") as different people. Not implied by '
+    "--clamp.",
 )
 @click.option(
     "--receipt",
     type=click.Path(path_type=Path),
-    help="write a signed receipt here, for the coordinator",
+    help="Write a signed receipt here, for the coordinator.",
 )
 @source_options
 @json_option
@@ -241,7 +244,7 @@ def revoke(study: Path, home: Path) -> None:
 
 @site.command()
 @home_option
-@click.option("--off", is_flag=True, help="answer again")
+@click.option("--off", is_flag=True, help="Answer again.")
 def pause(home: Path, off: bool) -> None:
     """Have the vault refuse every query until `pause --off`."""
     from fedloom.client.home import Home

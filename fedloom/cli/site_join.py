@@ -18,7 +18,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command()
 @home_option
-@click.option("--out", type=_FILE, required=True, help="the file to send to the coordinator")
+@click.option("--out", type=_FILE, required=True, help="The file to send to the coordinator.")
 @json_option
 def card(home: Path, out: Path, as_json: bool) -> None:
     """Write the site's card: its name and public keys, for the coordinator. It holds no secret."""
@@ -38,8 +38,8 @@ def card(home: Path, out: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("kit", type=_FILE)
 @home_option
-@click.option("--fingerprint", help="of the kit, as another steward told you")
-@click.option("--yes", is_flag=True, help="ask nothing; needs --fingerprint")
+@click.option("--fingerprint", help="Of the kit, as another steward told you.")
+@click.option("--yes", is_flag=True, help="Ask nothing; needs --fingerprint.")
 @json_option
 def join(kit: Path, home: Path, fingerprint: str | None, yes: bool, as_json: bool) -> None:
     """Join a federation with the KIT that its coordinator sent, and pin the other sites' keys.

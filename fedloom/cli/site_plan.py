@@ -23,14 +23,14 @@ home_option = click.option(
     type=click.Path(path_type=Path),
     default=Path("."),
     show_default="this folder",
-    help="the site's home",
+    help="The site's home.",
 )
 runs_option = click.option(
     "--runs",
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="how many runs the approval is for; they are priced and held together",
+    help="How many runs the approval is for; they are priced and held together.",
 )
 
 

@@ -15,11 +15,13 @@ _FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.option(
-    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="the site's home"
+    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="The site's home."
 )
-@click.option("--socket", type=_FOLDER, help="where to serve; by default a path made of the home's")
-@click.option("--shared", is_flag=True, help="the socket is for its folder's group too")
-@click.option("--device", help="cpu, cuda, cuda:1 or auto; by default what site.toml says")
+@click.option(
+    "--socket", type=_FOLDER, help="Where to serve; by default a path made of the home's."
+)
+@click.option("--shared", is_flag=True, help="The socket is for its folder's group too.")
+@click.option("--device", help="cpu, cuda, cuda:1 or auto; by default what site.toml says.")
 def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> None:
     """Open the vault and answer the node's requests until SIGTERM or Ctrl-C.
 
@@ -42,26 +44,26 @@ def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> 
 
 @click.command()
 @click.option(
-    "--superlink", metavar="HOST:PORT", help="the coordinator; by default that of the joined kit"
+    "--superlink", metavar="HOST:PORT", help="The coordinator; by default that of the joined kit."
 )
 @click.option(
-    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="the site's home"
+    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="The site's home."
 )
-@click.option("--vault", help="address that `fedloom site serve` printed, if not the home's own")
-@click.option("--flwr-home", type=_FOLDER, help="Flower's own folder; by default HOME/flower")
-@click.option("--port", type=int, help="loopback port for Flower's processes; else a free one")
+@click.option("--vault", help="Address that `fedloom site serve` printed, if not the home's own.")
+@click.option("--flwr-home", type=_FOLDER, help="Flower's own folder; by default HOME/flower.")
+@click.option("--port", type=int, help="Loopback port for Flower's processes; else a free one.")
 @click.option(
     "--root-certificates",
     type=_FOLDER,
-    help="the authority behind the coordinator; by default that of the joined kit",
+    help="The authority behind the coordinator; by default that of the joined kit.",
 )
 @click.option(
     "--private-key",
     type=_FOLDER,
-    help="key that proves the node to the coordinator; by default the home's node.pem",
+    help="Key that proves the node to the coordinator; by default the home's node.pem.",
 )
-@click.option("--insecure", is_flag=True, help="without TLS, to this machine only")
-@click.option("--poll", type=click.FloatRange(0.05, 60), default=3.0, help="seconds between looks")
+@click.option("--insecure", is_flag=True, help="Without TLS, to this machine only.")
+@click.option("--poll", type=click.FloatRange(0.05, 60), default=3.0, help="Seconds between looks.")
 def node(
     superlink: str | None,
     home: Path,

@@ -25,9 +25,9 @@ _WHY = {
     type=click.Path(path_type=Path),
     default=Path("."),
     show_default="this folder",
-    help="the site's home",
+    help="The site's home.",
 )
-@click.option("--dry-run", is_flag=True, help="say what would be deleted, and delete nothing")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 @json_option
 def tidy(home: Path, dry_run: bool, as_json: bool) -> None:
     """Delete frozen records whose approval has ended, and files that were never finished.

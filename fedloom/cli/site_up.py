@@ -18,10 +18,10 @@ __all__ = ["down", "service", "status", "up"]
 
 @click.command()
 @home_option
-@click.option("--detach", is_flag=True, help="go on in the background, once the vault serves")
-@click.option("--node-user", help="run the node as this user, who cannot read the home; for root")
+@click.option("--detach", is_flag=True, help="Go on in the background, once the vault serves.")
+@click.option("--node-user", help="Run the node as this user, who cannot read the home; for root.")
 @click.option(
-    "--poll", type=click.FloatRange(0.05, 60), help="seconds between the node's looks for messages"
+    "--poll", type=click.FloatRange(0.05, 60), help="Seconds between the node's looks for messages."
 )
 def up(home: Path, detach: bool, node_user: str | None, poll: float | None) -> None:
     """Run vault and node until SIGTERM, Ctrl-C or `site down`; one that ends is started again."""
@@ -104,9 +104,9 @@ def status(home: Path, as_json: bool) -> None:
 
 @click.command()
 @home_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder for the units")
-@click.option("--user", help="who runs the vault; by default who types this")
-@click.option("--node-user", required=True, help="who runs the node, and that user's group")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the units.")
+@click.option("--user", help="Who runs the vault; by default who types this.")
+@click.option("--node-user", required=True, help="Who runs the node, and that user's group.")
 def service(home: Path, out: Path, user: str | None, node_user: str) -> None:
     """Write systemd units for vault and node, two hardened services of two users.
 

@@ -31,14 +31,14 @@ def study() -> None:
 
 @study.command()
 @click.argument("path", metavar="STUDY", type=click.Path(path_type=Path))
-@click.option("--resolved", is_flag=True, help="print the whole plan as JSON")
-@click.option("--out", type=click.Path(path_type=Path), help="write the plan to this file")
+@click.option("--resolved", is_flag=True, help="Print the whole plan as JSON.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the plan to this file.")
 @click.option(
     "--coordinator",
     type=click.Path(path_type=Path),
-    help="a coordinator's home: its key and the cards of the sites it invited are filled in",
+    help="A coordinator's home: its key and the cards of the sites it invited are filled in.",
 )
-@click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def check(
     path: Path, resolved: bool, out: Path | None, coordinator: Path | None, as_json: bool
 ) -> None:

@@ -166,3 +166,28 @@ def test_a_warning_is_told_without_its_source(monkeypatch, capsys):
     monkeypatch.setattr(module.fedloom, "main", warned)
     assert module.main(["doctor"]) == 0
     assert capsys.readouterr().err == "Warning: the ledger leaves that price out\n"
+
+
+def options_of(command: click.Command, path: str) -> list[tuple[str, click.Option]]:
+    """Every option that is shown, of a command and of all below it, by where it stands."""
+    found = [
+        (f"{path} {option.opts[0]}", option)
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden
+    ]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            found += options_of(below, f"{path} {name}")
+    return found
+
+
+def test_the_help_of_every_option_is_a_sentence():
+    found = options_of(command_line.fedloom, "fedloom")
+    assert len(found) > 80
+    for where, option in found:
+        text = option.help or ""
+        lower_case = text[:1].islower() and not text.startswith("cpu, cuda")
+        assert text.endswith((".", "?")) and not lower_case, f"{where}: {text!r}"
