@@ -24,10 +24,9 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.sampling.combined import ConditionedMixture
 from fedloom.common.sampling.conditions import conditions_of
-from fedloom.common.sampling.cores import default_threads
 from fedloom.common.sampling.enforce import Enforcer
 from fedloom.common.sampling.rows import Rows
-from fedloom.common.sampling.seeds import seed_sequence
+from fedloom.common.sampling.seeds import default_threads, seed_sequence
 from fedloom.common.sampling.sources import source_of
 from fedloom.common.sampling.tally import Tally
 from fedloom.common.schema import Schema

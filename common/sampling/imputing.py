@@ -29,11 +29,10 @@ from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.mixture import Mixture
-from fedloom.common.sampling.cores import default_threads
 from fedloom.common.sampling.posterior import Posterior
 from fedloom.common.sampling.repair import Repair
 from fedloom.common.sampling.rows import Rows
-from fedloom.common.sampling.seeds import seed_sequence
+from fedloom.common.sampling.seeds import default_threads, seed_sequence
 from fedloom.common.sampling.sources import as_mixture
 from fedloom.common.schema import Schema
 

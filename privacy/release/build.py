@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -110,24 +111,13 @@ def _fill(
 ) -> None:
     plan, key = run.plan, load_private_key(run.path / "coordinator.key")
     rows = plan.release.rows or default_rows(_records(run))
-    title = title_of(plan)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     statement = make_statement(plan, accounts)
     seed = public_seed(plan, run.name) if seed is None else seed
     frame = sample(run.generator, plan.schema, plan.target, rows, seed=seed)
 
     data_files(plan.schema.kind).write(frame, folder)
-    run.generator.save(folder / "generator")
-    (folder / "ledger").mkdir()
-    for name, extract in run.extracts.items():
-        (folder / "ledger" / f"{name}.json").write_bytes(canonical_json(extract))
-    (folder / "answers").mkdir()
-    for number in run.opened:
-        shutil.copyfile(run.path / answer_path(number), folder / answer_path(number))
-    if counts_marginals(plan):
-        table = marginals_table(plan, run.opened[plan.rounds[0].round])
-        pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
-    plan.save(folder / "plan.json")
+    _copy_from_run(folder, run)
     (folder / "dp_statement.json").write_text(json_text(statement), encoding="utf-8")
     if run.evaluation is not None:
         (folder / "evaluation.json").write_text(json_text(run.evaluation), encoding="utf-8")
@@ -137,7 +127,7 @@ def _fill(
     for name, data in derived.items():
         (folder / name).write_bytes(data)
     report = render_report(
-        title=title,
+        title=title_of(plan),
         created=created,
         model=plan.model.kind,
         statement=statement,
@@ -149,9 +139,34 @@ def _fill(
         limits=limits_of_training(plan, run.statistics.total()),
     )
     (folder / "report.html").write_text(report, encoding="utf-8")
-    body = {
+    body = _manifest_body(run, accounts, created=created, rows=rows, seed=seed)
+    write_manifest(folder, body, key)
+
+
+def _copy_from_run(folder: Path, run: FinishedRun) -> None:
+    """Writes what a release takes from its run as it is: generator, ledgers, answers, plan."""
+    plan = run.plan
+    run.generator.save(folder / "generator")
+    (folder / "ledger").mkdir()
+    for name, extract in run.extracts.items():
+        (folder / "ledger" / f"{name}.json").write_bytes(canonical_json(extract))
+    (folder / "answers").mkdir()
+    for number in run.opened:
+        shutil.copyfile(run.path / answer_path(number), folder / answer_path(number))
+    if counts_marginals(plan):
+        table = marginals_table(plan, run.opened[plan.rounds[0].round])
+        pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
+    plan.save(folder / "plan.json")
+
+
+def _manifest_body(
+    run: FinishedRun, accounts: Mapping[str, SiteAccount], *, created: str, rows: int, seed: int
+) -> dict[str, Any]:
+    """Says what the release is: of which plan and run, drawn how, made with what."""
+    plan = run.plan
+    return {
         "name": plan.name,
-        "title": title,
+        "title": title_of(plan),
         "version": _RELEASE_VERSION,
         "created": created,
         "plan": plan.digest(),
@@ -173,7 +188,6 @@ def _fill(
             },
         },
     }
-    write_manifest(folder, body, key)
 
 
 def _records(run: FinishedRun) -> float:
