@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from fedloom.common.marginals import wanted_groups
 from fedloom.privacy.answers.opened import spread_of
 from fedloom.privacy.inference.result import Z
+from fedloom.privacy.phases import StatisticPhase
 from fedloom.privacy.plan import Plan
 
 __all__ = ["PlannedNoise", "Precision", "precision_in_words", "precision_table"]
@@ -59,7 +60,11 @@ class PlannedNoise:
         """Takes the noise of the phases that count one-way and pairwise."""
         self.plan = plan
         spread = spread_of(plan, len(plan.sites))
-        stds = {phase.name: phase.noise_std * spread for phase in plan.statistics}
+        stds = {
+            phase.name: phase.noise_std * spread
+            for phase in plan.phases
+            if isinstance(phase, StatisticPhase)
+        }
         self.columns, self.pair = stds.get("columns"), stds.get("pairwise")
         self.one_way = stds.get("one-way")
         if self.one_way is None and self.pair is not None:
