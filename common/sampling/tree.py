@@ -2,10 +2,10 @@
 
 A condition on columns multiplies the cliques' tables by the share of each group that it allows,
 which keeps the tree exact. From it a pool of several rows for each that is wanted is drawn, and of
-the pool the rows are taken in proportion to the tilt's weights, classes together
-(sampling-importance resampling, Rubin 1987; systematic, so that a row of weight w is taken w times
-rounded up or down). A row that weighs more than a row of the result is taken more than once; its
-values within groups are drawn anew each time.
+the pool the rows are taken in proportion to the tilt's weights (sampling-importance resampling,
+Rubin 1987), so that the counts of pairs and triples are those of the weighted pool
+(`fedloom.common.sampling.balanced`). A row that weighs more than a row of the result is taken
+more than once; its values within groups are drawn anew each time.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ import numpy.typing as npt
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import stratified
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.models.tree import Tree, log_mean
+from fedloom.common.sampling.balanced import balanced_choice
 
 __all__ = ["TreeSource"]
 
 Array = npt.NDArray[Any]
 
 # Rows of the pool for each that is wanted, and at the least.
-_POOL, _MIN_POOL = 5, 8192
+_POOL, _MIN_POOL = 6, 8192
 # Rows that stand for the tree where a mixture is asked for, and how much each one blurs.
 _SKETCH_ROWS, _BLUR, _MAX_CELLS = 4096, 0.1, 1 << 26
 
@@ -89,13 +91,30 @@ class TreeSource:
             if not self._shares:  # then a class has its share, whatever this pool is like
                 tilt -= log_mean(tilt)
             logs.append(tilt + np.log(part / count))
-        weights = np.concatenate(logs)
-        weights = np.exp(weights - weights.max())
-        sums = np.cumsum(weights)
-        at = (np.arange(rows) + rng.random()) / rows * sums[-1]
-        chosen = np.minimum(np.searchsorted(sums, at, side="right"), len(sums) - 1)
-        chosen = chosen[rng.permutation(rows)]
+        top = max(float(part.max()) for part in logs)
+        weights = [np.exp(part - top) for part in logs]
+        whole = sum(float(part.sum()) for part in weights)
+        taken = np.concatenate(
+            [
+                balanced_choice(rows * part / whole, self._balanced(pool), rng)
+                for part, pool in zip(weights, pools, strict=True)
+            ]
+        )
+        chosen = np.repeat(np.arange(len(taken)), taken)
+        missing = rows - len(chosen)
+        if missing > 0:
+            every = np.concatenate(weights)
+            chosen = np.append(chosen, rng.choice(len(every), missing, p=every / every.sum()))
+        chosen = rng.permutation(chosen)[:rows]
         return np.concatenate(pools, axis=1)[:, chosen], np.repeat(labels, counts)[chosen]
+
+    def _balanced(self, pool: Array) -> list[tuple[CellTables, Array]]:
+        """Returns the tables that a choice of rows of a pool keeps: all that was counted."""
+        shape = self._tree.shape
+        pairs = shape.pairs if len(shape.sizes) > 1 else CellTables(shape.sizes, ((0,),))
+        if not shape.coarse:
+            return [(pairs, pool)]
+        return [(pairs, pool), (shape.triples, shape.coarse_codes(pool))]
 
     def mixture(self) -> Mixture:
         """Returns a mixture of drawn rows: each a component, blurred by the single columns.
