@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
+from fedloom.common.encoding import Encoding
 from fedloom.common.vocabulary import Unit
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from fedloom.privacy.plan import Plan
 
 __all__ = ["study"]
+
+# Records of the group by which the table of a study's summary says what noise will do.
+_GROUP = 500
 
 
 @click.group()
@@ -45,7 +49,6 @@ def check(
     """Resolve STUDY and show digest, plan, noise, price and expected time."""
     import fedloom
     from fedloom.common.study import load_study
-    from fedloom.privacy.inference.expected import precision_table
     from fedloom.privacy.resolve import resolve_plan
 
     agreed, schema = load_study(path)
@@ -57,7 +60,7 @@ def check(
     if resolved:
         click.echo(json.dumps(plan.to_dict(), indent=2, sort_keys=True))
         return
-    precision = () if plan.learns_schema else precision_table(plan)
+    precision = _precision(plan)
     summary = _summary(plan, precision)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
@@ -154,6 +157,15 @@ def solve(path: Path, wants: tuple[str, ...], records: int | None, as_json: bool
     click.echo(f"least epsilon for all: {least:g}")
 
 
+def _precision(plan: Plan) -> list[Precision]:
+    """Says how far off shares will be in a study of a table; nothing of other records."""
+    from fedloom.privacy.inference.expected import PlannedNoise, precision_table
+
+    if not isinstance(plan.coder, Encoding):
+        return []
+    return precision_table(PlannedNoise.of(plan))
+
+
 def _with_cards(study: Study, coordinator: Path) -> Study:
     """Fills in the keys of a coordinator and of the study's sites that it invited."""
     from fedloom.privacy.keys import public_key_hex
@@ -225,7 +237,8 @@ def _lines(
     if plan.learns_schema:
         lines.append(("finds", expected(plan)))
     elif precision:
-        lines.append(("precision", precision_in_words(plan, precision)))
+        row = next(one for one in precision if one.size == _GROUP)
+        lines.append(("precision", precision_in_words(row, plan.target)))
     time = f"about {summary['expected_seconds']:.0f} s in one process on two cores"
     return [*lines, ("time", time)]
 

@@ -16,10 +16,10 @@ Guarantee: none needed; a plan and public sizes are all that is used.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedloom.common.marginals import wanted_groups
+from fedloom.common.encoding import Encoding
+from fedloom.common.marginals import NoisyMarginals, wanted_groups
 from fedloom.privacy.answers.opened import spread_of
 from fedloom.privacy.inference.result import Z
 from fedloom.privacy.phases import StatisticPhase
@@ -46,31 +46,59 @@ class Precision:
 
 
 class PlannedNoise:
-    """The noise of a plan's counts, if every site answers.
+    """The noise of a study's counts.
 
     Attributes:
-      plan: the plan.
+      encoding: of the study's tables.
       columns: standard deviation of the noise in a count of all classes together, or None.
       one_way: of that in a one-way count within a class, from pairs where there are no others,
         or None.
       pair: of that in a count of a pair within a class, or None.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        """Takes the noise of the phases that count one-way and pairwise."""
-        self.plan = plan
+    def __init__(
+        self,
+        encoding: Encoding,
+        *,
+        columns: float | None = None,
+        one_way: float | None = None,
+        pair: float | None = None,
+    ) -> None:
+        """Takes the noise of what a study counts."""
+        self.encoding, self.columns, self.one_way, self.pair = encoding, columns, one_way, pair
+        if one_way is None and pair is not None:
+            # A column within a class is the sum of its pairs with the column of fewest cells.
+            self.one_way = pair * math.sqrt(min(block.size for block in encoding.features))
+
+    @classmethod
+    def of(cls, plan: Plan) -> PlannedNoise:
+        """Returns the noise that a plan's sums will have if every site answers.
+
+        Args:
+          plan: of a study of a table.
+        """
         spread = spread_of(plan, len(plan.sites))
         stds = {
             phase.name: phase.noise_std * spread
             for phase in plan.phases
             if isinstance(phase, StatisticPhase)
         }
-        self.columns, self.pair = stds.get("columns"), stds.get("pairwise")
-        self.one_way = stds.get("one-way")
-        if self.one_way is None and self.pair is not None:
-            # A column within a class is the sum of its pairs with the column of fewest cells.
-            fewest = min(block.size for block in plan.encoding.features)
-            self.one_way = self.pair * math.sqrt(fewest)
+        return cls(
+            plan.encoding,
+            columns=stds.get("columns"),
+            one_way=stds.get("one-way"),
+            pair=stds.get("pairwise"),
+        )
+
+    @classmethod
+    def of_sums(cls, statistics: NoisyMarginals) -> PlannedNoise:
+        """Returns the noise of sums that were opened.
+
+        Args:
+          statistics: the noisy sums over sites.
+        """
+        look = "one_way" if statistics.by_class else "columns"
+        return cls(statistics.encoding, pair=statistics.pair_std, **{look: statistics.look_std})
 
     def of_all(self, size: float, *, label: bool) -> float | None:
         """Returns the half width for a share of all records, whose number is known far better.
@@ -83,7 +111,7 @@ class PlannedNoise:
             return Z * self.columns / max(size, 1.0)
         if self.one_way is None:
             return None
-        counts = 1.0 if label else float(self.plan.encoding.num_classes)
+        counts = 1.0 if label else float(self.encoding.num_classes)
         return Z * self.one_way * math.sqrt(counts) / max(size, 1.0)
 
     def with_label(
@@ -96,7 +124,7 @@ class PlannedNoise:
           counts: one-way counts that make up the group.
           groups: number of groups.
         """
-        if self.one_way is None or self.plan.target is None:
+        if self.one_way is None or self.encoding.target is None:
             return None
         return _half_width(self.one_way**2 * counts, size, groups)
 
@@ -112,7 +140,7 @@ class PlannedNoise:
         """
         if self.pair is None:
             return None
-        return _half_width(self.pair**2 * counts * self.plan.encoding.num_classes, size, groups)
+        return _half_width(self.pair**2 * counts * self.encoding.num_classes, size, groups)
 
     def groups(self, column: str, records: float) -> float:
         """Returns on about how many groups pairs are counted in a column.
@@ -121,7 +149,7 @@ class PlannedNoise:
           column: the column.
           records: over all sites.
         """
-        encoding = self.plan.encoding
+        encoding = self.encoding
         block = encoding.blocks[encoding.schema.names.index(column)]
         wanted = wanted_groups(records, self.pair or 1.0)
         return min(float(block.size), wanted)
@@ -131,14 +159,13 @@ def _half_width(variance: float, size: float, groups: float) -> float:
     return Z * math.sqrt(variance / 2.0 * (1.0 - 1.0 / groups)) / max(size, 1.0)
 
 
-def precision_table(plan: Plan, records: float | None = None) -> Sequence[Precision]:
+def precision_table(noise: PlannedNoise, records: float | None = None) -> list[Precision]:
     """Returns, for groups of some sizes, how far off shares may be; none where nothing is counted.
 
     Args:
-      plan: of a study of a table.
+      noise: of a study's counts.
       records: over all sites; larger groups are left out. None where it is not known.
     """
-    noise = PlannedNoise(plan)
     found = [
         Precision(size=size, label=noise.with_label(size), other=noise.without_label(size))
         for size in _SIZES
@@ -147,24 +174,26 @@ def precision_table(plan: Plan, records: float | None = None) -> Sequence[Precis
     return [one for one in found if one.label is not None or one.other is not None]
 
 
-def precision_in_words(plan: Plan, table: Sequence[Precision], *, size: int = 500) -> str:
-    """Says what the row of a size means.
+def precision_in_words(row: Precision, target: str | None) -> str:
+    """Says what a row means.
 
     Args:
-      plan: of the study.
-      table: as of `precision_table`, with a row of that size.
-      size: records of the group.
+      row: of `precision_table`.
+      target: the label column, or None.
+
+    >>> precision_in_words(Precision(size=500, label=0.011, other=None), "sick")
+    'a share of sick in a group of 500 records is off by 1.1 points, 19 times in 20'
     """
-    row = next(one for one in table if one.size == size)
     words = []
     if row.label is not None:
         words.append(
-            f"a share of {plan.target} in a group of {size} records is off by "
+            f"a share of {target} in a group of {row.size:,} records is off by "
             f"{100 * row.label:.2g} points, 19 times in 20"
         )
     if row.other is not None:
+        start = "one of another column" if words else f"a share in a group of {row.size:,} records"
         words.append(
-            f"{'one of another column' if words else f'a share in a group of {size} records'} by "
-            f"{100 * row.other:.2g} points"
+            f"{start}{'' if words else ' is off'} by {100 * row.other:.2g} points"
+            f"{'' if words else ', 19 times in 20'}"
         )
     return "; ".join(words)

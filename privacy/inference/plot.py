@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.release.report.svg import round_ticks
+from fedloom.privacy.release.report.axis_labels import round_ticks
 
 if TYPE_CHECKING:
     from fedloom.privacy.inference.result import Estimate, Inference

@@ -125,7 +125,7 @@ def expected_error(plan: Plan, want: Want, records: float) -> tuple[float, float
     Raises:
       NotMeasuredError: the plan counts no such table.
     """
-    noise, encoding = PlannedNoise(plan), plan.encoding
+    noise, encoding = PlannedNoise.of(plan), plan.encoding
     if want.by is None:
         size = float(want.size or records)
         error = noise.of_all(size, label=want.column == plan.target)

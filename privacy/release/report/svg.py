@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-__all__ = ["budget_bars", "curve_chart", "heat_map", "marginal_chart", "round_ticks"]
+from fedloom.privacy.release.report.axis_labels import bin_labels, round_ticks
+
+__all__ = ["budget_bars", "curve_chart", "heat_map", "marginal_chart", "scale_bar"]
 
 _SHORT_LABEL = 15
 _SLANTED_LABEL = 13
@@ -100,11 +102,15 @@ def marginal_chart(
 def _code_labels(
     labels: Sequence[str], ordered: int, spans: Sequence[tuple[float, float]], base: float
 ) -> list[str]:
-    """Labels the starts of a few bins, and every code that is no bin while there is room."""
+    """Labels round numbers of the bins, and every code that is no bin while there is room."""
     level: list[tuple[float, str]] = []
     slanted: list[tuple[float, str]] = []
-    for code in sorted({round(k * (ordered - 1) / 4) for k in range(4)}) if ordered else []:
-        level.append((spans[code][0] + spans[code][1] / 2, labels[code].split(" to ")[0]))
+    if ordered:
+        left, slot = spans[0]
+        # What stands apart on the right has its own label, which needs the room.
+        room = ordered * (0.95 if ordered < len(labels) else 1.0)
+        places = [one for one in bin_labels(labels[:ordered]) if one[0] <= room]
+        level += [(left + place * slot, text) for place, text in places]
     others = list(range(ordered, len(labels)))
     if len(others) > _MAX_LABELS:
         others = [others[round(k * (len(others) - 1) / 5)] for k in range(6)]
@@ -189,6 +195,25 @@ def heat_map(
             f'rotate(-90)">{text}</text>'
         )
     return _svg(size, size, title, parts)
+
+
+def scale_bar(*, title: str) -> str:
+    """Draws the scale of heat maps: ten steps from 0 to 1, the same for every map.
+
+    Args:
+      title: what the scale is of.
+    """
+    width, step = 300.0, 28.0
+    parts = [
+        f'<path class="heat-{level}" d="M{_n(8 + level * step)} 4h{_n(step)}v12h{_n(-step)}z"/>'
+        for level in range(_LEVELS)
+    ]
+    parts += [
+        f'<text class="tick" text-anchor="middle" x="{_n(8 + level * step)}" y="28">'
+        f"{level / _LEVELS:g}</text>"
+        for level in range(0, _LEVELS + 1, 2)
+    ]
+    return _svg(width, 32.0, title, parts)
 
 
 def curve_chart(
@@ -309,20 +334,6 @@ def _y_axis(
             f'<text class="tick" text-anchor="end" x="{_n(left - 5)}" y="{_n(y + 3)}">{text}</text>'
         )
     return parts
-
-
-def round_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """Returns round numbers from `low` to `high`, about `wanted` steps apart.
-
-    >>> round_ticks(0.0, 1.0, 4)
-    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    """
-    raw = max((high - low) / wanted, 1e-12)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.7)
-    first = math.ceil(low / step - 1e-9)
-    last = max(math.floor(high / step + 1e-9), first)
-    return [round(k * step, 12) for k in range(first, last + 1)]
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

@@ -17,7 +17,8 @@ from fedloom.privacy.release.report.compare import (
     compare_dependence,
     compare_marginals,
 )
-from fedloom.privacy.release.report.svg import heat_map, marginal_chart
+from fedloom.privacy.release.report.good_for import good_for
+from fedloom.privacy.release.report.svg import heat_map, marginal_chart, scale_bar
 
 __all__ = ["SHOWN_MARGINALS", "table_figures"]
 
@@ -52,8 +53,9 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
         dependence_words=_dependence_words(dependence, statistics.encoding.target),
         heat_synthetic=Markup(_map("synthetic rows", dependence, dependence.synthetic, size)),
         heat_noisy=noisy,
+        scale=Markup(scale_bar(title="scale of Cramér's V, from 0 to 1, of both maps")),
     )
-    return Markup(figures)
+    return good_for(frame, statistics, marginals) + Markup(figures)
 
 
 def _chart(marginal: Marginal) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def plan_of(study: Study) -> Plan:
 @pytest.mark.parametrize("text, by", [("sick == yes", "group"), ("sex == m", "group")])
 def test_the_planned_error_is_about_that_which_inference_states(text, by):
     plan = plan_of(study_of())
-    noise = PlannedNoise(plan)
+    noise = PlannedNoise.of(plan)
     frame = drawn(RECORDS, np.random.default_rng(3))
     sums = sums_of(frame, "sick", stds=(noise.one_way, noise.pair))
     factor = parse_factor(text)
@@ -79,14 +79,14 @@ def test_what_the_study_does_not_count_cannot_be_solved():
 
 
 def test_errors_fall_as_groups_grow_and_records_bound_them():
-    table = precision_table(plan_of(study_of()), 3000)
+    table = precision_table(PlannedNoise.of(plan_of(study_of())), 3000)
     assert [row.size for row in table] == [100, 500, 2000]
     assert table[0].label == pytest.approx(5 * table[1].label)
     assert table[0].label < table[0].other
 
 
 def test_without_a_label_only_pairs_are_told():
-    (row, *_) = precision_table(plan_of(study_of(target=None)))
+    (row, *_) = precision_table(PlannedNoise.of(plan_of(study_of(target=None))))
     assert row.label is None and row.other is not None
 
 
