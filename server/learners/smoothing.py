@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["flat", "near", "tree"]
+__all__ = ["flat", "near", "split_masses", "tree"]
 
 Array = NDArray[np.float64]
 
@@ -112,6 +112,36 @@ def _one_tree(counts: Array, covariance: Array, expected: Array, total: float, c
         for (start, middle, stop), parent, left in zip(level, parents, lefts, strict=True):
             masses[start, middle], masses[middle, stop] = left, parent - left
     return np.array([masses[cell, cell + 1] for cell in range(len(counts))])
+
+
+def split_masses(masses: Array, expected: Array, counts: Array, variances: Array) -> Array:
+    """Splits each mass in two, as noisy counts of the halves and an expected shape say.
+
+    Args:
+      masses: (k,) not negative.
+      expected: (k, 2) not negative: the halves' expected shares, of any sum.
+      counts: (k, 2) noisy counts of the halves.
+      variances: (k, 2) of their noise.
+
+    Returns:
+      (2k,) masses of the halves, those of one parent side by side.
+    """
+    sums = expected.sum(axis=1)
+    first = np.divide(expected[:, 0], sums, out=np.zeros(len(sums)), where=sums > 0)
+    lefts = masses * first
+    open_ = (first > 0) & (first < 1)
+    if open_.any():
+        share, parents = first[open_], masses[open_]
+        change = (1.0 - share) * counts[open_, 0] - share * counts[open_, 1]
+        noise = (1.0 - share) ** 2 * variances[open_, 0] + share**2 * variances[open_, 1]
+        scale = parents * np.sqrt(share * (1.0 - share))
+        prior = (_WIDTHS * scale[:, None]) ** 2
+        marginal = prior + np.maximum(noise, _TINY)[:, None]
+        posterior = _mixture(-0.5 * (change[:, None] ** 2 / marginal + np.log(marginal)))
+        moved = change * (posterior * prior / marginal).sum(axis=1)
+        lefts[open_] = np.clip(share * parents + moved, 0.0, parents)
+    halves: Array = np.column_stack([lefts, masses - lefts]).ravel()
+    return halves
 
 
 def _mixture(fit: Array) -> Array:
