@@ -1,9 +1,10 @@
 """Counts of single columns and of the label, not within classes: a `tree`'s first statistic.
 
-A record adds one to its class and one to its code in each of m columns, m + 1 ones in all, as for
-counts within classes. But a column's counts are one number a code instead of one a code and
-class, each with the same noise: rare codes are told twice as well with two classes. What classes
-differ in is told by the pairs, which are counted within classes.
+A record adds one to its class and one to its code in each of m columns, as for counts within
+classes; on a fine axis also one to each wider cell that it falls in (`fedloom.common.hierarchy`),
+so that a range of an axis is told by few noisy counts. A column's counts are one number a code
+instead of one a code and class, each with the same noise: rare codes are told twice as well with
+two classes. What classes differ in is told by the pairs, which are counted within classes.
 
 `reconcile_columns` puts both together. All of that is post-processing.
 """
@@ -18,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.consistency import ConsistentMarginals, table_margins
-from fedloom.common.encoding import Encoding
+from fedloom.common.encoding import Block, Encoding
+from fedloom.common.grid import KEEP_ALL
+from fedloom.common.hierarchy import level_counts, level_sizes
 
 __all__ = ["ColumnMarginals", "reconcile_columns"]
 
@@ -30,9 +33,10 @@ _MIN_STD = 1e-9
 class ColumnMarginals:
     """The records of each class, and of each code of each block over all classes.
 
-    A record adds m + 1 ones, with m feature blocks.
+    A record adds one to its class, and one to each level of each of its m blocks (`levels`).
 
-    Layout: the counts of the classes (C), then of all codes of all blocks (D).
+    Layout: the counts of the classes (C), then of all codes of all blocks (D), then block by block
+    the wider levels of a fine axis, the finer first; they count numbers that lie on the axis only.
     """
 
     kind = "columns"
@@ -40,8 +44,11 @@ class ColumnMarginals:
     def __init__(self, encoding: Encoding) -> None:
         """Takes the layout from a public encoding."""
         self.encoding = encoding
-        self.length = encoding.num_classes + encoding.width
-        self.l2_norm = math.sqrt(len(encoding.features) + 1)
+        self._wider = [_wider_sizes(block) for block in encoding.features]
+        first = encoding.num_classes + encoding.width
+        self.length = first + sum(map(sum, self._wider))
+        ones = 1 + sum(1 + len(sizes) for sizes in self._wider)
+        self.l2_norm = math.sqrt(ones)
 
     def sum(self, feature_codes: Array, classes: Array) -> Array:
         """Returns the exact counts of a table, (length,) int64.
@@ -55,11 +62,43 @@ class ColumnMarginals:
             np.bincount(feature_codes[:, position], minlength=block.size)
             for position, block in enumerate(self.encoding.features)
         ]
+        for position, (block, sizes) in enumerate(
+            zip(self.encoding.features, self._wider, strict=True)
+        ):
+            if sizes:
+                codes = feature_codes[:, position]
+                parts += list(level_counts(codes[codes < block.num_bins], block.num_bins))[1:]
         return np.concatenate(parts).astype(np.int64)
 
     def rows(self, vector: Array) -> tuple[Array, Array]:
         """Returns the counts of the classes (C,) and of the codes (D,): views."""
-        return vector[: self.encoding.num_classes], vector[self.encoding.num_classes :]
+        first = self.encoding.num_classes
+        return vector[:first], vector[first : first + self.encoding.width]
+
+    def levels(self, vector: Array, position: int) -> list[Array]:
+        """Returns the counts of a block's axis at each width, the finest first; views.
+
+        Empty where the axis is not fine, or there is none.
+        """
+        sizes = self._wider[position]
+        if not sizes:
+            return []
+        block = self.encoding.features[position]
+        start = self.encoding.num_classes + block.start
+        found = [vector[start : start + block.num_bins]]
+        start = self.encoding.num_classes + self.encoding.width
+        start += sum(map(sum, self._wider[:position]))
+        for size in sizes:
+            found.append(vector[start : start + size])
+            start += size
+        return found
+
+
+def _wider_sizes(block: Block) -> tuple[int, ...]:
+    """Returns the cells of each level above the finest, for an axis of more cells than usual."""
+    if not block.ordered or block.num_bins <= KEEP_ALL:
+        return ()
+    return level_sizes(block.num_bins)[1:]
 
 
 def reconcile_columns(

@@ -21,7 +21,7 @@ import pandas as pd
 from fedloom.common.cells import axis_value, cell_text, read_categories, read_numbers
 from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.errors import DataError, SchemaError
-from fedloom.common.grid import Grid, integer_grid, real_grid
+from fedloom.common.grid import DEFAULT_BINS, Grid, integer_grid, real_grid
 from fedloom.common.records import Coded
 from fedloom.common.schema import Column, Schema
 
@@ -92,8 +92,15 @@ class Encoding:
       class_of_cell: Class of each cell of the target's block; one cell without a target.
     """
 
-    def __init__(self, schema: Schema, target: str | None = None) -> None:
+    def __init__(
+        self, schema: Schema, target: str | None = None, *, default_bins: int = DEFAULT_BINS
+    ) -> None:
         """Builds the encoding of `schema`, with `target` as the label column.
+
+        Args:
+          schema: The public schema.
+          target: Name of the label column, or None.
+          default_bins: Size of an axis's grid where its column does not say it.
 
         Raises:
           SchemaError: there is no such column, or none beside it, or a column is open.
@@ -107,7 +114,7 @@ class Encoding:
             )
         self.schema = schema
         self.target = target
-        self.grids = tuple(column_grid(column) for column in schema.columns)
+        self.grids = tuple(column_grid(column, default_bins) for column in schema.columns)
         self.blocks = _blocks(schema, self.grids, range(len(schema.columns)))
         self._target = None if target is None else schema.names.index(schema.column(target).name)
         categorical = self._target is not None and self.grids[self._target] is None
@@ -262,7 +269,7 @@ class Encoding:
         return codes
 
 
-def column_grid(column: Column) -> Grid | None:
+def column_grid(column: Column, default_bins: int = DEFAULT_BINS) -> Grid | None:
     """Returns the public grid of a column, or None for a category."""
     if column.kind == "category":
         return None
@@ -274,11 +281,23 @@ def column_grid(column: Column) -> Grid | None:
     edges = tuple(axis_value(value) for value in column.edges)
     if column.kind == "real":
         return real_grid(
-            low, high, bins=column.bins, scale=column.scale, specials=specials, edges=edges
+            low,
+            high,
+            bins=column.bins,
+            scale=column.scale,
+            specials=specials,
+            edges=edges,
+            default_bins=default_bins,
         )
     scale = "linear" if column.kind == "datetime" else column.scale
     return integer_grid(
-        int(low), int(high), bins=column.bins, scale=scale, specials=specials, edges=edges
+        int(low),
+        int(high),
+        bins=column.bins,
+        scale=scale,
+        specials=specials,
+        edges=edges,
+        default_bins=default_bins,
     )
 
 

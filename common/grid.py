@@ -23,9 +23,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DEFAULT_BINS", "KEEP_ALL", "Grid", "integer_grid", "real_grid", "uses_log_scale"]
+__all__ = [
+    "DEFAULT_BINS",
+    "FINE_BINS",
+    "KEEP_ALL",
+    "Grid",
+    "integer_grid",
+    "real_grid",
+    "uses_log_scale",
+]
 
 DEFAULT_BINS = 64
+FINE_BINS = 4096
+"""For models that look at an axis at several widths and join cells themselves."""
 KEEP_ALL = 128
 _LOG_RATIO = 10_000
 _STEPS_PER_BIN = 100
@@ -142,20 +152,24 @@ def integer_grid(
     scale: str,
     specials: tuple[float, ...] = (),
     edges: tuple[float, ...] = (),
+    default_bins: int = DEFAULT_BINS,
 ) -> Grid:
     """Cuts the whole numbers from `minimum` to `maximum` into bins.
 
     Args:
       minimum: Smallest value.
       maximum: Largest value, included.
-      bins: Wanted number; None keeps every value of a range of up to 128 and takes at most 64
-        bins for a wider one. There may be fewer, as no bin is empty.
+      bins: Wanted number; None keeps every value of a range of up to 128, or `default_bins` if
+        that is more, and takes at most `default_bins` for a wider one. There may be fewer, as no
+        bin is empty.
       scale: `auto`, `linear` or `log`.
       specials: Values that have cells of their own.
       edges: Smallest values of all bins but the first; then `bins` and `scale` say nothing.
+      default_bins: At most so many where `bins` is None.
     """
     count = maximum - minimum + 1
-    wanted = (count if count <= KEEP_ALL else DEFAULT_BINS) if bins is None else bins
+    kept_all = count <= max(KEEP_ALL, default_bins)
+    wanted = (count if kept_all else default_bins) if bins is None else bins
     if edges:
         starts = np.array([minimum, *edges], dtype=np.float64)
     elif count <= wanted:
@@ -181,9 +195,10 @@ def real_grid(
     scale: str,
     specials: tuple[float, ...] = (),
     edges: tuple[float, ...] = (),
+    default_bins: int = DEFAULT_BINS,
 ) -> Grid:
     """Cuts the interval from `minimum` to `maximum` into bins; see `integer_grid`."""
-    wanted = DEFAULT_BINS if bins is None else bins
+    wanted = default_bins if bins is None else bins
     if edges:
         borders = np.array([minimum, *edges, maximum], dtype=np.float64)
     elif uses_log_scale(minimum, maximum, scale):

@@ -339,6 +339,18 @@ class NoisyMarginals:
             pair_std=self.pair_std,
         )
 
+    def looked_codes(self) -> Array:
+        """Returns the look's noisy counts of all codes as they came: (C, D), or (D,) by column."""
+        return self._looked().rows(self.look)[1]
+
+    def axis_levels(self, position: int) -> list[Array]:
+        """Returns a feature's noisy counts at each width of its axis, the finest first.
+
+        Empty where the look counted the axis at one width only.
+        """
+        measured = self._looked()
+        return [] if isinstance(measured, OneWayMarginals) else measured.levels(self.look, position)
+
     def _looked(self) -> OneWayMarginals | ColumnMarginals:
         return (OneWayMarginals if self.by_class else ColumnMarginals)(self.encoding)
 

@@ -28,7 +28,7 @@ from fedloom.common.digest import canonical_json, digest
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ReleaseError, StudyError
-from fedloom.common.models.coders import coder_of
+from fedloom.common.models.coders import coder_of, encoding_of
 from fedloom.common.models.private_model import PrivateModel, build_model
 from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.privacy_settings import PrivacySettings
@@ -342,7 +342,7 @@ class Plan:
     @cached_property
     def encoding(self) -> Encoding:
         """The cells of the schema's columns; in any other plan. Of a table it is the coder."""
-        return Encoding(self.schema, self.target)
+        return encoding_of(self.model.kind, self.schema, self.target)
 
     @cached_property
     def private_model(self) -> PrivateModel:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
-from fedloom.common.models.coders import coder_of
+from fedloom.common.models.coders import coder_of, encoding_of
 from fedloom.common.models.registry import model_kind
 from fedloom.common.models.settings import Training
 from fedloom.common.parts import load_part
@@ -155,7 +154,7 @@ def drafts_of(study: Study, schema: Schema) -> list[Draft]:
                 f"[evaluation] scores columns, and {schema.kind.name} records are more than their "
                 "columns; remove it"
             )
-        encoding = Encoding(schema, study.target)
+        encoding = encoding_of(study.model.kind, schema, study.target)
         drafts.append(draft_evaluation(evaluation, encoding, study.privacy, num_sites))
     return drafts
 

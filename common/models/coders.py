@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
+from fedloom.common.grid import DEFAULT_BINS
 from fedloom.common.models.registry import ModelSettings, model_kind
 from fedloom.common.parts import load_part
 from fedloom.common.records import Coder
@@ -12,7 +14,7 @@ from fedloom.common.records import Coder
 if TYPE_CHECKING:
     from fedloom.common.schema import Schema
 
-__all__ = ["coder_of"]
+__all__ = ["coder_of", "encoding_of"]
 
 
 def coder_of(model: ModelSettings, schema: Schema, target: str | None) -> Coder:
@@ -28,7 +30,24 @@ def coder_of(model: ModelSettings, schema: Schema, target: str | None) -> Coder:
             f'[model] kind = "{kind.name}" is a model of {" and ".join(kind.records)} records, the '
             f"schema describes {schema.kind.name} records; choose another kind"
         )
-    if kind.coder is None:
-        return schema.kind.make_coder(schema, target)
-    coder: Coder = load_part(kind.coder)(schema)
-    return coder
+    if kind.coder is not None:
+        coder: Coder = load_part(kind.coder)(schema)
+        return coder
+    if kind.default_bins != DEFAULT_BINS:
+        return encoding_of(kind.name, schema, target)
+    return schema.kind.make_coder(schema, target)
+
+
+def encoding_of(kind: str, schema: Schema, target: str | None) -> Encoding:
+    """Returns the cells of the schema's columns, as a kind of model takes them.
+
+    Args:
+      kind: of the model, or of the generator that came of it.
+      schema: the public schema.
+      target: the label column, or None.
+
+    Raises:
+      SchemaError: the schema has no such column, or one that is open.
+      StudyError: there is no such kind.
+    """
+    return Encoding(schema, target, default_bins=model_kind(kind).default_bins)

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
+from fedloom.common.grid import DEFAULT_BINS, FINE_BINS
 from fedloom.common.models.settings import Count, GradientRounds, Rate, Size, Training, WeightRounds
 from fedloom.common.records import Coder
 from fedloom.common.typed import Section, plain, read_typed
@@ -178,6 +179,7 @@ class ModelKind:
       records: the kinds of record that it is a model of.
       coder: how records become codes, "module:name", from the schema; None takes the coder of the
         schema's kind of record.
+      default_bins: cells of an axis of numbers or times whose column does not say how many.
       measures: which statistics a study asks, "module:name"; see `fedloom.privacy.measures`.
       statistics: what the opened sums say together, "module:name", from plan and opened rounds;
         see `fedloom.privacy.answers.opened_marginals`.
@@ -198,6 +200,7 @@ class ModelKind:
     training: Mapping[Exchange, type[Training]] = field(default_factory=dict)
     records: tuple[str, ...] = ("table",)
     coder: str | None = None
+    default_bins: int = DEFAULT_BINS
     measures: str = "fedloom.privacy.measures:marginal_measures"
     statistics: str = "fedloom.privacy.answers.opened_marginals:noisy_statistics"
     design: str = "fedloom.server.binning:pair_design"
@@ -271,6 +274,7 @@ MODELS: dict[str, ModelKind] = {
         ModelKind(
             name="tree",
             settings=TreeSettings,
+            default_bins=FINE_BINS,
             measures="fedloom.privacy.tree_measures:tree_measures",
             design="fedloom.server.tree_design:tree_design",
             learner="fedloom.server.learners.tree:TreeLearner",

@@ -21,6 +21,7 @@ import pandas as pd
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.models.coders import encoding_of
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.sampling.combined import ConditionedMixture
 from fedloom.common.sampling.conditions import conditions_of
@@ -53,7 +54,7 @@ class Sampler:
         Raises:
           ConfigError: a condition cannot be read or met.
         """
-        self.encoding = Encoding(schema, target)
+        self.encoding = encoding_of(artifact.kind, schema, target)
         self._allowed = conditions_of(where, self.encoding)
         shares = {name: allowed.shares for name, allowed in self._allowed.items()}
         self._source = source_of(artifact, self.encoding, shares)

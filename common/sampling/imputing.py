@@ -28,6 +28,7 @@ from fedloom.common.cells import read_categories, read_numbers
 from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.models.coders import encoding_of
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.sampling.posterior import Posterior
 from fedloom.common.sampling.repair import Repair
@@ -113,7 +114,7 @@ def impute(
     for name in columns or ():
         if name not in schema.names:
             raise ConfigError(f"no column '{name}' in the schema; it has {', '.join(schema.names)}")
-    encoding = Encoding(schema, target)
+    encoding = encoding_of(artifact.kind, schema, target)
     wanted = set(schema.names if columns is None else columns)
     table = _Table.read(encoding, private_frame)
     gaps = table.missing & np.array([name in wanted for name in schema.names])

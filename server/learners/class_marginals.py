@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fedloom.common.encoding import Block
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.server.learners.hierarchy import smooth_hierarchy
 from fedloom.server.learners.smoothing import flat, near, tree
 
 __all__ = ["class_prior", "log_marginals"]
@@ -77,11 +78,15 @@ def _from_columns(statistics: NoisyMarginals) -> Array:
     noisy = [np.concatenate(statistics.one_way(label)) for label in range(len(sizes))]
     together = np.sum(noisy, axis=0)
     result = np.zeros((len(sizes), encoding.width))
-    for block in encoding.features:
+    for position, block in enumerate(encoding.features):
         span = slice(block.start, block.start + block.size)
-        covariance = _covariance(statistics, block, statistics.column_std()[span])
-        shared = _pooled(block, together[span], covariance, total) / total
         groups = _groups_of(statistics, block)
+        levels = statistics.axis_levels(position)
+        if levels:
+            shared = _looked_at_many_widths(statistics, block, levels, together[span])
+        else:
+            covariance = _covariance(statistics, block, statistics.column_std()[span])
+            shared = _pooled(block, together[span], covariance, total) / total
         grouped = np.bincount(groups, shared)
         variances = _group_variances(statistics, block, groups)
         for label, size in enumerate(sizes):
@@ -94,6 +99,35 @@ def _from_columns(statistics: NoisyMarginals) -> Array:
             share = share / max(float(share.sum()), 1e-300) * (1.0 - _FLOOR) + _FLOOR / block.size
             result[label, span] = np.log(share)
     return result
+
+
+def _looked_at_many_widths(
+    statistics: NoisyMarginals, block: Block, levels: list[Array], together: Array
+) -> Array:
+    """Returns the shares of a block's codes over all classes, its axis seen at many widths.
+
+    Groups of cells are then moved to what columns and pairs say of them together.
+    """
+    total, std = statistics.total(), statistics.look_std
+    cells, bins = _cells(block)
+    looked = statistics.looked_codes()[block.start : block.start + block.size]
+    top = levels[-1]
+    heads = np.append(looked[cells], top.sum())
+    variances = np.append(np.full(len(cells), std**2), len(top) * std**2)
+    heads = flat(heads, variances, total)
+    found = np.zeros(block.size)
+    found[cells] = heads[:-1]
+    found[:bins] = smooth_hierarchy(levels, std, np.ones(bins), max(float(heads[-1]), 1e-9))
+    if statistics.groups is not None:
+        groups = _groups_of(statistics, block)
+        of_group = statistics.column_std()[block.start : block.start + block.size]
+        members = np.bincount(groups).astype(np.float64)
+        within = std**2 * (1.0 - 1.0 / members)
+        spread = np.maximum(np.bincount(groups, of_group**2) / members - within, 0.0) * members**2
+        expected = np.bincount(groups, found)
+        moved = near(np.bincount(groups, together), spread, expected)
+        found *= (moved / np.maximum(expected, 1e-300))[groups]
+    return found / total
 
 
 def _group_variances(statistics: NoisyMarginals, block: Block, groups: NDArray[Any]) -> Array:

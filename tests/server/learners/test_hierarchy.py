@@ -74,7 +74,7 @@ def distance(found: Any, codes: Any, size: int) -> float:
 
 @pytest.mark.parametrize("kind", ["long tail", "spikes", "narrow"])
 def test_skewed_columns_are_found_where_one_fine_level_drowns(kind: str) -> None:
-    """Noise of epsilon 1 for six such columns with an eighth of the budget; the twin lacks levels."""
+    """Noise of epsilon 1 for six such columns, 8% of the budget; the twin lacks levels."""
     rng = np.random.default_rng(11)
     codes, size = skewed(kind, rng)
     levels = list(level_counts(codes, size))
