@@ -279,7 +279,7 @@ MODELS: dict[str, ModelKind] = {
             design="fedloom.server.tree_design:tree_design",
             learner="fedloom.server.learners.tree:TreeLearner",
             source="fedloom.common.sampling.tree:TreeSource",
-            fitted=frozenset({"groups", "cliques", "parents", "coarse"}),
+            fitted=frozenset({"groups", "cliques", "parents", "coarse", "pool_rows", "pool_seed"}),
             shapes="fedloom.common.models.tree:tree_shapes",
         ),
         ModelKind(

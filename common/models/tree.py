@@ -3,13 +3,17 @@
 Within class c a record of groups g (each column's cells are joined to a few groups) has a chance
 in proportion to
 
-    exp(sum base[g_a] + sum edges[g_a, g_b] + sum pairs[g_a, g_b] + sum triples[h_a, h_b, h_d])
+    exp(sum base[g_a] + sum edges[g_a, g_b]
+        + sum columns[g_a] + sum pairs[g_a, g_b] + sum triples[h_a, h_b, h_d])
 
 `base` and `edges` hold what the tree holds exactly: single columns, and pairs within a clique.
-`pairs` (all of them) and `triples` (on coarser groups h) are the tilt: they bring relations that no
-clique holds. Given its group, a column's cell is drawn on its own, from `cells`. `log_scale` is the
-logarithm of one over the sum of a class, so that classes can be weighed against each other under
-conditions. Groups, cliques and coarse groups stand in the artifact's settings.
+`columns`, `pairs` (all of them) and `triples` (on coarser groups h) are the tilt: they bring
+relations that no clique holds. They were fitted to a pool of rows that seed and number give again
+(`Tree.pool`); on other rows of the same tree they hold nearly, but not as closely.
+
+Given its group, a column's cell is drawn on its own, from `cells`. `log_scale` is the logarithm of
+one over the sum of a class, so that classes can be weighed against each other under conditions.
+Groups, cliques, coarse groups and pools stand in the artifact's settings.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import CliqueTree
 from fedloom.common.typed import Section, read_typed
 
-__all__ = ["Tree", "TreeShape", "log_mean", "log_potentials", "tree_shapes"]
+__all__ = ["Tree", "TreeShape", "log_mean", "log_potentials", "marginals", "tree_shapes"]
 
 Array = NDArray[Any]
 
@@ -40,6 +44,7 @@ _MAX_CELLS = 1 << 23
 
 Code = Annotated[int, Meta(ge=0)]
 Parent = Annotated[int, Meta(ge=-1)]
+PoolRows = Annotated[int, Meta(ge=0, le=1 << 20)]
 
 
 class TreeShape(Section, frozen=True, kw_only=True):
@@ -50,12 +55,16 @@ class TreeShape(Section, frozen=True, kw_only=True):
       cliques: features of each clique, ascending.
       parents: the clique that each hangs on, -1 for the first.
       coarse: for each feature the coarse group of each of its groups; empty without triples.
+      pool_rows: for each class the rows of the pool that its tilt was fitted to; 0 without a tilt.
+      pool_seed: of these pools.
     """
 
     groups: tuple[tuple[Code, ...], ...]
     cliques: tuple[tuple[Code, ...], ...]
     parents: tuple[Parent, ...]
     coarse: tuple[tuple[Code, ...], ...] = ()
+    pool_rows: tuple[PoolRows, ...]
+    pool_seed: Code
 
     @classmethod
     def read(cls, config: Mapping[str, Any], encoding: Encoding) -> TreeShape:
@@ -71,6 +80,7 @@ class TreeShape(Section, frozen=True, kw_only=True):
             good = [len(part) for part in shape.coarse] == list(shape.sizes)
             good = good and all(map(_numbered, shape.coarse))
         features = range(len(sizes))
+        good = good and len(shape.pool_rows) == encoding.num_classes
         good = good and len(shape.cliques) == len(shape.parents) > 0
         good = good and all(
             clique and all(c in features for c in clique) and sorted(set(clique)) == list(clique)
@@ -95,6 +105,8 @@ class TreeShape(Section, frozen=True, kw_only=True):
             "cliques": [list(clique) for clique in self.cliques],
             "parents": list(self.parents),
             "coarse": [list(part) for part in self.coarse],
+            "pool_rows": list(self.pool_rows),
+            "pool_seed": self.pool_seed,
         }
 
     @property
@@ -116,6 +128,11 @@ class TreeShape(Section, frozen=True, kw_only=True):
     def tree(self) -> CliqueTree:
         """The structure."""
         return CliqueTree(self.sizes, self.cliques, self.parents)
+
+    @property
+    def columns(self) -> CellTables:
+        """Tables of the single columns."""
+        return _all_tables(self.sizes, 1)
 
     @property
     def edges(self) -> CellTables:
@@ -180,6 +197,16 @@ class Tree:
             self.shape.tree, self.arrays["base"][label], self.arrays["edges"][label]
         )
 
+    def marginals(self, label: int) -> tuple[list[Array], float]:
+        """Returns each clique's marginal in a class without its tilt, and the log of their sum."""
+        return marginals(self.shape.tree, self.arrays["base"][label], self.arrays["edges"][label])
+
+    def pool(self, label: int) -> Array:
+        """Returns the rows that the tilt of a class was fitted to, as groups (features, R)."""
+        tables, _ = self.marginals(label)
+        rng = np.random.default_rng([self.shape.pool_seed, label])
+        return self.shape.tree.draw(tables, self.shape.pool_rows[label], rng)
+
     def log_tilt(self, label: int, groups: Array) -> Array:
         """Returns the logarithm of the tilt's weight of each record (N,).
 
@@ -187,7 +214,8 @@ class Tree:
           label: class of the records.
           groups: (features, N) groups.
         """
-        logs = self.shape.pairs.sums(self.arrays["pairs"][label], groups)
+        logs = self.shape.columns.sums(self.arrays["columns"][label], groups)
+        logs += self.shape.pairs.sums(self.arrays["pairs"][label], groups)
         if self.shape.coarse:
             coarse = self.shape.coarse_codes(groups)
             logs += self.shape.triples.sums(self.arrays["triples"][label], coarse)
@@ -213,6 +241,16 @@ def log_potentials(tree: CliqueTree, base: Array, edges: Array) -> list[Array]:
     return logs
 
 
+def marginals(tree: CliqueTree, base: Array, edges: Array) -> tuple[list[Array], float]:
+    """Returns each clique's marginal, and the logarithm of the sum over all records' chances."""
+    logs = log_potentials(tree, base, edges)
+    tops = [float(table.max()) for table in logs]
+    tables, log_total = tree.calibrate(
+        [np.exp(table - top) for table, top in zip(logs, tops, strict=True)]
+    )
+    return tables, log_total + sum(tops)
+
+
 def log_mean(logs: Array) -> float:
     """Returns the logarithm of the mean of weights that are given as logarithms."""
     top = float(logs.max())
@@ -231,6 +269,7 @@ def tree_shapes(config: Mapping[str, Any], encoding: Encoding) -> dict[str, tupl
         "log_scale": (classes,),
         "base": (classes, sum(shape.sizes)),
         "edges": (classes, shape.edges.length),
+        "columns": (classes, shape.columns.length),
         "pairs": (classes, shape.pairs.length),
         "cells": (classes, encoding.width),
     }

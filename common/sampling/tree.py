@@ -1,9 +1,10 @@
 """Draws from a `tree`, under conditions: a pool from the cliques, thinned out by the tilt.
 
-A condition on columns multiplies the cliques' tables by the share of each group that it allows,
-which keeps the tree exact. From it a pool of several rows for each that is wanted is drawn, and of
-the pool the rows are taken in proportion to the tilt's weights (sampling-importance resampling,
-Rubin 1987), so that the counts of pairs and triples are those of the weighted pool
+Without conditions the pool of each class is the one that its tilt was fitted to. A condition on
+columns multiplies the cliques' tables by the share of each group that it allows, which keeps the
+tree exact; from it a pool of several rows for each that is wanted is drawn. Of the pool the rows
+are taken in proportion to the tilt's weights (sampling-importance resampling, Rubin 1987), so that
+the counts of pairs and triples are those of the weighted pool
 (`fedloom.common.sampling.balanced`). A row that weighs more than a row of the result is taken
 more than once; its values within groups are drawn anew each time.
 """
@@ -85,12 +86,12 @@ class TreeSource:
         counts = np.ceil(pool_rows * mass / mass.sum()).astype(int)
         pools, logs = [], []
         for label, part, count in zip(labels, mass, counts, strict=True):
-            pool = self._tree.shape.tree.draw(self._marginals[label], int(count), rng)
-            pools.append(pool)
+            pool = self._pool(label, int(count), rng)
             tilt = self._tree.log_tilt(label, pool)
             if not self._shares:  # then a class has its share, whatever this pool is like
                 tilt -= log_mean(tilt)
-            logs.append(tilt + np.log(part / count))
+            pools.append(pool)
+            logs.append(tilt + np.log(part / pool.shape[1]))
         top = max(float(part.max()) for part in logs)
         weights = [np.exp(part - top) for part in logs]
         whole = sum(float(part.sum()) for part in weights)
@@ -106,7 +107,13 @@ class TreeSource:
             every = np.concatenate(weights)
             chosen = np.append(chosen, rng.choice(len(every), missing, p=every / every.sum()))
         chosen = rng.permutation(chosen)[:rows]
-        return np.concatenate(pools, axis=1)[:, chosen], np.repeat(labels, counts)[chosen]
+        classes = np.repeat(labels, [pool.shape[1] for pool in pools])
+        return np.concatenate(pools, axis=1)[:, chosen], classes[chosen]
+
+    def _pool(self, label: int, rows: int, rng: np.random.Generator) -> Array:
+        if not self._shares and self._tree.shape.pool_rows[label]:
+            return self._tree.pool(label)
+        return self._tree.shape.tree.draw(self._marginals[label], rows, rng)
 
     def _balanced(self, pool: Array) -> list[tuple[CellTables, Array]]:
         """Returns the tables that a choice of rows of a pool keeps: all that was counted."""

@@ -4,7 +4,7 @@ Rows r of a pool get the log-weight sum over tables t of theta_t[cell of r in t]
 
     k s_t^2 theta_t + c(theta) = v_t,
 
-v being the noisy count, s its noise (with that of the pool itself) and c the weighted count:
+v being the noisy count, s its noise and c the weighted count:
 maximum entropy relative to the pool, with slack. One table after another takes a damped Newton
 step. Any table can be asked for, also one that no clique of a tree holds.
 
@@ -31,8 +31,6 @@ Array = NDArray[Any]
 _SWEEPS = 14
 _DAMPING = 0.5
 _MAX_STEP = 1.0
-# What a cell of few rows holds is an accident of the pool: slack of so many rows, beside the noise.
-_ROWS_OF_SLACK = 4.0
 # Chance of one table among all to be taken for missed by accident.
 _SIGNIFICANT = 1e-3
 
@@ -92,7 +90,7 @@ def tilt(
 
 
 def _slacks(part: NoisyTables, records: float, strength: float, kinds: int) -> list[float]:
-    """Returns k s^2 of each table, with the pool's own noise.
+    """Returns k s^2 of each table.
 
     Where a table's residual under the pool is beyond what its noise and the pool's explain, by a
     chi-square test with Bonferroni's correction, theta's variance is read off the residual
@@ -100,7 +98,6 @@ def _slacks(part: NoisyTables, records: float, strength: float, kinds: int) -> l
     such as a parity of three columns, is then met in full.
     """
     rows = part.codes.shape[1]
-    pool = _ROWS_OF_SLACK * records / rows
     slacks = []
     for table, span in enumerate(part.tables.spans):
         cells = part.tables.cells(table, part.codes)
@@ -113,5 +110,5 @@ def _slacks(part: NoisyTables, records: float, strength: float, kinds: int) -> l
         if float((residual**2 / noise).sum()) > chi2.isf(chance, len(wanted)):
             variance = float((residual**2 - noise).sum() / np.square(counts).sum())
             found = min(strength, 1.0 / max(float(counts.mean()) * variance, 1e-9))
-        slacks.append(found * part.std**2 + pool)
+        slacks.append(found * part.std**2)
     return slacks

@@ -26,7 +26,7 @@ from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State
 from fedloom.server.learners.tilt import NoisyTables, tilt
-from fedloom.server.learners.tree_fit import TreeFit, marginals
+from fedloom.server.learners.tree_fit import TreeFit
 from fedloom.server.learners.tree_structure import choose_tree
 from fedloom.server.learners.with_margins import with_margins
 
@@ -34,15 +34,12 @@ __all__ = ["TreeLearner"]
 
 Array = NDArray[Any]
 
-# How much the start of the fit, and the pool of rows, count in units of the noise's own weight: a
-# tilt by little slack is of the pool that it was fitted on, and no other.
-_TREE_STRENGTH, _TILT_STRENGTH = 0.12, 0.5
+# How much the start of the fit, and the pool of rows, count in units of the noise's own weight.
+_STRENGTH = 0.12
 # Cells of all cliques of all classes.
 _MAX_CELLS = 2_000_000
 # Rows of the pool that is reweighted, by record, and at the least and most over all classes.
 _POOL, _MIN_POOL, _MAX_POOL = 3.0, 50_000, 300_000
-# Rows that a class's mean weight is taken from.
-_SCALE_POOL = 50_000
 # Classes below this part of the largest one tell nothing of their own where noise hides them; nor
 # does a class of a few records.
 _LEAST, _FEWEST = 0.05, 20.0
@@ -126,6 +123,8 @@ class _ClassFits:
             cliques=tree.cliques,
             parents=tree.parents,
             coarse=_coarse_of_groups(statistics, self._parts),
+            pool_rows=tuple(map(self._pool_rows, range(encoding.num_classes))),
+            pool_seed=seed,
         )
 
     def arrays(self) -> dict[str, Array]:
@@ -136,6 +135,7 @@ class _ClassFits:
             "log_scale": np.zeros(num_classes),
             "base": np.array([np.concatenate(part) for part in self._base], dtype=np.float32),
             "edges": np.zeros((num_classes, shape.edges.length), dtype=np.float32),
+            "columns": np.zeros((num_classes, shape.columns.length), dtype=np.float32),
             "pairs": np.zeros((num_classes, shape.pairs.length), dtype=np.float32),
             "cells": self._cells.astype(np.float32),
         }
@@ -149,23 +149,20 @@ class _ClassFits:
 
     def _fit(self, label: int, arrays: dict[str, Array]) -> None:
         """Fits the tree of a class, then its tilt, and puts both into the arrays."""
-        tree, records = self.shape.tree, float(self._records[label])
-        base, edges = TreeFit(
-            tree,
+        records = float(self._records[label])
+        arrays["base"][label], arrays["edges"][label] = TreeFit(
+            self.shape.tree,
             np.concatenate(self._base[label]),
             self._counts(label, self.shape.edges),
             self._std,
             records,
-            strength=_TREE_STRENGTH,
+            strength=_STRENGTH,
         ).solve()
-        rng = np.random.default_rng([self._seed, label])
-        pool = tree.draw(marginals(tree, base, edges)[0], self._pool_rows(label), rng)
-        moved, pairs, *further = tilt(self._asked(label, pool), records, strength=_TILT_STRENGTH)
-        # A weight by single columns may as well be part of the tree.
-        arrays["base"][label], arrays["edges"][label] = base + moved, edges
-        arrays["pairs"][label] = pairs
-        for triples in further:
-            arrays["triples"][label] = triples
+        # The pool is drawn from the tree as it will be published, so that it can be drawn again.
+        pool = self._published(arrays).pool(label)
+        tilts = tilt(self._asked(label, pool), records, strength=_STRENGTH)
+        for name, theta in zip(("columns", "pairs", "triples"), tilts, strict=False):
+            arrays[name][label] = theta
 
     def _asked(self, label: int, pool: Array) -> list[NoisyTables]:
         """Returns what a class's pool is to meet: columns, all pairs, and triples if there are."""
@@ -190,17 +187,21 @@ class _ClassFits:
         return asked
 
     def _log_total(self, label: int, arrays: dict[str, Array]) -> float:
-        """Returns the logarithm of the sum of all chances of a class, from a pool of its own."""
-        tree = Tree(self._statistics.encoding, self.shape, arrays)
-        base, edges = (arrays[name][label].astype(np.float64) for name in ("base", "edges"))
-        tables, log_total = marginals(self.shape.tree, base, edges)
+        """Returns the logarithm of the sum of all chances of a class, by its pool."""
+        tree = self._published(arrays)
+        _, log_total = tree.marginals(label)
         if label not in self._telling:
             return log_total
-        rng = np.random.default_rng([self._seed, label, 1])
-        pool = self.shape.tree.draw(tables, _SCALE_POOL, rng)
-        return log_total + log_mean(tree.log_tilt(label, pool))
+        return log_total + log_mean(tree.log_tilt(label, tree.pool(label)))
+
+    def _published(self, arrays: dict[str, Array]) -> Tree:
+        """Returns the tree as whoever gets the arrays reads it, in the same precision."""
+        artifact = Artifact(kind="tree", config=self.shape.config(), arrays=arrays)
+        return Tree.of(artifact, self._statistics.encoding)
 
     def _pool_rows(self, label: int) -> int:
+        if label not in self._telling:
+            return 0
         total = float(self._records.sum())
         wanted = min(max(_POOL * total, _MIN_POOL), _MAX_POOL)
         share = float(self._records[label]) / total

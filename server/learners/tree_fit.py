@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from fedloom.common.models.clique_tree import CliqueTree
-from fedloom.common.models.tree import log_potentials
+from fedloom.common.models.tree import marginals
 
 __all__ = ["TreeFit"]
 
@@ -102,13 +102,3 @@ class TreeFit:
     def _scaled_loss(self, scaled: Array) -> tuple[float, Array]:
         value, gradient = self.loss(scaled * self._scale)
         return value, gradient * self._scale
-
-
-def marginals(tree: CliqueTree, base: Array, edges: Array) -> tuple[list[Array], float]:
-    """Returns each clique's marginal, and the logarithm of the sum over all records' chances."""
-    logs = log_potentials(tree, base, edges)
-    tops = [float(table.max()) for table in logs]
-    tables, log_total = tree.calibrate(
-        [np.exp(table - top) for table, top in zip(logs, tops, strict=True)]
-    )
-    return tables, log_total + sum(tops)

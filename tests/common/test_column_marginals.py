@@ -7,6 +7,7 @@ import pytest
 
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
+from fedloom.common.grid import FINE_BINS
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals
 from fedloom.common.schema import Column, Schema
 
@@ -113,3 +114,46 @@ def test_the_errors_have_the_stated_standard_deviations():
 
 def test_pairs_make_columns_more_certain_and_never_less():
     assert (noisy(30.0, 20.0).column_std() < noisy(30.0, None).column_std()).all()
+
+
+def test_a_record_adds_at_most_one_to_each_level_of_a_fine_axis():
+    schema = Schema(
+        (
+            Column("x", "integer", minimum=0, maximum=2_999, nullable=True, special=(-1,)),
+            Column("y", "real", minimum=0.0, maximum=1.0),
+            Column("t", "category", values=("0", "1")),
+        )
+    )
+    encoding = Encoding(schema, "t", default_bins=FINE_BINS)
+    measured = ColumnMarginals(encoding)
+    assert [len(measured.levels(np.zeros(measured.length), place)) for place in (0, 1)] == [5, 5]
+    rng = np.random.default_rng(0)
+    sizes = [block.size for block in encoding.features]
+    for _ in range(200):
+        codes = np.array([[rng.integers(size) for size in sizes]])
+        added = measured.sum(codes, np.array([rng.integers(2)]))
+        assert set(np.unique(added)) <= {0, 1}
+        on_axes = sum(code < block.num_bins for code, block in zip(codes[0], encoding.features))
+        assert added.sum() == 1 + len(sizes) + 4 * on_axes <= round(measured.l2_norm**2)
+    assert round(measured.l2_norm**2) == 1 + 2 * 5
+
+
+def test_the_levels_of_a_fine_axis_are_sums_of_its_cells():
+    schema = Schema(
+        (
+            Column("x", "integer", minimum=0, maximum=999),
+            Column("z", "real", minimum=0.0, maximum=9.0),
+        )
+    )
+    encoding = Encoding(schema, None, default_bins=FINE_BINS)
+    measured = ColumnMarginals(encoding)
+    codes = np.column_stack(
+        [np.random.default_rng(1).integers(0, b.num_bins, 500) for b in encoding.features]
+    )
+    total = measured.sum(codes, np.zeros(500, dtype=np.int64))
+    for place, block in enumerate(encoding.features):
+        exact = np.bincount(codes[:, place], minlength=block.num_bins)
+        for depth, counts in enumerate(measured.levels(total, place)):
+            np.testing.assert_array_equal(
+                counts, np.add.reduceat(exact, np.arange(0, len(exact), 4**depth))
+            )

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.models.tree import TreeShape, tree_shapes
+from fedloom.common.models.tree import Tree, TreeShape, tree_shapes
 from fedloom.common.sampling import array_shapes, sample
 from fedloom.common.sampling.tree import TreeSource
 from fedloom.common.schema import Column, Schema
@@ -35,6 +35,8 @@ SHAPE = TreeShape(
     cliques=((0, 1), (1, 2)),
     parents=(-1, 0),
     coarse=((0, 1, 1, 2), (0, 1, 1), (0, 1, 0)),
+    pool_rows=(0, 0, 0),
+    pool_seed=7,
 )
 
 
@@ -63,7 +65,8 @@ def groups_of(arrays: dict[str, np.ndarray], label: int) -> np.ndarray:
     edges = dict(SHAPE.edges.split(arrays["edges"][label]))
     ((_, triple),) = SHAPE.triples.split(arrays["triples"][label])
     for record in itertools.product(*map(range, sizes)):
-        log = sum(arrays["base"][label][starts[c] + g] for c, g in enumerate(record))
+        singles = arrays["base"][label] + arrays["columns"][label]
+        log = sum(singles[starts[c] + g] for c, g in enumerate(record))
         for tables in (pairs, edges):
             log += sum(table[record[a], record[b]] for (a, b), table in tables.items())
         chances[record] = np.exp(
@@ -125,7 +128,25 @@ def test_records_have_the_distribution_given_the_condition(name):
     assert statistic < 1.5 * chi2.isf(1e-6, cells)
 
 
-@pytest.mark.parametrize("part", ["pairs", "triples", "edges"])
+def test_without_conditions_rows_come_from_the_pool_that_the_tilt_was_fitted_to():
+    config = SHAPE.config() | {"pool_rows": [300, 200, 0]}
+    given = Artifact(kind="tree", config=config, arrays=artifact().arrays)
+    tree = Tree.of(given, ENCODING)
+    codes, classes = TreeSource(given, ENCODING, {}).draw(5_000, np.random.default_rng(3))
+    for label in range(2):
+        pool = tree.pool(label)
+        assert pool.shape == (3, config["pool_rows"][label])
+        np.testing.assert_array_equal(pool, tree.pool(label))
+        weights = np.exp(tree.log_tilt(label, pool))
+        groups = [np.asarray(of)[codes[classes == label, c]] for c, of in enumerate(SHAPE.groups)]
+        place = np.ravel_multi_index(groups, SHAPE.sizes)
+        size = int(np.prod(SHAPE.sizes))
+        drawn = np.bincount(place, minlength=size) / len(place)
+        wanted = np.bincount(np.ravel_multi_index(list(pool), SHAPE.sizes), weights, size)
+        np.testing.assert_allclose(drawn, wanted / weights.sum(), atol=2e-3)
+
+
+@pytest.mark.parametrize("part", ["columns", "pairs", "triples", "edges"])
 def test_a_part_that_is_left_out_is_caught(part):
     given = artifact()
     without = {**given.arrays, part: np.zeros_like(given.arrays[part])}

@@ -8,18 +8,9 @@ import numpy as np
 import pytest
 
 from fedloom.common.models.cell_tables import CellTables
-from fedloom.server.learners import tilt as tilting
 from fedloom.server.learners.tilt import NoisyTables, tilt
 
 SIZES = (3, 2, 4)
-
-
-@pytest.fixture(autouse=True)
-def _exact_pool(monkeypatch):
-    """The pool here is the whole domain, each record once: it has no noise of its own."""
-    monkeypatch.setattr(tilting, "_ROWS_OF_SLACK", 1e-9)
-
-
 PAIRS = CellTables(SIZES, tuple(itertools.combinations(range(3), 2)))
 
 

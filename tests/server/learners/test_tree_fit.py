@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedloom.common.models.clique_tree import CliqueTree
-from fedloom.server.learners.tree_fit import TreeFit, marginals
+from fedloom.common.models.tree import marginals
+from fedloom.server.learners.tree_fit import TreeFit
 from fedloom.server.learners.tree_structure import choose_tree
 
 SIZES = (2, 3, 2, 3)
