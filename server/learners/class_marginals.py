@@ -124,8 +124,8 @@ def _looked_at_many_widths(
         members = np.bincount(groups).astype(np.float64)
         within = std**2 * (1.0 - 1.0 / members)
         spread = np.maximum(np.bincount(groups, of_group**2) / members - within, 0.0) * members**2
-        expected = np.bincount(groups, found)
-        moved = near(np.bincount(groups, together), spread, expected)
+        expected = np.bincount(groups, found).astype(np.float64)
+        moved = near(np.bincount(groups, together).astype(np.float64), spread, expected)
         found *= (moved / np.maximum(expected, 1e-300))[groups]
     return found / total
 

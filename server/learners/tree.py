@@ -45,6 +45,7 @@ _POOL, _MIN_POOL, _MAX_POOL = 3.0, 50_000, 300_000
 _LEAST, _FEWEST = 0.05, 20.0
 # Counts are whole numbers: noise below this is none.
 _MIN_STD = 0.05
+_SEEDS = 1 << 53  # whole numbers up to there are exact in JSON
 _IMPOSSIBLE = -1e4
 
 
@@ -124,7 +125,7 @@ class _ClassFits:
             parents=tree.parents,
             coarse=_coarse_of_groups(statistics, self._parts),
             pool_rows=tuple(map(self._pool_rows, range(encoding.num_classes))),
-            pool_seed=seed,
+            pool_seed=seed % _SEEDS,
         )
 
     def arrays(self) -> dict[str, Array]:

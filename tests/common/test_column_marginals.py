@@ -133,7 +133,9 @@ def test_a_record_adds_at_most_one_to_each_level_of_a_fine_axis():
         codes = np.array([[rng.integers(size) for size in sizes]])
         added = measured.sum(codes, np.array([rng.integers(2)]))
         assert set(np.unique(added)) <= {0, 1}
-        on_axes = sum(code < block.num_bins for code, block in zip(codes[0], encoding.features))
+        on_axes = sum(
+            code < block.num_bins for code, block in zip(codes[0], encoding.features, strict=True)
+        )
         assert added.sum() == 1 + len(sizes) + 4 * on_axes <= round(measured.l2_norm**2)
     assert round(measured.l2_norm**2) == 1 + 2 * 5
 
