@@ -27,6 +27,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from fedloom.client.sources.formats import format_of
 from fedloom.client.sources.options import (
     DEFAULT_MISSING,
     EVERY_COLUMN,
@@ -36,13 +37,8 @@ from fedloom.client.sources.options import (
 )
 from fedloom.common.errors import DataError
 
-__all__ = ["ENDINGS", "Source"]
+__all__ = ["Source"]
 
-ENDINGS = {
-    "text": (".csv", ".tsv", ".tab", ".txt"),
-    "excel": (".xlsx", ".xlsm"),
-    "parquet": (".parquet", ".pq"),
-}
 _PLACES = ("path", "url", "query", "password_env")
 
 Formats = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -123,14 +119,11 @@ class Source:
 
     @property
     def kind(self) -> str | None:
-        """What kind of source it is, by the file's ending: text, excel, parquet or database."""
+        """What kind of source it is: database, or of which format a file is by its ending."""
         if self.path is None:
             return "database"
-        name = self.file.name.lower().removesuffix(".gz")
-        for kind, endings in ENDINGS.items():
-            if name.endswith(endings) and (kind == "text" or name == self.file.name.lower()):
-                return kind
-        return None
+        found = format_of(self.file.name)
+        return None if found is None else found.name
 
     @property
     def decimal_mark(self) -> str:

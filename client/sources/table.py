@@ -16,28 +16,21 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from fedloom.client.sources.config import ENDINGS, Source
-from fedloom.client.sources.csv import read_csv
+from fedloom.client.sources.config import Source
 from fedloom.client.sources.dialect import in_dialect
-from fedloom.client.sources.excel import read_excel
+from fedloom.client.sources.formats import FORMATS
 from fedloom.client.sources.options import DEFAULT_MISSING
-from fedloom.client.sources.parquet import read_parquet
 from fedloom.client.sources.sql import read_sql
 from fedloom.client.sources.wanted import find_columns
 from fedloom.common.cells import plain_cells
 from fedloom.common.errors import DataError
+from fedloom.common.parts import load_part
 from fedloom.common.schema import Schema
 from fedloom.common.text import normal
 
 __all__ = ["Table", "load_table", "load_whole"]
 
 Table: TypeAlias = Source | Path | str | pd.DataFrame
-_READERS = {
-    "text": read_csv,
-    "excel": read_excel,
-    "parquet": read_parquet,
-    "database": read_sql,
-}
 _SAVE_AS = {
     (".xls", ".xlsb", ".ods", ".numbers"): "open it in a spreadsheet and save it as .xlsx or CSV",
     (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt", ".rds", ".rdata"): "export it as CSV",
@@ -89,7 +82,8 @@ def _read(source: Source, names: tuple[str, ...] | None) -> pd.DataFrame:
     if kind is None:
         raise _unknown_kind(source.file)
     try:
-        return _READERS[kind](source, names)
+        frame: pd.DataFrame = load_part(FORMATS[kind].reader)(source, names)
+        return frame
     except PermissionError:
         raise DataError(f"{source.file}: may not be read by this user; change its rights") from None
 
@@ -98,7 +92,7 @@ def _unknown_kind(path: Path) -> DataError:
     for endings, what_to_do in _SAVE_AS.items():
         if path.name.lower().endswith(endings):
             return DataError(f"{path}: {path.suffix} files are not read; {what_to_do}")
-    known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
+    known = ", ".join(ending for entry in FORMATS.values() for ending in entry.endings)
     return DataError(
         f"{path}: unknown kind of file; name it {known} (text also with .gz), or use a database"
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
 
-__all__ = ["Learner", "State", "section", "with_prefix"]
+__all__ = ["Learner", "State", "UntrainedLearner", "section", "with_prefix"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,24 @@ class Learner(Protocol):
 
     def export(self, state: State) -> Artifact:
         """Returns the generator as it stands."""
+
+
+class UntrainedLearner:
+    """The part of a learner that no training follows: there is nothing to ask and to update."""
+
+    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
+        """Returns nothing: there are no training rounds."""
+        return {}
+
+    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns nothing: there are no training rounds."""
+        return {}
+
+    def update(
+        self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
+    ) -> State:
+        """Returns the state unchanged: there are no training rounds."""
+        return state
 
 
 def section(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

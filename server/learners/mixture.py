@@ -19,7 +19,7 @@ from fedloom.common.models.registry import MixtureSettings
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.devices import fitting_device
-from fedloom.server.learners.learner import State
+from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.mixture_fit import MAX_STEPS, MixtureFit, Target
 
 __all__ = ["MixtureLearner", "sampleable"]
@@ -34,7 +34,7 @@ _COMPUTE_BUDGET = 8e11
 _PER_CELL, _PER_CELL_AND_BLOCK = 200.0, 8.0
 
 
-class MixtureLearner:
+class MixtureLearner(UntrainedLearner):
     """Learns a `mixture` from statistics alone; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
@@ -63,20 +63,6 @@ class MixtureLearner:
         for label, rows in zip(used, fitted, strict=True):
             probabilities[label] = sampleable(rows, self._encoding)
         return State(arrays={"probabilities": probabilities, "class_prior": prior})
-
-    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
-        """Returns nothing: there are no training rounds."""
-        return {}
-
-    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns nothing: there are no training rounds."""
-        return {}
-
-    def update(
-        self, state: State, aggregate: dict[str, Array], normaliser: float, seed: int
-    ) -> State:
-        """Returns the state unchanged: there are no training rounds."""
-        return state
 
     def export(self, state: State) -> Artifact:
         """Returns the fitted mixture."""

@@ -24,7 +24,7 @@ from fedloom.common.models.registry import TreeSettings
 from fedloom.common.models.tree import Tree, TreeShape, log_mean
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
-from fedloom.server.learners.learner import State
+from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.tilt import NoisyTables, tilt
 from fedloom.server.learners.tree_fit import TreeFit
 from fedloom.server.learners.tree_structure import choose_tree
@@ -49,7 +49,7 @@ _SEEDS = 1 << 53  # whole numbers up to there are exact in JSON
 _IMPOSSIBLE = -1e4
 
 
-class TreeLearner:
+class TreeLearner(UntrainedLearner):
     """Learns a `tree` from statistics alone; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
@@ -71,20 +71,6 @@ class TreeLearner:
             groups = groups_of_one(self._encoding)
         fit = _ClassFits(statistics, groups, seed, self._max_clique)
         return State(arrays=fit.arrays(), meta={"tree": fit.shape.config()})
-
-    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
-        """Returns nothing: there are no training rounds."""
-        return {}
-
-    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns nothing: there are no training rounds."""
-        return {}
-
-    def update(
-        self, state: State, aggregate: dict[str, Array], normaliser: float, seed: int
-    ) -> State:
-        """Returns the state unchanged: there are no training rounds."""
-        return state
 
     def export(self, state: State) -> Artifact:
         """Returns the fitted tree."""
