@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Engine", "Exchange", "Optimizer", "Query", "Stage", "Status", "Trust", "Unit"]
+__all__ = [
+    "Engine",
+    "Exchange",
+    "MechanismKind",
+    "NoiseAt",
+    "Optimizer",
+    "Query",
+    "Stage",
+    "Status",
+    "Trust",
+    "Unit",
+]
 
 
 class Unit(StrEnum):
@@ -78,6 +89,20 @@ class Stage(StrEnum):
     """Rounds that improve the model; their answers stay with the coordinator."""
     EVALUATION = "evaluation"
     """Sums over the units that are held back from everything else; opened and published."""
+
+
+class MechanismKind(StrEnum):
+    """Which mechanism noises an answer."""
+
+    GAUSSIAN = "gaussian"
+    SUBSAMPLED_GAUSSIAN = "poisson-subsampled-gaussian"
+
+
+class NoiseAt(StrEnum):
+    """Where the noise of an answer is complete."""
+
+    EACH_SITE = "each-site"
+    SUM = "sum-in-shares"
 
 
 class Exchange(StrEnum):

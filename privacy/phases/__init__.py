@@ -11,7 +11,7 @@ from typing import Any
 from fedloom.common.errors import StudyError
 from fedloom.common.models.registry import ModelSettings
 from fedloom.privacy.phases.evaluation import EvaluationPhase
-from fedloom.privacy.phases.phase import Draft, Phase, phase_event
+from fedloom.privacy.phases.phase import Draft, Mechanism, Phase, phase_event
 from fedloom.privacy.phases.statistic import StatisticPhase
 from fedloom.privacy.phases.training import TrainingPhase
 
@@ -19,6 +19,7 @@ __all__ = [
     "PHASES",
     "Draft",
     "EvaluationPhase",
+    "Mechanism",
     "Phase",
     "StatisticPhase",
     "TrainingPhase",

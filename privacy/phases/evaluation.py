@@ -12,11 +12,12 @@ from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.scores import EvaluationQueries
 from fedloom.common.study import EvaluationSettings
 from fedloom.common.typed import Section
-from fedloom.common.vocabulary import Query, Stage
+from fedloom.common.vocabulary import MechanismKind, NoiseAt, Query, Stage
 from fedloom.privacy.mechanisms.gaussian import statistic_event
 from fedloom.privacy.phases.phase import (
     Arrays,
     Draft,
+    Mechanism,
     PhaseSettings,
     SumPart,
     array_bytes,
@@ -153,22 +154,22 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
         """Says it in a few words."""
         return f"1 of scores on the {self.hold_back:.0%} held back"
 
-    def mechanisms(self, where: str) -> list[dict[str, Any]]:
+    def mechanisms(self, where: NoiseAt) -> list[Mechanism]:
         """Lists one mechanism a histogram."""
         return [
-            {
-                "query": self.query.value,
-                "mechanism": "gaussian",
-                "where": where,
-                "releases": histogram.name,
-                "text": f"a noisy sum: {_WORDS[histogram.name]}",
-                "l2_sensitivity": histogram.l2_norm,
-                "noise_multiplier": self.noise_multiplier,
-                "noise_std": self.noise_multiplier * histogram.l2_norm,
-                "grid_step": histogram.grid_step,
-                "rounds": 1,
-                "spare_rounds": 0,
-            }
+            Mechanism(
+                query=self.query,
+                mechanism=MechanismKind.GAUSSIAN,
+                where=where,
+                releases=histogram.name,
+                text=f"a noisy sum: {_WORDS[histogram.name]}",
+                l2_sensitivity=histogram.l2_norm,
+                noise_multiplier=self.noise_multiplier,
+                noise_std=self.noise_multiplier * histogram.l2_norm,
+                grid_step=histogram.grid_step,
+                rounds=1,
+                spare_rounds=0,
+            )
             for histogram in self.histograms
         ]
 

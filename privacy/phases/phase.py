@@ -29,7 +29,7 @@ from fedloom.common.errors import StudyError
 from fedloom.common.models.registry import ModelSettings
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.typed import Section, plain, read_typed
-from fedloom.common.vocabulary import Query, Stage, Trust
+from fedloom.common.vocabulary import MechanismKind, NoiseAt, Query, Stage, Trust
 from fedloom.privacy.events import repeat
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Arrays",
     "Draft",
+    "Mechanism",
     "Phase",
     "PhaseSettings",
     "SumPart",
@@ -127,13 +128,53 @@ class Phase(Protocol):
         """Says the same in a few words, for the coordinator's overview."""
         ...
 
-    def mechanisms(self, where: str) -> list[dict[str, Any]]:
-        """Lists its mechanisms as a privacy statement holds them."""
+    def mechanisms(self, where: NoiseAt) -> list[Mechanism]:
+        """Lists its mechanisms for the privacy statement."""
         ...
 
     def to_plain(self) -> dict[str, Any]:
         """Returns plain values, the kind of phase under "phase"."""
         ...
+
+
+class Mechanism(Section, frozen=True, kw_only=True, omit_defaults=True):
+    """A mechanism as the privacy statement states it; what does not apply is left out.
+
+    Attributes:
+      query: whose answers it makes.
+      mechanism: its kind.
+      where: where its noise is complete.
+      releases: what of the query's answers it noises.
+      text: the same for people.
+      noise_multiplier: noise in units of the sensitivity.
+      rounds: how often it is used; `spare_rounds` come on top.
+      spare_rounds: further attempts that the price holds.
+      grid_step: of the grid on which answers live.
+      l2_sensitivity: most that one unit changes, in the L2 norm; of a sum that is not clipped.
+      noise_std: standard deviation of the noise in each coordinate; likewise.
+      sampler: how batches are drawn.
+      sample_rate: chance of each unit to be in a batch.
+      max_grad_norm: clip of one unit's gradient.
+      steps_per_round: batches in a round.
+      steps: batches in all rounds.
+    """
+
+    query: Query
+    mechanism: MechanismKind
+    where: NoiseAt
+    releases: str
+    text: str
+    noise_multiplier: float
+    rounds: int
+    spare_rounds: int
+    grid_step: float | None = None
+    l2_sensitivity: float | None = None
+    noise_std: float | None = None
+    sampler: str | None = None
+    sample_rate: float | None = None
+    max_grad_norm: float | None = None
+    steps_per_round: int | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

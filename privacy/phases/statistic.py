@@ -9,11 +9,12 @@ from msgspec import Meta
 
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.statistic_kinds import statistic_kind
-from fedloom.common.vocabulary import Query, Stage
+from fedloom.common.vocabulary import MechanismKind, NoiseAt, Query, Stage
 from fedloom.privacy.mechanisms.gaussian import statistic_event
 from fedloom.privacy.phases.phase import (
     Arrays,
     Draft,
+    Mechanism,
     PhaseSettings,
     SumPart,
     array_bytes,
@@ -123,22 +124,22 @@ class StatisticPhase(PhaseSettings, frozen=True, kw_only=True):
         """Says it in a few words."""
         return f"1 of {self.statistic} counts"
 
-    def mechanisms(self, where: str) -> list[dict[str, Any]]:
+    def mechanisms(self, where: NoiseAt) -> list[Mechanism]:
         """Lists the mechanism."""
         return [
-            {
-                "query": self.query.value,
-                "mechanism": "gaussian",
-                "where": where,
-                "releases": self.statistic,
-                "text": f"a noisy sum: {statistic_kind(self.statistic).words}",
-                "l2_sensitivity": self.l2_norm,
-                "noise_multiplier": self.noise_multiplier,
-                "noise_std": self.noise_std,
-                "grid_step": self.grid_step,
-                "rounds": 1,
-                "spare_rounds": self.spares,
-            }
+            Mechanism(
+                query=self.query,
+                mechanism=MechanismKind.GAUSSIAN,
+                where=where,
+                releases=self.statistic,
+                text=f"a noisy sum: {statistic_kind(self.statistic).words}",
+                l2_sensitivity=self.l2_norm,
+                noise_multiplier=self.noise_multiplier,
+                noise_std=self.noise_std,
+                grid_step=self.grid_step,
+                rounds=1,
+                spare_rounds=self.spares,
+            )
         ]
 
 

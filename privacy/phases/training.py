@@ -14,9 +14,9 @@ from fedloom.common.models.settings import Training, WeightRounds
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.records import Coder
 from fedloom.common.typed import read_typed
-from fedloom.common.vocabulary import Exchange, Query, Stage
+from fedloom.common.vocabulary import Exchange, MechanismKind, NoiseAt, Query, Stage
 from fedloom.privacy.mechanisms.gaussian import gradient_event, training_event
-from fedloom.privacy.phases.phase import Arrays, Draft, PhaseSettings, SumPart, for_unit
+from fedloom.privacy.phases.phase import Arrays, Draft, Mechanism, PhaseSettings, SumPart, for_unit
 from fedloom.privacy.secure_sum import grid_step_of
 
 if TYPE_CHECKING:
@@ -197,29 +197,32 @@ class TrainingPhase(PhaseSettings, frozen=True, kw_only=True):
         steps = f" ({local} steps each)" if self.query is Query.TRAIN else ""
         return f"{self.num_rounds}{spare} of {what}{steps}"
 
-    def mechanisms(self, where: str) -> list[dict[str, Any]]:
+    def mechanisms(self, where: NoiseAt) -> list[Mechanism]:
         """Lists the mechanism."""
         settings = self.settings
-        listed: dict[str, Any] = {
-            "query": self.query.value,
-            "mechanism": "poisson-subsampled-gaussian",
-            "where": where,
-            "releases": settings.exchange.value,
-            "text": "weights after local steps (DP-SGD)"
+        what = (
+            "weights after local steps (DP-SGD)"
             if self.query is Query.TRAIN
-            else "a noisy sum of clipped gradients (DP-SGD)",
-            "sampler": "poisson",
-            "sample_rate": settings.sample_rate,
-            "noise_multiplier": self.noise_multiplier,
-            "max_grad_norm": settings.max_grad_norm,
-            "rounds": self.num_rounds,
-            "spare_rounds": self.spare_rounds,
-            "steps_per_round": settings.local_steps,
-            "steps": self.num_rounds * settings.local_steps,
-        }
-        if self.grid_step is not None:
-            listed["grid_step"] = self.grid_step
-        return [listed]
+            else "a noisy sum of clipped gradients (DP-SGD)"
+        )
+        return [
+            Mechanism(
+                query=self.query,
+                mechanism=MechanismKind.SUBSAMPLED_GAUSSIAN,
+                where=where,
+                releases=settings.exchange.value,
+                text=what,
+                sampler="poisson",
+                sample_rate=settings.sample_rate,
+                noise_multiplier=self.noise_multiplier,
+                max_grad_norm=settings.max_grad_norm,
+                rounds=self.num_rounds,
+                spare_rounds=self.spare_rounds,
+                steps_per_round=settings.local_steps,
+                steps=self.num_rounds * settings.local_steps,
+                grid_step=self.grid_step,
+            )
+        ]
 
 
 def _request_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedloom.common.vocabulary import Trust, Unit
+from fedloom.common.typed import plain
+from fedloom.common.vocabulary import NoiseAt, Trust, Unit
 from fedloom.privacy.plan import NEIGHBOURING, Plan
 from fedloom.privacy.release.account import SiteAccount
 from fedloom.privacy.release.assumptions import assumptions, not_covered
@@ -162,9 +163,11 @@ def _price(plan: Plan, runs: int) -> dict[str, Any]:
 
 def _noise(plan: Plan, insecure: list[str]) -> dict[str, Any]:
     """What was done to records, who added the noise, and where it came from."""
-    where = "each-site" if plan.colluding is None else "sum-in-shares"
+    where = NoiseAt.EACH_SITE if plan.colluding is None else NoiseAt.SUM
     return {
-        "mechanisms": [line for phase in plan.phases for line in phase.mechanisms(where)],
+        "mechanisms": [
+            plain(line) for phase in plan.phases for line in phase.mechanisms(where)
+        ],
         "trust_model": _trust(plan),
         "randomness": {
             "generator": "aes-ctr-from-os-entropy",
