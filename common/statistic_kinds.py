@@ -3,7 +3,7 @@
 A statistic maps a record to a vector of bounded L2 norm, whatever the record holds; a site answers
 with the noisy sum over its records. An entry says how the sum is laid out, which arrays a request
 carries and what they may hold, and how people read it. A new statistic is its class and an entry
-here.
+here: docs/extending.md walks through one.
 """
 
 from __future__ import annotations

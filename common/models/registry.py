@@ -5,7 +5,8 @@ it is, and where its parts are: the private module that sites train, the learner
 coordinator, the source that records are drawn from. Parts are named, not imported: a study is
 checked, and a mixture released and verified, on machines without torch.
 
-A new kind that is not trained is an entry here and a learner; a trained one adds its module.
+A new kind that is not trained is an entry here and a learner; a trained one adds its module:
+docs/extending.md walks through both.
 """
 
 from __future__ import annotations

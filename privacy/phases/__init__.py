@@ -1,7 +1,7 @@
 """The kinds of phase, one entry each, and how a plan's list of them is read.
 
 A new query is a phase here, a mechanism in `fedloom.privacy.mechanisms`, its computation in
-`fedloom.client.queries`, and what the coordinator does with the answer.
+`fedloom.client.queries`, and a model that asks it: docs/extending.md walks through one.
 """
 
 from __future__ import annotations
