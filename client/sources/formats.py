@@ -1,6 +1,7 @@
 """The kinds of file that records are read from: one entry each.
 
-A new kind is a module with a reader beside the others, and an entry here: docs/extending.md adds one.
+A new kind is a module with a reader beside the others, and an entry here; docs/extending.md adds
+one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The kinds of record: one entry each. A new kind is a module beside the table's and its entry;
-docs/extending.md has the parts of one.
+"""The kinds of record: one entry each.
 
+A new kind is a module beside the table's and its entry; docs/extending.md has the parts of one.
 A schema names the kind of its records by a section of the kind's name, such as `[image]`; without
 one it describes a table.
 """
