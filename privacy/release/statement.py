@@ -165,9 +165,7 @@ def _noise(plan: Plan, insecure: list[str]) -> dict[str, Any]:
     """What was done to records, who added the noise, and where it came from."""
     where = NoiseAt.EACH_SITE if plan.colluding is None else NoiseAt.SUM
     return {
-        "mechanisms": [
-            plain(line) for phase in plan.phases for line in phase.mechanisms(where)
-        ],
+        "mechanisms": [plain(line) for phase in plan.phases for line in phase.mechanisms(where)],
         "trust_model": _trust(plan),
         "randomness": {
             "generator": "aes-ctr-from-os-entropy",
