@@ -14,7 +14,7 @@ __all__ = ["MAX_JSON_BYTES", "parse_json", "read_json"]
 
 MAX_JSON_BYTES = 1 << 26
 """The largest JSON file that is read; a ledger of ten thousand answers has a fifth of it."""
-_MAX_DIGITS = 18
+_MAX_DIGITS = 20
 
 
 def read_json(path: Path) -> Any:
@@ -73,6 +73,6 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
-        raise ValueError(f"a whole number has more than {_MAX_DIGITS} digits")
-    return int(text)
+    if len(text) > _MAX_DIGITS or not -(2**63) <= (value := int(text)) < 2**64:
+        raise ValueError("a whole number has more than 64 bits")
+    return value

@@ -26,6 +26,7 @@ import pandas as pd
 from fedloom.common.artifact import Artifact
 from fedloom.common.digest import file_sha256
 from fedloom.common.errors import ConfigError, ReleaseError
+from fedloom.common.run_files import RunFiles
 from fedloom.common.schema import Schema
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.data_files import data_files
@@ -57,7 +58,7 @@ class Release:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / MANIFEST).is_file():
-            is_run = (self.path / "run.json").is_file()
+            is_run = RunFiles(self.path).exists()
             remedy = (
                 "it is a run; build its release, or open it with fedloom.Run"
                 if is_run

@@ -21,20 +21,10 @@ def load_generator(source: Path) -> tuple[Artifact, Plan]:
       ConfigError: the folder is neither a run nor a release, or holds no generator yet.
       ReleaseError: the generator is damaged.
     """
-    from fedloom.common.artifact import Artifact
+    from fedloom.common.run_files import RunFiles
     from fedloom.privacy.plan import Plan
 
-    if not (source / "plan.json").is_file():
+    files = RunFiles(source)  # a release has plan and generator in the same places
+    if not files.plan_path.is_file():
         raise ConfigError(f"{source} is neither a run nor a release: it holds no plan.json")
-    plan = Plan.load(source / "plan.json")
-    if plan.learns_schema:
-        raise ConfigError(
-            f"{source}: the run completed a schema, {source / 'schema.toml'}, and draws no "
-            "records; run a study of another kind on that schema"
-        )
-    if not (source / "generator").is_dir():
-        raise ConfigError(
-            f"{source} holds no generator; finish the run first, by the command that began it, "
-            "such as `fedloom simulate --resume`"
-        )
-    return Artifact.load(source / "generator"), plan
+    return files.generator(), Plan.load(files.plan_path)

@@ -22,6 +22,7 @@ import fedloom
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.common.files import replacing
+from fedloom.common.run_files import RunFiles
 from fedloom.common.sampling import sample
 from fedloom.privacy.answers.opened import answer_path
 from fedloom.privacy.keys import load_private_key, public_key_hex
@@ -94,7 +95,7 @@ def build_release(
         for name, extract in run.extracts.items()
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    key = public_key_hex(load_private_key(run.path / "coordinator.key"))
+    key = public_key_hex(load_private_key(RunFiles(run.path).key_path))
     # The evidence is taken back if the release does not come about.
     with (
         nullcontext() if evidence is None else written_evidence(run, evidence),
@@ -109,7 +110,7 @@ def build_release(
 def _fill(
     folder: Path, run: FinishedRun, accounts: Mapping[str, SiteAccount], seed: int | None
 ) -> None:
-    plan, key = run.plan, load_private_key(run.path / "coordinator.key")
+    plan, key = run.plan, load_private_key(RunFiles(run.path).key_path)
     rows = plan.release.rows or default_rows(_records(run))
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     statement = make_statement(plan, accounts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError, VerificationError
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.run_files import RunFiles
 from fedloom.common.vocabulary import Stage
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
@@ -57,29 +57,21 @@ class FinishedRun:
           ConfigError: it holds no run, or one that is not done.
           VerificationError: its plan is not the one that the run was started with.
         """
-        state = _json(path / "run.json", f"{path} holds no run: it has no readable run.json")
-        if state.get("state") != "done":
+        files = RunFiles(path)
+        state = files.state()
+        if not files.done():
             raise ConfigError(
                 f"{path}: the run is not done (its state is {state.get('state')!r}); finish it by "
                 "the command that began it, such as `fedloom simulate --resume`, then build the "
                 "release"
             )
-        plan = Plan.load(path / "plan.json")
+        plan = Plan.load(files.plan_path)
         if plan.digest() != state.get("plan"):
             raise VerificationError(
-                f"{path / 'plan.json'} is not the plan that the run was started with; restore it"
+                f"{files.plan_path} is not the plan that the run was started with; restore it"
             )
-        if plan.learns_schema:
-            raise ConfigError(
-                f"{path}: the run completed a schema, {path / 'schema.toml'}, and made no records "
-                "to release; run a study of another kind on that schema"
-            )
-        names = {site.name for site in plan.sites}
-        extracts = {
-            file.stem: _json(file, f"{file} cannot be read; resume the run to fetch it again")
-            for file in sorted((path / "extracts").glob("*.json"))
-            if file.stem in names
-        }
+        generator = files.generator()
+        extracts = files.extracts(plan.site_names)
         if not extracts:
             raise ConfigError(f"{path} holds no ledger extract; resume the run to fetch them")
         opened = _opened(path, plan)
@@ -96,10 +88,10 @@ class FinishedRun:
                 ],
             ),
             opened=opened,
-            generator=Artifact.load(path / "generator"),
+            generator=generator,
             extracts=extracts,
-            metrics=_metrics(path / "metrics.jsonl"),
-            evaluation=_evaluation(path, plan),
+            metrics=files.metrics(),
+            evaluation=None if plan.evaluation is None else files.evaluation(),
         )
 
 
@@ -115,33 +107,3 @@ def _opened(path: Path, plan: Plan) -> dict[int, OpenedRound]:
             f"{path / 'answers'}: {error}; restore the run folder from a backup: what the sites "
             "answered cannot be had again once a run is done"
         ) from error
-
-
-def _json(path: Path, message: str) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(message) from error
-    if not isinstance(value, dict):
-        raise ConfigError(message)
-    return value
-
-
-def _evaluation(path: Path, plan: Plan) -> dict[str, Any] | None:
-    if plan.evaluation is None:
-        return None
-    return _json(
-        path / "evaluation.json",
-        f"{path} holds no evaluation.json, which its plan asks for; resume the run",
-    )
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    metrics = []
-    for line in lines:
-        try:
-            metrics.append(json.loads(line))
-        except ValueError as error:
-            raise ConfigError(f"{path} holds a line that is no JSON; remove that line") from error
-    return metrics
