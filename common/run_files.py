@@ -159,14 +159,17 @@ class RunFiles:
         """
         return _object(self.evaluation_path, "resume the run")
 
-    def generator(self) -> Artifact:
+    def read_generator(self, *, learns_schema: bool) -> Artifact:
         """Reads the generator.
+
+        Args:
+          learns_schema: whether the plan completes a schema, and makes no generator.
 
         Raises:
           ConfigError: the run completed a schema, or is not done.
           ReleaseError: the generator is damaged.
         """
-        if self.schema_path.exists():
+        if learns_schema:
             raise ConfigError(
                 f"{self.path}: the run completed a schema, {self.schema_path}, and makes no "
                 "records to draw or to release; run a study of another kind on that schema"

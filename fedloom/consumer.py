@@ -65,8 +65,8 @@ class Release:
                 else "give the folder of a release"
             )
             raise ConfigError(f"{self.path} holds no release: no {MANIFEST}; {remedy}")
-        self.manifest: Mapping[str, Any] = read_manifest(self.path)
-        self._hashes = {entry["path"]: entry["sha256"] for entry in self.manifest["files"]}
+        self.manifest = read_manifest(self.path)
+        self._hashes = {entry.path: entry.sha256 for entry in self.manifest.files}
 
     def __repr__(self) -> str:
         """Says what it is, how large and at what price."""
@@ -82,7 +82,7 @@ class Release:
     @property
     def title(self) -> str:
         """The release's title."""
-        return str(self.manifest["title"])
+        return self.manifest.title
 
     @cached_property
     def plan(self) -> Plan:

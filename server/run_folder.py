@@ -195,6 +195,10 @@ class RunFolder(RunFiles):
             self.path / "evaluation.json", json.dumps(record, indent=2, sort_keys=True) + "\n"
         )
 
+    def generator(self) -> Artifact:
+        """Reads the generator; see `read_generator`."""
+        return self.read_generator(learns_schema=self.plan().learns_schema)
+
     def save_generator(self, artifact: Artifact) -> None:
         """Keeps the generator, whole or not at all."""
         with replacing(self.generator_path) as partial:

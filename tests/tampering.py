@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fedloom.cli.main import main
-from fedloom.privacy.release.manifest import read_manifest, write_manifest
+from fedloom.common.typed import plain
+from fedloom.privacy.release.manifest import Manifest, ReleaseFacts, read_manifest, write_manifest
 
 
 def verify(folder: Path, *options: str) -> int:
@@ -18,10 +19,18 @@ def verify(folder: Path, *options: str) -> int:
 
 def sign_again(folder: Path, key: Any, **changes: Any) -> None:
     """Does what a dishonest publisher would: lists the files anew and signs."""
-    manifest = {**read_manifest(folder), **changes}
-    for made in ("format", "signer", "files"):
-        manifest.pop(made)
-    write_manifest(folder, manifest, key)
+    said = {**vars_of(read_manifest(folder)), **changes}
+    facts = ReleaseFacts(**{name: said[name] for name in ReleaseFacts.__struct_fields__})
+    write_manifest(folder, facts, key)
+
+
+def vars_of(manifest: Manifest) -> dict[str, Any]:
+    return {name: getattr(manifest, name) for name in manifest.__struct_fields__}
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """A release's manifest as plain values, which a test may change."""
+    return dict(plain(read_manifest(folder)))
 
 
 def edit(path: Path, change: Any) -> None:

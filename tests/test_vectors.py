@@ -64,8 +64,8 @@ def fedloom_says(kind: str, vector: dict[str, Any], folder: Path) -> str:
                 (folder / MANIFEST).write_text(vector["manifest"], encoding="utf-8")
                 (folder / SIGNATURE).write_text(vector["signature"], encoding="ascii")
                 manifest = read_manifest(folder)
-                assert manifest["signer"]["public_key"] == vector["signer"]
-                return "ok" if manifest["files"] == list_files(folder) else "files"
+                assert manifest.signer.public_key == vector["signer"]
+                return "ok" if manifest.files == tuple(list_files(folder)) else "files"
     except (FedloomError, Rejected) as error:
         return type(error).__name__
     return "ok"

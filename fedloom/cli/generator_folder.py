@@ -27,4 +27,5 @@ def load_generator(source: Path) -> tuple[Artifact, Plan]:
     files = RunFiles(source)  # a release has plan and generator in the same places
     if not files.plan_path.is_file():
         raise ConfigError(f"{source} is neither a run nor a release: it holds no plan.json")
-    return files.generator(), Plan.load(files.plan_path)
+    plan = Plan.load(files.plan_path)
+    return files.read_generator(learns_schema=plan.learns_schema), plan

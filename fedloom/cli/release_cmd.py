@@ -43,7 +43,7 @@ def build(run: Path, out: Path, seed: int | None, evidence: Path | None) -> None
     from fedloom.privacy.release.manifest import read_manifest
 
     folder = build_release(run, out, seed=seed, evidence=evidence)
-    key = read_manifest(folder)["signer"]["public_key"]
+    key = read_manifest(folder).signer.public_key
     click.echo(
         f"release:  {folder}\n"
         f"report:   {folder / 'report.html'}\n"

@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -32,7 +31,7 @@ from fedloom.privacy.release.data import MAX_SEED, public_seed
 from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
 from fedloom.privacy.release.evidence import written_evidence
-from fedloom.privacy.release.manifest import write_manifest
+from fedloom.privacy.release.manifest import LedgerEnd, ReleaseFacts, Versions, write_manifest
 from fedloom.privacy.release.marginals import (
     MARGINALS,
     counts_marginals,
@@ -140,8 +139,8 @@ def _fill(
         limits=limits_of_training(plan, run.statistics.total()),
     )
     (folder / "report.html").write_text(report, encoding="utf-8")
-    body = _manifest_body(run, accounts, created=created, rows=rows, seed=seed)
-    write_manifest(folder, body, key)
+    facts = _facts(run, accounts, created=created, rows=rows, seed=seed)
+    write_manifest(folder, facts, key)
 
 
 def _copy_from_run(folder: Path, run: FinishedRun) -> None:
@@ -160,35 +159,35 @@ def _copy_from_run(folder: Path, run: FinishedRun) -> None:
     plan.save(folder / "plan.json")
 
 
-def _manifest_body(
+def _facts(
     run: FinishedRun, accounts: Mapping[str, SiteAccount], *, created: str, rows: int, seed: int
-) -> dict[str, Any]:
+) -> ReleaseFacts:
     """Says what the release is: of which plan and run, drawn how, made with what."""
     plan = run.plan
-    return {
-        "name": plan.name,
-        "title": title_of(plan),
-        "version": _RELEASE_VERSION,
-        "created": created,
-        "plan": plan.digest(),
-        "run": run.name,
-        "study": plan.study_digest,
-        "schema": plan.schema_digest,
-        "rows": rows,
-        "seed": seed,
-        "ledgers": {
-            name: {"seq": account.seq, "hash": account.head, "public_key": account.key}
+    return ReleaseFacts(
+        name=plan.name,
+        title=title_of(plan),
+        version=_RELEASE_VERSION,
+        created=created,
+        plan=plan.digest(),
+        run=run.name,
+        study=plan.study_digest,
+        schema=plan.schema_digest,
+        rows=rows,
+        seed=seed,
+        ledgers={
+            name: LedgerEnd(seq=account.seq, hash=account.head, public_key=account.key)
             for name, account in accounts.items()
         },
-        "versions": {
-            "coordinator": _versions(),
-            "sites": {
+        versions=Versions(
+            coordinator=_versions(),
+            sites={
                 name: site.get("versions", {})
                 for name, site in run.state["sites"].items()
                 if name in accounts
             },
-        },
-    }
+        ),
+    )
 
 
 def _records(run: FinishedRun) -> float:

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from fedloom.common.digest import canonical_json, file_sha256
 from fedloom.common.errors import ReleaseError
 from fedloom.common.files import read_plain
 from fedloom.common.strict_json import MAX_JSON_BYTES, parse_json
+from fedloom.common.typed import PublicKey, Section, plain, read_typed
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign, verify
 
 __all__ = [
     "MANIFEST",
     "MANIFEST_FORMAT",
     "SIGNATURE",
+    "LedgerEnd",
+    "ListedFile",
+    "Manifest",
+    "ReleaseFacts",
+    "Signer",
+    "Versions",
     "list_files",
     "read_manifest",
     "release_heads",
@@ -34,27 +42,79 @@ MANIFEST_FORMAT = "fedloom-release/6"
 _SIGNED_PREFIX = b"fedloom release manifest\n"
 _SIGNATURE_FORM = re.compile(r"[0-9a-f]{128}\n\Z")
 _SIGNATURE_BYTES = 129
-_KEY_FORM = re.compile(r"[0-9a-f]{64}\Z")
-_KEYS = {
-    "format",
-    "name",
-    "title",
-    "version",
-    "created",
-    "plan",
-    "run",
-    "study",
-    "schema",
-    "rows",
-    "seed",
-    "ledgers",
-    "versions",
-    "signer",
-    "files",
-}
-_TEXTS = ("name", "title", "version", "created", "plan", "run", "study", "schema")
-_LEDGER = {"seq": int, "hash": str, "public_key": str}
-_FILE = {"path": str, "sha256": str, "bytes": int, "media_type": str}
+
+
+class LedgerEnd(Section, frozen=True, kw_only=True):
+    """Where a site's ledger ends in a release, and the key that signed it."""
+
+    seq: Annotated[int, Meta(ge=0)]
+    hash: str
+    public_key: str
+
+
+class ListedFile(Section, frozen=True, kw_only=True):
+    """One file of a release."""
+
+    path: str
+    sha256: str
+    bytes: int
+    media_type: str
+
+
+class Signer(Section, frozen=True, kw_only=True):
+    """Who signed."""
+
+    algorithm: Literal["Ed25519"]
+    public_key: PublicKey
+
+
+class Versions(Section, frozen=True, kw_only=True):
+    """Versions of software, by package: the coordinator's, and each site's."""
+
+    coordinator: dict[str, str] = {}
+    sites: dict[str, dict[str, str]] = {}
+
+
+class ReleaseFacts(Section, frozen=True, kw_only=True):
+    """What a manifest says of a release beside its files.
+
+    Attributes:
+      name: of the study.
+      title: for people.
+      version: of the release.
+      created: when, as ISO 8601.
+      plan: digest of the plan that was carried out.
+      run: name of the run.
+      study: digest of the study.
+      schema: digest of the schema.
+      rows: synthetic records.
+      seed: from which they are drawn.
+      ledgers: by site, where its ledger ends.
+      versions: of the software that made it.
+    """
+
+    name: str
+    title: str
+    version: str
+    created: str
+    plan: str
+    run: str
+    study: str
+    schema: str
+    rows: Annotated[int, Meta(ge=1)]
+    seed: Annotated[int, Meta(ge=0)]
+    ledgers: dict[str, LedgerEnd]
+    versions: Versions
+
+
+class Manifest(ReleaseFacts, frozen=True, kw_only=True):
+    """A whole manifest."""
+
+    format: Literal["fedloom-release/6"]
+    signer: Signer
+    files: tuple[ListedFile, ...]
+
+
 _MEDIA_TYPES = {
     ".csv": "text/csv",
     ".html": "text/html",
@@ -66,7 +126,7 @@ _MEDIA_TYPES = {
 }
 
 
-def list_files(folder: Path) -> list[dict[str, Any]]:
+def list_files(folder: Path) -> list[ListedFile]:
     """Lists the files of a release with hash, size and media type, the manifest's own left out."""
     files = []
     for path in sorted(folder.rglob("*")):
@@ -74,36 +134,37 @@ def list_files(folder: Path) -> list[dict[str, Any]]:
         if path.is_dir() and not path.is_symlink() or relative in (MANIFEST, SIGNATURE):
             continue
         files.append(
-            {
-                "path": relative,
-                "sha256": file_sha256(path),
-                "bytes": path.stat().st_size,
-                "media_type": _MEDIA_TYPES.get(path.suffix, "text/plain"),
-            }
+            ListedFile(
+                path=relative,
+                sha256=file_sha256(path),
+                bytes=path.stat().st_size,
+                media_type=_MEDIA_TYPES.get(path.suffix, "text/plain"),
+            )
         )
     return files
 
 
-def write_manifest(folder: Path, body: Mapping[str, Any], key: PrivateKey) -> None:
+def write_manifest(folder: Path, facts: ReleaseFacts, key: PrivateKey) -> None:
     """Lists the folder's files, then writes and signs the manifest.
 
     Args:
       folder: a release that lacks nothing but its manifest.
-      body: everything but `format`, `signer` and `files`.
+      facts: what it says of the release.
       key: the coordinator's key.
     """
-    manifest = {
-        **body,
-        "format": MANIFEST_FORMAT,
-        "signer": {"algorithm": "Ed25519", "public_key": public_key_hex(key)},
-        "files": list_files(folder),
-    }
-    data = canonical_json(manifest)
+    data = canonical_json(
+        {
+            **plain(facts),
+            "format": MANIFEST_FORMAT,
+            "signer": plain(Signer(algorithm="Ed25519", public_key=public_key_hex(key))),
+            "files": plain(list_files(folder)),
+        }
+    )
     (folder / MANIFEST).write_bytes(data)
     (folder / SIGNATURE).write_text(sign(key, _SIGNED_PREFIX + data) + "\n", encoding="ascii")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """Reads a manifest and checks its signature against the key that it names.
 
     The signature shows that the manifest is unchanged since signing. Who signed it shows only a
@@ -120,61 +181,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} holds no readable {MANIFEST} and {SIGNATURE} ({error}); give the folder of "
             "a release"
         ) from error
-    try:
-        manifest = parse_json(data, MANIFEST)
-        public_key = manifest["signer"]["public_key"]
-        canonical = canonical_json(manifest)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ReleaseError(f"{folder / MANIFEST} is damaged; fetch the release again") from error
-    if not _is_well_formed(manifest):
+    raw = parse_json(data, MANIFEST)
+    if not isinstance(raw, dict) or raw.get("format") != MANIFEST_FORMAT:
         raise ReleaseError(
             f"{folder / MANIFEST} is not of the format {MANIFEST_FORMAT}; "
             "verify it with the version of fedloom that built it"
         )
+    manifest = read_typed(raw, Manifest, where=f"{folder / MANIFEST}:", error=ReleaseError)
+    try:
+        canonical = canonical_json(raw)
+    except ValueError as error:
+        raise ReleaseError(f"{folder / MANIFEST} is damaged; fetch the release again") from error
     if (
         canonical != data
-        or not isinstance(public_key, str)
-        or not _KEY_FORM.match(public_key)
         or not _SIGNATURE_FORM.match(signature)
-        or not verify(public_key, _SIGNED_PREFIX + data, signature.strip())
+        or not verify(manifest.signer.public_key, _SIGNED_PREFIX + data, signature.strip())
     ):
         raise ReleaseError(
             f"{folder / MANIFEST} does not match its signature: it was changed after signing; "
             "fetch the release again from its publisher"
         )
-    paths = Counter(entry["path"] for entry in manifest["files"])
+    paths = Counter(entry.path for entry in manifest.files)
     twice = sorted(path for path, count in paths.items() if count > 1)
     if twice:
         raise ReleaseError(
             f"{folder / MANIFEST} lists {twice[0]} twice, so that it may be read in two ways; do "
             "not use this release"
         )
-    return dict(manifest)
-
-
-def _is_well_formed(manifest: dict[str, Any]) -> bool:
-    return (
-        set(manifest) == _KEYS
-        and manifest["format"] == MANIFEST_FORMAT
-        and all(isinstance(manifest[key], str) for key in _TEXTS)
-        and type(manifest["rows"]) is type(manifest["seed"]) is int
-        and manifest["rows"] >= 1
-        and manifest["seed"] >= 0
-        and set(manifest["signer"]) == {"algorithm", "public_key"}
-        and isinstance(manifest["ledgers"], dict)
-        and all(_has(head, _LEDGER) for head in manifest["ledgers"].values())
-        and isinstance(manifest["files"], list)
-        and all(_has(entry, _FILE) for entry in manifest["files"])
-        and isinstance(manifest["versions"], dict)
-    )
-
-
-def _has(value: Any, fields: Mapping[str, type]) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) == set(fields)
-        and all(type(value[name]) is kind for name, kind in fields.items())
-    )
+    return manifest
 
 
 def release_heads(folder: Path) -> dict[str, tuple[int, str]]:
@@ -183,5 +217,5 @@ def release_heads(folder: Path) -> dict[str, tuple[int, str]]:
     Raises:
       ReleaseError: the manifest is missing, damaged or not signed as it says.
     """
-    ledgers = read_manifest(folder)["ledgers"]
-    return {name: (head["seq"], head["hash"]) for name, head in ledgers.items()}
+    ledgers = read_manifest(folder).ledgers
+    return {name: (head.seq, head.hash) for name, head in ledgers.items()}

@@ -70,7 +70,7 @@ class FinishedRun:
             raise VerificationError(
                 f"{files.plan_path} is not the plan that the run was started with; restore it"
             )
-        generator = files.generator()
+        generator = files.read_generator(learns_schema=plan.learns_schema)
         extracts = files.extracts(plan.site_names)
         if not extracts:
             raise ConfigError(f"{path} holds no ledger extract; resume the run to fetch them")

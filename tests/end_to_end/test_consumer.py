@@ -97,7 +97,7 @@ def test_gaps_of_a_table_are_filled_and_nothing_else_changes(release: fedloom.Re
 
 
 def test_the_release_is_verified_with_the_publishers_key(release: fedloom.Release) -> None:
-    key = release.manifest["signer"]["public_key"]
+    key = release.manifest.signer.public_key
     assert release.verify(key=key).signer_checked
     with pytest.raises(ReleaseError):
         release.verify(key="0" * 64)

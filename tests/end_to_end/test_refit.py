@@ -18,10 +18,9 @@ from fedloom.common.sampling import sample
 from fedloom.privacy.keys import load_private_key
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.data import write_data
-from fedloom.privacy.release.manifest import read_manifest
 from fedloom.privacy.release.verify.generator import REFIT_TOLERANCE
 from tests.federation import cli, make
-from tests.tampering import sign_again
+from tests.tampering import manifest_of, sign_again
 
 NAMES = ("east", "north", "south", "west")
 EVALUATED = "\n[evaluation]\nshare = 0.2\nhold_back = 0.3\n"
@@ -78,7 +77,7 @@ def publish(folder: Path, generator: Artifact) -> None:
     release, plan = folder / "release", Plan.load(folder / "release" / "plan.json")
     shutil.rmtree(release / "generator")
     generator.save(release / "generator")
-    manifest = read_manifest(release)
+    manifest = manifest_of(release)
     rows, seed = manifest["rows"], manifest["seed"]
     write_data(sample(generator, plan.schema, plan.target, rows, seed=seed), release)
     sign_again(release, load_private_key(folder / "coordinator.key"))

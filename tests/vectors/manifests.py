@@ -8,33 +8,40 @@ from pathlib import Path
 
 from fedloom.common.digest import canonical_json
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign
-from fedloom.privacy.release.manifest import MANIFEST, SIGNATURE, write_manifest
+from fedloom.privacy.release.manifest import (
+    MANIFEST,
+    SIGNATURE,
+    LedgerEnd,
+    ReleaseFacts,
+    Versions,
+    write_manifest,
+)
 from tests.vectors.actors import COORDINATOR, RUN, SITES, STRANGER, Vector, bad
 
 
 def manifests() -> Vector:
-    body = {
-        "name": "vectors",
-        "title": "Größen",
-        "version": "0.1.0",
-        "created": "2026-11-28",
-        "plan": "1" * 64,
-        "run": RUN,
-        "study": "2" * 64,
-        "schema": "3" * 64,
-        "rows": 3,
-        "seed": 7,
-        "ledgers": {
-            "east": {"seq": 5, "hash": "4" * 64, "public_key": public_key_hex(SITES["east"])}
-        },
-        "versions": {"fedloom": "0.1.0"},
-    }
+    head = LedgerEnd(seq=5, hash="4" * 64, public_key=public_key_hex(SITES["east"]))
+    versions = {"fedloom": "0.1.0"}
+    facts = ReleaseFacts(
+        name="vectors",
+        title="Größen",
+        version="0.1.0",
+        created="2026-11-28",
+        plan="1" * 64,
+        run=RUN,
+        study="2" * 64,
+        schema="3" * 64,
+        rows=3,
+        seed=7,
+        ledgers={"east": head},
+        versions=Versions(coordinator=versions, sites={"east": versions}),
+    )
     files = {"data.csv": "age,visited\n1,no\n2,yes\n3,no\n", "README.md": "# Größen\n"}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         for path, text in files.items():
             (folder / path).write_text(text, encoding="utf-8")
-        write_manifest(folder, body, COORDINATOR)
+        write_manifest(folder, facts, COORDINATOR)
         text = (folder / MANIFEST).read_text(encoding="utf-8")
         signature = (folder / SIGNATURE).read_text(encoding="ascii")
     whole = {

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedloom.common.digest import file_sha256
 from fedloom.privacy.release.data_files import sizes_of
 from fedloom.privacy.release.layout import clutter, missing_files, most_bytes
-from fedloom.privacy.release.manifest import MANIFEST, SIGNATURE
+from fedloom.privacy.release.manifest import MANIFEST, SIGNATURE, Manifest
 
 __all__ = ["Problem", "problems_of_files"]
 
@@ -38,7 +37,7 @@ class Problem:
     unreadable: bool = False
 
 
-def problems_of_files(folder: Path, manifest: Mapping[str, Any]) -> list[Problem]:
+def problems_of_files(folder: Path, manifest: Manifest) -> list[Problem]:
     """Names every file that is changed, missing, not listed or of no known format.
 
     Args:
@@ -49,7 +48,7 @@ def problems_of_files(folder: Path, manifest: Mapping[str, Any]) -> list[Problem
       What is wrong, the worst first: what is no plain file, what was changed or lacks, what no
       format knows, what was added, and at last the harmless clutter of file managers.
     """
-    listed = {str(entry["path"]): entry for entry in manifest["files"]}
+    listed = {entry.path: entry for entry in manifest.files}
     strange, changed, unknown, added, harmless = [], [], [], [], []
     found = set()
     data = sizes_of(listed)
@@ -67,7 +66,7 @@ def problems_of_files(folder: Path, manifest: Mapping[str, Any]) -> list[Problem
             else:
                 what = f"was added after signing, and is harmless: {whose}"
                 harmless.append(Problem(name, what, _DELETE))
-        elif status.st_size != listed[name]["bytes"]:
+        elif status.st_size != listed[name].bytes:
             changed.append(Problem(name, "was changed after signing", _FETCH))
     for name, entry in listed.items():
         most = most_bytes(name, data)
@@ -76,9 +75,9 @@ def problems_of_files(folder: Path, manifest: Mapping[str, Any]) -> list[Problem
         elif most is None:
             what = "is signed, but is no part of a release: no format knows it"
             unknown.append(Problem(name, what, _UNKNOWN))
-        elif entry["bytes"] > most:
+        elif entry.bytes > most:
             unknown.append(Problem(name, f"is larger than the {most:,} bytes it may have", _FETCH))
-        elif not strange and file_sha256(folder / name) != entry["sha256"]:
+        elif not strange and file_sha256(folder / name) != entry.sha256:
             changed.append(Problem(name, "was changed after signing", _FETCH))
     unknown += [
         Problem(name, "is missing, and not in the manifest either", _FETCH)

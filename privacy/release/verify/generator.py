@@ -19,6 +19,7 @@ from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.sampling import array_shapes
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.manifest import Manifest
 from fedloom.privacy.release.verify.result import CheckFailed
 
 __all__ = ["REFIT_TOLERANCE", "Refit", "check_refit", "must_have_parts", "read_generator"]
@@ -87,7 +88,7 @@ def must_have_parts(plan: Plan, evidence: Path | None) -> None:
 
 def check_refit(
     generator: Artifact,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     plan: Plan,
     opened: Mapping[int, OpenedRound],
     evidence: Path | None,
@@ -109,7 +110,7 @@ def check_refit(
     Raises:
       ReleaseError: a parameter differs by more than `REFIT_TOLERANCE`.
     """
-    again = refit(plan, str(manifest["run"]), opened, evidence)
+    again = refit(plan, manifest.run, opened, evidence)
     if (again.kind, again.config) != (generator.kind, generator.config):
         raise _other(f"the answers give a {again.kind} of other sizes", manifest)
     if set(again.arrays) != set(generator.arrays):
@@ -143,8 +144,8 @@ def _relative_difference(
     return apart / scale if scale > 0 else apart
 
 
-def _other(what: str, manifest: Mapping[str, Any]) -> CheckFailed:
-    made_with = manifest["versions"].get("coordinator", {})
+def _other(what: str, manifest: Manifest) -> CheckFailed:
+    made_with = manifest.versions.coordinator
     told = ", ".join(
         f"{name} {made_with[name]}" for name in ("numpy", "torch") if name in made_with
     )

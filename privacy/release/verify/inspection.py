@@ -30,7 +30,7 @@ from fedloom.privacy.release.attempts import check_rosters
 from fedloom.privacy.release.codebook import codebook
 from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import TEXTS, json_text
-from fedloom.privacy.release.manifest import read_manifest
+from fedloom.privacy.release.manifest import Manifest, read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.statement import STATEMENT_FORMAT
 from fedloom.privacy.release.verify.answers import check_answers
@@ -159,7 +159,7 @@ class _Inspection:
         public_key: str | None = None
         manifest = self._read("manifest", "manifest.json", self._manifest)
         if manifest is not None:
-            public_key = str(manifest["signer"]["public_key"])
+            public_key = manifest.signer.public_key
             self._signer(public_key)
             if self._files(manifest):
                 self._contents(manifest)
@@ -173,7 +173,7 @@ class _Inspection:
             delta=_number(self._statement, "delta"),
         )
 
-    def _contents(self, manifest: Mapping[str, Any]) -> None:
+    def _contents(self, manifest: Manifest) -> None:
         plan = self._read("plan", "plan.json", lambda: self._plan(manifest))
         self._statement = self._read("statement", "dp_statement.json", self._read_statement)
         if plan is not None:
@@ -193,8 +193,8 @@ class _Inspection:
         detail = f"{', '.join(TEXTS)} are as signed; what they say is not checked"
         self._checks.append(Check(name="texts", ok=None, detail=detail))
 
-    def _look_at_rows(self, manifest: Mapping[str, Any], plan: Plan) -> None:
-        folder, rows = self._folder, int(manifest["rows"])
+    def _look_at_rows(self, manifest: Manifest, plan: Plan) -> None:
+        folder, rows = self._folder, manifest.rows
         fit = self._look(
             "data",
             "data/",
@@ -215,8 +215,8 @@ class _Inspection:
         )
         self._notes += note_on_seed(manifest, plan)
 
-    def _look_at_ledgers(self, manifest: Mapping[str, Any], plan: Plan) -> None:
-        for site in sorted({site.name for site in plan.sites} & set(manifest["ledgers"])):
+    def _look_at_ledgers(self, manifest: Manifest, plan: Plan) -> None:
+        for site in sorted({site.name for site in plan.sites} & set(manifest.ledgers)):
             read = partial(account_in, self._folder, manifest, plan, site)
             account = self._read(f"ledger {site}", f"ledger/{site}.json", read)
             if account is not None:
@@ -225,9 +225,9 @@ class _Inspection:
         self._notes += notes_on(plan, self._accounts)
         self._look("sums", "ledger/", lambda: check_rosters(plan, self._accounts))
 
-    def _look_at_answers(self, manifest: Mapping[str, Any], plan: Plan) -> None:
-        folder, run, accounts = self._folder, str(manifest["run"]), self._accounts
-        listed = [str(entry["path"]) for entry in manifest["files"]]
+    def _look_at_answers(self, manifest: Manifest, plan: Plan) -> None:
+        folder, run, accounts = self._folder, manifest.run, self._accounts
+        listed = [entry.path for entry in manifest.files]
         read = partial(check_answers, folder, plan, run, accounts, listed)
         found = self._read("answers", "answers/", read)
         opened = found or {}
@@ -252,7 +252,7 @@ class _Inspection:
 
     def _look_at_fit(
         self,
-        manifest: Mapping[str, Any],
+        manifest: Manifest,
         plan: Plan,
         opened: Mapping[int, OpenedRound],
         whole: bool,
@@ -291,9 +291,9 @@ class _Inspection:
     def _failed(self, name: str, detail: str, file: str, remedy: str) -> None:
         self._checks.append(Check(name=name, ok=False, detail=detail, file=file, remedy=remedy))
 
-    def _manifest(self) -> tuple[dict[str, Any], str]:
+    def _manifest(self) -> tuple[Manifest, str]:
         manifest = read_manifest(self._folder)
-        created = str(manifest["created"])
+        created = manifest.created
         if datetime.strptime(created, _CREATED).strftime(_CREATED) != created:
             raise ReleaseError(f"the manifest's time {created!r} is no time")
         return manifest, "its signature holds"
@@ -310,11 +310,11 @@ class _Inspection:
             remedy = "ask the publisher for the key and the release again, by two ways"
             self._failed("signer", detail, "manifest.json", remedy)
 
-    def _files(self, manifest: Mapping[str, Any]) -> bool:
+    def _files(self, manifest: Manifest) -> bool:
         """Looks at the files, and returns whether they may be opened."""
         problems = problems_of_files(self._folder, manifest)
         if not problems:
-            detail = f"{len(manifest['files'])} files, each as signed, none added or missing"
+            detail = f"{len(manifest.files)} files, each as signed, none added or missing"
             self._checks.append(Check(name="files", ok=True, detail=detail))
             return True
         told = "; ".join(f"{problem.file} {problem.what}" for problem in problems[:_SHOWN])
@@ -323,12 +323,12 @@ class _Inspection:
         self._failed("files", told, problems[0].file, problems[0].remedy)
         return not any(problem.unreadable for problem in problems)
 
-    def _plan(self, manifest: Mapping[str, Any]) -> tuple[Plan, str]:
+    def _plan(self, manifest: Manifest) -> tuple[Plan, str]:
         plan = Plan.from_dict(read_json(self._folder / "plan.json"))
-        named = (manifest["plan"], manifest["study"], manifest["name"])
+        named = (manifest.plan, manifest.study, manifest.name)
         if named != (plan.digest(), plan.study_digest, plan.name):
             raise ReleaseError("plan.json is not the plan that the manifest names")
-        if plan.release.title not in (None, manifest["title"]):
+        if plan.release.title not in (None, manifest.title):
             raise ReleaseError("the manifest has another title than the plan")
         check_plan(plan)
         return plan, plan.digest()
@@ -339,16 +339,16 @@ class _Inspection:
             raise ReleaseError(f"dp_statement.json is not of the format {STATEMENT_FORMAT}")
         return statement, f"of the format {STATEMENT_FORMAT}"
 
-    def _schema(self, manifest: Mapping[str, Any], plan: Plan) -> str:
+    def _schema(self, manifest: Manifest, plan: Plan) -> str:
         digests = {
             Schema.from_dict(read_json(self._folder / "schema.json")).digest(),
             plan.schema.digest(),
             plan.schema_digest,
-            manifest["schema"],
+            manifest.schema,
         }
         if len(digests) != 1:
             raise ReleaseError("schema.json, plan and manifest do not mean the same schema")
-        return str(manifest["schema"])
+        return manifest.schema
 
     def _counter(self, check: str, rows: int) -> Callable[[int], None]:
         """Returns what a check of rows tells how many more it has looked at."""
@@ -382,9 +382,9 @@ class _Inspection:
         return "every column as the plan's schema has it"
 
 
-def _publisher(manifest: Mapping[str, Any], plan: Plan) -> str:
+def _publisher(manifest: Manifest, plan: Plan) -> str:
     """Whoever signs a release must be the coordinator whose plan the sites approved."""
-    if manifest["signer"]["public_key"] != plan.coordinator_key:
+    if manifest.signer.public_key != plan.coordinator_key:
         raise CheckFailed(
             "signed by a key that is not the coordinator's in the plan which the sites approved",
             file="manifest.json",

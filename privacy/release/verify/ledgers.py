@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fedloom.common.errors import ReleaseError
 from fedloom.common.strict_json import read_json
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.account import SiteAccount, account_of
+from fedloom.privacy.release.manifest import LedgerEnd, Manifest
 
 __all__ = ["account_in", "check_ledgers", "notes_on"]
 
 
-def account_in(
-    folder: Path, manifest: Mapping[str, Any], plan: Plan, site: str
-) -> tuple[SiteAccount, str]:
+def account_in(folder: Path, manifest: Manifest, plan: Plan, site: str) -> tuple[SiteAccount, str]:
     """Reads the ledger extract of one site, and returns its account and what was found.
 
     Raises:
@@ -24,9 +22,9 @@ def account_in(
       LedgerError: it does not hold; see `account_of`.
     """
     extract = read_json(folder / "ledger" / f"{site}.json")
-    account = account_of(extract, plan, manifest["run"], site)
-    head = {"seq": account.seq, "hash": account.head, "public_key": account.key}
-    if head != manifest["ledgers"][site]:
+    account = account_of(extract, plan, manifest.run, site)
+    head = LedgerEnd(seq=account.seq, hash=account.head, public_key=account.key)
+    if head != manifest.ledgers[site]:
         raise ReleaseError(f"the ledger of {site} ends at another head than the manifest says")
     return account, (
         f"{account.seq} entries to its head, signed; {account.rounds} of {len(plan.rounds)} "
@@ -34,17 +32,17 @@ def account_in(
     )
 
 
-def check_ledgers(manifest: Mapping[str, Any], accounts: Mapping[str, SiteAccount]) -> str:
+def check_ledgers(manifest: Manifest, accounts: Mapping[str, SiteAccount]) -> str:
     """Checks that the ledgers in the folder are those that the manifest names, and all hold.
 
     Raises:
       ReleaseError: they are not, or there are none.
     """
-    listed = {str(entry["path"]) for entry in manifest["files"]}
+    listed = {entry.path for entry in manifest.files}
     extracts = {path for path in listed if path.startswith("ledger/")}
-    if extracts != {f"ledger/{site}.json" for site in manifest["ledgers"]} or not extracts:
+    if extracts != {f"ledger/{site}.json" for site in manifest.ledgers} or not extracts:
         raise ReleaseError("the ledgers in the folder are not those that the manifest names")
-    if set(manifest["ledgers"]) != set(accounts):
+    if set(manifest.ledgers) != set(accounts):
         raise ReleaseError("a ledger does not hold, or is that of a site the plan does not have")
     return f"{len(extracts)} sites"
 

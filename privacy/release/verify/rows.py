@@ -8,10 +8,9 @@ is asked for, not closeness: rows from anywhere else differ, and so does a singl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from fedloom.common.sampling import sample_chunks
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.data import CSV, PARQUET, public_seed
 from fedloom.privacy.release.data_files import data_files, sizes_of
+from fedloom.privacy.release.manifest import Manifest
 from fedloom.privacy.release.typed_rows import typed
 from fedloom.privacy.release.verify.result import DO_NOT_USE, CheckFailed
 from fedloom.privacy.release.verify.tables import csv_pieces, parquet_pieces
@@ -34,9 +34,7 @@ __all__ = ["check_data", "check_drawn", "check_rows", "differing_rows", "note_on
 _MAX_PROBLEMS = 5
 
 
-def check_rows(
-    folder: Path, manifest: Mapping[str, Any], plan: Plan, on_rows: Callable[[int], None]
-) -> str:
+def check_rows(folder: Path, manifest: Manifest, plan: Plan, on_rows: Callable[[int], None]) -> str:
     """Looks at every value of the data files, whatever kind of record they hold.
 
     Args:
@@ -52,11 +50,11 @@ def check_rows(
       ReleaseError: there are other rows than the plan asks for, files of another kind of record,
         or values that the schema does not allow.
     """
-    asked, rows = plan.release.rows, int(manifest["rows"])
+    asked, rows = plan.release.rows, manifest.rows
     if asked is not None and rows != asked:
         raise ReleaseError(f"the data have {rows} rows, the plan asks for {asked}")
     files = data_files(plan.schema.kind)
-    listed = (str(entry["path"]) for entry in manifest["files"])
+    listed = (entry.path for entry in manifest.files)
     if set(sizes_of(listed)) != set(files.sizes):
         raise ReleaseError(f"the data files are not those of {plan.schema.kind.name} records")
     return files.check(folder, plan.encoding, rows, on_rows)
@@ -130,7 +128,7 @@ def _problems(name: str, frame: pd.DataFrame, encoding: Encoding) -> list[str]:
 
 def check_drawn(
     folder: Path,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     plan: Plan,
     generator: Artifact,
     on_rows: Callable[[int], None],
@@ -150,7 +148,7 @@ def check_drawn(
     Raises:
       ReleaseError: a value differs; the message names the first row, counted from 0.
     """
-    rows, seed, schema, seen = int(manifest["rows"]), int(manifest["seed"]), plan.schema, 0
+    rows, seed, schema, seen = manifest.rows, manifest.seed, plan.schema, 0
     files = data_files(schema.kind)
     pieces = files.pieces(folder, schema, rows)
     drawn = sample_chunks(generator, schema, plan.target, rows, seed=seed)
@@ -169,15 +167,15 @@ def check_drawn(
     return f"{rows:,} rows, each value as the generator gives it at seed {seed}"
 
 
-def note_on_seed(manifest: Mapping[str, Any], plan: Plan) -> list[str]:
+def note_on_seed(manifest: Manifest, plan: Plan) -> list[str]:
     """Returns what a reader must know about where the seed comes from."""
-    if manifest["seed"] == public_seed(plan, manifest["run"]):
+    if manifest.seed == public_seed(plan, manifest.run):
         return []
     return ["the publisher chose the seed of the rows, and may have chosen among many draws"]
 
 
-def _other_numpy(manifest: Mapping[str, Any]) -> str:
-    drawn_with = manifest["versions"].get("coordinator", {}).get("numpy")
+def _other_numpy(manifest: Manifest) -> str:
+    drawn_with = manifest.versions.coordinator.get("numpy")
     if drawn_with == np.__version__:
         return ""
     return (

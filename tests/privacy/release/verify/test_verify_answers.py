@@ -19,9 +19,8 @@ from fedloom.privacy.answers.files import read_arrays
 from fedloom.privacy.answers.opened import OpenedRound, answer_path, spread_of
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.release import build_release
-from fedloom.privacy.release.manifest import read_manifest
 from fedloom.privacy.release.marginals import MARGINALS, MARGINALS_COLUMNS
-from tests.tampering import edit, failed, sign_again, verify
+from tests.tampering import edit, failed, manifest_of, sign_again, verify
 
 Release = SimpleNamespace
 
@@ -282,7 +281,7 @@ def test_another_table_for_people_is_seen(release, capsys, change):
 def test_a_hidden_ledger_is_seen_in_local_trust(local, capsys, tmp_path):
     """Leaving out the ledger of a site whose noise came from a seed took the word VOID away."""
     (local.folder / "ledger" / "west.json").unlink()
-    ledgers = dict(read_manifest(local.folder)["ledgers"])
+    ledgers = dict(manifest_of(local.folder)["ledgers"])
     ledgers.pop("west")
     statement = json.loads((local.folder / "dp_statement.json").read_text("utf-8"))
     statement["sites"].pop("west")

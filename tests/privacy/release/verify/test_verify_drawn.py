@@ -19,8 +19,7 @@ from fedloom.common.sampling import sample
 from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.release import build_release
 from fedloom.privacy.release.data import PARQUET, public_seed, write_data
-from fedloom.privacy.release.manifest import read_manifest
-from tests.tampering import failed, sign_again, verify
+from tests.tampering import failed, manifest_of, sign_again, verify
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -52,7 +51,7 @@ def test_an_honest_release_is_drawn_again(built, capsys):
 
 
 def test_a_site_s_real_rows_signed_again_are_seen(built, capsys, fake):
-    rows = read_manifest(built.release)["rows"]
+    rows = manifest_of(built.release)["rows"]
     write_data(real_rows(fake, built.plan, rows), built.release)
     sign_again(built.release, built.coordinator)
     assert failed(capsys, built.release, "--key", built.public_key) == {"drawn"}
@@ -67,7 +66,7 @@ def test_fewer_real_rows_than_were_drawn_are_seen(built, capsys, fake):
 
 @pytest.mark.parametrize("change", ["one value", "two rows swapped", "one row more"])
 def test_the_least_change_of_the_rows_is_seen(built, capsys, change):
-    manifest = read_manifest(built.release)
+    manifest = manifest_of(built.release)
     frame = pd.read_parquet(built.release / PARQUET)
     if change == "one value":
         place = int(np.flatnonzero((frame["income"] > 0) & (frame["income"] < 99))[5])
@@ -131,7 +130,7 @@ def test_another_seed_than_the_rows_was_drawn_with_is_seen(built, capsys):
 def test_by_default_nobody_chooses_the_seed_and_a_chosen_one_is_said(built, capsys, tmp_path):
     assert "chose the seed" in notes(capsys, built.release)
     build_release(built.run, tmp_path / "plain")
-    manifest = read_manifest(tmp_path / "plain")
+    manifest = manifest_of(tmp_path / "plain")
     assert manifest["seed"] == public_seed(built.plan, manifest["run"])
     assert "chose the seed" not in notes(capsys, tmp_path / "plain")
     again = build_release(built.run, tmp_path / "again")
@@ -147,7 +146,7 @@ def test_quick_leaves_the_drawing_out_and_says_so(built, capsys, fake):
 
 
 def test_another_numpy_is_named_where_the_rows_differ(built, capsys):
-    versions = read_manifest(built.release)["versions"]
+    versions = manifest_of(built.release)["versions"]
     versions = {**versions, "coordinator": {**versions["coordinator"], "numpy": "1.0"}}
     sign_again(built.release, built.coordinator, versions=versions)
     assert failed(capsys, built.release) == set()
@@ -208,7 +207,7 @@ def test_rows_of_another_generator_with_that_generator_pass_here(built, capsys):
     other = Artifact.load(built.release / "generator")
     other.arrays["probabilities"] = np.sqrt(other.arrays["probabilities"])
     other.save(built.release / "generator")
-    manifest = read_manifest(built.release)
+    manifest = manifest_of(built.release)
     frame = sample(
         other, built.plan.schema, built.plan.target, manifest["rows"], seed=manifest["seed"]
     )

@@ -9,8 +9,7 @@ import pytest
 
 from fedloom.common.digest import canonical_json
 from fedloom.privacy.keys import generate_key
-from fedloom.privacy.release.manifest import read_manifest
-from tests.tampering import failed, sign_again, verify
+from tests.tampering import failed, manifest_of, sign_again, verify
 
 
 def test_another_run_of_the_plan_cannot_be_hidden(built, capsys, fake):
@@ -23,7 +22,7 @@ def test_another_run_of_the_plan_cannot_be_hidden(built, capsys, fake):
             del entry["body"]
     (built.release / "ledger" / "north.json").write_bytes(canonical_json(extract))
     last = extract["entries"][-1]
-    ledgers = dict(read_manifest(built.release)["ledgers"])
+    ledgers = dict(manifest_of(built.release)["ledgers"])
     ledgers["north"] = {**ledgers["north"], "seq": last["seq"], "hash": last["hash"]}
     sign_again(built.release, built.coordinator, ledgers=ledgers)
     assert "ledger north" in failed(capsys, built.release)
@@ -70,7 +69,7 @@ def test_an_extract_with_an_entry_cut_or_altered_is_seen(
     change(extract["entries"])
     path.write_bytes(canonical_json(extract))
     if dishonest_publisher:
-        ledgers = dict(read_manifest(built.release)["ledgers"])
+        ledgers = dict(manifest_of(built.release)["ledgers"])
         last = extract["entries"][-1] if extract["entries"] else {"seq": 0, "hash": "0" * 64}
         ledgers["north"] = {**ledgers["north"], "seq": last["seq"], "hash": last["hash"]}
         sign_again(built.release, built.coordinator, ledgers=ledgers)
@@ -95,14 +94,14 @@ def test_the_extract_of_another_run_is_seen(built, capsys, fake):
 
 
 def test_a_site_cannot_be_left_out_of_the_manifest(built, capsys):
-    ledgers = dict(read_manifest(built.release)["ledgers"])
+    ledgers = dict(manifest_of(built.release)["ledgers"])
     ledgers.pop("south")
     sign_again(built.release, built.coordinator, ledgers=ledgers)
     assert failed(capsys, built.release) >= {"ledgers", "epsilon"}
 
 
 def test_a_head_that_the_ledger_does_not_have_is_seen(built, capsys):
-    ledgers = dict(read_manifest(built.release)["ledgers"])
+    ledgers = dict(manifest_of(built.release)["ledgers"])
     ledgers["south"] = {**ledgers["south"], "hash": "0" * 64}
     sign_again(built.release, built.coordinator, ledgers=ledgers)
     assert failed(capsys, built.release) >= {"ledger south"}

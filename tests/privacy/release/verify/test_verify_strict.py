@@ -17,9 +17,10 @@ import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedloom.common.digest import canonical_json
+from fedloom.common.typed import plain
 from fedloom.privacy.keys import public_key_hex, sign
-from fedloom.privacy.release.manifest import list_files, read_manifest
-from tests.tampering import failed, sign_again, verify
+from fedloom.privacy.release.manifest import list_files
+from tests.tampering import failed, manifest_of, sign_again, verify
 
 PARQUET = "data/synthetic.parquet"
 
@@ -60,7 +61,7 @@ def test_a_release_signed_by_another_than_the_plan_s_coordinator_is_refused(buil
 
 
 def test_a_manifest_that_lists_a_path_twice_is_refused(built, capsys):
-    manifest = read_manifest(built.release)
+    manifest = manifest_of(built.release)
     wrong = {**manifest["files"][0], "sha256": "0" * 64}
     data = canonical_json({**manifest, "files": [wrong, *manifest["files"]]})
     (built.release / "manifest.json").write_bytes(data)
@@ -241,8 +242,8 @@ def test_a_link_to_what_never_ends_is_not_followed(built, capsys, tmp_path, name
 def test_a_statement_beyond_the_largest_size_is_refused_unread(built, capsys):
     with (built.release / "dp_statement.json").open("r+b") as file:
         file.truncate((1 << 26) + 1)
-    manifest = read_manifest(built.release)
-    entries = {entry["path"]: entry for entry in list_files(built.release)}
+    manifest = manifest_of(built.release)
+    entries = {entry["path"]: entry for entry in plain(list_files(built.release))}
     assert manifest["files"] != list(entries.values())
     sign_again(built.release, built.coordinator)
     assert failed(capsys, built.release) >= {"files", "statement"}

@@ -12,9 +12,8 @@ import pytest
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release import build_release
-from fedloom.privacy.release.manifest import read_manifest
 from tests.site_numbers import numbers_by_site, numbers_of_sites
-from tests.tampering import edit, failed, sign_again
+from tests.tampering import edit, failed, manifest_of, sign_again
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +138,7 @@ def test_a_plan_with_another_exchange_key_is_seen(secure, capsys):
 def test_rosters_that_cannot_have_opened_are_seen(secure, capsys, fake, attempts, complaint):
     extract = fake.make_extract(secure.keys["east"], secure.plan, "east", attempts=attempts)
     (secure.release / "ledger" / "east.json").write_text(json.dumps(extract), "utf-8")
-    ledgers = dict(read_manifest(secure.release)["ledgers"])
+    ledgers = dict(manifest_of(secure.release)["ledgers"])
     last = extract["entries"][-1]
     ledgers["east"] = {**ledgers["east"], "seq": last["seq"], "hash": last["hash"]}
     forge(secure, ledgers=ledgers)
