@@ -119,7 +119,10 @@ class RunProgress:
                 f"({escape(event['reason'])}); asked again of the rest, from a spare round"
             )
         elif kind == "design":
-            self._say(_joined(event["groups"]))
+            if "groups" in event:
+                self._say(_joined(event["groups"]))
+            if "images" in event:
+                self._say(_looked_at(event["images"]))
         elif kind == "done":
             self._progress.update(self._task, completed=self._rounds, description="done")
         if self._live is not None:
@@ -167,6 +170,16 @@ def _answered(answered: bool, *, begun: bool) -> str:
     if not begun:
         return "[dim]not asked yet[/dim]"
     return "[green]answered[/green]" if answered else "[red]no answer[/red]"
+
+
+def _looked_at(images: dict[str, Any]) -> str:
+    """Says what the next sum over images was designed to be."""
+    if "frames" in images:
+        how = "from frames of their own" if images["frames"] else "as they are"
+        return f"images are seen {how}, by the first noisy sums"
+    if "directions" in images:
+        return f"images of a class differ in {images['directions']} directions beyond the noise"
+    return f"each class is taken in {images['groups']} groups"
 
 
 def _joined(columns: dict[str, list[int]]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fedloom.cli.main import main
 from fedloom.client.data_check import check
 from fedloom.client.sources import load_table
 from fedloom.common.encoding import Encoding
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RAND = ROOT / "examples" / "rand"
 HEART = ROOT / "examples" / "heart"
 DIABETES = ROOT / "examples" / "diabetes"
+DIGITS = ROOT / "examples" / "digits"
 RAND_SIZES = {  # people, and years of them
     "dayton": (1164, 4462),
     "seattle": (1232, 4036),
@@ -119,3 +121,16 @@ def test_adult_fits_its_schema(shared_data: Path, part: str, rows: int) -> None:
     table = load_table(shared_data / "adult" / f"adult_{part}.csv.gz", schema)
     report = check(table, schema)
     assert report.problems == () and report.records == rows
+
+
+@pytest.mark.slow
+def test_digits_of_four_sites_become_a_release(tmp_path: Path) -> None:
+    sites = tmp_path / "sites"
+    subprocess.run([sys.executable, str(DIGITS / "make_sites.py"), "--out", str(sites)], check=True)
+    places = {"north": "north.npz", "east": "east.npy", "south": "south", "west": "west"}
+    options = [f"--site={name}={sites / place}" for name, place in places.items()]
+    run, release = str(tmp_path / "run"), str(tmp_path / "release")
+    assert main(["simulate", str(DIGITS / "study.toml"), *options, "--out", run]) == 0
+    assert main(["sample", run, "--rows", "50", "--out", str(tmp_path / "made.npz")]) == 0
+    assert main(["release", "build", run, "--out", release]) == 0
+    assert main(["release", "verify", release]) == 0
