@@ -13,29 +13,22 @@ from pathlib import Path
 import pandas as pd
 
 from fedloom.client.acceptance import check_acceptance
-from fedloom.client.columns_in_words import columns_in_words
 from fedloom.client.home import Home
 from fedloom.client.learned_check import check_learned
 from fedloom.client.peers import Peer, check_peers
+from fedloom.client.plan_in_words import in_runs
 from fedloom.client.records import freeze, id_column
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, StudyError
 from fedloom.common.files import write_whole
-from fedloom.common.privacy_settings import PrivacySettings
-from fedloom.common.study import SiteEntry
-from fedloom.common.vocabulary import Unit
-from fedloom.privacy.accounting import epsilon_pld
-from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
 from fedloom.privacy.policy import Policy
-from fedloom.privacy.release.epsilon_by_party import noise_factors, with_noise_scaled
 
 __all__ = [
     "approve",
     "differences",
-    "in_plain_words",
     "last_approved",
     "load_plan_or_study",
     "verify_plan",
@@ -74,100 +67,6 @@ def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
                 f"the plan names no exchange-key for {', '.join(missing)}; a secure sum needs one "
                 "of every site: have the coordinator collect what `fedloom site keygen` prints"
             )
-
-
-def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
-    """Says what will leave the site, of which columns, how often, to whom, and the worst price.
-
-    Args:
-      plan: what the steward is asked to approve.
-      site: the steward's.
-      runs: how many runs the approval would be for.
-    """
-    privacy = plan.privacy
-    masked = plan.colluding is not None
-    unit = _unit_in_words(privacy)
-    together = "" if runs == 1 else f", all {runs} runs together"
-    lines = [
-        f"Study {plan.name!r} with {len(plan.sites)} sites: "
-        + ", ".join(entry.name for entry in plan.sites),
-        f"Asked by whoever holds the coordinator's key {_fingerprint(plan.coordinator_key)}, and "
-        "by nobody else; have the coordinator read it to you.",
-        f"Asked of {site}: {len(plan.rounds)} answers in all"
-        + ("." if runs == 1 else f" in each of {runs} runs, {runs * len(plan.rounds)} together."),
-        f"An approval is for {_runs(runs)}, and no more; a further one needs another approval.",
-    ]
-    if masked:
-        lines += [f"  keys of {e.name}: {_fingerprints(e)}" for e in plan.sites]
-        lines.append(
-            "  Compare them with every other steward by telephone or signed mail, not through the "
-            "coordinator: keys of its own under their names would show it this site's part."
-        )
-    lines += [f"  {phase.in_words(privacy)}" for phase in plan.phases]
-    if plan.learns_schema:
-        names = ", ".join(column.name for column in plan.schema.open_columns)
-        lines.append(f"  It completes the schema: {names}. No records are made by this study.")
-    lines += columns_in_words(plan)
-    who = (
-        f"Who sees it: the coordinator sees sums over at least {plan.min_sites} "
-        "sites alone; this site's part is masked. The price holds also if "
-        f"{_sites(plan.colluding)} tell the coordinator all they know."
-        if masked
-        else "Who sees it: the coordinator, and whoever it shows it to; each answer is private "
-        "alone."
-    )
-    lines += [
-        who,
-        f"Worst price{_TOWARDS[masked]}{together}: epsilon {plan.price(runs).epsilon:.4g} at delta "
-        f"{plan.delta:g} for one {unit}, added or removed, with records at "
-        f"{_sites(privacy.overlap)} at most, whatever the reader knows otherwise.",
-        *_fellow_site(plan, runs),
-        "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
-        "about this plan.",
-        "Not covered: the time that answers take, floating point effects, what is true of "
-        "people in general.",
-    ]
-    return lines
-
-
-_TOWARDS = {False: "", True: " towards the coordinator"}
-
-
-def _fellow_site(plan: Plan, runs: int) -> list[str]:
-    """Says what another site can learn from a secure sum, whose noise it knows its own part of."""
-    if plan.colluding is None:
-        return []
-    factor, epsilon = noise_factors(plan)["fellow_site"], plan.price(runs).epsilon
-    if factor != 1.0:
-        epsilon = epsilon_pld(with_noise_scaled(plan.event_of(runs), factor), plan.delta)
-    return [
-        f"Price towards another site on its own, which knows its own part of the noise: epsilon "
-        f"{epsilon:.4g} at delta {plan.delta:g}."
-    ]
-
-
-def _fingerprints(entry: SiteEntry) -> str:
-    """Names both keys as people compare them; a plan without them is refused elsewhere."""
-    keys = (("key", entry.key), ("exchange-key", entry.exchange_key))
-    return ", ".join(f"{name} {_fingerprint(key)}" for name, key in keys)
-
-
-def _fingerprint(key: str | None) -> str:
-    return "none" if key is None else fingerprint(key)
-
-
-def _runs(number: int) -> str:
-    return "one run" if number == 1 else f"{number} runs"
-
-
-def _sites(number: int | None) -> str:
-    return "1 site" if number == 1 else f"{number} sites"
-
-
-def _unit_in_words(privacy: PrivacySettings) -> str:
-    if privacy.unit is Unit.RECORD:
-        return "record"
-    return f"person (of column {privacy.id!r}, {privacy.rows_per_person} rows at most)"
 
 
 def differences(plan: Plan, earlier: Plan | None) -> list[str]:
@@ -229,7 +128,7 @@ def approve(
     earlier = ledger.grant(digest)
     if earlier is not None and not earlier.ended:
         raise ConfigError(
-            f"plan {digest[:12]} is approved here for {_runs(earlier.num_runs)}, of which "
+            f"plan {digest[:12]} is approved here for {in_runs(earlier.num_runs)}, of which "
             f"{earlier.left} can still begin, and its records are frozen; to freeze the records as "
             "they are now, or for another number of runs, revoke it first, which ends its runs"
         )

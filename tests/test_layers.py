@@ -61,7 +61,7 @@ TORCH_FREE = (
     "privacy/ledger*", "privacy/release/*", "privacy/inference/*",
     "client/sources/*", "client/data_check.py",
     "server/learners/tree*.py", "server/learners/tilt.py",
-    "client/home.py", "client/approval.py", "client/site_config.py",
+    "client/home.py", "client/approval.py", "client/*_in_words.py", "client/site_config.py",
 )  # fmt: skip
 # These may name torch inside functions, but importing them must not load it.
 LAZY = (

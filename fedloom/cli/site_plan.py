@@ -122,6 +122,7 @@ def explain(study: Path, home: Path, runs: int, *, as_json: bool) -> Explanation
     from fedloom.client.home import Home
     from fedloom.client.membership import check_coordinator
     from fedloom.client.peers import check_peers
+    from fedloom.client.plan_in_words import in_plain_words
     from fedloom.client.site_config import SiteConfig
     from fedloom.privacy.ledger import read_ledger
     from fedloom.privacy.plan_size import noise_warnings
@@ -137,7 +138,7 @@ def explain(study: Path, home: Path, runs: int, *, as_json: bool) -> Explanation
         plan=agreed,
         site=config.name,
         runs=runs,
-        words=approval.in_plain_words(agreed, site=config.name, runs=runs),
+        words=in_plain_words(agreed, site=config.name, runs=runs),
         after=read_ledger(opened.path).admission(agreed.event_of(runs), config.policy.limits),
         differences=approval.differences(agreed, approval.last_approved(opened)),
         warnings=[*price_warnings(agreed, runs), *noise_warnings(agreed)],

@@ -7,11 +7,11 @@ import pytest
 from fedloom.client.approval import (
     approve,
     differences,
-    in_plain_words,
     last_approved,
     load_plan_or_study,
     verify_plan,
 )
+from fedloom.client.plan_in_words import in_plain_words
 from fedloom.common.errors import ConfigError, DataError, PolicyError, StudyError
 from fedloom.privacy.ledger import Ledger, read_ledger
 from fedloom.privacy.plan import Plan

@@ -6,8 +6,9 @@ import tomllib
 
 import pytest
 
-from fedloom.client.approval import approve, in_plain_words
+from fedloom.client.approval import approve
 from fedloom.client.peers import Peer, check_peers, read_peers
+from fedloom.client.plan_in_words import in_plain_words
 from fedloom.client.site_config import template
 from fedloom.client.vault import Vault
 from fedloom.common.errors import PolicyError
