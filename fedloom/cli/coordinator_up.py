@@ -109,6 +109,8 @@ def status(home: Path, as_json: bool) -> None:
         print_json(shown)
     else:
         _print(shown)
+    if not shown["superlink"] and as_json:
+        raise click.exceptions.Exit(IncompleteError.exit_code)
     if not shown["superlink"]:
         raise IncompleteError(
             f"the SuperLink does not answer; start it with `fedloom coordinator up --coordinator "

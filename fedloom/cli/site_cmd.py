@@ -12,6 +12,7 @@ from fedloom.cli.options import clamp_options, json_option
 from fedloom.cli.output import print_counts, print_json
 from fedloom.cli.site_join import card, join
 from fedloom.cli.site_plan import explain, home_option, plan, runs_option
+from fedloom.cli.site_preflight import preflight
 from fedloom.cli.site_restore import backup, heads, restore
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
@@ -36,7 +37,7 @@ site.add_command(tidy)
 site.add_command(plan)
 site.add_command(card)
 site.add_command(join)
-for _command in (up, down, status, service, backup, heads, restore):
+for _command in (up, down, status, service, preflight, backup, heads, restore):
     site.add_command(_command)
 
 

@@ -95,6 +95,8 @@ def status(home: Path, as_json: bool) -> None:
             click.echo(f"  {name}: {state}, started again {program['restarts']} times")
         if shown["paused"]:
             click.echo("paused: it refuses every query until `fedloom site pause --off`")
+    if not running and as_json:
+        raise click.exceptions.Exit(IncompleteError.exit_code)
     if not running:
         raise IncompleteError(
             f"not all programs run; start them with `fedloom site up --home {home}`, or see "

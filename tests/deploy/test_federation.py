@@ -200,6 +200,31 @@ def test_foreign_code_runs_at_no_site_even_if_the_coordinators_own_machine_submi
     assert len(list(tmp_path.glob("ran-*"))) == 1
 
 
+def preflight(federation: LocalFederation, home: Path, *more: str) -> dict[str, str]:
+    """Each check's remedy, empty if it passed."""
+    done = federation.command("north", "site", "preflight", "--home", str(home), "--json", *more)
+    shown = json.loads(done.stdout)
+    assert done.returncode in {0, 5}, done.stderr
+    return {entry["check"]: entry["remedy"] for entry in shown["checks"]}
+
+
+def test_preflight_passes_at_a_site_that_is_ready_and_finds_a_key_that_is_not_registered(
+    federation, tmp_path
+):
+    home = federation.home("north")
+    found = preflight(federation, home, "--plan", str(federation.plan))
+    assert set(found.values()) == {""}, found
+    assert {"name", "port", "certificate", "clock", "node key", "peers", "data"} <= set(found)
+    key = home / "node.pem"
+    kept = key.read_bytes()
+    key.unlink()
+    generate_node_key(key)
+    try:
+        assert preflight(federation, home)["node key"]
+    finally:
+        key.write_bytes(kept)
+
+
 def test_a_killed_coordinator_is_noticed_and_its_run_ends_in_a_verified_release(federation):
     plan, run = str(federation.plan), str(federation.run)
     at = ("--coordinator", str(federation.coordinator))

@@ -1,0 +1,152 @@
+"""`fedloom site preflight`: what would stop this site in a run, found before it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fedloom.cli.options import json_option
+from fedloom.cli.output import print_json
+from fedloom.cli.site_plan import home_option
+from fedloom.client.finding import Finding
+from fedloom.common.errors import FedloomError, IncompleteError
+
+if TYPE_CHECKING:
+    from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig
+
+__all__ = ["preflight"]
+
+_LEAST_FREE_BYTES = 1 << 30
+
+
+@click.command()
+@home_option
+@click.option("--plan", type=click.Path(path_type=Path), help="the plan that is to be run")
+@json_option
+def preflight(home: Path, plan: Path | None, as_json: bool) -> None:
+    """Check this site before a run: passed, or the problem and how to fix it. Nothing is changed.
+
+    Name, port, certificate, clock, the node's key, Flower's version, pinned peers, disk, device;
+    with --plan also its digest, keys, version and approval, and the records against its schema.
+    Exit code 5 if something is to be fixed.
+    """
+    findings = list(_findings(home, plan))
+    failed = [finding for finding in findings if not finding.passed]
+    if as_json:
+        checks = [{**asdict(finding), "passed": finding.passed} for finding in findings]
+        print_json({"passed": not failed, "checks": checks})
+    else:
+        for finding in findings:
+            click.echo(f"{'passed' if finding.passed else 'PROBLEM':8} {finding.check}: ", nl=False)
+            click.echo(finding.detail)
+            if finding.remedy:
+                click.echo(f"{'':9}fix: {finding.remedy}")
+    if failed and as_json:
+        raise click.exceptions.Exit(IncompleteError.exit_code)
+    if failed:
+        raise IncompleteError(
+            f"{len(failed)} of {len(findings)} checks found a problem: "
+            f"{', '.join(finding.check for finding in failed)}"
+        )
+
+
+def _findings(home: Path, plan: Path | None) -> Iterator[Finding]:
+    from fedloom.client.door_check import check_door
+    from fedloom.client.home import Home
+    from fedloom.client.membership import check_kit, kit_of
+    from fedloom.client.site_config import SiteConfig
+
+    opened = Home.open(home)
+    kit = kit_of(home)
+    if kit is None:
+        yield Finding(
+            "federation", "none joined", f"run `fedloom site join KIT --home {home}` with its kit"
+        )
+    else:
+        files = {"authority": opened.authority_path, "node_key": opened.node_key_path}
+        yield from check_door(kit.address, **files)
+        yield _tried("peers", lambda: _pinned(len(check_kit(opened, kit))), "join again")
+    yield _tried("flower", _flower, "install the version that it names")
+    free = shutil.disk_usage(opened.path).free
+    room = f"{free / 2**30:.1f} GiB free"
+    yield Finding("disk", room, "" if free > _LEAST_FREE_BYTES else "make room on the home's disk")
+    config = SiteConfig.load(opened.config_path)
+    yield _tried("device", lambda: _device(config.device), "set [site] device in site.toml")
+    if plan is not None:
+        yield from _of_plan(opened, config, plan)
+
+
+def _of_plan(opened: Home, config: SiteConfig, path: Path) -> Iterator[Finding]:
+    from fedloom import __version__
+    from fedloom.client import approval
+    from fedloom.client.data_check import check
+    from fedloom.client.membership import check_coordinator
+    from fedloom.client.peers import check_peers
+    from fedloom.client.sources import load_table
+    from fedloom.privacy.ledger import read_ledger
+    from fedloom.privacy.plan import Plan
+
+    plan = Plan.load(path)
+    digest = plan.digest()
+
+    def sound() -> str:
+        approval.verify_plan(plan, site=config.name, home=opened)
+        check_coordinator(opened, plan)
+        check_peers(config.peers, plan, site=config.name)
+        return f"{digest[:12]} names the keys of this home, its peers and its coordinator"
+
+    yield _tried("plan", sound, "ask the coordinator for the right plan")
+    minor = __version__.rsplit(".", 1)[0]
+    fix = "" if plan.fedloom == minor else f"install fedloom {plan.fedloom} for this run"
+    yield Finding("version", f"the plan is of fedloom {plan.fedloom}, here is {minor}", fix)
+    grants = read_ledger(opened.path).grants(digest)
+    approved = bool(grants) and not grants[-1].ended and not grants[-1].revoked
+    yield Finding(
+        "approval",
+        "approved, a run can begin" if approved else "not approved, or used up",
+        "" if approved else f"`fedloom site approve {path} --home {opened.path}`",
+    )
+
+    def records() -> str:
+        frame = load_table(config.source, plan.schema, id_column=plan.privacy.id)
+        problems = check(frame, plan.schema, id_column=plan.privacy.id).problems
+        if problems:
+            raise FedloomError(problems[0])
+        return "the records fit the plan's schema"
+
+    yield _tried("data", records, f"see `fedloom schema check {path} --home {opened.path}`")
+
+
+def _pinned(missing: int) -> str:
+    if missing:
+        raise FedloomError(f"{missing} sites of the kit are not pinned")
+    return "every other site of the kit is pinned"
+
+
+def _flower() -> str:
+    from fedloom.client.node import check_flower
+
+    check_flower()
+    return "a version that the node knows"
+
+
+def _device(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise FedloomError(f"{device} is set, and torch sees no GPU")
+    return device
+
+
+def _tried(check: str, act: Callable[[], str], remedy: str) -> Finding:
+    try:
+        return Finding(check, act())
+    except (FedloomError, ImportError, OSError) as error:
+        return Finding(check, str(error), remedy)
