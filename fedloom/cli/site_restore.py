@@ -34,7 +34,7 @@ def backup(file: Path, home: Path) -> None:
 
 @click.command()
 @home_option
-@click.option("--out", type=click.Path(path_type=Path), help="a file; by default the screen")
+@click.option("--out", type=click.Path(path_type=Path), help="A file; by default the screen.")
 def heads(home: Path, out: Path | None) -> None:
     """Say how far other sites' ledgers have come, for a steward who must restore a home."""
     import msgspec
@@ -58,14 +58,14 @@ def heads(home: Path, out: Path | None) -> None:
     "notes",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="a coordinator's heads.json, or what `site heads` wrote at another site; all there are",
+    help="A coordinator's heads.json, or what `site heads` wrote at another site; all there are.",
 )
 @click.option(
     "--since",
     multiple=True,
-    help="PLAN or PLAN=RUNS: a plan.json that was approved here after the backup was made",
+    help="PLAN or PLAN=RUNS: a plan.json that was approved here after the backup was made.",
 )
-@click.option("--yes", is_flag=True, help="count without asking")
+@click.option("--yes", is_flag=True, help="Count without asking.")
 def restore(
     file: Path | None, home: Path, notes: tuple[Path, ...], since: tuple[str, ...], yes: bool
 ) -> None:
