@@ -28,6 +28,7 @@ from fedloom.common.digest import file_sha256
 from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.run_files import RunFiles
 from fedloom.common.schema import Schema
+from fedloom.common.vocabulary import Stage
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.manifest import MANIFEST, read_manifest
@@ -275,7 +276,7 @@ class Release:
         rounds = [
             OpenedRound.load(self._checked(answer_path(asked.round)))
             for asked in self.plan.rounds
-            if asked.query == "statistic"
+            if asked.phase.stage is Stage.STATISTICS
         ]
         return noisy_statistics(self.plan, rounds)
 

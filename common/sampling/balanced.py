@@ -87,7 +87,8 @@ class _Cells:
         cells: Array = codes[:, self._columns[0]]
         for columns, sizes in zip(self._columns[1:], self._sizes[1:], strict=True):
             cells = cells * sizes + codes[:, columns]
-        return cells + self._starts
+        found: Array = cells + self._starts
+        return found
 
     def surplus(self, cells: Array) -> Array:
         """Returns the mean surplus of the cells of each row, (N,)."""

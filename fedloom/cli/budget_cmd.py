@@ -9,6 +9,7 @@ import click
 
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
+from fedloom.common.vocabulary import Unit
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,7 +98,7 @@ def _composed(budgets: list[dict[str, Any]], together: dict[str, Any]) -> str:
 
 def _heading(spent: dict[str, Any]) -> str:
     words = []
-    if spent["unit"] == "person":
+    if spent["unit"] == Unit.PERSON:
         words.append(f"for one person, by column {spent['id']!r}")
     if spent["rehearsal"]:
         words.append("rehearsal: covers runs in this home alone")

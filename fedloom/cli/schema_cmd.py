@@ -179,11 +179,12 @@ def learn(
     the same homes adds to it.
     """
     from fedloom.cli.learned_output import learned_summary, print_learned
+    from fedloom.common.models.registry import model_kind
     from fedloom.common.study import load_study
     from fedloom.simulation import prepare, run_prepared
 
     agreed, description = load_study(study)
-    if agreed.model.kind != "schema":
+    if model_kind(agreed.model.kind).makes_records:
         raise StudyError(
             f"{study}: [model] kind is {agreed.model.kind!r}; a schema is learned by a study of "
             'its own with kind = "schema" and a budget of its own'

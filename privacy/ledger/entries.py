@@ -21,6 +21,7 @@ from typing import Any
 from fedloom.common.digest import canonical_json, sha256_hex
 from fedloom.common.errors import LedgerError, RefusedError
 from fedloom.common.signed_heads import entry_hash
+from fedloom.common.vocabulary import Unit
 from fedloom.privacy.events import event_from_json
 from fedloom.privacy.keys import PrivateKey, sign, verify
 
@@ -199,7 +200,7 @@ def _is_text_or_none(value: Any) -> bool:
 
 
 def _is_unit(value: Any) -> bool:
-    return value in ("record", "person")
+    return value in tuple(Unit)
 
 
 def _is_day(value: Any) -> bool:

@@ -34,6 +34,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fedloom.common.errors import LedgerError, NotApprovedError, RefusedError, UsedUpError
+from fedloom.common.vocabulary import Unit
 from fedloom.privacy.events import DpEvent, event_from_json, steps_of
 from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.grants import Attempt, Grant, Reservation
@@ -235,7 +236,7 @@ class State:
             raise RefusedError(f"plan {short(plan)} was approved before as something else")
 
     def _check_unit(self, unit: str, id_column: str | None) -> None:
-        if (unit == "person") != (id_column is not None):
+        if (unit == Unit.PERSON) != (id_column is not None):
             raise RefusedError("a plan for persons, and no other, names the column of their ids")
         held = self.unit
         if held not in (None, (unit, id_column)):

@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fedloom.common.vocabulary import Optimizer
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.clipping.single import tightened
 from fedloom.privacy.clipping.units import check_clip, check_module, split_batch, trainable
@@ -160,9 +161,9 @@ def private_training(
 def _optimizer(
     name: str, parameters: Mapping[str, nn.Parameter], learning_rate: float
 ) -> torch.optim.Optimizer:
-    if name == "adam":
+    if name == Optimizer.ADAM:
         return torch.optim.Adam(parameters.values(), lr=learning_rate)
-    if name == "sgd":
+    if name == Optimizer.SGD:
         return torch.optim.SGD(parameters.values(), lr=learning_rate)
     raise ValueError(f"optimizer must be 'adam' or 'sgd', got {name!r}")
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from fedloom.common.parts import load_part
 from fedloom.common.records import RecordKind, Statistics
+from fedloom.common.vocabulary import Trust
 from fedloom.privacy.release.render import TEMPLATES, render
 from fedloom.privacy.release.report.curves import curves_of
 from fedloom.privacy.release.report.held_back import held_back_view
@@ -54,7 +55,7 @@ def render_report(
       limits: what these data cannot tell, one sentence each.
     """
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    secure = statement["trust_model"]["mode"] == "secure-sum"
+    secure = statement["trust_model"]["mode"] == Trust.SECURE_SUM
     figures: Markup = load_part(kind.figures)(frame, statistics, secure=secure)
     return render(
         "report.html",
