@@ -20,6 +20,7 @@ from fedloom.privacy.events import DpEvent, event_to_json, gaussian, repeat, sub
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import Ledger, Limits, compose_homes, read_ledger
 from fedloom.privacy.ledger.entries import new_entry, verify_chain
+from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import replay
 from fedloom.privacy.ledger.view import LedgerView
 from tests.given import given
@@ -186,7 +187,7 @@ def test_an_audit_prices_every_reservation_again(small: SmallHome) -> None:
         entries.append(new_entry(small.key, len(entries), entries[-1].hash, kind, data))
     verify_chain(entries, view.public_key)
     with pytest.raises(LedgerError, match="entry 4 reserves more than the limit"):
-        LedgerView(entries, replay(entries)).verify(1e-3)
+        LedgerView(entries, replay(entries), SeenHeads({})).verify(1e-3)
 
 
 def test_people_in_two_homes_lose_what_both_homes_spent(new_home: NewHome) -> None:
