@@ -1,0 +1,125 @@
+"""From noisy sums to a generator: what is known comes out, and noise alone is not believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedloom.common.images.look import ImageLook
+from fedloom.common.images.shape import ImageShape
+from fedloom.common.images.tone import apply_tone, tone_curve
+from fedloom.common.images.vectors import image_vectors
+from fedloom.server.images.algebra import above_noise, edge_of, k_means, nonnegative, root_of
+from fedloom.server.images.fit import ImageFit, NoisyTotal
+from fedloom.server.images.tones import class_tones
+
+SHAPE = ImageShape(height=12, width=12, channels=1)
+
+
+def symmetric(rng, width, std):
+    noise = rng.normal(0.0, std, (width, width))
+    upper = np.triu(noise, 1)
+    return upper + upper.T + np.diag(rng.normal(0.0, std * np.sqrt(2), width))
+
+
+def test_noise_alone_does_not_stand_out_and_a_strong_direction_does():
+    rng = np.random.default_rng(0)
+    noise = symmetric(rng, 60, 0.5)
+    assert np.abs(above_noise(noise, 0.5)).max() == 0.0
+    assert np.abs(np.linalg.eigvalsh(noise)).max() < edge_of(60, 0.5)
+    direction = np.ones(60) / np.sqrt(60)
+    found = above_noise(noise + 40.0 * np.outer(direction, direction), 0.5)
+    assert direction @ found @ direction == pytest.approx(40.0, rel=0.05)
+
+
+def test_a_matrix_without_negative_eigenvalues_keeps_its_trace_and_has_a_root():
+    rng = np.random.default_rng(1)
+    matrix = symmetric(rng, 20, 1.0) + np.eye(20)
+    found = nonnegative(matrix)
+    assert np.linalg.eigvalsh(found).min() > -1e-9
+    assert np.trace(found) == pytest.approx(np.trace(matrix))
+    np.testing.assert_allclose(root_of(found) @ root_of(found).T, found, atol=1e-9)
+
+
+def test_centres_find_groups_that_lie_apart():
+    rng = np.random.default_rng(2)
+    points = np.concatenate([rng.normal(c, 0.1, (100, 2)) for c in (-3.0, 0.0, 3.0)])
+    centres = np.sort(k_means(points, 3, rng)[:, 0])
+    np.testing.assert_allclose(centres, [-3.0, 0.0, 3.0], atol=0.1)
+
+
+def test_a_tone_curve_gives_values_the_histogram():
+    drawn = np.random.default_rng(3).normal(size=20_000)
+    histogram = np.zeros(64)
+    histogram[0], histogram[20:24], histogram[-1] = 0.5, 0.05, 0.3
+    made = apply_tone(drawn, *tone_curve(drawn, histogram))
+    assert (made < 1e-9).mean() == pytest.approx(0.5, abs=0.02)
+    assert (made > 1.0 - 1e-9).mean() == pytest.approx(0.3, abs=0.02)
+
+
+def blobs(rng, count, wander):
+    """Two classes: an upright and a lying bar, which wander about."""
+    places = (np.arange(12) + 0.5) / 6 - 1
+    labels = rng.integers(0, 2, count)
+    images = np.zeros((count, 12, 12, 1), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        cx, cy = rng.normal(0.0, wander, 2)
+        wide, high = (0.15, 0.4) if label else (0.4, 0.15)
+        light = np.exp(-0.5 * (((places - cx) / wide) ** 2 + ((places[:, None] - cy) / high) ** 2))
+        image[..., 0] = np.rint(255 * light)
+    return images, labels
+
+
+def fitted(images, labels, std=0.0, seed=0):
+    rng, totals = np.random.default_rng(seed), []
+    fit = ImageFit(
+        SHAPE,
+        np.bincount(labels, minlength=2).astype(float),
+        totals,
+        coordinates=144,
+        directions=20,
+        groups=3,
+        group_noise=1.0,
+    )
+
+    def answered(total):
+        noisy = total + rng.normal(0.0, std, len(total)) * 2.0**26
+        totals.append(NoisyTotal(values=noisy, std=std * 2.0**26))
+
+    answered(ImageLook(SHAPE, 2).sum(images, labels))
+    vectors = image_vectors(images, fit.coordinates, fit.view.framed)
+    for name in ("class_means", "spread", "class_spread", "group_means", "group_spread"):
+        answered(getattr(fit, name).sum(vectors, labels))
+    return fit, vectors
+
+
+@pytest.mark.parametrize("wander, framed", [(0.3, True)])
+def test_frames_are_used_where_they_take_out_what_classes_share(wander, framed):
+    rng = np.random.default_rng(4)
+    fit, _ = fitted(*blobs(rng, 600, wander))
+    assert fit.view.framed is framed
+    assert fit.view.scores[1] > 2 * fit.view.scores[0]
+
+
+def test_without_noise_the_means_are_those_of_the_images():
+    images, labels = blobs(np.random.default_rng(5), 800, 0.1)
+    fit, vectors = fitted(images, labels)
+    for label in (0, 1):
+        own = vectors[labels == label].mean(axis=0)
+        assert np.linalg.norm(fit.means[label] - own) < 0.3 * np.linalg.norm(own)
+    shapes = fit.group_shapes
+    np.testing.assert_allclose(shapes.weights.sum(axis=1), 1.0)
+    within = np.trace(fit.class_shapes, axis1=1, axis2=2).mean()
+    true = np.mean([vectors[labels == label].var(axis=0).sum() for label in (0, 1)])
+    assert within == pytest.approx(true, rel=0.3)
+
+
+def test_under_overwhelming_noise_everything_stays_finite():
+    images, labels = blobs(np.random.default_rng(6), 50, 0.1)
+    fit, _ = fitted(images, labels, std=50.0)
+    shapes = fit.group_shapes
+    for array in (fit.means, fit.basis, shapes.weights, shapes.centres, shapes.spreads):
+        assert np.isfinite(array).all()
+    tones = class_tones(fit.look, fit.counts)
+    assert (tones >= 0).all()
+    np.testing.assert_allclose(tones.sum(axis=2), 1.0, rtol=1e-6)
