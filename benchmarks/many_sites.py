@@ -4,8 +4,8 @@
 
 Each site holds 200 made-up rows of ten columns; the study is a mixture by a secure sum. A line a
 number of sites: seconds of CPU to prepare (homes, keys, approvals), to run (all messages, sums, the
-fit) and the greatest memory so far. Columns and rows are the same for all, so that what grows is the
-work between sites: each site masks with a key for every other, so that all together is quadratic.
+fit) and the most memory so far. Columns and rows are the same for all, so that what grows is the
+work between sites: each masks with a key for every other, so that all together is quadratic.
 """
 
 from __future__ import annotations

@@ -170,6 +170,23 @@ class Journal:
             with suppress(sqlite3.Error):  # the answers are gone; only their trace in the log stays
                 self._store.checkpoint()
 
+    def remember(self, seen: SeenHeads) -> None:
+        """Writes what was seen of fellow sites, where no entry is written with it.
+
+        Raises:
+          IncompleteError: the disk did not take it.
+        """
+        self.check_usable()
+        try:
+            with self._store.transaction():
+                self._store.remember(self._changed(seen))
+        except sqlite3.Error as error:
+            raise IncompleteError(
+                f"the ledger of {self.home} could not note what it saw of other sites ({error}); "
+                "see that the home can be written, and run the same again"
+            ) from error
+        self.seen = seen
+
     def _changed(self, seen: SeenHeads | None) -> dict[tuple[str, str], bytes]:
         """Returns the rows that are not in the file yet."""
         if seen is None:

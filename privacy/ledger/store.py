@@ -169,6 +169,10 @@ class Store:
                     f"DELETE FROM {table} WHERE plan = ? AND run = ?",  # noqa: S608
                     forget,
                 )
+        self.remember(seen)
+
+    def remember(self, seen: Mapping[tuple[str, str], bytes]) -> None:
+        """Writes heads of fellow sites that were seen, by run, inside the present transaction."""
         for run, heads in seen.items():
             self._connection.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (*run, heads))
 

@@ -263,16 +263,16 @@ class Ledger(Decisions):
                 "request_digest": request_digest,
                 "event": event_to_json(event),
             }
+            remembered = self._journal.seen.with_run(plan, run, dict(seen or {}))
             known = self._known(plan, run, round, attempt)
             if known is not None and known.request_digest != request_digest:
                 raise _other_request(round, attempt)
             if known is not None and known.pending:
                 self._state.check("commit", {**data, "answer_digest": ""})
                 if event_to_json(known.event) == data["event"]:
+                    self._journal.remember(remembered)
                     return
-            self._append(
-                "open", data, seen=self._journal.seen.with_run(plan, run, dict(seen or {}))
-            )
+            self._append("open", data, seen=remembered)
 
     def commit(self, *, plan: str, run: str, round: int, attempt: int, arrays: Arrays) -> None:
         """Charges an open attempt and stores its answer, in one transaction, before it is sent.

@@ -22,6 +22,7 @@ from fedloom.common.errors import (
     NotApprovedError,
     RefusedError,
 )
+from fedloom.common.signed_heads import SeenHead
 from fedloom.privacy.events import gaussian, repeat
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import Ledger, read_ledger
@@ -79,6 +80,20 @@ def test_an_open_attempt_may_be_opened_again_and_is_charged_once(
     ledger.commit(**small.key_of(1), arrays=given(b"x"))
     small.answer(ledger, 2)
     small.answer(ledger, 3)
+
+
+def test_heads_that_are_named_again_are_remembered_also_where_the_attempt_is_open(
+    small: SmallHome, ledger: Ledger
+) -> None:
+    """A coordinator counts on it: it shows what came after, and no more."""
+    opened = {"query": "statistic", "roster": ("a", "b"), "request_digest": "d"}
+    run = small.key_of(1)["plan"], small.key_of(1)["run"]
+    for seq in (3, 5):
+        seen = {"k": SeenHead(epoch=0, seq=seq, hash="a" * 64)}
+        ledger.open_attempt(**small.key_of(1), **opened, event=small.step, seen=seen)
+        assert ledger.seen.get(*run, "k") == seen["k"]
+    ledger.close()
+    assert read_ledger(small.path).seen.get(*run, "k") == seen["k"]
 
 
 def test_a_later_attempt_voids_an_unanswered_earlier_one(small: SmallHome, ledger: Ledger) -> None:
