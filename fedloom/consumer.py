@@ -25,6 +25,7 @@ import pandas as pd
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.digest import file_sha256
+from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.run_files import RunFiles
 from fedloom.common.schema import Schema
@@ -273,6 +274,10 @@ class Release:
         from fedloom.privacy.answers.opened import OpenedRound, answer_path
         from fedloom.privacy.answers.opened_marginals import noisy_statistics
 
+        if not isinstance(self.plan.coder, Encoding):
+            raise ConfigError(
+                f"{self.path} holds no table; estimates come from the noisy counts of tables alone"
+            )
         rounds = [
             OpenedRound.load(self._checked(answer_path(asked.round)))
             for asked in self.plan.rounds
