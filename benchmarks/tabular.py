@@ -1,6 +1,6 @@
 """Synthetic tables on Adult: model x number of sites x epsilon, beside real data.
 
-    python benchmarks/tabular.py [--model mixture vae gan] [--sites 1 10] [--epsilon 1] [--json]
+    python benchmarks/tabular.py [--model tree mixture vae gan] [--sites 1 10] [--epsilon 1]
 
 Adult is read from `$FEDLOOM_SHARED/data/adult`, or from `../shared` beside the repository, with
 the public schema in `benchmarks/adult/`. Train and test files are put together and split anew,
@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joint_scores import joint_scores
 from marginal_distance import absent_categories, marginals
 from studies import study_of
 from utility import utility
@@ -42,8 +43,11 @@ TARGET = "income"
 TEST_ROWS = 9_768
 SPLIT_SEED = 20_260_101
 QUICK_ROWS = 8_000
+# Kinds without training rounds.
+FROM_STATISTICS = ("tree", "mixture")
 # Sites of one run take consecutive seeds; runs must not share any.
-MEASURES = ("boosting", "logistic", "tv_1", "tv_2", "seconds", "epsilon", "epsilon_rdp")
+JOINT = ("tv_3", "cramer", "c2st", "rare_1", "rare_2")
+MEASURES = ("boosting", "logistic", "tv_1", "tv_2", *JOINT, "seconds", "epsilon", "epsilon_rdp")
 
 
 def adult() -> pd.DataFrame:
@@ -72,8 +76,16 @@ def deal(records: pd.DataFrame, sites: int, skew: float | None, seed: int) -> li
     return [records[owner == site].reset_index(drop=True) for site in range(sites)]
 
 
-def quality(train: pd.DataFrame, test: pd.DataFrame, schema: Schema) -> dict[str, Any]:
-    """Measures a table, synthetic or real, against the test records."""
+def quality(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    schema: Schema,
+    fitted: pd.DataFrame | None = None,
+) -> dict[str, Any]:
+    """Measures a table, synthetic or real, against the test records.
+
+    With the fitted records it measures what columns say together, too, as `joint_scores` does.
+    """
     learned, distance = utility(train, test, schema, TARGET), marginals(test, train, schema)
     return {
         "boosting": learned.boosting,
@@ -81,6 +93,7 @@ def quality(train: pd.DataFrame, test: pd.DataFrame, schema: Schema) -> dict[str
         "tv_1": distance.mean_one_way,
         "tv_2": distance.mean_two_way,
         "absent": len(absent_categories(test, train, schema)),
+        **({} if fitted is None else joint_scores(fitted, test, train, schema)),
     }
 
 
@@ -103,7 +116,7 @@ def run(
     An empty `trust` or `exchange` leaves the choice to the study.
     """
     training = {"exchange": exchange} if exchange else {}
-    if model != "mixture" and engine is not None:
+    if model not in FROM_STATISTICS and engine is not None:
         training["engine"] = engine
     names = [f"site-{number + 1}" for number in range(len(tables))]
     study = study_of(
@@ -131,7 +144,7 @@ def run(
         seconds = time.perf_counter() - start
         price = done.plan.stated_price
     return {
-        **quality(sample, test, schema),
+        **quality(sample, test, schema, pd.concat(tables, ignore_index=True)),
         "seconds": seconds,
         "epsilon": price.epsilon,
         "epsilon_rdp": price.epsilon_rdp,
@@ -147,11 +160,11 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     fitted = records.iloc[order[TEST_ROWS:]].reset_index(drop=True)
     if options.quick:
         fitted = fitted.iloc[:QUICK_ROWS]
-    yield {"what": "real data", "seed": 0, **quality(fitted, test, schema)}
+    yield {"what": "real data", "seed": 0, **quality(fitted, test, schema, fitted)}
     settings = [
         (model, exchange, trust, sites, epsilon, seed)
         for model in options.model
-        for exchange in ([""] if model == "mixture" else options.exchange)
+        for exchange in ([""] if model in FROM_STATISTICS else options.exchange)
         for trust in options.trust
         for sites in options.sites
         for epsilon in options.epsilon
@@ -197,7 +210,9 @@ def line(what: str, found: list[dict[str, Any]]) -> str:
     seconds = f"{mean['seconds']:.0f}" if "seconds" in mean else "-"
     return (
         f"| {what} | {len(found)} | {mean['boosting']:.3f} / {mean['logistic']:.3f} "
-        f"| {mean['tv_1']:.3f} / {mean['tv_2']:.3f} | {mean['absent']:.1f} | {seconds} "
+        f"| {mean['tv_1']:.4f} / {mean['tv_2']:.4f} / {mean['tv_3']:.4f} | {mean['cramer']:.4f} "
+        f"| {mean['c2st']:.3f} | {mean['rare_1']:.3f} / {mean['rare_2']:.3f} "
+        f"| {mean['absent']:.1f} | {seconds} "
         f"| {price} |"
     )
 
@@ -226,8 +241,11 @@ def main() -> None:
         else:
             print(line(result["what"], [result]), file=sys.stderr, flush=True)
     if not options.json:
-        print("| | seeds | AUC boosting / logistic | TV 1 / 2 | absent | seconds | epsilon |")
-        print("| --- | --- | --- | --- | --- | --- | --- |")
+        print(
+            "| | seeds | AUC boosting / logistic | TV 1 / 2 / 3 | Cramer | C2ST | rare 1 / 2 "
+            "| absent | seconds | epsilon |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for what, found in grouped.items():
             print(line(what, found))
 

@@ -32,6 +32,8 @@ Array = npt.NDArray[Any]
 
 # Rows of the pool for each that is wanted, and at the least.
 _POOL, _MIN_POOL = 6, 8192
+# Pairs that a choice of rows keeps; of a wider table it keeps single columns.
+_MAX_BALANCED = 600
 # Rows that stand for the tree where a mixture is asked for, and how much each one blurs.
 _SKETCH_ROWS, _BLUR, _MAX_CELLS = 4096, 0.1, 1 << 26
 
@@ -118,7 +120,9 @@ class TreeSource:
     def _balanced(self, pool: Array) -> list[tuple[CellTables, Array]]:
         """Returns the tables that a choice of rows of a pool keeps: all that was counted."""
         shape = self._tree.shape
-        pairs = shape.pairs if len(shape.sizes) > 1 else CellTables(shape.sizes, ((0,),))
+        pairs = shape.pairs
+        if len(pairs.columns) > _MAX_BALANCED or not pairs.columns:
+            pairs = CellTables(shape.sizes, tuple((c,) for c in range(len(shape.sizes))))
         if not shape.coarse:
             return [(pairs, pool)]
         return [(pairs, pool), (shape.triples, shape.coarse_codes(pool))]

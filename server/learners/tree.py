@@ -40,6 +40,8 @@ _STRENGTH = 0.12
 _MAX_CELLS = 2_000_000
 # Rows of the pool that is reweighted, by record, and at the least and most over all classes.
 _POOL, _MIN_POOL, _MAX_POOL = 3.0, 50_000, 300_000
+# Pairs that are tilted: of a wide table those that are furthest from independence.
+_MAX_TILTED = 600
 # Classes below this part of the largest one tell nothing of their own where noise hides them; nor
 # does a class of a few records.
 _LEAST, _FEWEST = 0.05, 20.0
@@ -148,17 +150,21 @@ class _ClassFits:
         # The pool is drawn from the tree as it will be published, so that it can be drawn again.
         pool = self._published(arrays).pool(label)
         tilts = tilt(self._asked(label, pool), records, strength=_STRENGTH)
-        for name, theta in zip(("columns", "pairs", "triples"), tilts, strict=False):
-            arrays[name][label] = theta
+        arrays["columns"][label] = tilts[0]
+        spans = dict(zip(self.shape.pairs.columns, self.shape.pairs.spans, strict=True))
+        for columns, span in zip(self._tilted.columns, self._tilted.spans, strict=True):
+            arrays["pairs"][label][spans[columns]] = tilts[1][span]
+        for theta in tilts[2:]:
+            arrays["triples"][label] = theta
 
     def _asked(self, label: int, pool: Array) -> list[NoisyTables]:
         """Returns what a class's pool is to meet: columns, all pairs, and triples if there are."""
         shape, margins, triples = self.shape, self._margins(label), self._statistics.triples
         columns = CellTables(shape.sizes, tuple((c,) for c in range(len(shape.sizes))))
-        known, pairs = np.concatenate(margins), self._counts(label, shape.pairs)
+        known, pairs = np.concatenate(margins), self._counts(label, self._tilted)
         asked = [
             NoisyTables(tables=columns, codes=pool, counts=known, std=_MIN_STD),
-            NoisyTables(tables=shape.pairs, codes=pool, counts=pairs, std=self._std),
+            NoisyTables(tables=self._tilted, codes=pool, counts=pairs, std=self._std),
         ]
         if triples is not None and shape.coarse:
             parts = zip(shape.coarse, margins, strict=True)
@@ -204,6 +210,8 @@ class _ClassFits:
                 a, b = pair
                 apart = table - self._records[label] * np.outer(shares[a], shares[b])
                 scores[pair] += float(np.abs(apart).sum()) - apart.size * noise
+        strongest = sorted(scores, key=lambda pair: (-scores[pair], pair))[:_MAX_TILTED]
+        self._tilted = CellTables(self._all_pairs.sizes, tuple(sorted(strongest)))
         return choose_tree(
             self._all_pairs.sizes,
             scores,

@@ -1,8 +1,9 @@
 """Chooses a clique tree from noisy pair counts: the strongest relations that small tables hold.
 
 Edges between columns are tried in order of their score; one is kept if the triangulated graph
-still has cliques within the limit. The cliques are then joined by a maximum spanning tree over
-the size of what they share, which gives the running intersection.
+still has cliques within the limit. Of a wide table a maximum spanning forest of pairs is taken.
+The cliques are then joined by a maximum spanning tree over the size of what they share, which
+gives the running intersection.
 
 Source: McKenna, Miklau & Sheldon 2021 (arXiv:2108.04978), section 4.2; Chow & Liu 1968 for trees.
 All of it is post-processing.
@@ -16,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from fedloom.common.models.clique_tree import CliqueTree
 
 __all__ = ["choose_tree"]
+
+# Beyond so many columns a forest of pairs is taken: triangulating anew for each pair takes minutes.
+_MOST_COLUMNS = 40
 
 
 def choose_tree(
@@ -36,6 +40,8 @@ def choose_tree(
       max_total: cells of all tables together.
       max_tried: pairs that are tried.
     """
+    if len(sizes) > _MOST_COLUMNS:
+        return _joined(sizes, _cliques(sizes, _forest(sizes, scores, max_cells)))
     edges: list[tuple[int, ...]] = []
     cliques = _cliques(sizes, edges)
     ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
@@ -48,6 +54,20 @@ def choose_tree(
             edges.append(pair)
             cliques = wider
     return _joined(sizes, cliques)
+
+
+def _forest(
+    sizes: Sequence[int], scores: Mapping[tuple[int, ...], float], max_cells: int
+) -> list[tuple[int, ...]]:
+    """Returns the pairs of a maximum spanning forest (Kruskal 1956)."""
+    part = list(range(len(sizes)))
+    edges = []
+    for (a, b), score in sorted(scores.items(), key=lambda item: (-item[1], item[0])):
+        if score > 0.0 and part[a] != part[b] and sizes[a] * sizes[b] <= max_cells:
+            edges.append((a, b))
+            old, new = part[a], part[b]
+            part = [new if one == old else one for one in part]
+    return edges
 
 
 def _cliques(sizes: Sequence[int], edges: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:

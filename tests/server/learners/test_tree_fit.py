@@ -115,3 +115,12 @@ def test_limits_drop_the_weakest_pair_of_a_triangle():
     assert set(choose_tree((3, 3, 3), scores, max_cells=27, max_total=99).pairs) == set(scores)
     small = choose_tree((3, 3, 3), scores, max_cells=26, max_total=99)
     assert set(small.pairs) == {(0, 1), (0, 2)}
+
+
+def test_a_wide_table_gets_a_spanning_forest_of_its_strongest_pairs():
+    rng = np.random.default_rng(1)
+    columns = 60
+    scores = {pair: rng.random() for pair in itertools.combinations(range(columns), 2)}
+    scores |= {(a, a + 1): 10.0 for a in range(columns - 1)}
+    tree = choose_tree((3,) * columns, scores, max_cells=9, max_total=10_000)
+    assert tree.is_tree() and tree.pairs == tuple((a, a + 1) for a in range(columns - 1))
