@@ -61,7 +61,7 @@ def _forest(
 ) -> list[tuple[int, ...]]:
     """Returns the pairs of a maximum spanning forest (Kruskal 1956)."""
     part = list(range(len(sizes)))
-    edges = []
+    edges: list[tuple[int, ...]] = []
     for (a, b), score in sorted(scores.items(), key=lambda item: (-item[1], item[0])):
         if score > 0.0 and part[a] != part[b] and sizes[a] * sizes[b] <= max_cells:
             edges.append((a, b))
