@@ -90,7 +90,7 @@ class Sums:
 
     @property
     def kept_variance(self) -> dict[str, float]:
-        """Least share of a term's variance that the groups of the pairs used so far have kept."""
+        """Least share of the variance of a column's terms that the groups of pairs have kept."""
         return dict(self._kept)
 
     @cached_property
@@ -239,7 +239,7 @@ class Sums:
             )
         for term, middle in ((one, center), (other, other_center)):
             kept = self._kept_share(best, term, middle)
-            self._kept[term.name] = min(kept, self._kept.get(term.name, 1.0))
+            self._kept[term.column] = min(kept, self._kept.get(term.column, 1.0))
         return best
 
     def _kept_share(self, number: int, term: Term, center: float) -> float:
