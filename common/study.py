@@ -162,7 +162,7 @@ class _File(Section, frozen=True, kw_only=True):
 
     study: _Head
     privacy: dict[str, Any]
-    model: dict[str, Any]
+    model: dict[str, Any] = {}
     statistics: StatisticsSettings = StatisticsSettings()
     training: dict[str, Any] = {}
     coordination: Coordination = Coordination()
@@ -291,7 +291,7 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
         )
     _check_sites(file.site, where)
     privacy = privacy_settings(file.privacy, schema, len(file.site), where=where)
-    model = read_model(file.model, where=where)
+    model = read_model({"kind": _usual_model(schema), **file.model}, where=where)
     return Study(
         name=normal(file.study.name),
         schema_digest=schema.digest(),
@@ -306,6 +306,11 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
         coordinator=file.coordinator,
         sites=tuple(file.site),
     )
+
+
+def _usual_model(schema: Schema) -> str:
+    """Returns the kind of model of a study that names none."""
+    return "schema" if schema.open_columns else schema.kind.default_model
 
 
 def _check_sites(sites: list[SiteEntry], where: str) -> None:

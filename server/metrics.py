@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.grid import DEFAULT_BINS
+from fedloom.common.hierarchy import BRANCHING
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.parts import load_part
 from fedloom.common.sampling import sample_codes
@@ -31,7 +33,10 @@ _MAX_CLOSE_S = 10.0
 
 
 def distance_to_noisy_marginals(artifact: Artifact, statistics: NoisyMarginals) -> float:
-    """Mean total variation between a sample's 1-way marginals and the noisy ones, in [0, 1]."""
+    """Mean total variation between a sample's 1-way marginals and the noisy ones, in [0, 1].
+
+    A fine axis is compared on cells of which it has 64 at the most.
+    """
     encoding = statistics.encoding
     feature_codes, classes = sample_codes(artifact, encoding, _ROWS, seed=0)
     sizes = statistics.class_counts()
@@ -43,8 +48,14 @@ def distance_to_noisy_marginals(artifact: Artifact, statistics: NoisyMarginals) 
                 measured[position] += np.maximum(counts, 0.0)
     distances.append(_total_variation(np.bincount(classes, minlength=encoding.num_classes), sizes))
     for position, block in enumerate(encoding.features):
-        sampled = np.bincount(feature_codes[:, position], minlength=block.size)
-        distances.append(_total_variation(sampled, measured[position]))
+        codes, counts = feature_codes[:, position], measured[position]
+        for depth, level in enumerate(statistics.axis_levels(position)):
+            if len(level) <= DEFAULT_BINS:  # finer cells hold less than their noise
+                on_axis = codes < block.num_bins
+                codes, counts = codes[on_axis] // BRANCHING**depth, np.maximum(level, 0.0)
+                break
+        sampled = np.bincount(codes, minlength=len(counts))
+        distances.append(_total_variation(sampled, counts))
     return float(np.mean(distances))
 
 

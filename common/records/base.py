@@ -118,6 +118,7 @@ class RecordKind:
     Attributes:
       settings: type of the schema's section, with the kind's name.
       only_columns: whether a record is its columns and nothing else.
+      default_model: `[model] kind` of a study that names none.
       coder: a `Coder`, from schema and target.
       loader: the records of a source as a data frame, from source, schema and `id_column`.
       check: a site's report on loaded records, from frame, schema, `where` and `id_column`.
@@ -133,6 +134,7 @@ class RecordKind:
 
     settings: type[RecordSettings]
     only_columns: bool
+    default_model: str
     coder: str
     loader: str
     check: str

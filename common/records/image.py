@@ -46,6 +46,7 @@ class ImageSettings(RecordSettings, frozen=True, kw_only=True):
 IMAGES = RecordKind(
     settings=ImageSettings,
     only_columns=False,
+    default_model="image-mixture",
     coder="fedloom.common.images.coder:ImageCoder",
     loader="fedloom.client.sources.images:load_images",
     check="fedloom.client.image_check:check_images",

@@ -18,6 +18,7 @@ class TableSettings(RecordSettings, frozen=True, kw_only=True):
 TABLE = RecordKind(
     settings=TableSettings,
     only_columns=True,
+    default_model="tree",
     coder="fedloom.common.encoding:Encoding",
     loader="fedloom.client.sources.table:load_table",
     check="fedloom.client.data_check:check",

@@ -5,6 +5,8 @@ import copy
 import pytest
 
 from fedloom.common.errors import StudyError
+from fedloom.common.records.image import ImageSettings
+from fedloom.common.schema import Column, Schema
 from fedloom.common.study import ReleaseSettings, load_study, parse_study
 
 RAW = {
@@ -41,6 +43,18 @@ def test_the_coordinators_key_is_filled_in_once_and_never_replaced(toy_schema):
 def test_the_short_form_is_complete(toy_schema):
     study = parse_study(RAW, toy_schema)
     assert (study.privacy.unit, study.privacy.trust, study.target) == ("record", "per-site", None)
+
+
+def test_a_study_without_a_model_gets_the_usual_one_of_its_records(toy_schema):
+    without = {name: value for name, value in RAW.items() if name != "model"}
+    assert parse_study(without, toy_schema).model.kind == "tree"
+    assert parse_study({**RAW, "model": {"max_clique": 500}}, toy_schema).model.max_clique == 500
+    column = {"name": "x", "kind": "integer", "bounds": "private"}
+    assert parse_study(without, Schema.from_dict({"column": [column]})).model.kind == "schema"
+    images = Schema(
+        (Column("label", "category", values=("a", "b")),), records=ImageSettings(height=8, width=8)
+    )
+    assert parse_study(without, images).model.kind == "image-mixture"
 
 
 def test_the_digest_depends_on_every_section_and_on_the_schema(toy_schema):

@@ -230,6 +230,7 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = RecordKind(
         settings=VectorSettings,
         only_columns=False,
+        default_model="normal",
         coder=f"{HERE}:VectorCoder",
         loader=f"{HERE}:load",
         check="fedloom.client.data_check:check",
