@@ -25,7 +25,14 @@ from fedloom.common.grid import DEFAULT_BINS, Grid, integer_grid, real_grid
 from fedloom.common.records import Coded
 from fedloom.common.schema import Column, Schema
 
-__all__ = ["MAX_TARGET_BINS", "Block", "EncodedTable", "Encoding", "column_grid"]
+__all__ = [
+    "MAX_TARGET_BINS",
+    "Block",
+    "EncodedTable",
+    "Encoding",
+    "column_grid",
+    "range_label",
+]
 
 MAX_TARGET_BINS = 10
 _MISSING_LABEL = "(missing)"
@@ -251,7 +258,7 @@ class Encoding:
                 labels.append(block.labels[first])
             else:
                 column = self.schema.columns[self._target]
-                labels.append(_range_label(column, grid, first, last))
+                labels.append(range_label(column, grid, first, last))
             sampleable.append(True)
         labels.extend(block.labels[bins:])
         sampleable.extend(block.sampleable[bins:])
@@ -333,10 +340,11 @@ def _blocks(
 
 
 def _bin_labels(column: Column, grid: Grid) -> list[str]:
-    return [_range_label(column, grid, i, i) for i in range(grid.size)]
+    return [range_label(column, grid, i, i) for i in range(grid.size)]
 
 
-def _range_label(column: Column, grid: Grid, first: int, last: int) -> str:
+def range_label(column: Column, grid: Grid, first: int, last: int) -> str:
+    """Returns the values from the bin `first` to the bin `last` as text, ends included."""
     start, stop = _text(column, grid.starts[first]), _text(column, grid.stops[last])
     return start if start == stop else f"{start} to {stop}"
 

@@ -339,6 +339,27 @@ class NoisyMarginals:
             pair_std=self.pair_std,
         )
 
+    def group_variances(self, position: int) -> Array:
+        """Returns the variance of a class's count of each group of a feature, (G,).
+
+        Counts of one group's codes move together, so it is not the sum of the codes' variances.
+
+        Raises:
+          ConfigError: no pairs were measured, so there are no groups.
+        """
+        if self.groups is None:
+            raise ConfigError("only statistics with pairs join codes to groups")
+        block = self.encoding.features[position]
+        span = slice(block.start, block.start + block.size)
+        groups, std = self.groups[span].astype(np.int64), self.one_way_std()[span]
+        members = np.bincount(groups).astype(np.float64)
+        share = self.class_counts() / max(float(self.class_counts().sum()), 1e-9)
+        of_class = 1.0 if self.by_class else float(np.square(share).mean())
+        within = of_class * self.look_std**2 * (1.0 - 1.0 / members)
+        cells = np.bincount(groups, std**2) / members
+        variances: Array = np.maximum(cells - within, 0.0) * members**2
+        return variances
+
     def looked_codes(self) -> Array:
         """Returns the look's noisy counts of all codes as they came: (C, D), or (D,) by column."""
         return self._looked().rows(self.look)[1]

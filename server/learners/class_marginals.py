@@ -88,11 +88,11 @@ def _from_columns(statistics: NoisyMarginals) -> Array:
             covariance = _covariance(statistics, block, statistics.column_std()[span])
             shared = _pooled(block, together[span], covariance, total) / total
         grouped = np.bincount(groups, shared)
-        variances = _group_variances(statistics, block, groups)
         for label, size in enumerate(sizes):
             own = grouped
             if statistics.groups is not None:
                 counts = np.bincount(groups, noisy[label][span]).astype(np.float64)
+                variances = statistics.group_variances(position)
                 own = near(counts, variances, grouped * size) / size
             cells = shared * (own / np.maximum(grouped, 1e-300))[groups]
             share = np.where(block.sampleable, np.maximum(cells, 0.0), 0.0)
@@ -128,17 +128,6 @@ def _looked_at_many_widths(
         moved = near(np.bincount(groups, together).astype(np.float64), spread, expected)
         found *= (moved / np.maximum(expected, 1e-300))[groups]
     return found / total
-
-
-def _group_variances(statistics: NoisyMarginals, block: Block, groups: NDArray[Any]) -> Array:
-    """Returns the variance of a class's count of each group of a block, (G,)."""
-    std = statistics.one_way_std()[block.start : block.start + block.size]
-    members = np.bincount(groups).astype(np.float64)
-    share = statistics.class_counts() / max(float(statistics.class_counts().sum()), 1e-9)
-    within = float(np.square(share).mean()) * statistics.look_std**2 * (1.0 - 1.0 / members)
-    cells = np.bincount(groups, std**2) / members
-    variances: Array = np.maximum(cells - within, 0.0) * members**2
-    return variances
 
 
 def _groups_of(statistics: NoisyMarginals, block: Block) -> NDArray[Any]:

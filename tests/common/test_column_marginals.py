@@ -112,6 +112,19 @@ def test_the_errors_have_the_stated_standard_deviations():
     assert np.std(classes, axis=0).mean() == pytest.approx(found.one_way_std().mean(), rel=0.15)
 
 
+def test_a_groups_variance_is_that_of_its_count():
+    """Over 400 draws of noise, within a fifth."""
+    block, of = ENCODING.features[0], GROUPS[: ENCODING.features[0].size]
+    counts = []
+    for seed in range(400):
+        found = noisy(30.0, 20.0, seed=seed)
+        size = float(found.class_counts()[0])
+        members = np.bincount(of)
+        counts.append(np.bincount(of, found.one_way(0)[0]) - size * members / block.size)
+    stated, seen = found.group_variances(0), np.var(counts, axis=0)
+    assert seen.mean() == pytest.approx(stated.mean(), rel=0.2)
+
+
 def test_pairs_make_columns_more_certain_and_never_less():
     assert (noisy(30.0, 20.0).column_std() < noisy(30.0, None).column_std()).all()
 

@@ -8,13 +8,16 @@ number of synthetic rows were at work.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fedloom.common.encoding import Block
+from fedloom.common.encoding import Block, range_label
+from fedloom.common.grid import DEFAULT_BINS
+from fedloom.common.hierarchy import BRANCHING
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.privacy.release.report.grouped_tables import (
     grouping_of,
@@ -34,9 +37,9 @@ class Marginal:
 
     Attributes:
       name: the column.
-      labels: one a code; the bins of an ordered column come first.
-      ordered: how many codes are bins of one axis.
-      synthetic: share of each code in the synthetic rows.
+      labels: one a cell: a code, or several neighbours of a fine axis; bins of an axis come first.
+      ordered: how many cells lie on one axis.
+      synthetic: share of each cell in the synthetic rows.
       noisy: share of each code in the noisy sums; noise may make some negative.
       errors: standard deviation of each noisy share.
       distance: total variation between the two.
@@ -86,6 +89,10 @@ def compare_marginals(frame: pd.DataFrame, statistics: NoisyMarginals) -> list[M
     cell_std = statistics.column_std()
     for block in encoding.blocks:
         counted = np.bincount(codes[:, block.index], minlength=block.size)
+        levels = statistics.axis_levels(features[block.name]) if block.name in features else []
+        if levels:
+            marginals.append(_of_fine_axis(block, levels, counted, statistics))
+            continue
         if block.name in features:
             position = features[block.name]
             start = encoding.features[position].start
@@ -94,7 +101,9 @@ def compare_marginals(frame: pd.DataFrame, statistics: NoisyMarginals) -> list[M
         else:
             noisy = statistics.class_counts()
             std = np.full(block.size, statistics.count_std())
-        marginals.append(_marginal(block, counted, noisy / total, std / total))
+        ordered = block.num_bins if block.ordered else 0
+        shares = (counted, noisy / total, std / total)
+        marginals.append(_marginal(block.name, block.labels, ordered, *shares))
     return sorted(marginals, key=lambda marginal: -marginal.distance)
 
 
@@ -139,14 +148,39 @@ def compare_dependence(frame: pd.DataFrame, statistics: NoisyMarginals) -> Depen
     )
 
 
-def _marginal(block: Block, counted: Array, noisy: Array, std: Array) -> Marginal:
+def _of_fine_axis(
+    block: Block, levels: Sequence[Array], counted: Array, statistics: NoisyMarginals
+) -> Marginal:
+    """Compares a column on cells that are no finer than usual; single ones drown in noise."""
+    encoding, bins = statistics.encoding, block.num_bins
+    column, grid = encoding.schema.columns[block.index], encoding.grids[block.index]
+    assert grid is not None
+    depth = next(d for d, level in enumerate(levels) if len(level) <= DEFAULT_BINS)
+    firsts = np.arange(0, bins, BRANCHING**depth)
+    labels = [
+        range_label(column, grid, first, min(first + BRANCHING**depth, bins) - 1)
+        for first in firsts.tolist()
+    ]
+    start = next(feature.start for feature in encoding.features if feature.name == block.name)
+    apart = statistics.looked_codes()[start + bins : start + block.size]
+    noisy = np.concatenate([levels[depth], apart]) / statistics.total()
+    synthetic = np.concatenate([np.add.reduceat(counted[:bins], firsts), counted[bins:]])
+    std = np.full(len(noisy), statistics.look_std / statistics.total())
+    return _marginal(
+        block.name, (*labels, *block.labels[bins:]), len(firsts), synthetic, noisy, std
+    )
+
+
+def _marginal(
+    name: str, labels: tuple[str, ...], ordered: int, counted: Array, noisy: Array, std: Array
+) -> Marginal:
     rows = max(int(counted.sum()), 1)
     shares = counted / rows
     per_cell = np.sqrt(std**2 + shares * (1 - shares) / rows)
     return Marginal(
-        name=block.name,
-        labels=tuple(block.labels),
-        ordered=block.num_bins if block.ordered else 0,
+        name=name,
+        labels=labels,
+        ordered=ordered,
         synthetic=tuple(float(share) for share in shares),
         noisy=tuple(float(share) for share in noisy),
         errors=tuple(float(error) for error in std),

@@ -162,8 +162,13 @@ def _label_tables(statistics: NoisyMarginals, groupings: list[Grouping]) -> list
             continue
         column = groupings[block.index]
         table = np.stack([parts[position] for parts in one_way])
-        cells = np.broadcast_to(variance[block.start : block.start + block.size], table.shape)
-        maps, shape = (label.of_cells, column.of_cells), (label.size, column.size)
+        cells, of = variance[block.start : block.start + block.size], column.of_cells
+        if statistics.groups is not None:
+            groups = statistics.groups[block.start : block.start + block.size].astype(np.int64)
+            table = np.stack([np.bincount(groups, counts) for counts in table])
+            cells, of = statistics.group_variances(position), column.of_counted
+        cells = np.broadcast_to(cells, table.shape)
+        maps, shape = (label.of_cells, of), (label.size, column.size)
         found.append(
             GroupedTable(
                 columns=(label.index, column.index),

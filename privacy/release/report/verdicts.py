@@ -190,9 +190,9 @@ def _spread(marginal: Marginal, rows: int) -> Array:
 def _flags(block: Block, marginal: Marginal, statistics: NoisyMarginals) -> list[str]:
     """Says which cells that tell no value hold much of a column."""
     column = statistics.encoding.schema.columns[block.index]
-    told = [("other" if column.other is not None else "unknown", block.size - 1)]
+    told = [("other" if column.other is not None else "unknown", -1)]
     if column.nullable:
-        told.append(("missing", block.size - 2))
+        told.append(("missing", -2))
     flags = []
     for word, cell in told:
         share = marginal.noisy[cell]
