@@ -136,13 +136,16 @@ class ImageFit:
         asked, total = self.class_means, self._totals[1]
         apart = asked.sums(total.values) / self.counts[:, None]
         noise = (asked.std(total.std) / self.counts) ** 2
-        middle = self.shares @ apart
+        told = noise * apart.shape[1] < self.view.between + self.view.within
+        shares = np.where(told, self.shares, 0.0)
+        shares = shares / max(float(shares.sum()), 1e-12)
+        middle = shares @ apart
         apart = apart - middle
         signal = np.zeros(apart.shape[1])
         frequency = np.concatenate([self.coordinates.frequency, np.full(FRAME_WIDTH, -1.0)])
         order = np.argsort(frequency, kind="stable")
         for band in np.array_split(order, max(1, len(order) // _BAND)):
-            squares = self.shares @ (apart[:, band] ** 2 - noise[:, None])
+            squares = shares @ (apart[:, band] ** 2 - noise[:, None])
             signal[band] = max(float(squares.mean()), 0.0)
         kept = apart * (signal / (signal + noise[:, None] + 1e-12))
         means: Array = self.view.centre + middle + kept

@@ -81,8 +81,10 @@ def _spreads(look: Look, counts: Array, view: int) -> tuple[float, float]:
     means = look.views[view] / counts[:, None]
     centre = look.views[view].sum(axis=0) / total
     noise = (look.stds[1 + view] / counts) ** 2 * means.shape[1]
-    between = float(shares @ (((means - centre) ** 2).sum(axis=1) - noise))
     whole = float(look.lengths[:, view].sum() / total - (centre**2).sum())
     whole = max(whole, 1e-6)
+    # The mean of a class with next to no records, such as values outside a list, is noise alone.
+    told = noise < whole
+    between = float(shares[told] @ (((means - centre) ** 2).sum(axis=1) - noise)[told])
     between = min(max(between, 0.0), (1.0 - _LEAST_SHARE) * whole)
     return between, whole - between

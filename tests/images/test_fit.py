@@ -70,11 +70,11 @@ def blobs(rng, count, wander):
     return images, labels
 
 
-def fitted(images, labels, std=0.0, seed=0):
+def fitted(images, labels, std=0.0, seed=0, classes=2):
     rng, totals = np.random.default_rng(seed), []
     fit = ImageFit(
         SHAPE,
-        np.bincount(labels, minlength=2).astype(float),
+        np.bincount(labels, minlength=classes).astype(float),
         totals,
         coordinates=144,
         directions=20,
@@ -86,7 +86,7 @@ def fitted(images, labels, std=0.0, seed=0):
         noisy = total + rng.normal(0.0, std, len(total)) * 2.0**26
         totals.append(NoisyTotal(values=noisy, std=std * 2.0**26))
 
-    answered(ImageLook(SHAPE, 2).sum(images, labels))
+    answered(ImageLook(SHAPE, classes).sum(images, labels))
     vectors = image_vectors(images, fit.coordinates, fit.view.framed)
     for name in ("class_means", "spread", "class_spread", "group_means", "group_spread"):
         answered(getattr(fit, name).sum(vectors, labels))
@@ -123,3 +123,12 @@ def test_under_overwhelming_noise_everything_stays_finite():
     tones = class_tones(fit.look, fit.counts)
     assert (tones >= 0).all()
     np.testing.assert_allclose(tones.sum(axis=2), 1.0, rtol=1e-6)
+
+
+def test_a_class_without_records_does_not_spoil_what_the_others_tell():
+    """Such as the values outside a category's list: its noisy mean is noise alone."""
+    images, labels = blobs(np.random.default_rng(7), 600, 0.1)
+    plain, _ = fitted(images, labels, std=0.2, classes=2)
+    more, _ = fitted(images, labels, std=0.2, classes=3)
+    assert more.view.within == pytest.approx(plain.view.within, rel=0.3)
+    assert np.linalg.norm(more.means[:2] - plain.means) < 0.5 * np.linalg.norm(plain.means)
