@@ -135,7 +135,9 @@ class Continuity:
     def promise(self, request: Request) -> tuple[SignedHead, tuple[str, ...]]:
         """Returns the promise of the next answer in the request's run, and the links to it.
 
-        Once the run has ended it promises nothing: it is the head with which the run has left.
+        A coordinator that knows nothing of this ledger gets all links: fellow sites may have seen
+        earlier heads of it in studies of other coordinators. Once the run has ended it promises
+        nothing: it is the head with which the run has left.
         """
         site = self._ledger.site
         if self._ledger.is_unfinished(request.plan, request.run):
@@ -144,7 +146,10 @@ class Continuity:
             head = self._memory.signed_head(request.plan, request.run)
         known = request.known.get(site)
         before = request.heads.get(site) if known is None else known.head
-        links = () if before is None else self._ledger.links(before.seen) or ()
+        if before is None:
+            links = self._ledger.all_links()
+        else:
+            links = self._ledger.links(before.seen) or ()
         ahead = self._ledger.head[0] - head.seq
         return head, links[: max(len(links) - ahead, 0)]
 

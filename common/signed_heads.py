@@ -103,7 +103,8 @@ class KnownLedger(Section, frozen=True):
 
     Attributes:
       newest: the newest head.
-      links: those that lead to it from the first head that was seen in its epoch.
+      links: those that lead to it, from the ledger's first entry on, or from the first head that
+        was seen since a restoration.
     """
 
     newest: KnownHead

@@ -85,7 +85,7 @@ class HeadRegistry:
         site = self._sites.get(key)
         head = known.head
         if site is None:
-            self._sites[key] = KnownLedger(newest=known, links=())
+            self._sites[key] = KnownLedger(newest=known, links=links)
             return True
         seen = site.newest.head.seen
         if head.seq < seen.seq and len(head.lost) == seen.epoch:

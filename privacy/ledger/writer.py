@@ -153,6 +153,11 @@ class Ledger(Decisions):
                 return None
             return tuple(entry.body_sha256 for entry in entries[seen.seq + 1 :])
 
+    def all_links(self) -> tuple[str, ...]:
+        """Returns the SHA-256 of the body of each entry after the first."""
+        with self._mutex:
+            return tuple(entry.body_sha256 for entry in self._journal.entries[1:])
+
     def answered_since(self, seen: SeenHead) -> set[tuple[str, str]] | None:
         """Returns plan and run of all answers that were committed after an earlier head.
 
