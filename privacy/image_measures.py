@@ -1,7 +1,7 @@
 """Which sums over images a study asks, and for which share of the budget.
 
 One round counts columns and label, one looks at tone and frames, five make the generator. Shares
-were chosen on held-back training records of several sets; docs/decisions/ says which.
+were chosen on held-back training records of one set, MNIST; docs/decisions/ says so.
 """
 
 from __future__ import annotations
