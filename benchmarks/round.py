@@ -1,6 +1,6 @@
 """What one `gradient` round over ten sites costs in one process, beside the sum of its steps.
 
-    OMP_NUM_THREADS=1 python benchmarks/round.py [--model vae gan] [--rounds 12] [--trust local]
+    OMP_NUM_THREADS=1 python benchmarks/round.py [--model vae gan] [--rounds 12] [--trust per-site]
 
 Adult's training records (public schema) are dealt to ten sites, and a study with that many rounds
 is simulated by `fedloom.simulate`: real vaults, ledgers with their fsyncs, messages, signatures,

@@ -80,7 +80,7 @@ def _price(plan: Plan, runs: int) -> list[str]:
     return [
         f"Who sees it: the coordinator sees sums over at least {plan.min_sites} "
         "sites alone; this site's part is masked. The price holds also if "
-        f"{_sites(plan.colluding)} tell the coordinator all they know."
+        f"the coordinator learns all that {_sites(plan.colluding)} of them may know."
         if masked
         else "Who sees it: the coordinator, and whoever it shows it to; each answer is private "
         "alone.",

@@ -10,7 +10,7 @@
     [policy]                     # the institution's own limits, for the records' whole life
     epsilon = 3.0
     delta = 1e-5
-    models = ["vae", "mixture"]  # optional: models that may be trained
+    models = ["tree", "mixture"] # optional: models that may be fitted or trained
     min_sites = 3                # optional: smallest number of sites of a study, or of a sum
     columns = ["age", "sex"]     # optional: the only columns that may be used
     unit = "person"              # optional: the only unit of privacy
@@ -126,7 +126,7 @@ device = "cpu"            # cpu, cuda, cuda:1 or auto
 # while a vault runs; larger ones change nothing.
 epsilon = {epsilon!r}
 delta = {delta!r}
-# models = ["vae", "mixture"]   # models that may be trained; all by default
+# models = ["tree", "mixture"]  # models that may be fitted or trained; all by default
 # min_sites = 3                 # smallest number of sites of a study, or of a secure sum
 # columns = ["age", "sex"]      # the only columns that may be used
 # unit = "person"               # the only unit of privacy; say so if people have several rows

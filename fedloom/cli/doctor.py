@@ -28,9 +28,12 @@ __all__ = ["Finding", "doctor", "examine"]
 
 CORE = (
     "click", "cryptography", "dp-accounting", "jinja2", "msgspec", "numpy", "openpyxl", "pandas",
-    "pg8000", "pyarrow", "rfc8785", "rich", "safetensors", "scipy", "sqlalchemy", "tzdata",
+    "pg8000", "pillow", "pyarrow", "rfc8785", "rich", "safetensors", "scipy", "sqlalchemy",
+    "tzdata",
 )  # fmt: skip
-TRAIN = ("flwr", "grpcio", "opacus", "protobuf", "tensorboard", "torch")
+TRAIN = (
+    "flwr", "grpcio", "httpx", "opacus", "protobuf", "tensorboard", "torch", "uvicorn",
+)  # fmt: skip
 FLOWER_PROGRAMS = ("flwr", "flower-superlink", "flower-supernode")
 MIN_FREE_BYTES = 200 * 2**20
 GOOD_FREE_BYTES = 2 * 2**30

@@ -61,7 +61,11 @@ def build(run: Path, out: Path, seed: int | None, evidence: Path | None) -> None
     help="Folder of each site's own signed part of every round, to check as well.",
 )
 @click.option("--quick", is_flag=True, help="Do not draw the rows again from the generator.")
-@click.option("--refit", is_flag=True, help="Fit the generator again from the answers (torch).")
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="Fit the generator again from the answers; a vae or gan needs torch.",
+)
 @json_option
 @click.pass_context
 def verify(

@@ -40,18 +40,28 @@ def card(home: Path, out: Path, as_json: bool) -> None:
 @home_option
 @click.option("--fingerprint", help="Of the kit, as another steward told you.")
 @click.option("--yes", is_flag=True, help="Ask nothing; needs --fingerprint.")
+@click.option(
+    "--show", is_flag=True, help="Print the kit's fingerprint, to read out; join nothing."
+)
 @json_option
-def join(kit: Path, home: Path, fingerprint: str | None, yes: bool, as_json: bool) -> None:
+def join(
+    kit: Path, home: Path, fingerprint: str | None, yes: bool, show: bool, as_json: bool
+) -> None:
     """Join a federation with the KIT that its coordinator sent, and pin the other sites' keys.
 
-    Every site was sent the same kit. So the stewards read its fingerprint to each other, by
-    telephone and not through the coordinator, who could have put keys of its own in yours.
+    Every site was sent the same kit. So the stewards read its fingerprint to each other (--show),
+    by telephone and not through the coordinator, who could have put keys of its own in yours. It is
+    not shown while you type what another steward reads, so that nobody copies the line above.
     """
     from fedloom.client.home import Home
     from fedloom.client.membership import check_kit
     from fedloom.client.membership import join as keep
     from fedloom.privacy.kit import Kit
 
+    if show:
+        offered = Kit.load(kit)
+        click.echo(f"fingerprint of the kit: {offered.fingerprint()}")
+        return
     if (yes or as_json) and fingerprint is None:
         raise ConfigError(
             "--yes and --json ask nothing; give the kit's fingerprint, as another steward told it "
@@ -64,15 +74,14 @@ def join(kit: Path, home: Path, fingerprint: str | None, yes: bool, as_json: boo
         for other in offered.sites:
             note = ", not pinned yet" if other in new else ""
             click.echo(f"{other.name}: {other.fingerprint()}{note}")
-        click.echo(f"fingerprint of the kit: {offered.fingerprint()}")
         if offered.policy:
             click.echo(f"the coordinator proposes for [policy]:\n{offered.policy.rstrip()}")
     told = fingerprint if fingerprint is not None else _ask()
     if _bare(told) != _bare(offered.fingerprint()):
         raise PolicyError(
-            f"the kit's fingerprint is {offered.fingerprint()}, not {told[:60]!r}: another steward "
-            "was sent another kit, or one of you misread; compare again, and if they differ "
-            "believe neither"
+            f"{told[:60]!r} is not this kit's fingerprint: another steward was sent another kit, "
+            "or one of you misread; compare again what `fedloom site join KIT --show` prints at "
+            "both, and if they differ believe neither"
         )
     pinned = keep(opened, offered)
     if as_json:
@@ -86,7 +95,7 @@ def _ask() -> str:
     """Has the steward type what another one reads; an input that has ended says nothing."""
     try:
         told: str = click.prompt(
-            "Type it as another steward reads it to you, or nothing to stop",
+            "Type the kit's fingerprint as another steward reads it to you, or nothing to stop",
             default="",
             show_default=False,
         )

@@ -27,7 +27,7 @@ _LEAST_FREE_BYTES = 1 << 30
 
 @click.command()
 @home_option
-@click.option("--plan", type=click.Path(path_type=Path), help="the plan that is to be run")
+@click.option("--plan", type=click.Path(path_type=Path), help="The plan that is to be run.")
 @json_option
 def preflight(home: Path, plan: Path | None, as_json: bool) -> None:
     """Check this site before a run: passed, or the problem and how to fix it. Nothing is changed.

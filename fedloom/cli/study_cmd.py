@@ -67,7 +67,7 @@ def check(
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(overflow="fold", min_width=64)  # a digest, to be compared, stays on one line
     for name, value in _lines(plan, summary, precision):
         table.add_row(name, value)
     Console().print(table)

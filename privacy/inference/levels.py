@@ -126,7 +126,10 @@ def intervals(tables: CountedTables, column: str, cuts: Sequence[float]) -> list
     seen = numbers.points[numbers.observed > 0]
     ends = [-np.inf, *cuts, np.inf]
     if not seen.min() < cuts[0] or not cuts[-1] <= seen.max():
-        raise ConfigError(f"the cuts of column {column!r} must lie within its bounds")
+        raise ConfigError(
+            f"the cuts of column {column!r} must lie above its smallest and not above its largest "
+            f"counted value; these are {seen.min():g} and {seen.max():g}"
+        )
     found = []
     for low, high in zip(ends, ends[1:], strict=False):
         name = f"{low:g} to below {high:g}"

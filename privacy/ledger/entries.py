@@ -168,8 +168,8 @@ def verify_chain(entries: Iterable[Entry], public_key: str) -> None:
 
 def _damaged(seq: int, what: str) -> LedgerError:
     return LedgerError(
-        f"the ledger is damaged: entry {seq} {what}; restore the whole home from a backup that is "
-        "not older than its last answer, or ask the holder for an undamaged copy"
+        f"the ledger is damaged: entry {seq} {what}; put the newest backup of the home "
+        "back with `fedloom site restore`, or ask the holder for an undamaged copy"
     )
 
 

@@ -52,7 +52,7 @@ def read_head(home: Path) -> Head:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LedgerError(
             f"{path} is missing or damaged, so a cut ledger could not be told from a whole one; "
-            "restore the whole home from a backup that is not older than its last answer"
+            "put the newest backup of the home back with `fedloom site restore`"
         ) from error
     if found != _head_bytes(head):
         raise LedgerError(f"{path} is damaged; restore the whole home from a backup")

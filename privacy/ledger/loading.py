@@ -75,8 +75,8 @@ def check_seal(home: Path, head: Head) -> None:
     if (log.exists() and log.stat().st_size > 0) or file_sha256(path) != head.sealed:
         raise LedgerError(
             f"{path} was changed after it was closed at entry {head.seq}: a byte was altered, its "
-            "tail was cut, or another copy was put in its place; restore the whole home "
-            "(ledger.db and ledger.head together) from a backup not older than its last answer"
+            "tail was cut, or another copy was put in its place; put the newest backup "
+            "of the home back with `fedloom site restore`"
         )
 
 
@@ -105,8 +105,8 @@ def sqlite_errors(home: Path) -> Iterator[None]:
         if isinstance(error, OSError):
             raise
         raise LedgerError(
-            f"{ledger_path(home)} cannot be read as a ledger ({error}); restore the whole home "
-            "from a backup that is not older than its last answer"
+            f"{ledger_path(home)} cannot be read as a ledger ({error}); put the newest backup of "
+            "the home back with `fedloom site restore`"
         ) from error
 
 
@@ -115,7 +115,7 @@ def _check_head(entries: list[Entry], head: Head, home: Path) -> None:
         raise LedgerError(
             f"the ledger of {home} ends at entry {len(entries) - 1}, and its head says that entry "
             f"{head.seq} was written: the tail is cut, or an older copy was put in its place; "
-            "restore the whole home from a backup that is not older than its last answer"
+            "put the newest backup of the home back with `fedloom site restore`"
         )
     if head.seq < 0 or entries[head.seq].hash != head.hash:
         raise LedgerError(

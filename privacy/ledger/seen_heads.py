@@ -101,8 +101,8 @@ class SeenHeads:
             return cls({run: msgspec.json.decode(heads, type=Heads) for run, heads in rows.items()})
         except (msgspec.DecodeError, TypeError) as error:
             raise LedgerError(
-                "what the ledger remembers of fellow sites is damaged; restore the whole home "
-                "from a backup that is not older than its last answer"
+                "what the ledger remembers of fellow sites is damaged; put the newest backup of "
+                "the home back with `fedloom site restore`"
             ) from error
 
 

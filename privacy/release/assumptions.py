@@ -52,8 +52,8 @@ _OPENED = (
 _NOT_COVERED = {
     "population": "Facts about the whole population that the data teach, also about people outside "
     "it.",
-    "groups": "Groups: for k units together the guarantee weakens, epsilon k-fold under pure "
-    "composition.",
+    "groups": "Groups: k units together are protected less than one is; for them epsilon grows at "
+    "least k-fold, and delta grows too.",
     "timing": "Timing: how long a site takes to answer may depend on its records.",
     "floating-point": "Floating point: noise is drawn in double precision before it is rounded to "
     "the public grid, and gradients are clipped in single precision; the mathematics of the "

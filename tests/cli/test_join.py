@@ -193,3 +193,14 @@ def test_a_node_needs_a_federation_and_a_key_that_flower_can_use(parties):
     assert parties.joined("north").code == 0
     done = cli("site", "node", "--home", home, "--private-key", home / "key.pem")
     assert done.code == 2 and "site keygen" in done.err
+
+
+def test_the_fingerprint_is_shown_on_its_own_and_never_beside_the_question(parties, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    told = Kit.load(parties.kit).fingerprint()
+    shown = parties.join("north", "--show")
+    assert shown.code == 0 and told in shown.out
+    asked = parties.join("north")
+    assert asked.code == 3 and told not in asked.out + asked.err
+    wrong = parties.join("north", "--yes", "--fingerprint", "00")
+    assert wrong.code == 3 and told not in wrong.out + wrong.err
