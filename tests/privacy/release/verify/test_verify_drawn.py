@@ -196,7 +196,8 @@ def test_rows_of_a_decoder_are_drawn_again_without_torch_and_with_any_threads(ne
 def test_a_weight_of_a_decoder_that_was_moved_is_seen(neural, capsys):
     path = neural / "generator" / "model.safetensors"
     arrays = safetensors.numpy.load_file(path)
-    arrays["table"][0, 0] += 1e-3
+    # Some thirty rows change; by a tenth of that no row would, once in some twenty seeds.
+    arrays["table"][0, 0] += 1e-2
     safetensors.numpy.save_file(arrays, path)
     sign_again(neural, load_private_key(neural.parent / "run" / "coordinator.key"))
     assert failed(capsys, neural) == {"drawn"}
