@@ -65,7 +65,7 @@ class Continuity:
         if not self.turned_back:
             return None
         head = msgspec.json.decode(self._home.turned_back_path.read_bytes(), type=SeenHead)
-        return HeadNote(head=head, plans=())
+        return HeadNote(head=head, plans={})
 
     def mark_copy(self) -> None:
         """Marks a home that was made of a backup: it answers nothing until its loss is counted."""

@@ -80,7 +80,11 @@ def read_note(path: Path, key: str) -> HeadNote | None:
             f"site heads` wrote at another site ({error})"
         ) from error
     return (
-        None if known is None else HeadNote(head=known.newest.head.seen, plans=(known.newest.plan,))
+        None
+        if known is None
+        else HeadNote(
+            head=known.newest.head.seen, plans={known.newest.plan: known.newest.head.seen}
+        )
     )
 
 
@@ -95,11 +99,17 @@ def find_lost(
       since: plans that were approved after the backup was made.
 
     Raises:
-      ConfigError: a head is of a plan that the ledger does not know and nobody names, or of an
-        epoch before which another is unknown.
+      ConfigError: a head that the ledger lacks is of a plan that it does not know, or whose last
+        approval has ended in it, and nobody names the plan; or a head is of an epoch before which
+        another is unknown.
     """
-    named = {*ledger.plans, *(one.plan.digest() for one in since)}
-    unknown = sorted({plan for note in notes for plan in note.plans} - named)
+    grants = {plan: ledger.grants(plan)[-1] for plan in ledger.plans}
+    plans = sorted(plan for plan, grant in grants.items() if not grant.ended)
+    named = {*plans, *(one.plan.digest() for one in since)}
+    lacking = {
+        plan for note in notes for plan, head in note.plans.items() if ledger.links(head) is None
+    }
+    unknown = sorted(lacking - named)
     if unknown:
         raise ConfigError(
             f"plan {unknown[0]} was answered by this home and approved after the backup was made; "
@@ -119,8 +129,6 @@ def find_lost(
                 f"restoration {epoch}; ask the coordinators and the other sites for their heads"
             )
         until.append(max(seqs))
-    grants = {plan: ledger.grants(plan)[-1] for plan in ledger.plans}
-    plans = sorted(plan for plan, grant in grants.items() if not grant.ended)
     return Lost(until=tuple(until), plans=tuple(plans), since=tuple(since))
 
 

@@ -116,11 +116,11 @@ class HeadNote(Section, frozen=True):
 
     Attributes:
       head: the newest head that was seen.
-      plans: digests of the plans in whose runs it was seen, of runs that have not ended.
+      plans: by digest, the newest head that was seen in the runs of a plan, also of ended ones.
     """
 
     head: SeenHead
-    plans: tuple[Sha256, ...]
+    plans: dict[Sha256, SeenHead]
 
 
 def heads_digest(heads: Mapping[str, SignedHead]) -> str:

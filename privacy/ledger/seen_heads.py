@@ -20,8 +20,8 @@ __all__ = ["SeenHeads", "goes_on"]
 Heads = dict[str, SeenHead]
 Run = tuple[str, str]
 
-_ENDED: Run = ("", "")
-"""Where the newest heads of runs that have ended are kept."""
+_ENDED = ""
+"""In place of a run's name: where the newest heads of a plan's ended runs are kept."""
 
 
 def goes_on(seen: SeenHead | None, head: SignedHead, links: Sequence[str]) -> bool:
@@ -66,12 +66,12 @@ class SeenHeads:
 
     def notes(self) -> dict[str, HeadNote]:
         """Returns what a steward who restores a home must know, by signing key."""
-        plans: dict[str, set[str]] = {}
-        for (plan, _), heads in self._rows.items():
-            for key in heads if plan else ():
-                plans.setdefault(key, set()).add(plan)
+        plans: dict[str, Heads] = {}
+        for (plan, _), heads in sorted(self._rows.items()):
+            for key, head in heads.items():
+                _merge(plans.setdefault(key, {}), {plan: head})
         return {
-            key: HeadNote(head=head, plans=tuple(sorted(plans.get(key, ()))))
+            key: HeadNote(head=head, plans=plans[key])
             for key, head in sorted(self.newest().items())
         }
 
@@ -80,11 +80,11 @@ class SeenHeads:
         return SeenHeads({**self._rows, (plan, run): {**self._rows.get((plan, run), {}), **heads}})
 
     def without_run(self, plan: str, run: str) -> SeenHeads:
-        """Returns what is remembered once a run has ended: the newest of its heads."""
-        ended = dict(self._rows.get(_ENDED, {}))
+        """Returns what is remembered once a run has ended: its heads, if the newest of the plan."""
+        ended = dict(self._rows.get((plan, _ENDED), {}))
         _merge(ended, self._rows.get((plan, run), {}))
         rest = {key: heads for key, heads in self._rows.items() if key != (plan, run)}
-        return SeenHeads({**rest, _ENDED: ended} if ended else rest)
+        return SeenHeads({**rest, (plan, _ENDED): ended} if ended else rest)
 
     def rows(self) -> dict[Run, bytes]:
         """Returns what a file holds, by run."""

@@ -131,6 +131,31 @@ def test_a_backup_is_made_while_the_vault_serves_and_holds_no_record(made, tmp_p
     assert cli("site", "backup", tmp_path / "live.tar", "--home", again).code == 2
 
 
+def test_a_plan_that_was_approved_again_after_the_backup_must_be_named(made, tmp_path):
+    assert run(made, tmp_path / "one").code == 0
+    backup = tmp_path / "later.tar"
+    assert cli("site", "backup", backup, "--home", made.homes["north"]).code == 0
+    assert run(made, tmp_path / "two").code == 0
+    fellow = tmp_path / "south.json"
+    assert cli("site", "heads", "--home", made.homes["south"], "--out", fellow).code == 0
+    another_machine()
+    plan = tmp_path / "two" / "plan.json"
+    for number, heads in enumerate((known(made), fellow)):
+        words = ("site", "restore", backup, "--home", tmp_path / str(number), "--yes")
+        refused = cli(*words, "--heads", heads)
+        assert refused.code == 2 and "--since" in refused.err
+        shutil.rmtree(tmp_path / str(number))
+        assert cli(*words, "--heads", heads, "--since", plan).code == 0
+
+
+def test_a_plan_that_ended_before_the_backup_need_not_be_named(made, tmp_path):
+    assert run(made, tmp_path / "one").code == 0
+    backup = tmp_path / "later.tar"
+    assert cli("site", "backup", backup, "--home", made.homes["north"]).code == 0
+    words = ("site", "restore", backup, "--home", tmp_path / "new", "--yes")
+    assert cli(*words, "--heads", known(made)).code == 0
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign", "link"])
 def test_what_is_no_backup_is_not_unpacked(made, tmp_path, damage):
     path, out = tmp_path / "north.tar", tmp_path / "out"
