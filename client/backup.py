@@ -2,7 +2,8 @@
 
 The file is a tar archive of mode 0600. It holds no record: frozen records are made anew when a
 plan is approved. It is as secret as the home, for its keys are in it. From the next answer on it is
-old: see `fedloom.client.restore`.
+old: see `fedloom.client.restore`. So it bears the mark of a home that answers nothing, which holds
+also if it is unpacked by hand.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from fedloom.client.home import Home
 from fedloom.common.errors import ConfigError
-from fedloom.privacy.ledger import copy_ledger
+from fedloom.common.signed_heads import SeenHead
+from fedloom.privacy.ledger import copy_ledger, read_ledger
 
 __all__ = ["unpack", "write_backup"]
 
@@ -26,9 +30,9 @@ _FILES = (
     "node.pem",
     "kit.json",
     "authority.crt",
-    "turned-back.json",
     "paused",
 )
+_MARK = "turned-back.json"
 _LEDGER = ("ledger.db", "ledger.head")
 _APPROVED = "approved"
 _MOST_BYTES = 1 << 32
@@ -49,6 +53,7 @@ def write_backup(home: Home, path: Path) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="fedloom-backup-") as folder:
         head = copy_ledger(home.path, Path(folder))
+        lost = read_ledger(Path(folder)).lost
         files = [home.path / name for name in _FILES if (home.path / name).is_file()]
         files += [Path(folder) / name for name in _LEDGER]
         try:
@@ -62,6 +67,10 @@ def write_backup(home: Home, path: Path) -> int:
                 os.fdopen(descriptor, "wb") as stream,
                 tarfile.open(fileobj=stream, mode="w") as tar,
             ):
+                # First, so that a part of the archive is marked as well.
+                _add(
+                    tar, _MARK, _mark(home, SeenHead(epoch=len(lost), seq=head.seq, hash=head.hash))
+                )
                 for file in files:
                     _add(tar, file.name, file.read_bytes())
                 for plan in sorted(home.approved.glob("*.json")):
@@ -75,7 +84,7 @@ def write_backup(home: Home, path: Path) -> int:
 
 
 def unpack(path: Path, out: Path) -> Home:
-    """Makes a home of a backup; it must not answer before its lost part is counted.
+    """Makes a home of a backup; its mark keeps it from answering until its loss is counted.
 
     Raises:
       ConfigError: the file is no backup, or the folder holds something.
@@ -89,7 +98,8 @@ def unpack(path: Path, out: Path) -> Home:
     except (OSError, tarfile.TarError) as error:
         raise ConfigError(f"{path} cannot be read as a backup ({error})") from error
     names = set(found) - {name for name in found if _is_plan(name)}
-    if len(found) != len(members) or not {*_LEDGER, "key.pem"} <= names <= {*_FILES, *_LEDGER}:
+    needed = {*_LEDGER, _MARK, "key.pem"}
+    if len(found) != len(members) or not needed <= names <= {*_FILES, *needed}:
         raise ConfigError(f"{path} is not a backup that `fedloom site backup` has written")
     home = Home(out)
     for folder in (home.path, home.approved, home.snapshots):
@@ -100,6 +110,12 @@ def unpack(path: Path, out: Path) -> Home:
             stream.write(data)
             os.fsync(stream.fileno())
     return home
+
+
+def _mark(home: Home, head: SeenHead) -> bytes:
+    """What a home is marked with already, else the head of the copy."""
+    path = home.turned_back_path
+    return path.read_bytes() if path.exists() else msgspec.json.encode(head)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

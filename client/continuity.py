@@ -67,11 +67,6 @@ class Continuity:
         head = msgspec.json.decode(self._home.turned_back_path.read_bytes(), type=SeenHead)
         return HeadNote(head=head, plans={})
 
-    def mark_copy(self) -> None:
-        """Marks a home that was made of a backup: it answers nothing until its loss is counted."""
-        seq, found = self._ledger.head
-        self._mark(SeenHead(epoch=len(self._ledger.lost), seq=seq, hash=found))
-
     def check_own(self, request: Request) -> None:
         """Holds what the coordinator knows of this site's ledger against the ledger.
 

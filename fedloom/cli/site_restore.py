@@ -65,9 +65,20 @@ def heads(home: Path, out: Path | None) -> None:
     multiple=True,
     help="PLAN or PLAN=RUNS: a plan.json that was approved here after the backup was made.",
 )
+@click.option(
+    "--unseen",
+    is_flag=True,
+    help="Nobody can say how far this home's ledger had come: it has answered nobody, or all who "
+    "saw it are gone.",
+)
 @click.option("--yes", is_flag=True, help="Count without asking.")
 def restore(
-    file: Path | None, home: Path, notes: tuple[Path, ...], since: tuple[str, ...], yes: bool
+    file: Path | None,
+    home: Path,
+    notes: tuple[Path, ...],
+    since: tuple[str, ...],
+    unseen: bool,
+    yes: bool,
 ) -> None:
     """Restore a home from the backup FILE, or count what a home has lost that was put back.
 
@@ -88,17 +99,18 @@ def restore(
     with Ledger.open(opened.path, key) as ledger:
         continuity = Continuity(opened, ledger, key, memory_folder())
         try:
-            if file is not None:
-                continuity.mark_copy()
-            found = [read_note(path, opened.public_key()) for path in notes]
+            key_shown = opened.public_key()
+            found = [note for path in notes if (note := read_note(path, key_shown))]
             own = continuity.mark()
-            if not notes and (file is not None or own is None):
+            # The mark of a backup names a head of the copy itself, and tells nothing that is lost.
+            told = own is not None and ledger.links(own.head) is None
+            if not found and not told and not unseen:
                 raise ConfigError(
-                    "give what others know with --heads FILE: the coordinators' heads.json, and "
-                    "what `fedloom site heads` writes at the other sites. Until then this home "
-                    "answers nothing"
+                    "nothing given here knows this home: give what others know with --heads FILE, "
+                    "the coordinators' heads.json and what `fedloom site heads` writes at the "
+                    "other sites. If nobody can know it, say --unseen"
                 )
-            lost = find_lost(ledger, [*(n for n in found if n), *([own] if own else [])], later)
+            lost = find_lost(ledger, [*found, *([own] if own else [])], later)
             _explain(lost)
             if not yes and not click.confirm("Count this as spent?"):
                 raise NotApprovedError("nothing was counted; this home answers nothing until then")

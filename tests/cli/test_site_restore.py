@@ -131,6 +131,20 @@ def test_a_backup_is_made_while_the_vault_serves_and_holds_no_record(made, tmp_p
     assert cli("site", "backup", tmp_path / "live.tar", "--home", again).code == 2
 
 
+def test_a_backup_that_is_unpacked_by_hand_answers_nothing_until_it_is_counted(made, tmp_path):
+    home = made.homes["north"]
+    shutil.rmtree(home)
+    with tarfile.open(tmp_path / "north.tar") as tar:
+        tar.extractall(home, filter="data")
+    before = made.kinds("north")
+    assert cli("site", "approve", made.federation.study, "--home", home, "--yes").code == 4
+    # Its mark says nothing of what came after the backup.
+    assert cli("site", "restore", "--home", home, "--yes").code == 2
+    assert made.kinds("north") == before
+    assert cli("site", "restore", "--home", home, "--yes", "--unseen").code == 0
+    assert not Home(home).turned_back_path.exists()
+
+
 def test_a_plan_that_was_approved_again_after_the_backup_must_be_named(made, tmp_path):
     assert run(made, tmp_path / "one").code == 0
     backup = tmp_path / "later.tar"
@@ -182,5 +196,8 @@ def test_heads_are_what_a_site_has_seen_of_its_fellows(made, tmp_path):
     assert north.entries[seen["seq"]].hash == seen["hash"]
     (tmp_path / "noise.json").write_text("{}")
     words = ("--home", made.homes["north"], "--yes", "--heads", tmp_path / "noise.json")
-    assert cli("site", "restore", *words).code == 0  # nobody knows more than the home itself
+    before = made.kinds("north")
+    assert cli("site", "restore", *words).code == 2  # the file knows nothing of this home
+    assert made.kinds("north") == before
+    assert cli("site", "restore", *words, "--unseen").code == 0
     assert made.kinds("north")[-1] == "restore"

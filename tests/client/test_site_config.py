@@ -22,7 +22,7 @@ def test_the_template_can_be_used_as_it_is(tmp_path):
 
 def test_what_is_commented_out_can_be_said(tmp_path):
     config = loaded(tmp_path, GOOD.replace("# models =", "models =").replace("# min_s", "min_s"))
-    assert config.policy.models == ("vae", "mixture") and config.policy.min_sites == 3
+    assert config.policy.models == ("tree", "mixture") and config.policy.min_sites == 3
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1", "auto"])
