@@ -5,14 +5,17 @@ says that it is old. Others can: the coordinator and every fellow site remember 
 (`fedloom.common.signed_heads`). A vault answers a request if
 
 - it names the head and nonce that this vault promised its answer with, and holds in memory alone;
-- the head of every fellow site on the roster is signed by it, and goes on from the newest that this
-  site remembers of it;
+- the head of every fellow site on the roster is signed by it, goes on from the newest that this
+  site remembers of it in the run, and, unless its number is lower, from the newest of all runs;
 - no signed head of this site itself is known that its ledger does not go on from.
 
 Guarantee: with a secure sum, whose masks are made for the heads, a restored or copied home gives
-nothing that opens while one fellow site of the roster, honest and not put back itself, remembers
-it; an answer to the same request is given once. In per-site trust each answer is open by itself, so
-there it is the coordinator that must show what it knows (docs/decisions, record on restored disks).
+nothing that opens while one fellow site of the roster, honest and not put back itself, has seen a
+newer head of it, in the run that is asked or, in a run that it has not seen yet, in any; an answer
+to the same request is given once. Not covered: of two runs at one time, one may go on from a disk
+from before heads of the other, while its ledger stays shorter than what was seen. In per-site trust
+each answer is open by itself, so there it is the coordinator that must show what it knows
+(docs/decisions, record on restored disks).
 """
 
 from __future__ import annotations
@@ -98,7 +101,7 @@ class Continuity:
         whole = not request.masked or request.heads.keys() == set(request.roster)
         if own is None or not whole or not self._promised(request, own):
             raise Refusal(Status.STALE)
-        seen, back = {}, []
+        seen, back, newest = {}, [], self._ledger.seen.newest()
         for name, head in sorted(request.heads.items()):
             if name == self._ledger.site:
                 continue
@@ -106,8 +109,10 @@ class Continuity:
             known = KnownHead(plan=request.plan, run=request.run, head=head)
             if key is None or not _signed(key, known):
                 raise Refusal(Status.MALFORMED)
-            before = self._ledger.seen.get(request.plan, request.run, key)
-            if not goes_on(before, head, request.links.get(name, ())):
+            held = {self._ledger.seen.get(request.plan, request.run, key)}
+            if not _is_before(head, newest.get(key)):
+                held.add(newest.get(key))
+            if not all(goes_on(one, head, request.links.get(name, ())) for one in held):
                 back.append(name)
             seen[key] = head.seen
         if back:
@@ -177,6 +182,14 @@ class Continuity:
                 "an answer named, is not here. Nothing is answered from now on; run fedloom site "
                 "restore, which counts what is missing as spent"
             )
+
+
+def _is_before(head: SignedHead, newest: SeenHead | None) -> bool:
+    """Whether an answer may have been promised before another run made the ledger grow.
+
+    No run goes on over a restoration, so an earlier epoch never is.
+    """
+    return newest is not None and len(head.lost) == newest.epoch and head.seq < newest.seq
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,9 @@
 A request names a signed head of every site that is asked (`fedloom.common.signed_heads`). A site
 remembers each, by signing key and run, in the transaction that opens its attempt, and refuses a
 later request in which one has gone back. A run is held against what was seen in the same run;
-its first request against the newest head seen in any, as two runs at one time take turns.
+its first request against the newest head seen in any, as two runs at one time take turns. A head
+with the number of that newest or a higher one must go on from it (`fedloom.client.continuity`), so
+the newest head of a ledger is never replaced by one of a fork.
 """
 
 from __future__ import annotations

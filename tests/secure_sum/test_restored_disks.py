@@ -194,14 +194,12 @@ def test_a_disk_that_is_put_back_on_the_same_machine_is_found_at_the_start(attac
     assert consortium.status("east", request(consortium.plan)) == "turned-back"
 
 
-@pytest.fixture
-def twice(approved, tmp_path) -> Iterator[Attack]:
-    """A run that came to its end; fellows have room for another, `east` has not."""
-    folder, _ = approved
+def consortium_of(folder: Path, study: Path, runs: dict[str, int]) -> Consortium:
+    """Homes whose stewards approved so many runs each; `east` has room for no more."""
     homes = {}
     for name in SITES:
-        homes[name] = Home.create(tmp_path / "sites" / name)
-        limit = 8.0 if name == "east" else 100.0
+        homes[name] = Home.create(folder / name)
+        limit = 8.0 * runs[name] if name == "east" else 100.0
         Ledger.create(
             homes[name].path,
             private_key=homes[name].private_key(),
@@ -209,12 +207,19 @@ def twice(approved, tmp_path) -> Iterator[Attack]:
             epsilon_limit=limit,
             delta_limit=1e-3,
         ).close()
-    plan = resolve(tmp_path / "study", homes)
+    plan = resolve(study, homes)
     for name, home in homes.items():
         with Ledger.open(home.path, home.private_key()) as ledger:
-            runs = 1 if name == "east" else 2
-            approve(home, ledger, plan, frame(name), policy=None, runs=runs)
-    made = Attack(Consortium(tmp_path / "sites", plan), tmp_path)
+            approve(home, ledger, plan, frame(name), policy=None, runs=runs[name])
+    return Consortium(folder, plan)
+
+
+@pytest.fixture
+def twice(approved, tmp_path) -> Iterator[Attack]:
+    """A run that came to its end; fellows have room for another, `east` has not."""
+    runs = {name: 1 if name == "east" else 2 for name in SITES}
+    made = Attack(consortium_of(tmp_path / "sites", tmp_path / "study", runs), tmp_path)
+    plan = made.consortium.plan
     made.image()
     for number in (LOOK, STEP):
         made.step(number)
@@ -239,3 +244,54 @@ def test_the_twin_whose_fellows_remember_nothing_is_caught(twice, monkeypatch):
     """The second run opens, beyond what the home may ever spend."""
     monkeypatch.setattr(continuity_module, "goes_on", lambda *_: True)
     assert second_run_opens(twice)
+
+
+@pytest.fixture
+def two_runs(approved, tmp_path) -> Iterator[Attack]:
+    """Two runs at one time: one is asked its look, then the disk is copied, the other ends."""
+    runs = {name: 2 if name == "east" else 3 for name in SITES}
+    made = Attack(consortium_of(tmp_path / "sites", tmp_path / "study", runs), tmp_path)
+    consortium = made.consortium
+    made.step(LOOK)
+    made.image()
+    for number in (LOOK, STEP):
+        assert made.opens(consortium.request(number, run="another"))
+    for site in SITES:
+        assert consortium.status(site, request(consortium.plan, "finish", run="another")) == "ok"
+    yield made
+    consortium.close()
+
+
+def test_two_honest_runs_at_one_time_both_go_on(two_runs):
+    assert two_runs.opens(two_runs.consortium.request(STEP))
+    assert two_runs.consortium.status("east", request(two_runs.consortium.plan, "finish")) == "ok"
+
+
+def test_a_fork_longer_than_what_another_run_showed_is_refused(two_runs):
+    """In the run that had begun and in a third, beyond what `east` may spend."""
+    consortium = two_runs.consortium
+    two_runs.put_back(two_runs.images[-1], grown=True)
+    asked = consortium.request(STEP)
+    assert {consortium.status(site, asked) for site in FELLOWS} == {"turned-back"}
+    asked = consortium.request(LOOK, run="third")
+    assert {consortium.status(site, asked) for site in FELLOWS} == {"turned-back"}
+
+
+def test_a_fork_that_another_run_hides_for_a_while_opens_no_third_run(two_runs):
+    """What is not covered: the run that had begun goes on. It displaces nothing that was seen."""
+    consortium = two_runs.consortium
+    two_runs.put_back(two_runs.images[-1])
+    consortium.answers(consortium.request(STEP))
+    two_runs.image()
+    two_runs.put_back(two_runs.images[-1], grown=True)
+    asked = consortium.request(LOOK, run="third")
+    assert {consortium.status(site, asked) for site in FELLOWS} == {"turned-back"}
+
+
+def test_the_twin_that_holds_a_run_against_its_own_heads_alone_is_caught(two_runs, monkeypatch):
+    """The longer fork takes the place of the true head, and a third run opens."""
+    monkeypatch.setattr(continuity_module, "_is_before", lambda *_: True)
+    consortium = two_runs.consortium
+    two_runs.put_back(two_runs.images[-1], grown=True)
+    consortium.answers(consortium.request(STEP))
+    assert two_runs.opens(consortium.request(LOOK, run="third"))
