@@ -7,13 +7,15 @@ So whoever works in a folder holds a lock on a file there; the file says who tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fedloom.common.errors import ConfigError
@@ -50,9 +52,9 @@ def hold(path: Path, what: str) -> Iterator[None]:
       what: is being done, and how to end it, for the message.
 
     Raises:
-      ConfigError: another process holds it.
+      ConfigError: another process holds it, or it is a link or no plain file.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(path, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,9 +73,15 @@ def hold(path: Path, what: str) -> Iterator[None]:
 
 
 def holder(path: Path) -> Holder | None:
-    """Returns who holds the lock on a file; None if nobody does."""
+    """Returns who holds the lock on a file; None if nobody does.
+
+    What the file says is for people: whoever may write to the folder may have written it.
+
+    Raises:
+      ConfigError: it is a link or no plain file.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
@@ -85,8 +93,24 @@ def holder(path: Path) -> Holder | None:
     return None
 
 
+def _open(path: Path, flags: int) -> int:
+    """Opens a lock's file; in a folder of somebody else its name may be a link elsewhere."""
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ConfigError(f"{path} is a link; take it away") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise ConfigError(f"{path} must be a plain file of one name; take it away")
+    return descriptor
+
+
 def _read(descriptor: int) -> Holder:
     try:
-        return Holder(**json.loads(os.pread(descriptor, 4096, 0)))
+        told = Holder(**json.loads(os.pread(descriptor, 4096, 0)))
+        return replace(told, pid=told.pid if type(told.pid) is int and told.pid > 1 else 0)
     except (ValueError, TypeError):  # it has taken the lock and not written yet
         return Holder(pid=0, host=socket.gethostname(), since="now")

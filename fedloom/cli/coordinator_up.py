@@ -176,16 +176,18 @@ def start_detached(words: list[str], log: Path, *, ready: Any) -> None:
 
     Args:
       words: of the command.
-      log: gets its output.
+      log: gets its output; its folder belongs to this process's user.
       ready: tells whether it is.
 
     Raises:
       IncompleteError: it ended, or was not ready in time.
     """
     from fedloom.client.flower_environment import flower_environment
+    from fedloom.deployment.own_folder import OwnFolder
 
     environment = flower_environment(Path(os.environ.get("FLWR_HOME", log.parent)))
-    with log.open("ab") as output:
+    logs = OwnFolder(log.parent)
+    with logs.append(log.name) as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "fedloom", *words],
             env=environment,
@@ -198,7 +200,7 @@ def start_detached(words: list[str], log: Path, *, ready: Any) -> None:
     end = time.monotonic() + _START_S
     while not ready():
         if process.poll() is not None:
-            last = log.read_text("utf-8", "replace").strip().splitlines()[-3:]
+            last = logs.read(log.name).decode("utf-8", "replace").strip().splitlines()[-3:]
             raise IncompleteError(f"it ended at once: {' / '.join(last)}; see {log}")
         if time.monotonic() > end:
             process.terminate()

@@ -34,7 +34,6 @@ def up(home: Path, detach: bool, node_user: str | None, poll: float | None) -> N
     if detach:
         words = ["--node-user", node_user] if node_user is not None else []
         words += ["--poll", str(poll)] if poll is not None else []
-        logs.mkdir(mode=0o700, exist_ok=True)
         start_detached(
             ["site", "up", "--home", str(places.home), *words],
             logs / "up.log",

@@ -7,12 +7,11 @@ which ends them in order, with all that they have started themselves.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fedloom.deployment.own_folder import OwnFolder
 from fedloom.deployment.process_tree import Tree
 
 __all__ = ["Processes"]
@@ -31,8 +30,8 @@ class Processes:
 
     def __init__(self, logs: Path) -> None:
         """Makes the folder, for its owner alone."""
-        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._logs = logs
+        logs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._logs = OwnFolder(logs)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
@@ -56,7 +55,7 @@ class Processes:
         uid, gid = (None, None) if user is None else user
         self.rotate(name)
         # Appending goes on at the new end when the file is emptied below a running process.
-        with self.log(name).open("ab") as output:
+        with self._logs.append(f"{name}.log") as output:
             self._running[name] = subprocess.Popen(
                 command,
                 env=dict(env),
@@ -73,18 +72,15 @@ class Processes:
 
     def rotate(self, name: str) -> None:
         """Moves a large output to `NAME.log.1`, in place of the one before."""
-        path = self.log(name)
-        if path.exists() and path.stat().st_size > _LARGEST_LOG:
-            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
-            os.truncate(path, 0)
+        self._logs.rotate(f"{name}.log", _LARGEST_LOG)
 
     def log(self, name: str) -> Path:
         """Returns the file of a process's output."""
-        return self._logs / f"{name}.log"
+        return self._logs.path / f"{name}.log"
 
     def last_words(self, name: str, lines: int = 5) -> str:
         """Returns the end of a process's output."""
-        text = self.log(name).read_text("utf-8", errors="replace")
+        text = self._logs.read(f"{name}.log").decode("utf-8", errors="replace")
         return "\n".join(text.strip().splitlines()[-lines:])
 
     def ids(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
+import stat
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from fedloom.client.flower_environment import flower_environment
 from fedloom.client.home import Home
 from fedloom.client.link.sockets import default_socket, prepare_socket
 from fedloom.common.errors import ConfigError
+from fedloom.deployment.own_folder import OwnFolder, open_folder
 from fedloom.deployment.supervisor import Program
 
 __all__ = ["SitePlaces", "places_of", "site_programs"]
@@ -87,7 +88,7 @@ def places_of(home: Path, node_user: str | None = None) -> SitePlaces:
         node_folder=home.with_name(f"{home.name}.node"),
         users=(vault, node),
     )
-    _fill_node_folder(places, node)
+    _fill_node_folder(places, owner.st_uid, node)
     return places
 
 
@@ -96,22 +97,42 @@ def _shared_folder(home: Path, vault: tuple[int, int], node: tuple[int, int]) ->
     runtime = Path("/run") if os.access("/run", os.W_OK) else Path(tempfile.gettempdir())
     folder = runtime / f"fedloom-site-{default_socket(home).stem}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid not in (0, vault[0]):
-        raise ConfigError(f"{folder} belongs to somebody else; have its owner take it away")
-    # With the bit for the group the socket in it gets the folder's group, the node's.
-    os.chown(folder, vault[0], node[1])
-    folder.chmod(0o2710)
+    descriptor = open_folder(folder, (0, vault[0]))
+    try:
+        # With the bit for the group the socket in it gets the folder's group, the node's.
+        os.fchown(descriptor, vault[0], node[1])
+        os.fchmod(descriptor, 0o2710)
+    finally:
+        os.close(descriptor)
     return folder
 
 
-def _fill_node_folder(places: SitePlaces, node: tuple[int, int]) -> None:
-    folder = places.node_folder
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for name in _NODE_FILES:
-        shutil.copyfile(places.home / name, folder / name)
-        (folder / name).chmod(0o600)
-        os.chown(folder / name, *node)
-    os.chown(folder, *node)
+def _fill_node_folder(places: SitePlaces, vault: int, node: tuple[int, int]) -> None:
+    """Copies what the node needs; root keeps the folder, the node owns only what is in it.
+
+    Neither the node's user nor the vault's can make root read or change a file elsewhere: nothing
+    is opened through a link, and what is copied must belong to the vault's user.
+    """
+    home = open_folder(places.home, (vault,))
+    try:
+        folder = OwnFolder(places.node_folder, mode=0o750, group=node[1])
+        for name in _NODE_FILES:
+            folder.put(name, _own_file(home, name, vault), node)
+        folder.give_folder("flower", node)
+    finally:
+        os.close(home)
+
+
+def _own_file(home: int, name: str, owner: int) -> bytes:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=home)
+    except OSError as error:
+        raise ConfigError(f"the home's {name} cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != owner:
+            raise ConfigError(f"the home's {name} must be a plain file of the home's owner")
+        return stream.read()
 
 
 def site_programs(places: SitePlaces, *, poll_s: float | None = None) -> list[Program]:

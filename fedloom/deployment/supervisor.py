@@ -7,6 +7,7 @@ with a unit for each program; this is for whoever has no systemd, and for both i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,7 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fedloom.common.files import write_whole
+from fedloom.common.errors import ConfigError, ReleaseError
+from fedloom.common.files import read_plain, write_whole
 from fedloom.common.holding import Holder, hold, holder
 from fedloom.deployment.processes import Processes
 
@@ -31,6 +33,7 @@ _LONGEST_PAUSE_S = 60.0
 _STEADY_S = 60.0
 _LOCK = "up.lock"
 _STATE = "up.json"
+_LARGEST_STATE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,21 +177,61 @@ def standing(folder: Path) -> tuple[Holder, dict[str, Any]] | None:
     if held is None:
         return None
     try:
-        programs: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        programs: dict[str, Any] = json.loads(read_plain(folder / _STATE, _LARGEST_STATE))
+    except (ReleaseError, ValueError):
         programs = {}
     return held, programs
 
 
 def end_supervisor(folder: Path, within_s: float = 60.0) -> bool:
-    """Ends what runs in the folder; returns whether something did and has ended."""
+    """Ends what runs in the folder; returns whether something did and has ended.
+
+    Raises:
+      ConfigError: the process that the lock's file names is not the one that holds it.
+    """
     held = holder(folder / _LOCK)
     if held is None or not held.pid:
         return False
-    os.kill(held.pid, signal.SIGTERM)
+    try:
+        process = os.pidfd_open(held.pid)
+    except ProcessLookupError:
+        process = None
+    try:
+        # The descriptor means this process alone, so its number cannot pass on after the check.
+        if process is None or not _works_on(held.pid, folder / _LOCK):
+            raise ConfigError(
+                f"{folder / _LOCK} names process {held.pid}, which is no supervisor of this "
+                "folder; find out who wrote that, and end the right process by hand"
+            )
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+    finally:
+        if process is not None:
+            os.close(process)
     end = time.monotonic() + within_s
     while holder(folder / _LOCK) is not None:
         if time.monotonic() > end:
             return False
         time.sleep(_LOOK_S)
     return True
+
+
+def _works_on(pid: int, lock: Path) -> bool:
+    """Tells whether a process is fedloom's, of the lock file's owner, and has that file open.
+
+    Who owns the folder can write any number into the file, but cannot give it to another owner.
+    """
+    process = Path("/proc") / str(pid)
+    try:
+        status = lock.lstat()
+        if process.stat().st_uid != status.st_uid:
+            return False
+        if b"fedloom" not in (process / "cmdline").read_bytes():
+            return False
+        for entry in (process / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                opened = entry.stat()
+                if (opened.st_dev, opened.st_ino) == (status.st_dev, status.st_ino):
+                    return True
+    except OSError:
+        return False
+    return False

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.client.link.sockets import prepare_socket
+from fedloom.client.link.sockets import default_socket, prepare_socket
 from fedloom.common.errors import ConfigError
 from fedloom.deployment.site_programs import SitePlaces, places_of, site_programs
 from fedloom.privacy.kit import Kit
@@ -39,6 +39,7 @@ def home() -> Iterator[Path]:
     assert cli("site", "join", kit, "--home", made, *told).code == 0
     yield made
     shutil.rmtree(folder)
+    shutil.rmtree(f"/run/fedloom-site-{default_socket(made).stem}", ignore_errors=True)
 
 
 def as_user(user: str, act: Callable[[], object]) -> str:
@@ -107,6 +108,43 @@ def test_the_nodes_user_must_be_another_one(home, user):
 @_root
 def test_a_home_that_others_can_read_is_not_served_by_two_users(home):
     home.chmod(0o755)
+    with pytest.raises(ConfigError):
+        places_of(home, "nobody")
+
+
+@_root
+def test_the_nodes_user_cannot_lead_root_elsewhere_by_a_link(home, tmp_path):
+    secret, folder = tmp_path / "secret", home.with_name(f"{home.name}.node")
+    secret.write_text("of root alone")
+    secret.chmod(0o600)
+    folder.mkdir()
+    (folder / "kit.json").symlink_to(secret)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.chown(folder, nobody, -1)
+    with pytest.raises(ConfigError):
+        places_of(home, "nobody")
+    shutil.rmtree(folder)
+    folder.symlink_to(tmp_path)
+    with pytest.raises(ConfigError):
+        places_of(home, "nobody")
+    folder.unlink()
+    # Once root has made it, the node's user cannot put a link there.
+    made = places_of(home, "nobody")
+    shutil.rmtree(made.socket.parent)
+    assert as_user("nobody", (folder / "link").touch) == "PermissionError"
+    assert as_user("nobody", (folder / "flower" / "own").touch) == ""
+    status = secret.stat()
+    assert (status.st_uid, secret.read_text()) == (0, "of root alone")
+
+
+@_root
+def test_the_homes_owner_cannot_have_a_file_of_root_copied_for_the_node(home, tmp_path):
+    for path in (home, *home.rglob("*")):
+        os.chown(path, 1, 1, follow_symlinks=False)
+    secret = tmp_path / "secret"
+    secret.write_text("of root alone")
+    (home / "kit.json").rename(home / "kept.json")
+    (home / "kit.json").symlink_to(secret)
     with pytest.raises(ConfigError):
         places_of(home, "nobody")
 
