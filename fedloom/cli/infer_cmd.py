@@ -64,7 +64,7 @@ def infer(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Estimate numbers from the RELEASE's noisy answers, with 95% intervals.
+    """Estimate numbers from the RELEASE's noisy answers, with 95% intervals.
 
     \b
       fedloom infer RELEASE "income ~ age + C(sex)"
