@@ -85,10 +85,8 @@ def _findings(home: Path, plan: Path | None) -> Iterator[Finding]:
 def _of_plan(opened: Home, config: SiteConfig, path: Path) -> Iterator[Finding]:
     from fedloom import __version__
     from fedloom.client import approval
-    from fedloom.client.data_check import check
     from fedloom.client.membership import check_coordinator
     from fedloom.client.peers import check_peers
-    from fedloom.client.sources import load_table
     from fedloom.privacy.ledger import read_ledger
     from fedloom.privacy.plan import Plan
 
@@ -114,8 +112,9 @@ def _of_plan(opened: Home, config: SiteConfig, path: Path) -> Iterator[Finding]:
     )
 
     def records() -> str:
-        frame = load_table(config.source, plan.schema, id_column=plan.privacy.id)
-        problems = check(frame, plan.schema, id_column=plan.privacy.id).problems
+        schema, column = plan.schema, plan.privacy.id
+        private_frame = schema.kind.load(config.source, schema, id_column=column)
+        problems = schema.kind.report(private_frame, schema, id_column=column).problems
         if problems:
             raise FedloomError(problems[0])
         return "the records fit the plan's schema"
