@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,12 +29,17 @@ from fedloom.common.images.coder import image_settings
 from fedloom.common.records.image import IMAGE, ImageSettings
 from fedloom.common.schema import Schema
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 __all__ = ["PICTURES", "load_images"]
 
 Array = NDArray[Any]
 
 PICTURES = (".png", ".jpg", ".jpeg")
 _FILE = "file"
+_MODES = {1: "L", 3: "RGB"}
+_FORMS = {"L": "grey", "RGB": "RGB"}
 
 
 def load_images(source: Table, schema: Schema, *, id_column: str | None = None) -> pd.DataFrame:
@@ -159,19 +164,44 @@ def _folder(path: Path, schema: Schema, settings: ImageSettings) -> tuple[pd.Dat
 
 
 def _picture(folder: Path, name: str, settings: ImageSettings) -> Array:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
+    from PIL.Image import open as open_picture
 
     path = folder / name
     if path.suffix.lower() not in PICTURES or not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{path}: is no PNG or JPEG file of this folder; correct its name")
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+        with open_picture(path, formats=("PNG", "JPEG")) as picture:
             if picture.size != (settings.width, settings.height):
                 raise DataError(
                     f"{path}: is {picture.size[1]} by {picture.size[0]} pixels, the schema says "
                     f"{settings.height} by {settings.width}; bring all images to that size"
                 )
-            values = np.asarray(picture.convert("L" if settings.channels == 1 else "RGB"))
+            _check_mode(picture, path, settings)
+            values = np.asarray(picture)
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{path}: cannot be read as an image: {error}") from None
     return values.reshape(settings.height, settings.width, settings.channels)
+
+
+def _check_mode(picture: Image, path: Path, settings: ImageSettings) -> None:
+    """Refuses what a conversion would clip, flatten or mix without a word.
+
+    Pillow opens colour of 16 bits as RGB too and cuts it to 8: only the raw mode tells.
+    """
+    wanted = _MODES[settings.channels]
+    raw = {
+        str(tile.args[0] if isinstance(tile.args, tuple) else tile.args) for tile in picture.tile
+    }
+    deep = picture.mode.startswith("I") or any("16" in mode for mode in raw)
+    if picture.mode == wanted and not deep and "transparency" not in picture.info:
+        return
+    form = f"{picture.mode} of 16 bits" if deep else picture.mode
+    if "transparency" in picture.info:
+        form += " with transparency"
+    raise DataError(
+        f"{path}: is of mode {form}, the schema's {settings.channels} channels need {wanted} of 8 "
+        f"bits; convert all images to 8-bit {_FORMS[wanted]}. Images of 16 bits need a public "
+        "window: the same range of values for every image and site, chosen without looking at the "
+        "records"
+    )

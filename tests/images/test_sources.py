@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,6 +112,50 @@ def test_what_is_no_image_is_refused(tmp_path, schema, few):
     (path / "scan 3.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"scan 3\.png"):
         load_images(path, schema)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGB", "RGBA", "P", "LA", "1"])
+def test_a_picture_of_another_mode_is_refused_and_never_converted(tmp_path, schema, few, mode):
+    path = save_folder(tmp_path, *few)
+    Image.new(mode, (8, 8)).save(path / "scan 3.png")
+    with pytest.raises(DataError, match=r"scan 3\.png.* mode " + mode) as refused:
+        load_images(path, schema)
+    assert refused.value.exit_code == 2
+
+
+def test_a_grey_picture_is_refused_where_the_schema_says_colour(tmp_path, few):
+    (tmp_path / "schema.toml").write_text(SCHEMA.replace("width = 8", "width = 8\nchannels = 3"))
+    with pytest.raises(DataError, match="RGB"):
+        load_images(save_folder(tmp_path, *few), Schema.load(tmp_path / "schema.toml"))
+
+
+def test_a_picture_with_a_transparent_value_is_refused(tmp_path, schema, few):
+    path = save_folder(tmp_path, *few)
+    Image.new("L", (8, 8)).save(path / "scan 3.png", transparency=0)
+    with pytest.raises(DataError, match="transparency"):
+        load_images(path, schema)
+
+
+def chunk(kind, data):
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def test_colour_of_sixteen_bits_is_refused_though_it_opens_as_rgb(tmp_path, few):
+    (tmp_path / "schema.toml").write_text(SCHEMA.replace("width = 8", "width = 8\nchannels = 3"))
+    path = save_folder(tmp_path, *few)
+    rows = (b"\0" + bytes(8 * 3 * 2)) * 8
+    picture = path / "scan 0.png"
+    picture.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    with Image.open(picture) as opened:
+        assert opened.mode == "RGB"
+    with pytest.raises(DataError, match="16 bits"):
+        load_images(path, Schema.load(tmp_path / "schema.toml"))
 
 
 def test_a_pickle_in_an_npz_is_not_opened(tmp_path, schema):
