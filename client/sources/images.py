@@ -15,6 +15,7 @@ lies there. Messages of errors are for the site's steward; nothing here is ever 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def load_images(source: Table, schema: Schema, *, id_column: str | None = None) 
     path = Path(str(source)) if path is None else path
     try:
         columns, images = _read(path, schema, settings)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     if len(columns) != len(images):
         raise DataError(f"{path}: {len(images)} images, but {len(columns)} records beside them")
@@ -81,11 +82,15 @@ def _read(path: Path, schema: Schema, settings: ImageSettings) -> tuple[pd.DataF
     if not path.exists():
         raise DataError(f"{path}: no such file; give a .npz, a .npy with its CSV, or a folder")
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             if IMAGE not in arrays.files:
                 raise DataError(f"{path}: has no array {IMAGE!r}; its images belong there")
-            images = _array(arrays[IMAGE], path, settings)
-            columns = {name: arrays[name] for name in arrays.files if name != IMAGE}
+            held = {name: arrays[name] for name in arrays.files}
+        for name, values in held.items():
+            if not isinstance(values, np.ndarray):  # NumPy gives other members as bytes
+                raise DataError(f"{path}: its member {name!r} is no array; write it with NumPy")
+        images = _array(held[IMAGE], path, settings)
+        columns = {name: values for name, values in held.items() if name != IMAGE}
         for name, values in columns.items():
             if values.shape != (len(images),):
                 raise DataError(
@@ -164,14 +169,14 @@ def _folder(path: Path, schema: Schema, settings: ImageSettings) -> tuple[pd.Dat
 
 
 def _picture(folder: Path, name: str, settings: ImageSettings) -> Array:
-    from PIL import UnidentifiedImageError
+    from PIL.Image import DecompressionBombError
     from PIL.Image import open as open_picture
 
     path = folder / name
     if path.suffix.lower() not in PICTURES or not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{path}: is no PNG or JPEG file of this folder; correct its name")
     try:
-        with open_picture(path, formats=("PNG", "JPEG")) as picture:
+        with path.open("rb") as stream, open_picture(stream, formats=("PNG", "JPEG")) as picture:
             if picture.size != (settings.width, settings.height):
                 raise DataError(
                     f"{path}: is {picture.size[1]} by {picture.size[0]} pixels, the schema says "
@@ -179,7 +184,7 @@ def _picture(folder: Path, name: str, settings: ImageSettings) -> Array:
                 )
             _check_mode(picture, path, settings)
             values = np.asarray(picture)
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, EOFError, SyntaxError, DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image: {error}") from None
     return values.reshape(settings.height, settings.width, settings.channels)
 

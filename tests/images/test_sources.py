@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -156,6 +157,65 @@ def test_colour_of_sixteen_bits_is_refused_though_it_opens_as_rgb(tmp_path, few)
         assert opened.mode == "RGB"
     with pytest.raises(DataError, match="16 bits"):
         load_images(path, Schema.load(tmp_path / "schema.toml"))
+
+
+@pytest.mark.parametrize("kept", ["records.npy", "records.npz"])
+@pytest.mark.parametrize("length", [0, 100])
+def test_an_empty_or_cut_file_of_arrays_is_refused(tmp_path, schema, few, kept, length):
+    save_npz(tmp_path, *few), save_npy(tmp_path, *few)
+    path = tmp_path / kept
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(DataError, match=kept) as refused:
+        load_images(path, schema)
+    assert refused.value.exit_code == 2
+
+
+def test_a_damaged_member_of_an_npz_is_refused(tmp_path, schema, few):
+    path = tmp_path / "records.npz"
+    np.savez_compressed(path, image=few[0], digit=few[1])
+    held = bytearray(path.read_bytes())
+    held[100:200] = b"\xff" * 100
+    path.write_bytes(held)
+    with pytest.raises(DataError):
+        load_images(path, schema)
+
+
+def test_an_empty_member_of_an_npz_is_refused(tmp_path, schema):
+    path = tmp_path / "records.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"")
+    with pytest.raises(DataError):
+        load_images(path, schema)
+
+
+def test_a_picture_that_claims_too_many_pixels_is_refused(tmp_path, schema, few):
+    path = save_folder(tmp_path, *few)
+    (path / "scan 3.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b"\0"))
+    )
+    with pytest.raises(DataError, match=r"scan 3\.png") as refused:
+        load_images(path, schema)
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize("order", [lambda images: images[::-1, ::-1], np.asfortranarray])
+def test_images_of_any_order_in_memory_are_read_as_they_look(tmp_path, schema, few, order):
+    images = order(few[0])
+    frame = load_images(save_npz(tmp_path, images, few[1]), schema)
+    assert pairs(frame["digit"], frame["image"]) == pairs(few[1], images)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "bool"])
+def test_an_npz_of_another_type_of_values_is_refused(tmp_path, schema, few, kind):
+    with pytest.raises(DataError, match="uint8"):
+        load_images(save_npz(tmp_path, few[0].astype(kind), few[1]), schema)
+
+
+def test_a_column_of_objects_in_an_npz_is_not_opened(tmp_path, schema, few):
+    with pytest.raises(DataError):
+        load_images(save_npz(tmp_path, few[0], few[1].astype(object)), schema)
 
 
 def test_a_pickle_in_an_npz_is_not_opened(tmp_path, schema):
