@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +79,9 @@ class ImageCoder:
         )
 
     def vectors(self, features: Array, framed: bool) -> Array:
-        """Returns the vectors (N, D) that images are summed as; the last ones are kept in memory.
+        """Returns the vectors (N, D) that images are summed as.
+
+        The last ones are kept for the next sum, and for no longer than the records live.
 
         Args:
           features: coded records, private.
@@ -88,8 +91,19 @@ class ImageCoder:
         if last is not None and last[0]() is features and last[1] is framed:
             return last[2]
         made = image_vectors(features[PIXELS], self.coordinates, framed)
-        self._last = (weakref.ref(features), framed, made)
+        self._last = (weakref.ref(features, self._forgetting()), framed, made)
         return made
+
+    def _forgetting(self) -> Callable[[weakref.ref[Array]], None]:
+        """Returns what drops the vectors once their records are gone: both are as private."""
+        whose = weakref.ref(self)  # a strong one would close a circle, which lives until collected
+
+        def forget(records: weakref.ref[Array]) -> None:
+            coder = whose()
+            if coder is not None and coder._last is not None and coder._last[0] is records:
+                coder._last = None
+
+        return forget
 
 
 def image_settings(schema: Schema) -> ImageSettings:
