@@ -74,7 +74,7 @@ def infer(
     Intervals count sampling and the exactly known privacy noise. Nothing is asked of any site and
     no privacy is spent. What the study did not buy, or what noise hides, is refused with exit
     code 3, and the message says what would have to be bought.
-    """  # noqa: D301: for click \b is a character, which keeps the examples on lines of their own
+    """  # noqa: D301 -- click reads \b as a character, which keeps examples apart
     from fedloom.consumer import Release
 
     found = Release(folder).infer(
