@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from fedloom.server.connection_limits import ConnectionLimits, limited_protocol
 from fedloom.server.provision.coordinator_home import CoordinatorHome
 
 __all__ = ["Gateway", "is_open", "serve_gateway"]
@@ -177,7 +178,7 @@ def serve_gateway(home: CoordinatorHome) -> None:
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=75,
         h11_max_incomplete_event_size=16 << 10,
-        http="h11",
+        http=limited_protocol(ConnectionLimits()),
         ws="none",
         lifespan="off",
         access_log=False,
