@@ -96,6 +96,9 @@ class Gateway:
         if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
             await _say(send, 413)
             return
+        if method == "GET" and int(length):  # its body would not be passed on
+            await _say(send, 400)
+            return
         request = self._client.build_request(
             method, path, headers=headers, content=_body(receive) if method == "POST" else None
         )
@@ -105,6 +108,8 @@ class Gateway:
             await _say(send, 413)
         except (TimeoutError, _Gone):
             await _say(send, 408)
+        except httpx.LocalProtocolError:  # what the caller sent makes no sound request
+            await _say(send, 400)
         except httpx.HTTPError as error:
             self._tell(f"the SuperLink does not answer: {type(error).__name__}")
             await _say(send, 502)

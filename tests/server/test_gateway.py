@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from fedloom.server.connection_limits import ConnectionLimits, limited_protocol
 from fedloom.server.gateway import Gateway, is_open
 from fedloom.server.provision.coordinator_home import CoordinatorHome, CoordinatorSettings
 
@@ -97,7 +98,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             port=port,
             ssl_certfile=str(home.server_certificate),
             ssl_keyfile=str(home.server_key),
-            http="h11",
+            http=limited_protocol(ConnectionLimits()),
             ws="none",
             lifespan="off",
             log_level="error",
@@ -163,6 +164,12 @@ def test_a_body_beyond_all_that_a_node_sends_is_refused_before_it_is_read(served
     assert link.getresponse().status == 413
     link.close()
     assert len(served.seen) == before
+
+
+def test_a_callers_own_mistake_is_not_told_as_the_superlinks(served):
+    before, told = len(served.seen), len(served.told)
+    assert served.ask("GET", "/health", b"a body that is not passed on")[0] == 400
+    assert (len(served.seen), len(served.told)) == (before, told)
 
 
 def test_a_caller_that_trusts_another_authority_ends_at_the_door(served, tmp_path):
