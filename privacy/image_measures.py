@@ -14,6 +14,7 @@ from fedloom.common.images.statistics import IMAGE_SUMS, ColumnSum, LookSum, mos
 from fedloom.common.images.sums import L2_NORM
 from fedloom.common.study import Study
 from fedloom.privacy.measures import Measures, statistic_draft
+from fedloom.privacy.plan_size import check_image_sums_size
 
 __all__ = ["image_measures"]
 
@@ -29,7 +30,7 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
       coder: of its schema's records.
 
     Raises:
-      StudyError: the study sets what follows from the model.
+      StudyError: the study sets what follows from the model, or a sum needs too much memory.
     """
     whole = 1.0 - study.evaluation.share
     given = study.statistics
@@ -51,6 +52,7 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
             for name, share in zip(IMAGE_SUMS, _SHARES, strict=True)
         ),
     ]
+    check_image_sums_size(max(cells for *_, cells in asked), coder.encoding.num_classes)
     drafts = [
         statistic_draft(study, name, share=whole * share, record_norm=norm, max_cells=cells)
         for name, share, norm, cells in asked

@@ -22,6 +22,7 @@ from fedloom.privacy.physical_rows import physical_rows
 from fedloom.privacy.plan import Plan
 
 __all__ = [
+    "check_image_sums_size",
     "check_statistics_size",
     "check_training_size",
     "expected_seconds",
@@ -68,6 +69,26 @@ def check_statistics_size(encoding: Encoding, statistics: StatisticsSettings) ->
         raise StudyError(
             f"{num_pairs:,} pairs of columns in {encoding.num_classes} classes do not fit into "
             f"[statistics] memory_mb = {statistics.memory_mb}; raise it, or leave columns out"
+        )
+
+
+def check_image_sums_size(cells: int, num_classes: int) -> None:
+    """Refuses sums over images that need more than 2 GB at a site or at the server.
+
+    Args:
+      cells: numbers of the largest sum.
+      num_classes: that images are summed within; the largest sums grow with it.
+
+    Raises:
+      StudyError: names what is too large and how to make it smaller.
+    """
+    needed = cells * _BYTES * _COPIES_OF_STATISTICS
+    if needed > _LIMIT_BYTES:
+        raise StudyError(
+            f"the largest sum over images would hold {cells:,} numbers and take "
+            f"{needed / 1e9:.1f} GB for {num_classes} classes, the limit is "
+            f"{_LIMIT_BYTES / 1e9:.0f} GB; give the target fewer values, or the columns beside "
+            "the images fewer bins or values"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -159,6 +160,16 @@ def test_persons_with_several_images_are_capped(tmp_path, digits, study_at):
 def resolved(path):
     study, schema = load_study(path)
     return resolve_plan(study, schema, version="0.1.0")
+
+
+@pytest.mark.parametrize("classes, fits", [(500, True), (700, False)])
+def test_classes_whose_sums_do_not_fit_the_memory_are_refused(tmp_path, study_at, classes, fits):
+    named = ", ".join(f'"{number}"' for number in range(classes))
+    schema = SCHEMA.replace("width = 8", "width = 64").replace("height = 8", "height = 64")
+    head, _ = schema.split("values = ")
+    path = study_at(tmp_path, schema=f"{head}values = [{named}]\n")
+    with nullcontext() if fits else pytest.raises(StudyError, match="GB.*classes.*fewer"):
+        resolved(path)
 
 
 def test_a_table_model_on_images_and_images_without_a_section_are_refused(tmp_path, study_at):
