@@ -175,7 +175,8 @@ STATISTICS: dict[str, StatisticKind] = {
         ),
         StatisticKind(
             name="columns",
-            words="counts of every column's values, and of the label's",
+            words="counts of each column's values and, of fine axes, of wider ranges, and of the "
+            "classes",
             of=_columns,
             counts_columns=True,
         ),
