@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedloom.common.encoding import Encoding
+from fedloom.common.records.image import ImageSettings
 from fedloom.privacy.release.render import one_line, plain_text, render
 
 __all__ = ["Facts", "datasheet_text", "licence_text", "readme_text"]
@@ -66,6 +67,7 @@ def readme_text(facts: Facts) -> str:
     return render(
         "README.md",
         **_shared(facts),
+        images=isinstance(facts.encoding.schema.records, ImageSettings),
         same_for_all=len(losses) == 1,
         condition=_example_condition(facts.encoding),
     )

@@ -92,6 +92,10 @@ def test_a_release_holds_as_many_images_as_rows_and_verifies(run, release):
     assert again["image"][0].shape == (8, 8, 1)
 
 
+def test_the_readme_of_a_release_names_the_file_of_images(release):
+    assert f"| `{IMAGES}` |" in (release / "README.md").read_text()
+
+
 def test_refitting_gives_the_generator_again(release):
     fedloom.Release(release).verify(refit=True)
 
