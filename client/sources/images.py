@@ -31,7 +31,7 @@ from fedloom.common.records.image import IMAGE, ImageSettings
 from fedloom.common.schema import Schema
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 __all__ = ["PICTURES", "load_images"]
 
@@ -189,7 +189,7 @@ def _picture(folder: Path, name: str, settings: ImageSettings) -> Array:
     return values.reshape(settings.height, settings.width, settings.channels)
 
 
-def _check_mode(picture: Image, path: Path, settings: ImageSettings) -> None:
+def _check_mode(picture: ImageFile, path: Path, settings: ImageSettings) -> None:
     """Refuses what a conversion would clip, flatten or mix without a word.
 
     Pillow opens colour of 16 bits as RGB too and cuts it to 8: only the raw mode tells.
