@@ -141,7 +141,10 @@ def test_a_killed_run_resumes_to_the_same_end(federation, start, uninterrupted, 
         assert stored[name].items() <= dict(rounds).items()  # stored answers were sent again
         budget = view.budget()
         assert budget["epsilon_spent"] == pytest.approx(plan.stated_price.epsilon, rel=1e-9)
-        assert budget["studies"][0]["status"] == "finished"
+        # A vault that was killed between its ledger's entry and its memory's note of it cannot know
+        # that it answered nothing yet: the run counts in full at its end (decision 19).
+        ends = {"finished"} | ({"counted in full"} if "reserved" in point else set())
+        assert budget["studies"][0]["status"] in ends
     assert [line["round"] for line in RunFolder.open(out).metrics()] == [1, 2, 3]
     assert generator_digest(out) == uninterrupted
     assert not (out / "checkpoints").exists()
