@@ -38,6 +38,7 @@ __all__ = [
     "shared_secret",
     "sign",
     "verify",
+    "write_key_file",
 ]
 
 PrivateKey = Ed25519PrivateKey
@@ -57,7 +58,7 @@ def generate_key(path: Path) -> PrivateKey:
 
 def save_key(path: Path, key: PrivateKey) -> None:
     """Writes a signing key to a new file with mode 0600; raises as `generate_key` does."""
-    _write_new(path, key)
+    write_key_file(path, _pem(key))
 
 
 def generate_exchange_key(path: Path) -> ExchangeKey:
@@ -67,7 +68,7 @@ def generate_exchange_key(path: Path) -> ExchangeKey:
       ConfigError: the file exists (a key is never overwritten) or cannot be written.
     """
     key = X25519PrivateKey.generate()
-    _write_new(path, key)
+    write_key_file(path, _pem(key))
     return key
 
 
@@ -155,12 +156,12 @@ def fingerprint(public_hex: str) -> str:
     return " ".join(short[i : i + 4] for i in range(0, 16, 4))
 
 
-def _write_new(path: Path, key: PrivateKey | ExchangeKey) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+def write_key_file(path: Path, pem: bytes) -> None:
+    """Writes a private key to a new file with mode 0600.
+
+    Raises:
+      ConfigError: the file exists (a key is never overwritten) or cannot be written.
+    """
     try:
         write_new(path, pem)
     except FileExistsError:
@@ -169,6 +170,14 @@ def _write_new(path: Path, key: PrivateKey | ExchangeKey) -> None:
         if disk_is_full(error):
             raise
         raise ConfigError(f"cannot write the key {path}: {error.strerror}") from error
+
+
+def _pem(key: PrivateKey | ExchangeKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def _read(path: Path) -> object:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Meta
 
 from fedloom.common.errors import ConfigError
-from fedloom.common.files import disk_is_full, write_new
+from fedloom.privacy.keys import write_key_file
 
 __all__ = ["NodePublicKey", "generate_node_key", "load_node_key", "node_key_hex", "node_key_pem"]
 
@@ -43,14 +43,7 @@ def generate_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
         serialization.PrivateFormat.OpenSSH,
         serialization.NoEncryption(),
     )
-    try:
-        write_new(path, pem)
-    except FileExistsError:
-        raise ConfigError(f"{path} exists already; a key is never overwritten") from None
-    except OSError as error:
-        if disk_is_full(error):
-            raise
-        raise ConfigError(f"cannot write the key {path}: {error.strerror}") from error
+    write_key_file(path, pem)
     return key
 
 
