@@ -155,10 +155,22 @@ def main(args: Sequence[str] | None = None) -> int:
         text = f"Error: {error}{' with --resume' if full else ''}"
         return _fail(text, error, error.exit_code, as_json)
     except (KeyboardInterrupt, click.Abort) as error:
+        _forget_the_interrupt()
         text = "Interrupted." + (" Go on by the same with --resume." if _resumes(words) else "")
         return _fail(text, error, INTERRUPTED, as_json)
     except Exception as error:
         return _unexpected(error, words, as_json)
+
+
+def _forget_the_interrupt() -> None:
+    """Lets the exit code of an interrupted command stand.
+
+    CPython marks an interrupt that passed through a string under exec (dataclass writes its
+    methods so, while torch is imported) as unhandled, although it is caught later: under
+    `python -m` it then dies by the signal instead of returning our code. The next exec takes
+    the mark away.
+    """
+    exec("")
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -62,6 +62,29 @@ def test_an_error_becomes_its_exit_code_and_a_short_message(raising, capsys, err
     assert len(printed.err.strip().splitlines()) <= 2
 
 
+INTERRUPTED_IN_EXEC = """
+import sys, click
+from fedloom.cli import main as command_line
+from fedloom.cli.main import COMMANDS, Entry
+
+@click.command()
+def planted():
+    exec("raise KeyboardInterrupt")
+
+command_line.planted = planted
+COMMANDS["fail"] = Entry("fedloom.cli.main:planted", "")
+sys.exit(command_line.main(["fail"]))
+"""
+
+
+def test_an_interrupt_inside_executed_text_ends_with_its_exit_code_too(tmp_path):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_IN_EXEC)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    words = [sys.executable, "-m", "interrupted"]
+    ended = subprocess.run(words, env=environment, capture_output=True)
+    assert ended.returncode == 130 and b"Interrupted" in ended.stderr
+
+
 def test_with_json_an_error_is_json_on_standard_output(raising, capsys):
     raising(errors.PolicyError("model 'gan' is not allowed here"))
     assert main(["fail", "--json"]) == 3
