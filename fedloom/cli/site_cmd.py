@@ -11,14 +11,14 @@ import click
 from fedloom.cli.options import clamp_options, json_option
 from fedloom.cli.output import print_counts, print_json
 from fedloom.cli.site_join import card, join
-from fedloom.cli.site_plan import explain, home_option, plan, runs_option
+from fedloom.cli.site_plan import home_option, plan, runs_option, told
 from fedloom.cli.site_preflight import preflight
 from fedloom.cli.site_restore import backup, heads, restore
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
 from fedloom.cli.site_up import down, service, status, up
 from fedloom.cli.source_options import source_options
-from fedloom.common.errors import ConfigError, HomeInUseError, NotApprovedError
+from fedloom.common.errors import ConfigError, NotApprovedError
 
 if TYPE_CHECKING:
     from fedloom.client.home import Home
@@ -169,11 +169,9 @@ def approve(
     refused until you approve again. Options that say how the records are written stand in place of
     those in site.toml. With --json nothing is asked, so it needs --yes.
     """
-    from fedloom.client import approval
-    from fedloom.client.decisions import decided_ledger
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
-    from fedloom.privacy.receipt import Receipt
+    from fedloom.client.stewardship import private_records, sign_approval
 
     if as_json and not yes:
         raise ConfigError(
@@ -181,34 +179,25 @@ def approve(
         )
     opened = Home.open(home)
     config = SiteConfig.load(opened.config_path)
-    explanation = explain(study, home, runs, as_json=as_json)
+    explanation = told(study, home, runs, as_json=as_json)
     agreed = explanation.plan
-    column = agreed.privacy.id
-    source = replace(config.source, **dialect)
-    schema = agreed.schema
-    private_frame = schema.kind.load(source, schema, id_column=column)
-    report = schema.kind.report(private_frame, schema, id_column=column)
+    config = replace(config, source=replace(config.source, **dialect))
+    private_frame = private_records(config, agreed)
+    report = agreed.schema.kind.report(private_frame, agreed.schema, id_column=agreed.privacy.id)
     if not as_json:
         print_counts(report)
     if not yes and not _confirmed():
         raise NotApprovedError("not approved; nothing was signed (--yes approves without asking)")
-    with decided_ledger(opened) as ledger:
-        approval.approve(
-            opened,
-            ledger,
-            agreed,
-            private_frame,
-            policy=config.policy,
-            runs=runs,
-            peers=config.peers,
-            where=config.source.where,
-            clamp=clamp,
-            clamp_columns=clamp_columns,
-            ids_as_written=ids_as_written,
-        )
-        signed = Receipt.signed(
-            agreed, site=config.name, runs=runs, head=ledger.head, key=opened.private_key()
-        )
+    signed = sign_approval(
+        opened,
+        config,
+        agreed,
+        private_frame,
+        runs=runs,
+        clamp=clamp,
+        clamp_columns=clamp_columns,
+        ids_as_written=ids_as_written,
+    )
     if receipt is not None:
         signed.save(receipt)
     if as_json:
@@ -224,22 +213,13 @@ def approve(
 @home_option
 def revoke(study: Path, home: Path) -> None:
     """Withdraw the approval of STUDY; what was answered stays charged."""
-    from fedloom.client import approval
+    from fedloom.client.approval import load_plan_or_study
     from fedloom.client.home import Home
-    from fedloom.privacy.ledger import read_ledger
+    from fedloom.client.stewardship import revoke as withdraw
 
     opened = Home.open(home)
-    agreed = approval.load_plan_or_study(study)
-    digest = agreed.digest()
-    grants = read_ledger(opened.path).grants(digest)
-    if not grants or grants[-1].revoked:
-        raise NotApprovedError(f"{digest} is not approved in {home}")
-    if grants[-1].ended:
-        raise NotApprovedError(
-            f"the approval of {digest} in {home} is used up; nothing is left of it"
-        )
-    opened.forget_plan(digest)
-    _record(opened)
+    digest = load_plan_or_study(study).digest()
+    _say_who_records(withdraw(opened, digest))
     click.echo(f"revoked {digest}; its frozen records are deleted")
 
 
@@ -249,13 +229,9 @@ def revoke(study: Path, home: Path) -> None:
 def pause(home: Path, off: bool) -> None:
     """Have the vault refuse every query until `pause --off`."""
     from fedloom.client.home import Home
+    from fedloom.client.stewardship import set_paused
 
-    opened = Home.open(home)
-    if off:
-        opened.paused_path.unlink(missing_ok=True)
-    else:
-        opened.paused_path.touch(mode=0o600)
-    _record(opened)
+    _say_who_records(set_paused(Home.open(home), not off))
     click.echo("the site answers" if off else "the site is paused")
 
 
@@ -267,14 +243,9 @@ def _public_keys(home: Home) -> str:
     return "\n".join(f'{name} = "{key}"  # {fingerprint(key)}' for name, key in keys.items())
 
 
-def _record(home: Home) -> None:
-    """Has the decision written into the ledger: here, or by the vault that holds it."""
-    from fedloom.client.decisions import decided_ledger
-
-    try:
-        with decided_ledger(home):
-            pass
-    except HomeInUseError:
+def _say_who_records(recorded: bool) -> None:
+    """Says so where a decision is not in the ledger yet."""
+    if not recorded:
         click.echo("the running vault obeys at once and records it, at the latest when it ends")
 
 
