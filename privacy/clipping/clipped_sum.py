@@ -8,8 +8,9 @@ weights and public values, provided that the loss of a row depends on nothing of
 sum is private: it must not leave a site before noise is added (`fedloom.privacy.mechanisms`).
 
 Engines:
-  fused       closed form for stacks of Linear, Embedding and LayerNorm on (B, d) activations;
-              other modules go to `functional` by themselves.
+  fused       closed form for stacks of Linear, Embedding and LayerNorm on (B, d) activations, and
+              of Conv2d, ConvTranspose2d and GroupNorm on (B, C, H, W); other modules go to
+              `functional` by themselves.
   functional  `torch.func`: gradients of rows materialised, any module.
   opacus      Opacus' hooks: gradients of rows materialised; the reference. No persons.
 They agree to rounding, and on which units contribute nothing.

@@ -5,7 +5,8 @@ b_i = dloss_i / dz_i alone: for Linear it is the outer product b_i a_i^T, whose 
 |b_i| |a_i|. So one forward pass records every a, one backward pass finds every b (and skips the
 weights), norms are dot products, and the clipped sum is one matrix product with b scaled by
 the clip factors. A layer called several times in one loss (a critic on a record and on its fake)
-has the gradient sum_k b_ik a_ik^T, of squared norm sum_kl (b_ik.b_il)(a_ik.a_il).
+has the gradient sum_k b_ik a_ik^T, of squared norm sum_kl (b_ik.b_il)(a_ik.a_il). Of a convolution
+positions are such calls (`fedloom.privacy.clipping.convolutions`).
 
 The contribution c_i g_i of a unit is at most C (1 + 1e-6), whatever the weights: a and b are taken
 as they are in float32, products and sums are float64, and where calls can cancel the norm gets a
@@ -30,11 +31,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
+from fedloom.privacy.clipping.convolutions import CONVOLUTIONS
 from fedloom.privacy.clipping.layers import CLOSED_FORMS, ClosedForm, LayerCall
 from fedloom.privacy.clipping.single import split_factors
 from fedloom.privacy.clipping.units import Loss, Part, check_losses, clip_factors
 
 __all__ = ["UnsupportedModuleError", "fused_sum"]
+
+
+_FORMS = {**CLOSED_FORMS, **CONVOLUTIONS}
 
 
 class UnsupportedModuleError(Exception):
@@ -59,8 +64,8 @@ def fused_sum(
     """Returns the clipped sum of one physical batch, in float64, without unused parameters.
 
     Raises:
-      UnsupportedModuleError: a trainable parameter is used otherwise than by a Linear, Embedding
-        or LayerNorm layer called on one activation per unit.
+      UnsupportedModuleError: a trainable parameter is used otherwise than by a layer with a closed
+        form that is called on one activation per unit.
     """
     forms = _closed_forms(module)
     with _recording(forms) as recorded:
@@ -95,9 +100,11 @@ def fused_sum(
 
 def _cleaned(call: LayerCall, counts: Tensor) -> LayerCall:
     """Puts zeros where rows do not count; fewer rows would make the shape depend on units."""
-    kept = counts.unsqueeze(1)
-    a_kept = kept if call.a.dim() == 2 else counts
-    return LayerCall(torch.where(a_kept, call.a, 0), torch.where(kept, call.b, 0))
+    return LayerCall(*(torch.where(_along(counts, value), value, 0) for value in (call.a, call.b)))
+
+
+def _along(counts: Tensor, value: Tensor) -> Tensor:
+    return counts.reshape(-1, *[1] * (value.dim() - 1))
 
 
 def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:
@@ -108,7 +115,7 @@ def _closed_forms(module: nn.Module) -> dict[nn.Module, ClosedForm]:
         own = [p for p in layer._parameters.values() if p is not None and p.requires_grad]
         if not own:
             continue
-        form = CLOSED_FORMS.get(type(layer))
+        form = _FORMS.get(type(layer))
         if form is None or not form.covers(layer):
             raise UnsupportedModuleError(f"no closed form for {type(layer).__name__}")
         forms[layer] = form
@@ -165,9 +172,9 @@ def _used_calls(
             if id(getattr(node, "variable", None)) in private:
                 raise UnsupportedModuleError("a parameter is used outside its layer")
             continue
-        form = CLOSED_FORMS[type(call.layer)]
+        form = _FORMS[type(call.layer)]
         a = call.activation
-        if a.dim() != form.activation_dims or a.shape[0] != rows or a._version != call.version:
+        if a.dim() not in form.activation_dims or a.shape[0] != rows or a._version != call.version:
             raise UnsupportedModuleError(
                 f"{type(call.layer).__name__} called on an activation that is not one per unit"
             )

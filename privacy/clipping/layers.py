@@ -1,12 +1,12 @@
-"""Closed forms of per-unit gradients: what Linear, Embedding and LayerNorm need.
+"""Closed forms of per-unit gradients: what Linear, Embedding, LayerNorm and GroupNorm need.
 
 For each layer: the squared norm of every unit's gradient, and the sum of gradients times the
 units' clip factors. Both are float64, from activations a and output gradients b as they came: a
 product of two float32 is exact, and no scaled number underflows. Where a bound allows it, products
 are summed in float32 (`fedloom.privacy.clipping.single`). A norm found too small would void the
 clip, so wherever a unit's terms can cancel, one of two things is done:
-  The unit's gradient itself (biases, LayerNorm) is added up first; the norm and the sum are then
-    of the same numbers.
+  The unit's gradient itself (biases, norms' scales) is added up first; the norm and the sum are
+    then of the same numbers.
   Products of several calls or of a person's rows (weights of Linear, Embedding) are too large to
     add up per unit. With S = sum_k |a_k| |b_k| over calls and rows, the squared norm from dot
     products is wrong by less than 2^-36 S^2 (up to 2^14 columns and 2^8 terms) and the sum by less
@@ -31,10 +31,18 @@ from torch import Tensor, nn
 from fedloom.privacy.clipping.single import Factors, Spread, block_products, block_sums
 from fedloom.privacy.clipping.units import People
 
-__all__ = ["CLOSED_FORMS", "ClosedForm", "LayerCall", "LayerGradients"]
+__all__ = [
+    "CLOSED_FORMS",
+    "MARGIN",
+    "ClosedForm",
+    "LayerCall",
+    "LayerGradients",
+    "per_unit",
+    "square",
+]
 
-# Of what cancelling calls have before they cancel; see the module's docstring.
-_MARGIN = 2.0**-18
+# Of what cancelling terms have before they cancel; see the module's docstring.
+MARGIN = 2.0**-18
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ class LayerGradients:
 class ClosedForm(Protocol):
     """What the fused engine asks of a kind of layer."""
 
-    activation_dims: int
+    activation_dims: tuple[int, ...]
 
     def covers(self, layer: nn.Module) -> bool:
         """Tells whether this very layer is of the plain form that the formulas assume."""
@@ -76,7 +84,7 @@ class ClosedForm(Protocol):
 
 
 class _Linear:
-    activation_dims = 2
+    activation_dims: tuple[int, ...] = (2,)
 
     def covers(self, layer: nn.Module) -> bool:
         return set(layer._parameters) == {"weight", "bias"}
@@ -93,11 +101,11 @@ class _Linear:
         if layer.weight.requires_grad:
             squared, apart = _square_of_products(calls, _dot, people)
             total += squared
-            largest = torch.stack([_square(call.a) for call in calls]).amax(0)
+            largest = torch.stack([square(call.a) for call in calls]).amax(0)
             spread = Spread(apart.square(), largest, once=False)
-        of_bias = None if bias is None else _per_unit([call.b for call in calls], people)
+        of_bias = None if bias is None else per_unit([call.b for call in calls], people)
         if of_bias is not None:
-            total += _square(of_bias)
+            total += square(of_bias)
 
         def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
             if layer.weight.requires_grad:
@@ -109,7 +117,7 @@ class _Linear:
 
     def _called_once(self, weight: Tensor, bias: Tensor | None, call: LayerCall) -> LayerGradients:
         # A bias is a weight whose input is 1.
-        a, b = _square(call.a), _square(call.b)
+        a, b = square(call.a), square(call.b)
         squared = a * b if bias is None else (a + 1.0) * b
 
         def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
@@ -127,7 +135,7 @@ class _Linear:
 
 
 class _Embedding:
-    activation_dims = 1
+    activation_dims: tuple[int, ...] = (1,)
 
     def covers(self, layer: nn.Module) -> bool:
         assert isinstance(layer, nn.Embedding)
@@ -148,35 +156,62 @@ class _Embedding:
         return LayerGradients(_square_of_products(calls, _equal, people)[0], None, sums)
 
 
-class _LayerNorm:
-    activation_dims = 2
+class _Scaled:
+    """What LayerNorm and GroupNorm share: channels in the second dimension, scaled and shifted."""
+
+    activation_dims: tuple[int, ...]
 
     def covers(self, layer: nn.Module) -> bool:
-        assert isinstance(layer, nn.LayerNorm)
-        return len(layer.normalized_shape) == 1 and set(layer._parameters) == {"weight", "bias"}
+        return set(layer._parameters) == {"weight", "bias"}
+
+    def normalised(self, layer: nn.Module, a: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def measured(
         self, layer: nn.Module, calls: Sequence[LayerCall], people: People | None
     ) -> LayerGradients:
-        assert isinstance(layer, nn.LayerNorm)
         gradients = []
-        if layer.weight.requires_grad:
-            shape = list(layer.normalized_shape)
-            parts = [
-                nn.functional.layer_norm(c.a, shape, eps=layer.eps).double() * c.b for c in calls
-            ]
-            gradients.append((layer.weight, _per_unit(parts, people)))
-        if layer.bias is not None and layer.bias.requires_grad:
-            gradients.append((layer.bias, _per_unit([call.b for call in calls], people)))
+        weight, bias = layer.weight, layer.bias
+        if isinstance(weight, Tensor) and weight.requires_grad:
+            parts = [self.normalised(layer, call.a).double() * call.b for call in calls]
+            gradients.append((weight, per_unit([_over_positions(part) for part in parts], people)))
+        if isinstance(bias, Tensor) and bias.requires_grad:
+            parts = [_over_positions(call.b.double()) for call in calls]
+            gradients.append((bias, per_unit(parts, people)))
         total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
         for _, of_units in gradients:
-            total += _square(of_units)
+            total += square(of_units)
 
         def sums(factors: Factors) -> Iterator[tuple[Tensor, Tensor]]:
             for parameter, of_units in gradients:
                 yield parameter, factors.units @ of_units
 
         return LayerGradients(total, None, sums)
+
+
+class _LayerNorm(_Scaled):
+    activation_dims: tuple[int, ...] = (2,)
+
+    def covers(self, layer: nn.Module) -> bool:
+        assert isinstance(layer, nn.LayerNorm)
+        return len(layer.normalized_shape) == 1 and super().covers(layer)
+
+    def normalised(self, layer: nn.Module, a: Tensor) -> Tensor:
+        assert isinstance(layer, nn.LayerNorm)
+        return nn.functional.layer_norm(a, list(layer.normalized_shape), eps=layer.eps)
+
+
+class _GroupNorm(_Scaled):
+    activation_dims: tuple[int, ...] = (2, 3, 4)
+
+    def normalised(self, layer: nn.Module, a: Tensor) -> Tensor:
+        assert isinstance(layer, nn.GroupNorm)
+        return nn.functional.group_norm(a, layer.num_groups, eps=layer.eps)
+
+
+def _over_positions(values: Tensor) -> Tensor:
+    """Adds up all but rows and channels: (B, C, ...) to (B, C)."""
+    return values.flatten(2).sum(2) if values.dim() > 2 else values
 
 
 def _sum_of_rows(b: Tensor, factors: Factors) -> Tensor:
@@ -192,7 +227,8 @@ def _sum_of_rows(b: Tensor, factors: Factors) -> Tensor:
     return total
 
 
-def _square(rows: Tensor) -> Tensor:
+def square(rows: Tensor) -> Tensor:
+    """Returns the squared norm of every row of (B, n), float64."""
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
     return norms.square()
 
@@ -207,7 +243,7 @@ def _square_of_products(
     total = torch.zeros(len(calls[0].b), dtype=torch.float64, device=calls[0].b.device)
     apart = torch.zeros_like(total)
     for k, one in enumerate(calls):
-        squared = inner(one.a, one.a) * _square(one.b)
+        squared = inner(one.a, one.a) * square(one.b)
         if len(calls) == 1 and people is None:
             return squared, squared.sqrt()
         total += squared
@@ -217,7 +253,7 @@ def _square_of_products(
     if people is not None:
         _add_cross_terms(total, calls, inner, people)
         total, apart = people.gathered(total), people.gathered(apart)
-    return total.clamp(min=0.0) + (_MARGIN * apart).square(), apart
+    return total.clamp(min=0.0) + (MARGIN * apart).square(), apart
 
 
 def _add_cross_terms(
@@ -253,15 +289,15 @@ def _sum_of_products(calls: Sequence[LayerCall], factors: Factors) -> Tensor:
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
-    return _square(one) if one is other else (one.double() * other.double()).sum(1)
+    return square(one) if one is other else (one.double() * other.double()).sum(1)
 
 
 def _equal(one: Tensor, other: Tensor) -> Tensor:
     return (one == other).double()
 
 
-def _per_unit(values: Sequence[Tensor], people: People | None) -> Tensor:
-    """Adds up calls, and a person's rows: the gradient of each unit, float64."""
+def per_unit(values: Sequence[Tensor], people: People | None) -> Tensor:
+    """Adds up calls, and a person's rows: the gradient of each unit, (units, n) float64."""
     total = values[0].double()
     for value in values[1:]:
         total = total + value
@@ -272,4 +308,5 @@ CLOSED_FORMS: dict[type[nn.Module], ClosedForm] = {
     nn.Linear: _Linear(),
     nn.Embedding: _Embedding(),
     nn.LayerNorm: _LayerNorm(),
+    nn.GroupNorm: _GroupNorm(),
 }

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.private_model import PrivateModel
 from fedloom.common.records import Coder
+from fedloom.privacy.clipping.convolutions import CONVOLUTIONS, row_gradients
+from fedloom.privacy.clipping.layers import LayerCall
 from fedloom.privacy.clipping.single import BLOCK, block_products
 from fedloom.privacy.clipping.units import physical_rows_with_people
 from fedloom.privacy.mechanisms.batches import one_thread
@@ -45,8 +47,8 @@ def rows_are_invariant(
 ) -> bool:
     """Returns whether all rows are computed alike, and products of matrices round as float32.
 
-    Inputs, outputs and output gradients of all layers are compared, for a batch of as many rows
-    as training has, with records or with persons as units.
+    Inputs, outputs and output gradients of all layers are compared, and what convolutions make of
+    them, for a batch of as many rows as training has, with records or with persons as units.
 
     Args:
       model: the plan's model.
@@ -88,10 +90,12 @@ def _one_draw(model: PrivateModel, coder: Coder, rows: int, seed: int, device: s
 
 
 def _seen(model: PrivateModel, module: nn.Module, batch: Mapping[str, Tensor]) -> list[Tensor]:
+    called: list[nn.Module] = []
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
 
-    def record(_: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+    def record(layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+        called.append(layer)
         inputs.append(given[0].detach())
         outputs.append(output)
 
@@ -104,4 +108,8 @@ def _seen(model: PrivateModel, module: nn.Module, batch: Mapping[str, Tensor]) -
         for handle in handles:
             handle.remove()
     used = [value for value in gradients if value is not None]
+    for layer, a, b in zip(called, inputs, gradients, strict=True):
+        if type(layer) in CONVOLUTIONS and b is not None:
+            assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+            used.append(torch.cat(list(row_gradients(layer, [LayerCall(a, b)]))))
     return [losses.detach(), *inputs, *(value.detach() for value in outputs), *used]

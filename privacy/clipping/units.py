@@ -45,6 +45,7 @@ __all__ = [
     "physical_rows_with_people",
     "split_batch",
     "trainable",
+    "weighted_sum",
 ]
 
 Batch = Mapping[str, Tensor]
@@ -278,7 +279,7 @@ def clipped_sum(
     if not bool(kept.all()):
         factors = factors[kept]
         gradients = {name: g[kept] for name, g in gradients.items()}
-    return {name: _weighted_sum(factors, g) for name, g in gradients.items()}
+    return {name: weighted_sum(factors, g) for name, g in gradients.items()}
 
 
 def _sum_of_persons(
@@ -297,7 +298,8 @@ def _sum_of_persons(
     return total
 
 
-def _weighted_sum(factors: Tensor, gradients: Tensor) -> Tensor:
+def weighted_sum(factors: Tensor, gradients: Tensor) -> Tensor:
+    """Returns the sum over units of factors (B,) times gradients (B, ...), in float64."""
     rows = gradients.reshape(gradients.shape[0], gradients.shape[1:].numel())
     total = rows.new_zeros(rows.shape[1], dtype=torch.float64)
     # Few rows at a time, or doubles would take twice the memory of all gradients.

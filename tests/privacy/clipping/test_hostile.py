@@ -62,7 +62,7 @@ def test_pairs_with_a_huge_common_part_are_clipped(engine):
 
 
 def test_norms_without_a_margin_let_pairs_through(monkeypatch):
-    monkeypatch.setattr(layers, "_MARGIN", 0.0)
+    monkeypatch.setattr(layers, "MARGIN", 0.0)
     assert worst_of_pairs() > 100.0
 
 
@@ -75,7 +75,7 @@ def nearly_cancelling_calls(trial):
 
 @pytest.mark.parametrize("double, holds", [(True, True), (False, False)])
 def test_sums_of_pairs_round_with_the_clipped_size_only_in_double(monkeypatch, double, holds):
-    monkeypatch.setattr(layers, "_MARGIN", 0.0)  # these cancel little enough to do without
+    monkeypatch.setattr(layers, "MARGIN", 0.0)  # these cancel little enough to do without
     layer = nn.Linear(8, 5, bias=False)
     form, worst = CLOSED_FORMS[nn.Linear], 0.0
     for trial in range(200):

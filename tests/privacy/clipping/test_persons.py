@@ -151,7 +151,7 @@ def test_rows_of_a_person_that_nearly_cancel_stay_within_the_clip():
 
 
 def test_without_a_margin_they_do_not(monkeypatch):
-    monkeypatch.setattr(layers, "_MARGIN", 0.0)
+    monkeypatch.setattr(layers, "MARGIN", 0.0)
     assert worst_of_opposed() > 10.0
 
 
