@@ -20,6 +20,8 @@ from fedloom.common.messages import from_record, to_record
 __all__ = ["ACTION", "app"]
 
 ACTION = "fedloom"
+# A vault that was killed is started again within seconds. Silence would cost the round.
+_PATIENCE_S = 30.0
 
 app = ClientApp()
 
@@ -38,7 +40,10 @@ def forward(message: Message, context: Context) -> Message:
 
 def _ask_vault(message: Message, context: Context) -> bytes:
     request = from_record(message.content)
-    vault = connect(str(context.node_config["vault"]), timeout_s=message.metadata.ttl)
+    ttl = message.metadata.ttl
+    vault = connect(
+        str(context.node_config["vault"]), timeout_s=ttl, patience_s=min(_PATIENCE_S, ttl / 2)
+    )
     try:
         return vault.handle(request)
     finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fedloom.common.errors import ConfigError
 
-__all__ = ["Holder", "hold", "holder"]
+__all__ = ["Holder", "forget_holder", "hold", "holder", "killed_holder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,10 @@ def hold(path: Path, what: str) -> Iterator[None]:
         )
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(asdict(me)).encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -91,6 +94,44 @@ def holder(path: Path) -> Holder | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def killed_holder(path: Path) -> Holder | None:
+    """Returns who held the lock on a file and was killed; None if the last one ended otherwise.
+
+    Whoever lets go of the lock takes its name out of the file first.
+
+    Raises:
+      ConfigError: it is a link or no plain file.
+    """
+    try:
+        descriptor = _open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        told = _read(descriptor) if os.fstat(descriptor).st_size else None
+    finally:
+        os.close(descriptor)
+    return told if holder(path) is None else None
+
+
+def forget_holder(path: Path) -> None:
+    """Deletes the name of a holder that was killed; one that works keeps its own.
+
+    Raises:
+      ConfigError: it is a link or no plain file.
+    """
+    try:
+        descriptor = _open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: Path, flags: int) -> int:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from fedloom.common.errors import IncompleteError
 from fedloom.common.files import write_whole
-from fedloom.common.holding import Holder, hold, holder
+from fedloom.common.holding import Holder, forget_holder, hold, holder, killed_holder
 
 __all__ = [
     "RunStatus",
     "current_status",
+    "discard_status",
     "events_file",
     "hold_run",
     "holder_of_run",
@@ -90,15 +91,26 @@ def holder_of_run(run_dir: Path) -> Holder | None:
 def current_status(run_dir: Path) -> RunStatus | None:
     """Returns the status, where a coordinator that is gone counts as failed; None without one."""
     status = read_status(run_dir)
-    if status is None or status.state != "running" or holder_of_run(run_dir) is not None:
+    if status is not None and status.state != "running" or holder_of_run(run_dir) is not None:
         return status
-    status = read_status(run_dir)  # it may have ended between the two looks
-    if status is None or status.state != "running":
+    status = read_status(run_dir)  # it may have begun or ended between the two looks
+    if status is not None and status.state != "running":
         return status
+    # One that was killed between its lock and its first word left its number in the lock's file.
+    killed = killed_holder(run_dir / _LOCK) if status is None else None
+    if status is None and killed is None:
+        return None
+    pid = status.pid if status is not None else killed.pid if killed is not None else 0
     return RunStatus(
         state="failed",
         exit_code=IncompleteError.exit_code,
-        message=f"the coordinator, process {status.pid}, is gone without a word: it was killed, or "
+        message=f"the coordinator, process {pid}, is gone without a word: it was killed, or "
         "the machine was; resume the run",
-        pid=status.pid,
+        pid=pid,
     )
+
+
+def discard_status(run_dir: Path) -> None:
+    """Takes away how the last coordinator ended, before another one is started."""
+    (run_dir / _NAME).unlink(missing_ok=True)
+    forget_holder(run_dir / _LOCK)

@@ -44,13 +44,14 @@ def registered(vaults: Mapping[str, Handler]) -> Iterator[dict[str, str]]:
                 del _handlers[name]
 
 
-def connect(address: str, *, timeout_s: float | None = None) -> Connection:
+def connect(address: str, *, timeout_s: float | None = None, patience_s: float = 0.0) -> Connection:
     """Connects to a vault.
 
     Args:
       address: `unix:/path/of.sock` or `inproc:NAME`.
       timeout_s: longest wait for one answer; None waits for ever. Ignored in process, where
         nothing could interrupt the vault.
+      patience_s: how long a vault behind a socket may take to come back when it does not serve.
 
     Raises:
       ConfigError: the address is of neither form.
@@ -61,7 +62,7 @@ def connect(address: str, *, timeout_s: float | None = None) -> Connection:
     if kind == "unix" and rest.startswith("/"):
         from fedloom.client.link.grpc_connection import GrpcConnection
 
-        return GrpcConnection(Path(rest), timeout_s=timeout_s)
+        return GrpcConnection(Path(rest), timeout_s=timeout_s, patience_s=patience_s)
     if kind == "inproc" and rest:
         with _lock:
             handler = _handlers.get(rest)

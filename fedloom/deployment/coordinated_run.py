@@ -32,6 +32,7 @@ from fedloom.server.run_folder import RunFolder
 from fedloom.server.status import (
     RunStatus,
     current_status,
+    discard_status,
     events_file,
     holder_of_run,
     write_status,
@@ -113,7 +114,7 @@ def begin(home: CoordinatorHome, folder: RunFolder) -> None:
         return
     path = folder.path.resolve()
     with control_of(home) as control:
-        (path / "status.json").unlink(missing_ok=True)
+        discard_status(path)
         folder.update_state(flower_run=control.start_run(path))
     home.note_run(path)
 

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Tree", "adopted_orphans"]
+__all__ = ["Tree", "adopted_orphans", "ends_with_parent"]
 
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
 _LOOK_S = 0.05
 _KILLED_WITHIN_S = 10.0
 
@@ -127,3 +128,22 @@ def adopted_orphans() -> Iterator[None]:
     finally:
         if library is not None:
             library.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def ends_with_parent() -> Callable[[], None] | None:
+    """Returns what a child does before it runs its program, so that it ends when its parent does.
+
+    Linux sends it SIGTERM then, however its parent ended; elsewhere there is no such thing (None).
+    It means the thread that starts the child: start it from one that lasts.
+    """
+    if sys.platform != "linux":
+        return None
+    library, parent = ctypes.CDLL(None), os.getpid()
+
+    # Between fork and exec nothing may be imported or take a lock that another thread held.
+    def ask() -> None:
+        library.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # it ended before it was asked for
+            os._exit(1)
+
+    return ask

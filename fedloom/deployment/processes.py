@@ -1,7 +1,9 @@
 """Processes that are started together and end together, whatever happens between.
 
 Each gets a session of its own: Ctrl-C in a terminal reaches only the process that started them,
-which ends them in order, with all that they have started themselves.
+which ends them in order, with all that they have started themselves. If that process is killed, so
+that it can end nobody, Linux sends them SIGTERM in its place: what ran on without it would hold
+ports, locks and the vault's socket, and could not be started again.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedloom.deployment.own_folder import OwnFolder
-from fedloom.deployment.process_tree import Tree
+from fedloom.deployment.process_tree import Tree, ends_with_parent
 
 __all__ = ["Processes"]
 
@@ -68,6 +70,7 @@ class Processes:
                 user=uid,
                 group=gid,
                 extra_groups=None if user is None else [],
+                preexec_fn=ends_with_parent(),
             )
 
     def rotate(self, name: str) -> None:

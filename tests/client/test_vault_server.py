@@ -111,6 +111,42 @@ def test_a_failure_tells_the_caller_a_status_and_no_text(socket_path, caplog):
     assert "record 17" in caplog.text  # the steward's own log has it
 
 
+# Takes a request and is killed in the middle of it.
+_KILLED = """
+import os, sys
+from pathlib import Path
+from fedloom.client.vault_server import VaultServer
+class Killed:
+    def largest_request(self):
+        return 1000
+    def handle(self, data):
+        os.kill(os.getpid(), 9)
+with VaultServer(Killed(), Path(sys.argv[1])):
+    print("serving", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_a_vault_that_is_started_again_is_waited_for_and_asked_again(socket_path, moment):
+    answers: list[bytes] = []
+    connection = connect(f"unix:{socket_path}", timeout_s=60, patience_s=60)
+    asking = threading.Thread(target=lambda: answers.append(connection.handle(b"x")))
+    if moment == "during":
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        words = [sys.executable, "-c", _KILLED, str(socket_path)]
+        with subprocess.Popen(words, **pipes) as killed:
+            assert killed.stdout is not None and killed.stdout.readline()
+            asking.start()
+            assert killed.wait(timeout=30) == -signal.SIGKILL
+    else:
+        asking.start()
+        time.sleep(0.2)
+    with VaultServer(Echo(), socket_path):
+        asking.join(timeout=60)
+    assert answers == [b"x"]
+
+
 def test_a_caller_does_not_wait_longer_than_it_said(socket_path):
     echo = Echo(gate=threading.Event())
     with VaultServer(echo, socket_path) as server:

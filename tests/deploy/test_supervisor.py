@@ -77,6 +77,28 @@ def test_a_program_that_was_killed_is_started_again_and_all_end_together(tmp_pat
     assert not end_supervisor(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent")
+def test_programs_of_a_supervisor_that_was_killed_end_too(tmp_path):
+    with started(tmp_path, "one", _SLEEP, "two", _SLEEP) as supervisor:
+        until(lambda: bool(pid_of(tmp_path, "one") and pid_of(tmp_path, "two")))
+        pids = [pid_of(tmp_path, name) for name in ("one", "two")]
+        supervisor.kill()
+    for pid in pids:
+        assert pid is not None
+        until(lambda pid=pid: not alive(pid))
+    with started(tmp_path, "one", _SLEEP) as supervisor:
+        until(lambda: bool(pid_of(tmp_path, "one")))
+        supervisor.terminate()
+
+
+def alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
 def test_a_program_that_ends_at_once_is_started_after_longer_and_longer_pauses(tmp_path):
     with started(tmp_path, "bad", "raise SystemExit(3)") as supervisor:
         assert supervisor.stdout is not None

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from flwr.app import Context, RecordDict
 
 from fedloom.common.errors import ConfigError, QuorumError
 from fedloom.server.app import main, run_coordinator
-from fedloom.server.status import RunStatus, current_status, read_status, write_status
+from fedloom.server.status import (
+    RunStatus,
+    current_status,
+    discard_status,
+    hold_run,
+    holder_of_run,
+    read_status,
+    write_status,
+)
 
 
 def raising(error: BaseException):
@@ -41,6 +51,27 @@ def test_a_coordinator_that_was_killed_is_noticed(tmp_path):
     write_status(tmp_path, RunStatus(state="running", pid=4321))
     status = current_status(tmp_path)
     assert (status.state, status.exit_code) == ("failed", 5) and "4321" in status.message
+
+
+def test_a_coordinator_that_was_killed_before_its_first_word_is_noticed_until_another_begins(
+    tmp_path,
+):
+    killed = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from fedloom.server.status import hold_run\n"
+        "with hold_run(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    assert current_status(tmp_path) is None
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    status = current_status(tmp_path)
+    assert (status.state, status.exit_code) == ("failed", 5) and status.pid
+    discard_status(tmp_path)
+    assert current_status(tmp_path) is None
+    with hold_run(tmp_path):
+        assert current_status(tmp_path) is None
+        discard_status(tmp_path)  # who works keeps its name
+        assert holder_of_run(tmp_path).pid == os.getpid()
+    assert current_status(tmp_path) is None
 
 
 @pytest.mark.parametrize(
