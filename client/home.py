@@ -12,6 +12,7 @@
     approved/            plans that the steward approved, by digest
     snapshots/           the records as codes, frozen at approval, mode 0600; deleted when it ends
     private.log          what only the steward may read
+    audit.jsonl          commands and messages; see `fedloom.common.audit_log`
 
 Only the vault and the steward's commands open a home; it never leaves the institution.
 """

@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,10 @@ from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.gate import Gate
 from fedloom.client.home import Home
+from fedloom.client.message_audit import Handled
 from fedloom.client.queries import Arrays, MaskShare, answer_arrays
 from fedloom.client.records import Snapshot, load_records
-from fedloom.client.refusals import Refusal, refusal_header
+from fedloom.client.refusals import Refusal, refusal_header, status_of
 from fedloom.client.request_check import (
     asked_round,
     check_arrays,
@@ -75,6 +77,7 @@ class Vault:
         ledger says from its first entry that its noise is insecure.
       memory: a folder in memory, where the nonces of coming answers outlive this process; None if
         they must not.
+      note: told of each message before its answer leaves; what it raises makes that silence.
 
     Raises:
       ConfigError: the home's `site.toml` cannot be used.
@@ -89,6 +92,7 @@ class Vault:
         device: str = "cpu",
         insecure_seed: int | None = None,
         memory: Path | None = None,
+        note: Callable[[Handled], None] = lambda handled: None,
     ) -> None:
         self._home = home
         rules = SiteRules(home)
@@ -110,6 +114,7 @@ class Vault:
         self._noise = NoiseSource()
         self._insecure_seed = insecure_seed
         self._device = device
+        self._note = note
         self._plans = ApprovedPlans(home, self._ledger, rules)
         self._records: dict[str, Snapshot] = {}
         self._lock = threading.Lock()
@@ -119,7 +124,12 @@ class Vault:
 
     @classmethod
     def open(
-        cls, path: Path, *, device: str | None = None, insecure_seed: int | None = None
+        cls,
+        path: Path,
+        *,
+        device: str | None = None,
+        insecure_seed: int | None = None,
+        note: Callable[[Handled], None] = lambda handled: None,
     ) -> Vault:
         """Opens the vault of the home at `path`, under the rules of its `site.toml` if it has one.
 
@@ -127,6 +137,7 @@ class Vault:
           path: the home.
           device: where torch computes; by default what `site.toml` says, else the CPU.
           insecure_seed: see the class.
+          note: see the class.
         """
         home = Home.open(path)
         if device is None and home.config_path.exists():
@@ -136,6 +147,7 @@ class Vault:
             device=torch_device(device or "cpu"),
             insecure_seed=insecure_seed,
             memory=memory_folder(),
+            note=note,
         )
 
     @property
@@ -171,21 +183,36 @@ class Vault:
           A packed answer; empty bytes for silence.
         """
         with self._lock:
-            unopened: Unopened | None = None
+            answer, handled = self._handle(data)
             try:
-                unopened = self._gate.read(data)
-                self._gate.check(unopened)
-                request = unopened.open()
-                return self._answer(unopened, request)
-            except FedloomError as error:
-                if not isinstance(error, Refusal):
-                    self._log(f"refused: {error}")
-                return self._answers.sign(unopened, **refusal_header(error))
-            except Exception:  # the steward reads the reason, nobody else does
-                self._log("silent: " + traceback.format_exc().replace("\n", " | "))
+                self._note(handled)
+            except Exception as error:
+                self._log(f"silent: the message could not be noted: {error}")
                 return b""
+            return answer
 
-    def _answer(self, unopened: Unopened, request: Request) -> bytes:
+    def _handle(self, data: bytes) -> tuple[bytes, Handled]:
+        unopened: Unopened | None = None
+        sender: str | None = None
+        try:
+            unopened = self._gate.read(data)
+            self._gate.check(unopened)
+            sender = self._ledger.coordinator(unopened.header.plan)
+            answer, stored = self._answer(unopened, unopened.open())
+            outcome = Status.OK.value
+        except FedloomError as error:
+            if not isinstance(error, Refusal):
+                self._log(f"refused: {error}")
+            answer, stored = self._answers.sign(unopened, **refusal_header(error)), False
+            outcome = status_of(error).value
+        except Exception:  # the steward reads the reason, nobody else does
+            self._log("silent: " + traceback.format_exc().replace("\n", " | "))
+            answer, stored, outcome = b"", False, "silence"
+        handled = Handled(message=unopened, sender=sender, outcome=outcome, stored=stored)
+        return answer, handled
+
+    def _answer(self, unopened: Unopened, request: Request) -> tuple[bytes, bool]:
+        """Returns the answer's bytes, and whether it was given before."""
         arrays: Arrays = {}
         said: dict[str, Any] = {}
         match request.query:
@@ -196,7 +223,8 @@ class Vault:
             case _:
                 arrays, said["stored"] = self._query(request, unopened.digest)
         promise, links = self._continuity.promise(request)
-        return self._answers.sign(unopened, arrays=arrays, promise=promise, links=links, **said)
+        answer = self._answers.sign(unopened, arrays=arrays, promise=promise, links=links, **said)
+        return answer, bool(said.get("stored"))
 
     def largest_request(self) -> int:
         """Returns the most bytes that a message may have; also while a request is answered."""

@@ -16,6 +16,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError, FedloomError
 from fedloom.server.grids.flower_grid import FlowerLink, signing_site
 from fedloom.server.status import RunStatus, events_file, hold_run, write_status
@@ -74,7 +75,10 @@ def _coordinate(run_dir: Path, grid: Grid) -> None:
     from fedloom.server.coordinate import coordinate
     from fedloom.server.run_folder import RunFolder
 
-    keys = {site.name: site.key or "" for site in RunFolder.open(run_dir).plan().sites}
+    folder = RunFolder.open(run_dir)
+    home = folder.state().get("coordinator")
+    audit = None if home is None else AuditLog(Path(home))
+    keys = {site.name: site.key or "" for site in folder.plan().sites}
     link = FlowerLink(grid, keys, identify=lambda answer: signing_site(answer, keys))
     with events_file(run_dir).open("a", encoding="utf-8") as stream:
 
@@ -82,4 +86,4 @@ def _coordinate(run_dir: Path, grid: Grid) -> None:
             stream.write(json.dumps(event) + "\n")
             stream.flush()
 
-        coordinate(run_dir, link, on_event=note)
+        coordinate(run_dir, link, on_event=note, audit=audit)

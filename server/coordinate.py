@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import (
     BudgetExceededError,
     FedloomError,
@@ -80,7 +81,11 @@ _REFUSED: dict[Status, tuple[type[FedloomError], str]] = {
 
 
 def coordinate(
-    run_dir: Path, link: Link, *, on_event: Callable[[Event], None] | None = None
+    run_dir: Path,
+    link: Link,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    audit: AuditLog | None = None,
 ) -> None:
     """Runs, or resumes, the study of a run folder to its end.
 
@@ -88,23 +93,30 @@ def coordinate(
       run_dir: a folder made by `RunFolder.create`.
       link: reaches the sites.
       on_event: told of progress; events hold post-processing only.
+      audit: where every message is noted; None for a simulation.
 
     Raises:
       RefusedError: a site refuses the study before anything was spent.
       QuorumError: too few sites answered in time; the run can be resumed.
       IncompleteError: a site's ledger extract is missing; the run can be resumed.
     """
-    _Run(RunFolder.open(run_dir), link, on_event or (lambda event: None)).run()
+    _Run(RunFolder.open(run_dir), link, on_event or (lambda event: None), audit).run()
 
 
 class _Run:
     """State of one run; see `coordinate`."""
 
-    def __init__(self, folder: RunFolder, link: Link, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        link: Link,
+        on_event: Callable[[Event], None],
+        audit: AuditLog | None,
+    ) -> None:
         self._folder = folder
         self._plan = folder.plan()
         self._name = str(folder.state()["run"])
-        self._sites = Sites(folder, link, on_event)
+        self._sites = Sites(folder, link, on_event, audit)
         self._checkpoints = Checkpoints(folder.checkpoints)
         self._on_event = on_event
         self._sums = Sums(folder, self._sites, on_event)

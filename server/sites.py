@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Collection
 from typing import Any
 
+from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError, LedgerError, QuorumError
 from fedloom.common.messages import Answer, Request
 from fedloom.common.signed_heads import SignedHead
@@ -22,6 +23,7 @@ from fedloom.privacy.keys import public_key_hex, sign
 from fedloom.privacy.ledger import verify_extract
 from fedloom.privacy.plan import RoundQuery
 from fedloom.server.admission import Rejected, Shapes, admit, check_arrays
+from fedloom.server.exchange_audit import ExchangeAudit
 from fedloom.server.head_registry import HeadRegistry
 from fedloom.server.kept_answers import Attempts
 from fedloom.server.ledger_heads import OLDER, LedgerHeads
@@ -38,9 +40,19 @@ class Sites:
     """The sites of one run, reached through a link."""
 
     def __init__(
-        self, folder: RunFolder, link: Link, on_event: Callable[[dict[str, Any]], None]
+        self,
+        folder: RunFolder,
+        link: Link,
+        on_event: Callable[[dict[str, Any]], None],
+        audit: AuditLog | None = None,
     ) -> None:
         """Takes names, keys and heads from the run folder.
+
+        Args:
+          folder: of the run.
+          link: reaches the sites.
+          on_event: told of progress.
+          audit: where messages are noted.
 
         Raises:
           ConfigError: the folder's key is not the one that the plan names.
@@ -49,6 +61,7 @@ class Sites:
         self._link = link
         self._on_event = on_event
         self._plan = folder.plan()
+        self._audit = ExchangeAudit(audit, self._plan)
         self._key = folder.key()
         if public_key_hex(self._key) != self._plan.coordinator_key:
             raise ConfigError(
@@ -157,17 +170,12 @@ class Sites:
         )
         answers = {}
         self.stale, self.prepared = set(), False
-        for site, answer in self._send(request, to=to).items():
+        for site, answer in self._send(request, to=to, expected=expected).items():
             status = answer.header.status
             if not answer.ok:
                 back = ", ".join(answer.header.turned_back)
                 self._dropped(site, f"it refused with '{status}'" + (f": {back}" if back else ""))
                 self.stale |= {site} if status is Status.STALE else set()
-                continue
-            try:
-                check_arrays(answer.arrays, expected)
-            except Rejected as rejection:
-                self._dropped(site, str(rejection))
                 continue
             answers[site] = answer
         computed = [site for site, answer in answers.items() if not answer.header.stored]
@@ -199,15 +207,19 @@ class Sites:
         *,
         to: Collection[str] | None = None,
         timeout_s: float | None = None,
+        expected: Shapes | None = None,
     ) -> dict[str, Answer]:
         self._reasons = {}
         to = request.roster if to is None else to
         signature = sign(self._key, request.signed_bytes())
         digest, packed = request.digest(), dataclasses.replace(request, signature=signature).pack()
         limit = self._plan.coordination.timeout_s if timeout_s is None else timeout_s
+        self._audit.asks(request, to)
         replies = self._link.ask(dict.fromkeys(to, packed), timeout_s=limit)
-        answers = {}
+        answers: dict[str, Answer] = {}
+        outcomes: dict[str, str] = {}
         for site in to:
+            outcomes[site] = "rejected" if replies.get(site) else "silence"
             try:
                 answer = admit(
                     replies.get(site, b""),
@@ -217,10 +229,14 @@ class Sites:
                     request_digest=digest,
                 )
                 self._heads.take(site, request, answer)
+                if answer.ok and expected is not None:
+                    check_arrays(answer.arrays, expected)
                 answers[site] = answer
+                outcomes[site] = str(answer.header.status)
             except Rejected as rejection:
                 self._dropped(site, str(rejection))
         self._heads.save()
+        self._audit.got(request, outcomes)
         return answers
 
     def _prepare_request(self) -> Request:

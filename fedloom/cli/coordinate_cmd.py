@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from fedloom.cli.command_audit import note_command
 from fedloom.cli.coordinator_up import coordinator_option
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
@@ -114,6 +115,7 @@ def stop(run: Path) -> None:
     home = coordinator_of(folder)
     if home is None:
         raise ConfigError(f"{run} is a simulation; it ends with its own command, by Ctrl-C")
+    note_command(home.path)
     click.echo("stopped" if end(home, folder) else "nobody works in it")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from fedloom.cli.audit_cmd import audit_log
+from fedloom.cli.command_audit import note_home
 from fedloom.cli.coordinator_up import coordinator_option, down, gateway, status, up
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
@@ -21,7 +23,7 @@ def coordinator() -> None:
     """Be a federation's coordinator: its key, its certificates, its servers."""
 
 
-for _command in (up, down, status, gateway):
+for _command in (up, down, status, gateway, audit_log):
     coordinator.add_command(_command)
 
 
@@ -44,7 +46,7 @@ def keygen(file: Path, as_json: bool) -> None:
 
 
 @coordinator.command()
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", type=_FOLDER, callback=note_home)
 @click.option("--host", required=True, help="Name or address at which institutions reach it.")
 @click.option(
     "--port",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedloom.cli.command_audit import note_home
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
 from fedloom.common.errors import IncompleteError
@@ -30,6 +31,7 @@ coordinator_option = click.option(
     type=click.Path(path_type=Path),
     default=Path("."),
     show_default="this folder",
+    callback=note_home,
     help="The coordinator's home.",
 )
 

@@ -15,12 +15,13 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import click
 
 from fedloom import __version__
+from fedloom.cli.command_audit import CommandAudit
 from fedloom.cli.output import print_error
 from fedloom.common.errors import DiskFullError, FedloomError
 from fedloom.common.files import NOTHING_LOST, disk_is_full
@@ -137,11 +138,21 @@ def main(args: Sequence[str] | None = None) -> int:
     With `--json` among the arguments an error is printed as JSON on standard output too.
     """
     words = list(sys.argv[1:] if args is None else args)
+    audit = CommandAudit(words)
+    code = _carried_out(
+        words,
+        lambda: fedloom.main(args=words, prog_name="fedloom", standalone_mode=False, obj=audit),
+    )
+    return _carried_out(words, lambda: audit.end(code)) or code
+
+
+def _carried_out(words: list[str], act: Callable[[], Any]) -> int:
+    """Returns the exit code of what was done for a command; its errors are printed."""
     as_json = "--json" in words
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            result: Any = fedloom.main(args=words, prog_name="fedloom", standalone_mode=False)
+            result = act()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

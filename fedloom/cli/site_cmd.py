@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedloom.cli.audit_cmd import audit_log
 from fedloom.cli.options import clamp_options, json_option
 from fedloom.cli.output import print_counts, print_json
 from fedloom.cli.site_join import card, join
@@ -31,6 +32,7 @@ def site() -> None:
     """Run an institution's site: key, policy, approvals, vault."""
 
 
+site.add_command(audit_log)
 site.add_command(serve)
 site.add_command(node)
 site.add_command(tidy)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.cli.command_audit import note_home
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
 
@@ -20,6 +21,7 @@ home_option = click.option(
     type=click.Path(path_type=Path),
     default=Path("."),
     show_default="this folder",
+    callback=note_home,
     help="The site's home.",
 )
 runs_option = click.option(

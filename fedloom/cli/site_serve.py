@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
+from fedloom.cli.site_plan import home_option
+from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError
 
 __all__ = ["node", "serve"]
@@ -14,9 +17,7 @@ _FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option(
-    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="The site's home."
-)
+@home_option
 @click.option(
     "--socket", type=_FOLDER, help="Where to serve; by default a path made of the home's."
 )
@@ -28,10 +29,12 @@ def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> 
     The vault alone opens the records. It prints the address that the node needs.
     """
     from fedloom.client.link.sockets import default_socket
+    from fedloom.client.message_audit import MessageAudit
     from fedloom.client.vault import Vault
     from fedloom.client.vault_server import serve_until_stopped
 
-    with Vault.open(home, device=device) as vault:
+    audit = MessageAudit(AuditLog(home))
+    with closing(audit), Vault.open(home, device=device, note=audit) as vault:
         click.echo(f"vault of {vault.site}, home {home}")
         serve_until_stopped(
             vault,
@@ -46,9 +49,7 @@ def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> 
 @click.option(
     "--superlink", metavar="HOST:PORT", help="The coordinator; by default that of the joined kit."
 )
-@click.option(
-    "--home", type=_FOLDER, default=Path("."), show_default="this folder", help="The site's home."
-)
+@home_option
 @click.option("--vault", help="Address that `fedloom site serve` printed, if not the home's own.")
 @click.option("--flwr-home", type=_FOLDER, help="Flower's own folder; by default HOME/flower.")
 @click.option("--port", type=int, help="Loopback port for Flower's processes; else a free one.")

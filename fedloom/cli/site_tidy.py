@@ -8,6 +8,7 @@ import click
 
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
+from fedloom.cli.site_plan import home_option
 
 __all__ = ["tidy"]
 
@@ -20,13 +21,7 @@ _WHY = {
 
 
 @click.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    default=Path("."),
-    show_default="this folder",
-    help="The site's home.",
-)
+@home_option
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 @json_option
 def tidy(home: Path, dry_run: bool, as_json: bool) -> None:

@@ -9,6 +9,7 @@
     receipts/            approvals that stewards signed and sent
     runs.json            where the runs of this federation lie
     flower/              Flower's files; its database holds masked answers, mode 0600
+    audit.jsonl          commands and messages; see `fedloom.common.audit_log`
     logs/                output of the coordinator's programs
     nginx.conf           a reverse proxy to put in place of the built-in gateway
     *.service            a unit for systemd

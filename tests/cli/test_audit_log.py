@@ -1,0 +1,109 @@
+"""`site audit-log` and `coordinator audit-log`, and which commands they hold."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from fedloom.common.audit_log import AuditLog
+from tests.federation import cli, table
+
+
+@pytest.fixture
+def home(tmp_path):
+    data = tmp_path / "records.csv"
+    table(20).to_csv(data, index=False)
+    made = tmp_path / "north"
+    words = ("--name", "north", "--epsilon", 8, "--delta", "1e-3", "--data", data)
+    assert cli("site", "init", "--home", made, *words).code == 0
+    return made
+
+
+def shown(home, *more):
+    done = cli("site", "audit-log", home, "--json", *more)
+    assert done.code == 0, done.err
+    *lines, last = (json.loads(line) for line in done.out.splitlines())
+    return lines, last["head"]
+
+
+def test_commands_that_change_something_are_noted_with_their_exit_codes(home):
+    assert cli("site", "pause", "--home", home).code == 0
+    assert cli("site", "revoke", "no-such.toml", "--home", home).code == 2
+    lines, _ = shown(home)
+    assert [line["kind"] for line in lines] == ["end", "command", "end", "command", "end"]
+    assert [line.get("exit_code") for line in lines] == [0, None, 0, None, 2]
+    assert lines[0]["words"][:2] == ["site", "init"]  # the home was not there when it began
+    assert lines[1]["words"][:2] == ["site", "pause"] and lines[2]["command"] == lines[1]["seq"]
+
+
+def test_commands_that_only_read_are_not_noted(home):
+    before = AuditLog(home).head()
+    for words in (("site", "status", "--home", home), ("site", "audit-log", home)):
+        cli(*words)
+    assert cli("site", "preflight", "--home", home).code in (0, 5)
+    assert AuditLog(home).head() == before
+
+
+def test_passwords_in_urls_and_queries_are_not_noted(tmp_path):
+    made = tmp_path / "north"
+    url = "postgresql+pg8000://steward:hunter2@db/records"
+    words = ("--url", url, "--query", "select * from patients where name = 'Doe'")
+    limits = ("--epsilon", 8, "--delta", "1e-3")
+    assert cli("site", "init", "--home", made, "--name", "north", *limits, *words).code == 0
+    text = AuditLog(made).path.read_text()
+    assert "hunter2" not in text and "Doe" not in text and "init" in text
+
+
+def test_a_command_that_cannot_be_noted_does_nothing(home, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    done = cli("site", "pause", "--home", home)
+    monkeypatch.undo()
+    assert done.code == 5
+    assert not (home / "paused").exists()
+
+
+def test_a_broken_chain_ends_with_4(home):
+    cli("site", "pause", "--home", home)
+    assert cli("site", "audit-log", home).code == 0
+    path = AuditLog(home).path
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:1] + lines[2:]))
+    assert cli("site", "audit-log", home).code == 4
+
+
+def test_a_head_that_was_kept_elsewhere_finds_a_log_that_was_cut_or_written_anew(home):
+    cli("site", "pause", "--home", home)
+    _, head = shown(home)
+    assert cli("site", "audit-log", home, "--known", head).code == 0
+    path = AuditLog(home).path
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert cli("site", "audit-log", home).code == 0
+    assert cli("site", "audit-log", home, "--known", head).code == 4
+
+
+def test_lines_are_filtered_by_time_and_run(home):
+    cli("site", "pause", "--home", home)
+    lines, _ = shown(home)
+    assert shown(home, "--since", "2999-01-01")[0] == []
+    assert shown(home, "--since", lines[1]["time"])[0] == lines[1:]
+    assert shown(home, "--run", "00ff")[0] == []
+    assert cli("site", "audit-log", home, "--since", "yesterday").code == 2
+    assert cli("site", "audit-log", home, "--known", "7").code == 2
+
+
+def test_a_folder_without_a_log_is_said_to_have_none(tmp_path):
+    assert cli("site", "audit-log", tmp_path).code == 2
+
+
+def test_a_coordinators_commands_are_noted(tmp_path):
+    made = tmp_path / "fed"
+    assert cli("coordinator", "init", made, "--host", "localhost").code == 0
+    assert cli("coordinator", "renew", "--coordinator", made).code == 0
+    done = cli("coordinator", "audit-log", made)
+    assert done.code == 0 and "coordinator renew" in done.out
