@@ -337,6 +337,7 @@ class Vault:
             roster=keys,
             private_key=self._home.exchange_private_key(),
             request_digest=digest,
+            colluding=plan.colluding,
         )
         return lambda part: masked_share(part, mask)
 

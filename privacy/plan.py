@@ -24,7 +24,7 @@ from typing import Any
 
 from dp_accounting import dp_event
 
-from fedloom.common.digest import canonical_json, digest
+from fedloom.common.digest import canonically_equal, digest
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ReleaseError, StudyError
@@ -206,7 +206,7 @@ class Plan:
             stated_price=body.price,
         )
         try:
-            same = canonical_json(plan.to_dict()) == canonical_json(value)
+            same = canonically_equal(plan.to_dict(), value)
         except ValueError:  # a whole number that readers in other languages would round
             same = False
         if not same:

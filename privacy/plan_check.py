@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from fedloom.common.digest import canonical_json
+from fedloom.common.digest import canonically_equal
 from fedloom.common.errors import ConfigError, StudyError, VerificationError
 from fedloom.common.study import EvaluationSettings, Study, parse_study
 from fedloom.common.typed import plain
@@ -47,7 +47,7 @@ def _difference(plan: Plan, true: Plan) -> str | None:
     stated_parts, true_parts = plan.to_dict(), true.to_dict()
     del stated_parts["price"], true_parts["price"]
     for key, part in stated_parts.items():
-        if canonical_json(part) != canonical_json(true_parts[key]):
+        if not canonically_equal(part, true_parts[key]):
             return f"the plan's part {key!r} is not what follows from its settings"
     stated, cost = plan.stated_price, true.stated_price
     same = stated.delta == cost.delta and all(

@@ -5,6 +5,7 @@ for the noise and what this does not defend against stand in docs/secure-sum.md.
 
   sum_grid  the public grid: `grid_step_of`, `to_grid`, `from_grid`, `sensitivity_on_grid`
   shares    `noise_share`: one site's part of the noise, with its theorem (`log_gap`)
+  fellows   with which other sites a site shares masks
   masks     what two sites agree on, and what cancels in the sum
   opening   `masked_share` at a site, `open_sum` at the coordinator
 

@@ -7,11 +7,13 @@ stewards told (`[peers]` of site.toml). HKDF-SHA256 makes a key of it for one re
 `info` holds the purpose, the request's digest (which covers study, plan, run, round,
 attempt, query, parameters, arrays and roster) and both sites' names and public keys. AES-256 in
 counter mode under that key is a stream of 64-bit words; of the two sites the one that sorts first
-adds it, the other subtracts it, modulo 2^64.
+adds it, the other subtracts it, modulo 2^64. In a large roster a site does so with some fellow
+sites only (`fellows`).
 
-Guarantee: to whoever lacks the private keys of two honest sites of the roster, their masked
-shares are indistinguishable from uniform words with the right sum, as long as no site masks two
-different shares for one request digest. The ledger keeps that (design, section 5, rule 3).
+Guarantee: to whoever lacks the private keys of two or more honest sites of the roster that hang
+together by shared masks, their masked shares are indistinguishable from uniform words with the
+right sum, as long as no site masks two different shares for one request digest. The ledger keeps
+that (design, section 5, rule 3).
 Not covered: keys in the plan that are not the other sites'; a site that keeps its mask but not to
 its share.
 
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.keys import ExchangeKey, public_key_hex, shared_secret
+from fedloom.privacy.secure_sum.fellows import fellows
 
 __all__ = ["MIN_SITES", "RequestMask"]
 
@@ -45,13 +48,15 @@ _ZEROS = bytes(8 * _PART)
 class RequestMask:
     """One site's mask for one request; the masks of the whole roster sum to 0.
 
-    The keys of its pairs are derived once, when it is made: one X25519 exchange a fellow site.
+    The keys of its pairs are derived once, when it is made: one X25519 exchange a fellow site
+    (`fellows`), which are all other sites in rosters of up to 65.
 
     Args:
       site: The site that masks.
       roster: By name of every site that is asked, its public exchange key, as the plan has it.
       private_key: The site's exchange key.
       request_digest: SHA-256 of the whole request, 64 hexadecimal digits.
+      colluding: How many sites may side with the coordinator: the plan's.
 
     Raises:
       ConfigError: fewer than 3 sites, the site is not among them or under another key, two sites
@@ -65,6 +70,7 @@ class RequestMask:
         roster: Mapping[str, str],
         private_key: ExchangeKey,
         request_digest: str,
+        colluding: int,
     ) -> None:
         if len(roster) < MIN_SITES:
             raise ConfigError(
@@ -81,9 +87,8 @@ class RequestMask:
         if not re.fullmatch("[0-9a-f]{64}", request_digest):
             raise ConfigError("a mask belongs to a request's digest of 64 hexadecimal digits")
         self._streams: list[tuple[bytes, bool]] = []
-        for other in roster:
-            if other == site:
-                continue
+        shared_with = fellows(site, roster, request_digest=request_digest, colluding=colluding)
+        for other in shared_with:
             first, second = sorted((site, other))
             about = {
                 "request": request_digest,

@@ -42,6 +42,7 @@ class Sites:
                     roster={other: self.roster[other] for other in shares},
                     private_key=self.keys[name],
                     request_digest=digest,
+                    colluding=1,
                 ),
             )
             for name, share in shares.items()

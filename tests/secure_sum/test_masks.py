@@ -16,7 +16,11 @@ def masks(made, names, *, digest=DIGEST, size=1000):
     roster = {name: made.roster[name] for name in names}
     return {
         name: RequestMask(
-            site=name, roster=roster, private_key=made.keys[name], request_digest=digest
+            site=name,
+            roster=roster,
+            private_key=made.keys[name],
+            request_digest=digest,
+            colluding=1,
         ).words(size)
         for name in names
     }
@@ -65,7 +69,11 @@ def test_the_order_of_the_roster_does_not_matter(sites):
 def refused(made, roster, words, *, site="site-00", digest=DIGEST):
     with pytest.raises(ConfigError, match=words):
         RequestMask(
-            site=site, roster=roster, private_key=made.keys["site-00"], request_digest=digest
+            site=site,
+            roster=roster,
+            private_key=made.keys["site-00"],
+            request_digest=digest,
+            colluding=1,
         )
 
 
@@ -105,6 +113,7 @@ def test_the_keys_of_pairs_are_derived_once_a_request(sites, monkeypatch):
         roster=made.roster,
         private_key=made.keys["site-03"],
         request_digest=DIGEST,
+        colluding=1,
     )
     for size in (1, 1000, 100_000):
         mask.words(size)

@@ -52,6 +52,7 @@ def test_a_share_is_masked_in_its_place(sites):
             roster=made.roster,
             private_key=made.keys["site-00"],
             request_digest=DIGEST,
+            colluding=1,
         ),
     )
     assert masked is share and not (share == np.arange(1000)).any()
@@ -68,6 +69,7 @@ def test_a_share_of_another_kind_is_refused(sites, share):
                 roster=made.roster,
                 private_key=made.keys["site-00"],
                 request_digest=DIGEST,
+                colluding=1,
             ),
         )
 
@@ -152,6 +154,7 @@ def test_what_does_not_belong_together_opens_to_uniform_noise(sites, broken, uni
                 roster={**made.roster, "site-00": other.public_key().public_bytes_raw().hex()},
                 private_key=other,
                 request_digest=DIGEST,
+                colluding=1,
             ),
         )
     elif broken == "missing":

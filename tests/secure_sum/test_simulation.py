@@ -40,7 +40,11 @@ def proper(made, shares: Shares, name: str, digest: str) -> np.ndarray:
     return masked_share(
         shares[name].copy(),
         RequestMask(
-            site=name, roster=made.roster, private_key=made.keys[name], request_digest=digest
+            site=name,
+            roster=made.roster,
+            private_key=made.keys[name],
+            request_digest=digest,
+            colluding=1,
         ),
     )
 
