@@ -17,13 +17,17 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedloom.common.audit_log import AuditLog
-from fedloom.common.errors import ConfigError, FedloomError
+from fedloom.common.errors import ConfigError, FedloomError, IncompleteError
 from fedloom.server.grids.flower_grid import FlowerLink, signing_site
 from fedloom.server.status import RunStatus, events_file, hold_run, write_status
 
 __all__ = ["app", "run_coordinator"]
 
 _SUPERLINK_GONE_AFTER_S = 600.0
+_ENDED = (
+    "the coordinator was ended from outside: by a signal, or because the program that starts "
+    "Flower's apps ended; see `fedloom coordinator status`, then resume the run"
+)
 
 app = ServerApp()
 
@@ -60,11 +64,12 @@ def _carry_out(run_dir: Path, work: Callable[[], None]) -> None:
     try:
         work()
     except BaseException as error:
-        code, message = 130, f"{type(error).__name__}: {error}"
+        # Flower ends its apps by SIGTERM when the program that started them is gone.
+        code, message = IncompleteError.exit_code, _ENDED
         if isinstance(error, FedloomError):
             code, message = error.exit_code, str(error)
         elif isinstance(error, Exception):
-            code = FedloomError.exit_code
+            code, message = FedloomError.exit_code, f"{type(error).__name__}: {error}"
         status = RunStatus(state="failed", exit_code=code, message=message, pid=pid)
         write_status(run_dir, status)
         raise

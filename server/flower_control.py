@@ -76,6 +76,26 @@ class FlowerControl:
         except httpx.HTTPError:
             return False
 
+    def check_certificate(self) -> None:
+        """Passes if the SuperLink's certificate holds, or none is shown because it is down.
+
+        Raises:
+          IncompleteError: it has ended, or is another host's.
+        """
+        try:
+            self._client.get("/health", timeout=2.0)
+        except httpx.HTTPError as error:
+            self._check_trusted(error)
+
+    def _check_trusted(self, error: httpx.HTTPError) -> None:
+        why = _untrusted(error)
+        if why is not None:
+            raise IncompleteError(
+                f"the certificate of Flower's SuperLink at {self._address} does not hold: {why}; "
+                "run `fedloom coordinator renew`, then `fedloom coordinator down` and `fedloom "
+                "coordinator up`"
+            ) from error
+
     def nodes(self) -> list[Node]:
         """Returns the nodes that are registered now."""
         from flwr.proto.control_pb2 import ListNodesRequest, ListNodesResponse
@@ -154,6 +174,7 @@ class FlowerControl:
                 headers={"content-type": _MEDIA_TYPE, "accept": _MEDIA_TYPE},
             )
         except httpx.HTTPError as error:
+            self._check_trusted(error)
             raise IncompleteError(
                 f"Flower's SuperLink at {self._address} gave no answer ({type(error).__name__}); "
                 "see `fedloom coordinator status`, start it with `fedloom coordinator up`, and do "
@@ -167,6 +188,15 @@ class FlowerControl:
         answer = kind()
         answer.ParseFromString(reply.content)
         return answer
+
+
+def _untrusted(error: BaseException | None) -> str | None:
+    """Returns why a certificate does not hold, if that is what stands behind an error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return str(error.verify_message)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def bundle() -> bytes:

@@ -103,6 +103,7 @@ def status(home: Path, as_json: bool) -> None:
 
     Exit code 5 if the SuperLink does not answer.
     """
+    from fedloom.deployment.coordinator_programs import control_of
     from fedloom.server.provision.coordinator_home import CoordinatorHome
 
     opened = CoordinatorHome.open(home)
@@ -114,6 +115,8 @@ def status(home: Path, as_json: bool) -> None:
     if not shown["superlink"] and as_json:
         raise click.exceptions.Exit(IncompleteError.exit_code)
     if not shown["superlink"]:
+        with control_of(opened) as control:
+            control.check_certificate()
         raise IncompleteError(
             f"the SuperLink does not answer; start it with `fedloom coordinator up --coordinator "
             f"{home}`, or see {opened.logs}"

@@ -80,7 +80,6 @@ def test_a_coordinator_that_was_killed_before_its_first_word_is_noticed_until_an
         (QuorumError("two of six; resume"), 5, "two of six; resume"),
         (ConfigError("no plan"), 2, "no plan"),
         (KeyError("x"), 1, "KeyError: 'x'"),
-        (SystemExit(0), 130, "SystemExit: 0"),
     ],
 )
 def test_an_error_is_noted_with_its_exit_code_and_goes_on(tmp_path, error, exit_code, message):
@@ -88,6 +87,14 @@ def test_an_error_is_noted_with_its_exit_code_and_goes_on(tmp_path, error, exit_
         run_coordinator(tmp_path, raising(error))
     status = read_status(tmp_path)
     assert (status.state, status.exit_code, status.message) == ("failed", exit_code, message)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit(1), KeyboardInterrupt()])
+def test_a_coordinator_that_was_ended_from_outside_can_be_resumed(tmp_path, error):
+    with pytest.raises(type(error)):
+        run_coordinator(tmp_path, raising(error))
+    status = read_status(tmp_path)
+    assert (status.state, status.exit_code) == ("failed", 5) and "resume" in status.message
 
 
 def test_a_missing_or_damaged_status_is_none(tmp_path):
