@@ -18,6 +18,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError, FedloomError, IncompleteError
+from fedloom.server.grids.bounded_pull import PullLimits, bounded_pulls
 from fedloom.server.grids.flower_grid import FlowerLink, signing_site
 from fedloom.server.status import RunStatus, events_file, hold_run, write_status
 
@@ -84,8 +85,14 @@ def _coordinate(run_dir: Path, grid: Grid) -> None:
     home = folder.state().get("coordinator")
     audit = None if home is None else AuditLog(Path(home))
     keys = {site.name: site.key or "" for site in folder.plan().sites}
-    link = FlowerLink(grid, keys, identify=lambda answer: signing_site(answer, keys))
-    with events_file(run_dir).open("a", encoding="utf-8") as stream:
+    limits = PullLimits()
+    link = FlowerLink(
+        grid,
+        keys,
+        identify=lambda answer: signing_site(answer, keys),
+        set_deadline=limits.set_deadline,
+    )
+    with bounded_pulls(limits), events_file(run_dir).open("a", encoding="utf-8") as stream:
 
         def note(event: dict[str, Any]) -> None:
             stream.write(json.dumps(event) + "\n")

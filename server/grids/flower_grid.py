@@ -82,6 +82,8 @@ class FlowerLink:
       absent_after_s: a site without a connected node is given up after this many seconds, so
         that a dead site does not cost every round its whole time-out.
       gather_s: the same at the `prepare` that begins a run, when sites are still to come.
+      set_deadline: told by when the grid must have given what has come, by the monotonic clock,
+        before each ask; see `fedloom.server.grids.bounded_pull`.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class FlowerLink:
         poll_s: float = 0.5,
         absent_after_s: float = 60.0,
         gather_s: float = 600.0,
+        set_deadline: Callable[[float], None] = lambda deadline: None,
     ) -> None:
         """Knows no node yet."""
         self._grid = grid
@@ -101,6 +104,7 @@ class FlowerLink:
         self._poll_s = poll_s
         self._absent_after_s = absent_after_s
         self._gather_s = gather_s
+        self._set_deadline = set_deadline
         self._node_of: dict[str, int] = {}
         self._strangers: set[int] = set()
         self._probe: bytes | None = None
@@ -130,6 +134,7 @@ class FlowerLink:
         if request.query is Query.PREPARE:
             patience_s = self._gather_s
         start = time.monotonic()
+        self._set_deadline(start + timeout_s)
         while True:
             left = start + timeout_s - time.monotonic()
             with _carrier():
