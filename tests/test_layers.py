@@ -22,7 +22,7 @@ LAYERS = {
     "client": {"common", "privacy", "client"},
     "server": {"common", "privacy", "server"},
 }
-FACE = {"cli", "api", "consumer", "simulation", "deployment", "in_process"}
+FACE = {"cli", "api", "consumer", "simulation", "deployment", "in_process", "web"}
 # In the last three inside functions alone; `client/node.py` starts Flower's node and guards it.
 FLOWER_MODULES = (
     "client/app.py", "server/app.py", "server/grids*", "common/messages.py",
@@ -66,7 +66,7 @@ TORCH_FREE = (
 # These may name torch inside functions, but importing them must not load it.
 LAZY = (
     *TORCH_FREE, "fedloom/__*.py", "fedloom/api.py", "fedloom/consumer.py", "fedloom/cli/*",
-    "common/messages.py", "client/app.py", "client/node.py",
+    "fedloom/web/*", "common/messages.py", "client/app.py", "client/node.py",
 )  # fmt: skip
 HEAVY = {"torch", "flwr", "opacus"}
 GENERATED = ("*_pb2.py", "*_pb2_grpc.py")

@@ -74,6 +74,7 @@ _EXTRAS = {
     "grpc": "train",
     "httpx": "train",
     "opacus": "train",
+    "starlette": "train",
     "tensorboard": "train",
     "torch": "train",
     "uvicorn": "train",

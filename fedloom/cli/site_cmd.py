@@ -19,6 +19,7 @@ from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
 from fedloom.cli.site_up import down, service, status, up
 from fedloom.cli.source_options import source_options
+from fedloom.cli.web_cmd import site_web
 from fedloom.common.errors import ConfigError, NotApprovedError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ site.add_command(tidy)
 site.add_command(plan)
 site.add_command(card)
 site.add_command(join)
-for _command in (up, down, status, service, preflight, backup, heads, restore):
+for _command in (up, down, status, service, preflight, backup, heads, restore, site_web):
     site.add_command(_command)
 
 

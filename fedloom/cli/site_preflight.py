@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedloom.client.home import Home
     from fedloom.client.site_config import SiteConfig
 
-__all__ = ["preflight"]
+__all__ = ["findings", "preflight"]
 
 _LEAST_FREE_BYTES = 1 << 30
 
@@ -36,13 +36,13 @@ def preflight(home: Path, plan: Path | None, as_json: bool) -> None:
     with --plan also its digest, keys, version and approval, and the records against its schema.
     Exit code 5 if something is to be fixed.
     """
-    findings = list(_findings(home, plan))
-    failed = [finding for finding in findings if not finding.passed]
+    found = list(findings(home, plan))
+    failed = [finding for finding in found if not finding.passed]
     if as_json:
-        checks = [{**asdict(finding), "passed": finding.passed} for finding in findings]
+        checks = [{**asdict(finding), "passed": finding.passed} for finding in found]
         print_json({"passed": not failed, "checks": checks})
     else:
-        for finding in findings:
+        for finding in found:
             click.echo(f"{'passed' if finding.passed else 'PROBLEM':8} {finding.check}: ", nl=False)
             click.echo(finding.detail)
             if finding.remedy:
@@ -51,12 +51,13 @@ def preflight(home: Path, plan: Path | None, as_json: bool) -> None:
         raise click.exceptions.Exit(IncompleteError.exit_code)
     if failed:
         raise IncompleteError(
-            f"{len(failed)} of {len(findings)} checks found a problem: "
+            f"{len(failed)} of {len(found)} checks found a problem: "
             f"{', '.join(finding.check for finding in failed)}"
         )
 
 
-def _findings(home: Path, plan: Path | None) -> Iterator[Finding]:
+def findings(home: Path, plan: Path | None) -> Iterator[Finding]:
+    """Checks a site before a run, one check after the other; see `fedloom site preflight`."""
     from fedloom.client.door_check import check_door
     from fedloom.client.home import Home
     from fedloom.client.membership import check_kit, kit_of

@@ -1,0 +1,71 @@
+"""`fedloom site web` and `fedloom coordinator web`: pages for people, on this machine alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["site_web"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FOLDER = click.Path(path_type=Path)
+
+
+def _address_options(port: int) -> Callable[[Command], Command]:
+    """Adds where a page is served."""
+
+    def add(command: Command) -> Command:
+        for option in (
+            click.option(
+                "--allow-network",
+                is_flag=True,
+                help="Let --host be reached from other machines, without TLS.",
+            ),
+            click.option(
+                "--host", default="127.0.0.1", show_default=True, help="Address of this machine."
+            ),
+            click.option(
+                "--port",
+                type=click.IntRange(0, 65535),
+                default=port,
+                show_default=True,
+                help="Port there; 0 for any that is free.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.command("web")
+@click.argument("home", type=_FOLDER, default=Path("."))
+@_address_options(8620)
+def site_web(home: Path, host: str, port: int, allow_network: bool) -> None:
+    """Serve the steward's page of HOME (this folder by default) until Ctrl-C.
+
+    It prints a link that works once. On the page you read plans, approve or refuse them, see the
+    budget and the runs, pause and revoke: what the commands do, by the same functions.
+    """
+    from fedloom.client.home import Home
+    from fedloom.client.inbox import MAX_PLAN_BYTES
+    from fedloom.web.site_app import SitePages
+
+    opened = Home.open(home)
+    # A form's text is up to three times as long as what it says.
+    _serve(
+        lambda door: SitePages(opened, door).app(), host, port, allow_network, 3 * MAX_PLAN_BYTES
+    )
+
+
+def _serve(pages: Any, host: str, port: int, allow_network: bool, max_body_bytes: int) -> None:
+    from fedloom.web.serve import NETWORK_WARNING, check_address, serve
+
+    address = check_address(host, allow_network=allow_network)
+    if allow_network:
+        click.echo(f"Warning: {NETWORK_WARNING}", err=True)
+    serve(pages, host=address, port=port, tell=click.echo, max_body_bytes=max_body_bytes)

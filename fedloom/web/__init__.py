@@ -1,0 +1,1 @@
+"""Pages for stewards and coordinators, served on the loopback alone."""
