@@ -47,10 +47,11 @@ class ReleasePages:
     Args:
       folder: holds one folder for each release.
       pages: renders them.
-      key: returns the publisher's public key, if it is known from elsewhere than the release.
+      key: returns the publisher's public key for the digest of a plan, if it is known from
+        elsewhere than the release.
     """
 
-    def __init__(self, folder: Path, pages: Pages, *, key: Callable[[], str | None]) -> None:
+    def __init__(self, folder: Path, pages: Pages, *, key: Callable[[str], str | None]) -> None:
         self._folder, self._pages, self._key = folder, pages, key
 
     def routes(self) -> list[Route]:
@@ -82,10 +83,16 @@ class ReleasePages:
     def _verify(self, request: Request) -> Response:
         folder = self._find(request)
         whole = request.query_params.get("rows") == "yes"
-        found = check_release(folder, self._key(), quick=not whole)
+        found = check_release(folder, self._publisher(folder), quick=not whole)
         return self._pages.page(
             request, "release", name=folder.name, found=found, whole=whole, path=str(folder)
         )
+
+    def _publisher(self, folder: Path) -> str | None:
+        try:
+            return self._key(read_manifest(folder).plan)
+        except FedloomError:  # which the verification says
+            return None
 
     def _report(self, request: Request) -> Response:
         report = read_plain(self._find(request) / "report.html", _MAX_REPORT_BYTES)

@@ -75,9 +75,11 @@ class SitePages:
             exception_handlers={FedloomError: self._failed},
         )
 
-    def _publisher(self) -> str | None:
-        """The key that a release of this federation should be signed with."""
-        kit = kit_of(self._home.path)
+    def _publisher(self, plan: str) -> str | None:
+        """The key of the coordinator for whom the steward approved a plan, or of the federation."""
+        grants, kit = self._reader.ledger().grants(plan), kit_of(self._home.path)
+        if grants:
+            return str(grants[-1].approval["coordinator"])
         return None if kit is None else kit.coordinator_key
 
     def _failed(self, request: Request, error: Exception) -> Response:
