@@ -10,6 +10,8 @@
     paused               while this file is there, the vault refuses every query
     ledger.db, .head     the ledger; see `fedloom.privacy.ledger`
     approved/            plans that the steward approved, by digest
+    inbox/               plans that wait for the steward; see `fedloom.client.inbox`
+    releases/            releases that the steward looks at on the page
     snapshots/           the records as codes, frozen at approval, mode 0600; deleted when it ends
     private.log          what only the steward may read
     audit.jsonl          commands and messages; see `fedloom.common.audit_log`

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from fedloom.cli.command_audit import note_home
+
 __all__ = ["site_web"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,7 +45,7 @@ def _address_options(port: int) -> Callable[[Command], Command]:
 
 
 @click.command("web")
-@click.argument("home", type=_FOLDER, default=Path("."))
+@click.argument("home", type=_FOLDER, default=Path("."), callback=note_home)
 @_address_options(8620)
 def site_web(home: Path, host: str, port: int, allow_network: bool) -> None:
     """Serve the steward's page of HOME (this folder by default) until Ctrl-C.

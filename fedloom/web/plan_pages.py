@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Lock
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,12 +14,14 @@ from fedloom.client.site_config import SiteConfig
 from fedloom.client.stewardship import private_records, sign_approval
 from fedloom.common.errors import ConfigError, DataError, FedloomError
 from fedloom.privacy.plan import Plan
+from fedloom.web.acts import Acts
 from fedloom.web.pages import Pages, field, grouped
 from fedloom.web.site_view import SiteReader
 
 __all__ = ["PlanPages"]
 
 _MOST_RUNS = 1000
+_OPTIONS = ("runs", "clamp", "clamp_column", "ids_as_written")
 
 
 class PlanPages:
@@ -32,14 +32,14 @@ class PlanPages:
       pages: renders them.
       reader: of the home.
       inbox: of the home.
-      deciding: held while something is signed.
+      acts: notes what is decided.
     """
 
     def __init__(
-        self, home: Home, pages: Pages, reader: SiteReader, inbox: Inbox, deciding: Lock
+        self, home: Home, pages: Pages, reader: SiteReader, inbox: Inbox, acts: Acts
     ) -> None:
         self._home, self._pages, self._reader = home, pages, reader
-        self._inbox, self._deciding = inbox, deciding
+        self._inbox, self._acts = inbox, acts
 
     def routes(self) -> list[Route]:
         """Returns where the pages are."""
@@ -92,7 +92,9 @@ class PlanPages:
         config = SiteConfig.load(self._home.config_path)
         if field(request, "read") != "yes":
             raise ConfigError("the approval was not confirmed; tick that you have read the plan")
-        with self._deciding:
+        options = {name: values for name, values in request.state.form.items() if name in _OPTIONS}
+        words = [f"{name}={value}" for name, values in options.items() for value in values]
+        with self._acts.noted("approve", plan.digest(), *words):
             explain(self._home, config, plan, runs)
             try:
                 private_frame = private_records(config, plan)
@@ -116,8 +118,9 @@ class PlanPages:
         return self._pages.to(f"plan/{plan.digest()}?done=approved")
 
     def _refuse(self, request: Request) -> Response:
-        with self._deciding:
-            self._inbox.refuse(request.path_params["digest"])
+        digest = str(request.path_params["digest"])
+        with self._acts.noted("refuse", digest):
+            self._inbox.refuse(digest)
         return self._pages.to("?done=refused")
 
     def _plan(self, request: Request) -> Plan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from threading import Lock
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,13 +17,16 @@ from fedloom.client.inbox import Inbox
 from fedloom.client.membership import kit_of
 from fedloom.client.site_config import SiteConfig
 from fedloom.client.stewardship import receipt_of, revoke, set_paused
+from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError, FedloomError
 from fedloom.common.typed import plain
 from fedloom.privacy.keys import fingerprint
+from fedloom.web.acts import Acts
 from fedloom.web.door import Door
 from fedloom.web.ledger_words import EntryShown, entries_in_words
 from fedloom.web.pages import Pages, field, static_file
 from fedloom.web.plan_pages import PlanPages
+from fedloom.web.refusals import refusals_in
 from fedloom.web.releases import ReleasePages
 from fedloom.web.site_view import SiteReader
 
@@ -47,11 +49,11 @@ class SitePages:
         self._reader, self._inbox = SiteReader(home), Inbox(home)
         site = SiteConfig.load(home.config_path).name
         self._pages = Pages(door.base, title=f"Site {site}", tabs=_TABS)
-        self._deciding = Lock()
+        self._acts = Acts(home.path, "site", "web")
 
     def app(self) -> ASGIApp:
         """Returns the application, to be put behind the guard."""
-        plans = PlanPages(self._home, self._pages, self._reader, self._inbox, self._deciding)
+        plans = PlanPages(self._home, self._pages, self._reader, self._inbox, self._acts)
         releases = ReleasePages(self._home.path / "releases", self._pages, key=self._publisher)
         routes = [
             Route("/", self._studies),
@@ -112,12 +114,13 @@ class SitePages:
         text = field(request, "plan").strip()
         if not text:
             raise ConfigError("no plan was given; choose the file, or paste what it holds")
-        with self._deciding:
+        with self._acts.noted("add"):
             plan = self._inbox.add(text.encode())
         return self._pages.to(f"plan/{plan.digest()}")
 
     def _receipt(self, request: Request) -> Response:
-        receipt = receipt_of(self._home, request.path_params["digest"])
+        with self._acts.noted("receipt", str(request.path_params["digest"])):
+            receipt = receipt_of(self._home, request.path_params["digest"])
         # The names of sites hold no character that a header could not.
         name = f"{receipt.site}.receipt.json"
         return Response(
@@ -131,8 +134,9 @@ class SitePages:
         return self._pages.page(request, "revoke", plan=plan)
 
     def _revoke(self, request: Request) -> Response:
-        with self._deciding:
-            revoke(self._home, request.path_params["digest"])
+        digest = str(request.path_params["digest"])
+        with self._acts.noted("revoke", digest):
+            revoke(self._home, digest)
         return self._pages.to("?done=revoked")
 
     def _budget(self, request: Request) -> Response:
@@ -163,8 +167,16 @@ class SitePages:
             kit=None if kit is None else kit.fingerprint(),
             coordinator=None if kit is None else fingerprint(kit.coordinator_key),
             findings=findings,
+            **self._refusals(),
             done=request.query_params.get("done", ""),
         )
+
+    def _refusals(self) -> dict[str, Any]:
+        """What was refused; or why the audit log cannot say."""
+        try:
+            return {"refusals": refusals_in(AuditLog(self._home.path).lines()), "damage": ""}
+        except FedloomError as error:
+            return {"refusals": [], "damage": str(error)}
 
     def _preflight(self, request: Request) -> Response:
         from fedloom.cli.site_preflight import findings
@@ -173,7 +185,7 @@ class SitePages:
 
     def _pause(self, request: Request) -> Response:
         paused = field(request, "paused") == "yes"
-        with self._deciding:
+        with self._acts.noted("pause" if paused else "resume"):
             set_paused(self._home, paused)
         return self._pages.to(f"site?done={'paused' if paused else 'resumed'}")
 

@@ -8,9 +8,16 @@ import pytest
 
 from fedloom.client.home import Home
 from fedloom.client.inbox import Inbox
+from fedloom.common.audit_entries import Began, Ended, Message, MoreMessages
+from fedloom.common.audit_log import AuditLog
+from fedloom.common.errors import DiskFullError
+from fedloom.common.vocabulary import Status
 from fedloom.privacy.ledger import Ledger, read_ledger
+from fedloom.privacy.ledger.entries import _KINDS
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.receipt import Receipt
+from fedloom.web.ledger_words import _words
+from fedloom.web.refusals import _MEANINGS, refusals_in
 from tests.federation import cli
 from tests.web.visitor import steward, words
 
@@ -185,8 +192,46 @@ def test_ending_the_session_closes_the_page(inside):
 
 
 def test_every_kind_of_entry_has_words():
-    from fedloom.privacy.ledger.entries import _KINDS
-    from fedloom.web.ledger_words import _words
-
     data = {"epsilon_limit": 3.0, "delta_limit": 1e-5, "name": "x", "runs": 2, "query": "statistic"}
     assert all(_words(kind, data) for kind in _KINDS)
+
+
+def test_what_is_decided_stands_in_the_audit_log(inside, home, digest):
+    inside.post("pause", paused="yes")
+    inside.post(f"plan/{digest}/approve", runs="2", read="yes", clamp_column="sex")
+    inside.post(f"plan/{digest}/approve", runs="1", read="yes")
+    said = [line.entry for line in AuditLog(home).lines() if line.entry.__class__ is Began]
+    ended = [line.entry.exit_code for line in AuditLog(home).lines() if type(line.entry) is Ended]
+    words = [entry.words for entry in said if entry.words[:2] == ("site", "web")]
+    assert words[0] == ("site", "web", "pause")
+    assert words[1] == ("site", "web", "approve", digest, "runs=2", "clamp_column=sex")
+    assert ended[-3:] == [0, 0, 2]
+
+
+def test_nothing_is_done_that_cannot_be_noted(inside, home, monkeypatch):
+    def full(*_):
+        raise DiskFullError("the disk is full")
+
+    monkeypatch.setattr(AuditLog, "append", full)
+    assert inside.post("pause", paused="yes").status_code == 400
+    assert not Home.open(home).paused_path.exists()
+
+
+def test_refusals_are_counted_by_code(inside, home):
+    log = AuditLog(home)
+    log.append(Message(outcome="ok"), Message(outcome="budget"), Message(outcome="budget"))
+    log.append(MoreMessages(outcomes={"unsigned": 40, "ok": 3}))
+    shown = [(one.code, one.number) for one in refusals_in(log.lines())]
+    assert shown == [("unsigned", 40), ("budget", 2)]
+    assert "the ledger has no room" in inside.get("site").text
+
+
+def test_an_audit_log_that_was_changed_is_said_on_the_page(inside, home):
+    log = AuditLog(home)
+    log.append(Message(outcome="budget"), Message(outcome="budget"))
+    log.path.write_text(log.path.read_text().replace("budget", "closed", 1))
+    assert "chain is broken" in inside.get("site").text
+
+
+def test_every_code_of_a_refusal_has_a_meaning():
+    assert set(_MEANINGS) == set(Status) - {Status.OK}
