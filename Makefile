@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo federation test quick slow audit coverage lint format types typing docs outputs lock lowest doctor clean
+.PHONY: help demo federation test quick slow cuda audit coverage lint format types typing docs outputs lock lowest doctor clean
 
 help:
 	@echo "make demo    set up .venv, run the main job on real data, say where the release lies"
@@ -18,6 +18,7 @@ help:
 	@echo "make test    set up .venv, run the tests: quick ones, then real servers, browser, Flower"
 	@echo "make quick   set up .venv, run the quick tests alone"
 	@echo "make slow    set up .venv, run the tests that are marked slow"
+	@echo "make cuda    set up .venv, run the tests that need a GPU"
 	@echo "make audit   attack every query, print how much of each claim was reached: minutes"
 	@echo "make coverage  the quick tests, and how much of the source they run"
 	@echo "make lint    style and the import law"
@@ -70,6 +71,9 @@ coverage: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	@PYTHON=$(BIN)/python bash .ci/groups slow
+
+cuda: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q -rs -m cuda tests/cuda
 
 quick: $(VENV)/.dev
 	@PYTHON=$(BIN)/python bash .ci/groups quick

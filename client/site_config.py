@@ -37,6 +37,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from fedloom.client.device import DEVICE_PATTERN
 from fedloom.client.peers import Peer, read_peers
 from fedloom.client.sources import Source
 from fedloom.common.errors import ConfigError
@@ -53,7 +54,7 @@ class _SiteTable(Section, frozen=True, kw_only=True):
     device: Annotated[
         str,
         Meta(
-            pattern=r"^(cpu|auto|cuda(:\d+)?)\Z",
+            pattern=DEVICE_PATTERN,
             extra={"what": "one of cpu, cuda, cuda:1 (or another number), auto"},
         ),
     ] = "cpu"

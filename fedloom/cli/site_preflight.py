@@ -13,6 +13,7 @@ import click
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
 from fedloom.cli.site_plan import home_option
+from fedloom.client.device import torch_device
 from fedloom.client.finding import Finding
 from fedloom.common.errors import FedloomError, IncompleteError
 
@@ -137,12 +138,13 @@ def _flower() -> str:
 
 
 def _device(device: str) -> str:
-    if device.startswith("cuda"):
-        import torch
+    chosen = torch_device(device)
+    if chosen == "cpu":
+        return chosen
+    import torch
 
-        if not torch.cuda.is_available():
-            raise FedloomError(f"{device} is set, and torch sees no GPU")
-    return device
+    free, total = (size / 2**30 for size in torch.cuda.mem_get_info(torch.device(chosen)))
+    return f"{chosen}, {free:.1f} of {total:.1f} GiB free"
 
 
 def _tried(check: str, act: Callable[[], str], remedy: str) -> Finding:
