@@ -18,12 +18,14 @@ from fedloom.privacy.release.report.compare import (
     compare_marginals,
 )
 from fedloom.privacy.release.report.good_for import good_for
+from fedloom.privacy.release.report.relations import Relation, relation_tree, strongest_tree
 from fedloom.privacy.release.report.svg import heat_map, marginal_chart, scale_bar
 
 __all__ = ["SHOWN_MARGINALS", "table_figures"]
 
 SHOWN_MARGINALS = 20
 _LARGE_MAP = 24
+_SHOWN_PAIRS, _STRONG = 6, 0.2
 
 
 def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bool) -> Markup:
@@ -41,6 +43,8 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
     noisy = None
     if dependence.measured != "none":
         noisy = Markup(_map("noisy statistics", dependence, dependence.noisy, size))
+    values = dependence.noisy if dependence.measured == "pairs" else dependence.synthetic
+    tree = strongest_tree(dependence.names, values, statistics.encoding.target)
     deviation = statistics.count_std() * math.sqrt(statistics.encoding.num_classes)
     figures = render(
         "table_figures.html",
@@ -53,6 +57,9 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
         dependence_words=_dependence_words(dependence, statistics.encoding.target),
         heat_synthetic=Markup(_map("synthetic rows", dependence, dependence.synthetic, size)),
         heat_noisy=noisy,
+        tree=Markup(relation_tree(tree, title="each column below the one it goes with most")),
+        tree_of_noisy=dependence.measured == "pairs",
+        beside=_strong_beside(dependence.names, values, tree),
         scale=Markup(scale_bar(title="scale of Cramér's V, from 0 to 1, of both maps")),
     )
     return good_for(frame, statistics, marginals) + Markup(figures)
@@ -104,6 +111,21 @@ def _map(
         values=values,
         size=size,
     )
+
+
+def _strong_beside(
+    names: Sequence[str], values: Sequence[Sequence[float | None]], tree: Sequence[Relation]
+) -> str:
+    """Names the strongest pairs that are not lines of the tree, in words."""
+    lines = {frozenset((row.name, tree[row.parent].name)) for row in tree if row.parent >= 0}
+    pairs = [
+        (values[a][b] or 0.0, names[b], names[a])
+        for a in range(len(names))
+        for b in range(a)
+        if frozenset((names[a], names[b])) not in lines
+    ]
+    strong = [pair for pair in sorted(pairs, reverse=True)[:_SHOWN_PAIRS] if pair[0] >= _STRONG]
+    return ", ".join(f"{one} and {other} ({value:.2f})" for value, one, other in strong)
 
 
 def _dependence_words(dependence: Dependence, target: str | None) -> str:
