@@ -13,7 +13,8 @@ from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, FedloomError
 from fedloom.common.messages import Unopened
 from fedloom.privacy.keys import verify
-from fedloom.privacy.ledger.entries import Entry, verify_chain
+from fedloom.privacy.ledger.chain import verify_chain
+from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.state import replay
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.manifest import MANIFEST, SIGNATURE, list_files, read_manifest

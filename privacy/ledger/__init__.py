@@ -7,6 +7,7 @@ from fedloom.privacy.ledger.copy import copy_ledger
 from fedloom.privacy.ledger.extract import ExtractSummary, RunSummary, verify_extract
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.limits import Limits
+from fedloom.privacy.ledger.rotation import RotationEntry, SiteKeys
 from fedloom.privacy.ledger.seen_heads import SeenHeads, goes_on
 from fedloom.privacy.ledger.view import LedgerView, compose_homes, read_ledger
 from fedloom.privacy.ledger.writer import Ledger
@@ -18,8 +19,10 @@ __all__ = [
     "Ledger",
     "LedgerView",
     "Limits",
+    "RotationEntry",
     "RunSummary",
     "SeenHeads",
+    "SiteKeys",
     "compose_homes",
     "copy_ledger",
     "goes_on",

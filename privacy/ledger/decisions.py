@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import Any
 
+from fedloom.common.typed import plain
 from fedloom.privacy.events import DpEvent, event_to_json
-from fedloom.privacy.ledger.entries import check_data
+from fedloom.privacy.keys import PrivateKey
+from fedloom.privacy.ledger.entries import ROTATED, check_data
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.journal import Journal
+from fedloom.privacy.ledger.rotation import KeyRotation, RotationEntry, SiteKeys, rotations_in
 from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import StoredAnswer
@@ -113,6 +116,43 @@ class Decisions:
           RefusedError: an earlier restoration, or the ledger itself, goes beyond that.
         """
         self._append("restore", {"lost": list(lost)})
+
+    def rotate(self, old: SiteKeys, new: SiteKeys, new_key: PrivateKey) -> RotationEntry:
+        """Records that the site's keys change; from now on `new_key` signs.
+
+        Args:
+          old: public keys so far.
+          new: those from now on; one that stays is the same.
+          new_key: private half of `new.key`.
+
+        Returns:
+          The entry, which proves the new keys to everybody who knows the old signing key.
+
+        Raises:
+          RefusedError: a run is under way, or a plan that names a key which changes is approved.
+          IncompleteError: the disk did not take the entry; the old keys stay.
+        """
+        with self._mutex:
+            last, first = self._journal.entries[-1], self._journal.entries[0]
+            said = KeyRotation(
+                site=self._state.genesis["site"], ledger=first.hash, old=old, new=new
+            )
+            signed = said.countersigned(new_key, seq=last.seq + 1, prev=last.hash)
+            self._append(ROTATED, plain(signed))
+            self._journal.hand_on(new_key)
+            return RotationEntry.of(self._journal.entries[-1])
+
+    @property
+    def rotations(self) -> tuple[RotationEntry, ...]:
+        """The entries that changed the site's keys, in order."""
+        with self._mutex:
+            return rotations_in(self._journal.entries)
+
+    @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """Public keys that the site has signed with, in order; the last one is in force."""
+        with self._mutex:
+            return self._state.signing_keys
 
     def pause(self) -> None:
         """Records that nothing is reserved, opened or committed until `resume`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -23,12 +23,23 @@ from fedloom.common.errors import LedgerError, RefusedError
 from fedloom.common.signed_heads import entry_hash
 from fedloom.common.vocabulary import Unit
 from fedloom.privacy.events import event_from_json
-from fedloom.privacy.keys import PrivateKey, sign, verify
+from fedloom.privacy.keys import PrivateKey, sign
 
-__all__ = ["FIRST_PREV", "FORMAT", "Body", "Entry", "check_data", "new_entry", "verify_chain"]
+__all__ = [
+    "FIRST_PREV",
+    "FORMAT",
+    "ROTATED",
+    "Body",
+    "Entry",
+    "check_data",
+    "damaged",
+    "new_entry",
+    "signed_part",
+]
 
 FORMAT = 7
 FIRST_PREV = "0" * 64
+ROTATED = "key-rotated"
 _SIGNED = b"fedloom ledger entry "
 _MAX_WHOLE = 2**53
 _MAX_RUNS = 1000
@@ -118,10 +129,15 @@ def new_entry(key: PrivateKey, seq: int, prev: str, kind: str, data: dict[str, A
     )
     body_sha256 = sha256_hex(body)
     chained = entry_hash(seq, prev, body_sha256)
-    signature = sign(key, _SIGNED + chained.encode())
+    signature = sign(key, signed_part(chained))
     return Entry(
         seq=seq, prev=prev, body=body, body_sha256=body_sha256, hash=chained, signature=signature
     )
+
+
+def signed_part(chained: str) -> bytes:
+    """Returns what the signature of the entry with that hash covers."""
+    return _SIGNED + chained.encode()
 
 
 def check_data(kind: str, data: dict[str, Any]) -> None:
@@ -147,26 +163,8 @@ def _problem(kind: Any, data: Any) -> str | None:
     return None
 
 
-def verify_chain(entries: Iterable[Entry], public_key: str) -> None:
-    """Checks numbers, hashes and signatures of a whole chain, from the first entry on.
-
-    Raises:
-      LedgerError: names the first entry that is not what it must be.
-    """
-    prev = FIRST_PREV
-    for seq, entry in enumerate(entries):
-        if entry.seq != seq:
-            raise _damaged(seq, f"is missing, the next one found is {entry.seq}")
-        if entry.body is not None and sha256_hex(entry.body) != entry.body_sha256:
-            raise _damaged(seq, "does not have the body that was signed")
-        if entry.prev != prev or entry.hash != entry_hash(seq, prev, entry.body_sha256):
-            raise _damaged(seq, "does not follow from the one before it")
-        if not verify(public_key, _SIGNED + entry.hash.encode(), entry.signature):
-            raise _damaged(seq, "is not signed by the site's key")
-        prev = entry.hash
-
-
-def _damaged(seq: int, what: str) -> LedgerError:
+def damaged(seq: int, what: str) -> LedgerError:
+    """Returns the error that names an entry which is not what it must be, and the remedy."""
     return LedgerError(
         f"the ledger is damaged: entry {seq} {what}; put the newest backup of the home "
         "back with `fedloom site restore`, or ask the holder for an undamaged copy"
@@ -178,16 +176,16 @@ def _read_body(seq: int, body: bytes) -> Body:
         value = json.loads(body)
         canonical = canonical_json(value)
     except (ValueError, TypeError, RecursionError) as error:
-        raise _damaged(seq, "is not canonical JSON") from error
+        raise damaged(seq, "is not canonical JSON") from error
     if canonical != body or not isinstance(value, dict):
-        raise _damaged(seq, "is not canonical JSON")
+        raise damaged(seq, "is not canonical JSON")
     if set(value) != {"kind", "day", "nonce", "data"}:
-        raise _damaged(seq, f"has the fields {sorted(value)}")
+        raise damaged(seq, f"has the fields {sorted(value)}")
     if not _is_hex(value["nonce"], 32) or not _is_day(value["day"]):
-        raise _damaged(seq, "lacks its nonce or day")
+        raise damaged(seq, "lacks its nonce or day")
     problem = _problem(value["kind"], value["data"])
     if problem is not None:
-        raise _damaged(seq, problem)
+        raise damaged(seq, problem)
     return Body(kind=value["kind"], day=value["day"], data=value["data"])
 
 
@@ -216,6 +214,10 @@ def _is_hex(value: Any, length: int) -> bool:
 
 def _is_digest(value: Any) -> bool:
     return _is_hex(value, 64)
+
+
+def _is_signature(value: Any) -> bool:
+    return _is_hex(value, 128)
 
 
 def _is_whole(value: Any) -> bool:
@@ -248,6 +250,21 @@ def _are_digests(value: Any) -> bool:
     if not isinstance(value, list) or not all(map(_is_digest, value)):
         return False
     return value == sorted(set(value))
+
+
+def _are_keys(value: Any) -> bool:
+    """Public keys of a site: to sign, to agree on masks, and of its node (a compressed point)."""
+    if not isinstance(value, dict) or set(value) != {"key", "exchange-key", "node-key"}:
+        return False
+    return (
+        _is_digest(value["key"])
+        and _is_digest(value["exchange-key"])
+        and _is_point(value["node-key"])
+    )
+
+
+def _is_point(value: Any) -> bool:
+    return _is_hex(value, 98) and value[:2] in ("02", "03")
 
 
 def _are_rosters(value: Any) -> bool:
@@ -318,4 +335,11 @@ _KINDS: dict[str, _Fields] = {
     "release": {**_RUN, "digest": _is_text},
     "lost": {"plan": _is_text, "run": _is_text_or_none},
     "restore": {"lost": _are_seqs},
+    ROTATED: {
+        "site": _is_text,
+        "ledger": _is_digest,
+        "old": _are_keys,
+        "new": _are_keys,
+        "countersignature": _is_signature,
+    },
 }

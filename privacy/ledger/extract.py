@@ -1,8 +1,8 @@
 """A ledger's extract: what one study's auditors see of it, and how they check it without the file.
 
 The extract has every entry of the chain, in order, up to where a run of one plan was last finished.
-The genesis entry, the entries about this plan and those about the plans that learned its schema
-are whole; of all others only number, hashes and signature are given. A release on a learned schema
+The genesis entry, changes of the site's keys, the entries about this plan and those about the plans
+that learned its schema are whole; of all others only number, hashes and signature are given. A release on a learned schema
 publishes what those plans answered, too, so its auditors must see what they cost.
 
 An extract proves what was granted, reserved and answered for these plans up to its end, and that
@@ -18,7 +18,8 @@ from typing import Any
 
 from fedloom.common.errors import ConfigError, LedgerError
 from fedloom.privacy.events import DpEvent
-from fedloom.privacy.ledger.entries import Entry, verify_chain
+from fedloom.privacy.ledger.chain import verify_chain
+from fedloom.privacy.ledger.entries import ROTATED, Entry
 from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.state import State, replay
 
@@ -47,6 +48,9 @@ class ExtractSummary:
     plan: str
     """The plan whose entries are shown, all of them."""
     public_key: str
+    """That signed the last entry, and all about the plan."""
+    former_keys: tuple[str, ...]
+    """Keys that the site signed with before, in order; each handed the chain on to the next."""
     rehearsal: bool
     insecure_noise: bool
     epsilon_limit: float
@@ -92,7 +96,7 @@ def extract_entries(
     for entry in entries:
         body = entry.read()
         own = body.data.get("plan")
-        whole = own in family or entry.seq == 0
+        whole = own in family or entry.seq == 0 or body.kind == ROTATED
         shown.append((entry if whole else entry.redacted()).to_dict())
         if own == plan and body.kind == "finish":
             end = len(shown)
@@ -107,7 +111,7 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
 
     Args:
       extract: what `Ledger.extract` returned.
-      public_key: the site's key as the auditor knows it (from the plan or the manifest).
+      public_key: the site's key as the plan names it; the chain must lead to it.
 
     Raises:
       LedgerError: names the entry that is wrong.
@@ -115,11 +119,14 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
     entries = [Entry.from_dict(value) for value in extract]
     if not entries:
         raise LedgerError("the extract is empty; ask the site for a whole one")
-    verify_chain(entries, public_key)
+    in_force = verify_chain(entries, str(entries[0].read().data.get("public_key", "")))
     state = replay(entries)
     plan = _plan_of(entries, state)
-    if state.genesis["public_key"] != public_key:
-        raise LedgerError("the extract's genesis entry names another key than the one expected")
+    if in_force != public_key:
+        raise LedgerError(
+            "the extract ends under another key than the one that the plan names for the site; "
+            "do not rely on it, and ask the site for the extract of this plan"
+        )
     runs = []
     for r in (run for grant in state.grants[plan] for run in grant.runs):
         answered = [a for a in r.attempts.values() if a.answer_digest is not None]
@@ -138,6 +145,7 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
         site=state.genesis["site"],
         plan=plan,
         public_key=public_key,
+        former_keys=state.signing_keys[:-1],
         rehearsal=state.genesis["rehearsal"],
         insecure_noise=state.genesis["insecure_noise"],
         epsilon_limit=state.genesis["epsilon_limit"],
@@ -154,8 +162,9 @@ def verify_extract(extract: Sequence[dict[str, Any]], public_key: str) -> Extrac
 
 def _plan_of(entries: Sequence[Entry], state: State) -> str:
     """Returns the plan that all shown entries are about, and whose last end is the last entry."""
-    shown = [entry.read() for entry in entries[1:] if entry.body is not None]
-    if len(entries) < 2 or entries[-1].body is None or shown[-1].kind != "finish":
+    bodies = [entry.read() for entry in entries[1:] if entry.body is not None]
+    shown = [body for body in bodies if body.kind != ROTATED]
+    if len(entries) < 2 or entries[-1].body is None or bodies[-1].kind != "finish":
         raise LedgerError(
             "the extract does not end where a run of its plan was finished, so entries about the "
             "plan may be missing; ask the site for a whole one"

@@ -106,7 +106,7 @@ class Journal:
                 store = Store.open(ledger_path(home))
                 try:
                     loaded = load(store, head, home)
-                    if loaded.state.genesis["public_key"] != public_key_hex(key):
+                    if loaded.state.signing_keys[-1] != public_key_hex(key):
                         raise LedgerError(
                             f"the ledger of {home} is signed with another key than the one given; "
                             "restore key and ledger from the same backup"
@@ -169,6 +169,10 @@ class Journal:
         if forget is not None:
             with suppress(sqlite3.Error):  # the answers are gone; only their trace in the log stays
                 self._store.checkpoint()
+
+    def hand_on(self, key: PrivateKey) -> None:
+        """Signs all further entries with another key, which the last entry has named."""
+        self._key = key
 
     def remember(self, seen: SeenHeads) -> None:
         """Writes what was seen of fellow sites, where no entry is written with it.

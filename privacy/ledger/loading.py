@@ -16,7 +16,8 @@ from fedloom.common.digest import file_sha256
 from fedloom.common.errors import ConfigError, DiskFullError, LedgerError
 from fedloom.common.files import NOTHING_LOST, disk_is_full
 from fedloom.common.messages import arrays_digest
-from fedloom.privacy.ledger.entries import Entry, verify_chain
+from fedloom.privacy.ledger.chain import verify_chain
+from fedloom.privacy.ledger.entries import Entry
 from fedloom.privacy.ledger.head import Head, ledger_path
 from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State, replay

@@ -13,14 +13,15 @@ committed, so it no longer counts against the reservation. Attempts are numbered
 was asked of other sites, or never arrived, is not in this ledger; the next one that is names it
 with its roster, so that no number is missing.
 
-A home is for one unit. Losses of records and of persons cannot be added up: a person's rows are
-no unit of a plan for records, and one row is none of a plan for persons, whose clip and whose
-choice of rows are for all of them together. So a plan is approved only if every other that is
-approved, or of which a run has answered or may still answer, has its unit.
+A home is for one unit (`fedloom.privacy.ledger.unit`).
 
 A run whose answers the ledger may not all hold is `lost`, and a grant of which the home lost
 entries: they count in full. A home that was restored says with `restore` up to which entry of each
 ledger before everything counts as spent (`fedloom.common.signed_heads`).
+
+A site's keys change between studies: every approval must have ended before, because a plan names
+the keys of its sites (`fedloom.privacy.ledger.rotation`). Limits, losses and heads go on. The node's
+key stands in no plan, and changes at any time between runs.
 
 The end of a run names the numbers of all entries about its plan so far, over all runs, and about
 the plans that learned its schema: a copy of the chain that leaves one of them out as if it were
@@ -34,11 +35,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from fedloom.common.errors import LedgerError, NotApprovedError, RefusedError, UsedUpError
-from fedloom.common.vocabulary import Unit
 from fedloom.privacy.events import DpEvent, event_from_json, steps_of
-from fedloom.privacy.ledger.entries import Entry
+from fedloom.privacy.ledger.entries import ROTATED, Entry
 from fedloom.privacy.ledger.grants import Attempt, Grant, Reservation
-from fedloom.privacy.ledger.wording import short, used_up, words
+from fedloom.privacy.ledger.rotation import check_change
+from fedloom.privacy.ledger.unit import check_unit
+from fedloom.privacy.ledger.wording import short, used_up
 
 __all__ = ["State", "replay"]
 
@@ -52,6 +54,8 @@ class State:
         self.paused = False
         self.lost: tuple[int, ...] = ()
         """By epoch that a restoration ended, the number of the last entry that counts as spent."""
+        self.signing_keys: tuple[str, ...] = ()
+        """The keys that signed the entries so far, in order; the last one is in force."""
         self.grants: dict[str, list[Grant]] = {}
         self.reservations: dict[tuple[str, str], Reservation] = {}
         self._num_entries = 0
@@ -141,7 +145,7 @@ class State:
         if kind in ("reserve", "open", "commit"):
             self._check_approved(data["plan"])
         if kind == "approve":
-            self._check_unit(data["unit"], data["id"])
+            check_unit(data["unit"], data["id"], held=self.unit)
             self._check_approve(data)
         if kind == "revoke":
             self._check_revoke(data["plan"])
@@ -164,6 +168,8 @@ class State:
             self._check_lost(data)
         if kind == "restore":
             self._check_restore(data["lost"])
+        if kind == ROTATED:
+            self._check_rotation(data)
 
     def check_run(self, plan: str, run: str) -> None:
         """Checks that a run may go on, or begin, as far as the steward decided.
@@ -184,6 +190,7 @@ class State:
         match kind:
             case "genesis":
                 self.genesis = dict(data)
+                self.signing_keys = (data["public_key"],)
             case "approve":
                 event = event_from_json(data["event"])
                 grant = Grant(approval=dict(data), event=event, num_runs=data["runs"])
@@ -208,6 +215,8 @@ class State:
                 self._reservation(data).lost = True
             case "restore":
                 self.lost = tuple(data["lost"])
+            case _ if kind == ROTATED and data["new"]["key"] != self.signing_keys[-1]:
+                self.signing_keys = (*self.signing_keys, data["new"]["key"])
         if "plan" in data:
             self._about.setdefault(data["plan"], []).append(self._num_entries)
         self._num_entries += 1
@@ -234,18 +243,6 @@ class State:
         fixed = {"study", "unit", "id", "event", "learned"} & set(data)
         if any(grant.approval[name] != data[name] for grant in grants for name in fixed):
             raise RefusedError(f"plan {short(plan)} was approved before as something else")
-
-    def _check_unit(self, unit: str, id_column: str | None) -> None:
-        if (unit == Unit.PERSON) != (id_column is not None):
-            raise RefusedError("a plan for persons, and no other, names the column of their ids")
-        held = self.unit
-        if held not in (None, (unit, id_column)):
-            raise RefusedError(
-                f"the plan's unit of privacy is {words(unit, id_column)}, and this home's is "
-                f"{words(*held)}: their losses cannot be added up to one limit. Ask for a study "
-                "with this home's unit; only a home from which nothing was answered may change "
-                "it, once its other studies are revoked and their runs are finished"
-            )
 
     def _check_revoke(self, plan: str) -> None:
         grant = self.grant(plan)
@@ -351,6 +348,15 @@ class State:
             raise RefusedError("a restoration counts at least what those before it counted as lost")
         if lost[len(kept)] < self._num_entries - 1:
             raise RefusedError("a restoration counts as lost at least what the ledger holds")
+
+    def _check_rotation(self, data: dict[str, Any]) -> None:
+        check_change(
+            data,
+            site=self.genesis["site"],
+            signing_keys=self.signing_keys,
+            under_way=any(not run.finished for run in self.reservations.values()),
+            approved=[plan for plan, grants in self.grants.items() if not grants[-1].ended],
+        )
 
     def _reservation(self, data: dict[str, Any]) -> Reservation:
         reservation = self.find(data["plan"], data["run"])

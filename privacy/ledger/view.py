@@ -20,6 +20,7 @@ from fedloom.privacy.ledger.grants import Grant
 from fedloom.privacy.ledger.head import HomeLock, ledger_path, read_head
 from fedloom.privacy.ledger.limits import Limits
 from fedloom.privacy.ledger.loading import LoadedLedger, check_seal, load, sqlite_errors
+from fedloom.privacy.ledger.rotation import RotationEntry, rotations_in
 from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import State
 from fedloom.privacy.ledger.store import Store, UnsettledError, open_to_read
@@ -48,8 +49,18 @@ class LedgerView:
 
     @property
     def public_key(self) -> str:
-        """The key that signed the entries; compare it with the one that you know."""
-        return str(self._state.genesis["public_key"])
+        """The key that signs the entries now; compare it with the one that you know."""
+        return self._state.signing_keys[-1]
+
+    @property
+    def former_keys(self) -> tuple[str, ...]:
+        """Those that signed before, in order; each has handed the ledger on to the next."""
+        return self._state.signing_keys[:-1]
+
+    @property
+    def rotations(self) -> tuple[RotationEntry, ...]:
+        """The entries that changed the site's keys, in order."""
+        return rotations_in(self.entries)
 
     @property
     def delta_limit(self) -> float:

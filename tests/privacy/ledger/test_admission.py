@@ -19,7 +19,8 @@ from fedloom.privacy.accounting import calibrate, epsilon_pld, lifetime_renyi_or
 from fedloom.privacy.events import DpEvent, event_to_json, gaussian, repeat, subsampled
 from fedloom.privacy.keys import generate_key
 from fedloom.privacy.ledger import Ledger, Limits, compose_homes, read_ledger
-from fedloom.privacy.ledger.entries import new_entry, verify_chain
+from fedloom.privacy.ledger.chain import verify_chain
+from fedloom.privacy.ledger.entries import new_entry
 from fedloom.privacy.ledger.seen_heads import SeenHeads
 from fedloom.privacy.ledger.state import replay
 from fedloom.privacy.ledger.view import LedgerView

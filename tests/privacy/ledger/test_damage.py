@@ -13,7 +13,8 @@ import pytest
 from fedloom.common.errors import ConfigError, LedgerError
 from fedloom.privacy.events import event_to_json, gaussian, repeat
 from fedloom.privacy.ledger import read_ledger
-from fedloom.privacy.ledger.entries import Entry, new_entry, verify_chain
+from fedloom.privacy.ledger.chain import verify_chain
+from fedloom.privacy.ledger.entries import Entry, new_entry
 from fedloom.privacy.ledger.head import Head, publish_head, stage_head
 from fedloom.privacy.ledger.state import replay
 
