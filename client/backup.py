@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from fedloom.client.home import Home
+from fedloom.client.key_files import changing_keys
 from fedloom.common.errors import ConfigError
 from fedloom.common.signed_heads import SeenHead
 from fedloom.privacy.ledger import copy_ledger, read_ledger
@@ -51,7 +52,7 @@ def write_backup(home: Home, path: Path) -> int:
     Raises:
       ConfigError: the file exists, or cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="fedloom-backup-") as folder:
+    with changing_keys(home.path), tempfile.TemporaryDirectory(prefix="fedloom-backup-") as folder:
         head = copy_ledger(home.path, Path(folder))
         lost = read_ledger(Path(folder)).lost
         files = [home.path / name for name in _FILES if (home.path / name).is_file()]

@@ -4,6 +4,7 @@
     key.pem              Ed25519 private key, signs, mode 0600
     exchange.pem         X25519 private key, masks the shares of a secure sum, mode 0600
     node.pem             P-384 private key of the site's Flower node, mode 0600
+    *.pem.next           new keys while they change; see `fedloom.client.key_files`
     kit.json             the federation that the site joined; see `fedloom.client.membership`
     authority.crt        certificate of the authority behind the coordinator's server
     turned-back.json     while this file is there, the home is known to be an older copy of itself
@@ -25,6 +26,7 @@ import os
 import time
 from pathlib import Path
 
+from fedloom.client.key_files import EXCHANGE, KEY, NODE, settle
 from fedloom.common.errors import ConfigError
 from fedloom.privacy.keys import (
     ExchangeKey,
@@ -68,11 +70,15 @@ class Home:
     def open(cls, path: Path) -> Home:
         """Returns an existing home.
 
+        A change of its keys that was interrupted is ended or undone.
+
         Raises:
           ConfigError: the folder is not a home.
         """
         home = cls(path)
-        if not home.exists():
+        if home.exists():
+            settle(path)
+        else:
             raise ConfigError(
                 f"{path} is not a site's home; make one with `fedloom site init --home {path}`"
             )
@@ -90,17 +96,17 @@ class Home:
     @property
     def key_path(self) -> Path:
         """The site's private signing key."""
-        return self.path / "key.pem"
+        return self.path / KEY
 
     @property
     def exchange_key_path(self) -> Path:
         """The site's private exchange key."""
-        return self.path / "exchange.pem"
+        return self.path / EXCHANGE
 
     @property
     def node_key_path(self) -> Path:
         """The private key of the site's Flower node."""
-        return self.path / "node.pem"
+        return self.path / NODE
 
     @property
     def kit_path(self) -> Path:

@@ -21,6 +21,7 @@ from fedloom.common.typed import plain
 from fedloom.privacy.card import SiteCard
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.kit import Kit
+from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.node_key import load_node_key, node_key_hex
 from fedloom.privacy.plan import Plan
 
@@ -38,6 +39,7 @@ def own_card(home: Home) -> SiteCard:
         key=home.private_key(),
         exchange_key=home.exchange_public_key(),
         node_key=node_key_hex(load_node_key(home.node_key_path)),
+        rotations=read_ledger(home.path).rotations,
     )
 
 

@@ -3,7 +3,9 @@
     fedloom site card --home clinic --out north.card.json
 
 The signature proves that the sender holds the signing key, so a card can be damaged or changed
-only together with its key. Whose key it is, no file can prove: people compare fingerprints.
+only together with its key. Whose key it is, no file can prove: people compare fingerprints. But
+the card of a site whose keys have changed carries the entries of its ledger that say so: whoever
+knew it before needs no second comparison (`fedloom.privacy.ledger.rotation`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from fedloom.common.strict_json import read_json
 from fedloom.common.study import SiteName
 from fedloom.common.typed import PublicKey, Section, plain, read_typed
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign, verify
+from fedloom.privacy.ledger.rotation import RotationEntry, check_rotations, follows
 from fedloom.privacy.node_key import NodePublicKey, node_key_pem
 
 __all__ = ["SiteCard", "read_document", "short_digest"]
@@ -36,6 +39,7 @@ class SiteCard(Section, frozen=True, kw_only=True, rename="kebab"):
       key: signs its answers, its ledger and its receipts (Ed25519).
       exchange_key: masks its parts of secure sums (X25519).
       node_key: opens the coordinator's SuperLink to its node (P-384).
+      rotations: how it came to these keys, since its ledger began.
       signature: of all this, by `key`.
     """
 
@@ -44,12 +48,27 @@ class SiteCard(Section, frozen=True, kw_only=True, rename="kebab"):
     key: PublicKey
     exchange_key: PublicKey
     node_key: NodePublicKey
+    rotations: tuple[RotationEntry, ...] = ()
     signature: str = ""
 
     @classmethod
-    def signed(cls, *, name: str, key: PrivateKey, exchange_key: str, node_key: str) -> SiteCard:
+    def signed(
+        cls,
+        *,
+        name: str,
+        key: PrivateKey,
+        exchange_key: str,
+        node_key: str,
+        rotations: tuple[RotationEntry, ...] = (),
+    ) -> SiteCard:
         """Returns the card of the holder of `key`."""
-        bare = cls(name=name, key=public_key_hex(key), exchange_key=exchange_key, node_key=node_key)
+        bare = cls(
+            name=name,
+            key=public_key_hex(key),
+            exchange_key=exchange_key,
+            node_key=node_key,
+            rotations=rotations,
+        )
         return msgspec.structs.replace(bare, signature=sign(key, bare.signed_bytes()))
 
     @classmethod
@@ -65,10 +84,10 @@ class SiteCard(Section, frozen=True, kw_only=True, rename="kebab"):
         return card
 
     def check(self, where: str) -> None:
-        """Holds the signature and the node's key.
+        """Holds the signature, the node's key, and how the site came to its keys.
 
         Raises:
-          VerificationError: the signature does not hold.
+          VerificationError: the signature does not hold, or a change of keys is not proven.
           ConfigError: the node's key is none.
         """
         if not verify(self.key, self.signed_bytes(), self.signature):
@@ -77,6 +96,29 @@ class SiteCard(Section, frozen=True, kw_only=True, rename="kebab"):
                 "not hold; have its steward send it again"
             )
         node_key_pem(self.node_key)
+        check_rotations(self.rotations, where=where)
+        if not self.rotations:
+            return
+        last = self.rotations[-1].rotation
+        if (last.site, last.new.key, last.new.exchange_key) != (
+            self.name,
+            self.key,
+            self.exchange_key,
+        ):
+            raise VerificationError(
+                f"{where}: the changes of keys that the card of {self.name!r} shows do not lead to "
+                "its keys; have its steward send what `fedloom site card` writes now"
+            )
+
+    def follows(self, *, key: str, exchange_key: str) -> bool:
+        """Whether the site has handed these earlier keys on to those of the card."""
+        return follows(self.rotations, key=key, exchange_key=exchange_key)
+
+    @property
+    def former_keys(self) -> tuple[str, ...]:
+        """Earlier signing keys, in order, as the changes of keys prove them."""
+        olds = dict.fromkeys(entry.rotation.old.key for entry in self.rotations)
+        return tuple(key for key in olds if key != self.key)
 
     def signed_bytes(self) -> bytes:
         """Returns what the signature is about."""

@@ -15,6 +15,7 @@ from fedloom.cli.site_join import card, join
 from fedloom.cli.site_plan import home_option, plan, runs_option, told
 from fedloom.cli.site_preflight import preflight
 from fedloom.cli.site_restore import backup, heads, restore
+from fedloom.cli.site_rotate import rotate
 from fedloom.cli.site_serve import node, serve
 from fedloom.cli.site_tidy import tidy
 from fedloom.cli.site_up import down, service, status, up
@@ -40,7 +41,10 @@ site.add_command(tidy)
 site.add_command(plan)
 site.add_command(card)
 site.add_command(join)
-for _command in (up, down, status, service, preflight, backup, heads, restore, site_web):
+for _command in (
+    *(up, down, status, service, preflight, backup, heads, restore, rotate),
+    site_web,
+):
     site.add_command(_command)
 
 

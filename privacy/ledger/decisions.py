@@ -188,6 +188,12 @@ class Decisions:
             return tuple(self._state.grants.get(plan, ()))
 
     @property
+    def open_plans(self) -> dict[str, str]:
+        """Names of the studies, by plan, of whose last approval something is left."""
+        with self._mutex:
+            return self._state.open_plans
+
+    @property
     def plans(self) -> tuple[str, ...]:
         """Digests of all plans that were ever approved."""
         with self._mutex:

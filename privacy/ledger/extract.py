@@ -2,8 +2,9 @@
 
 The extract has every entry of the chain, in order, up to where a run of one plan was last finished.
 The genesis entry, changes of the site's keys, the entries about this plan and those about the plans
-that learned its schema are whole; of all others only number, hashes and signature are given. A release on a learned schema
-publishes what those plans answered, too, so its auditors must see what they cost.
+that learned its schema are whole; of all others only number, hashes and signature are given. A
+release on a learned schema publishes what those plans answered, too, so its auditors must see what
+they cost.
 
 An extract proves what was granted, reserved and answered for these plans up to its end, and that
 nothing was altered. No entry about them can be left out: the last one is the end of a run, signed

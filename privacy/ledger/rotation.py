@@ -1,4 +1,4 @@
-"""A site's new keys, as an entry of its ledger: signed by the old key, countersigned by the new one.
+"""A site's new keys, as an entry of its ledger: signed by the old key, countersigned by the new.
 
     key-rotated   site, ledger (hash of its first entry), old and new keys, countersignature
 
@@ -7,6 +7,9 @@ ones bear the new key's. The countersignature shows that whoever holds the new k
 and covers the place in the chain, so that no such entry serves in another ledger. Whoever knows
 one key of a site needs these entries alone to come to the site's present keys: a card carries
 them.
+
+A plan names the signing and exchange keys of its sites, so every approval must have ended before
+one of them changes. Limits, losses and heads go on. The node's key stands in no plan.
 
 What it does not show: that the old key was not stolen. Whoever holds it can hand it on as well.
 """

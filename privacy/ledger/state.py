@@ -19,9 +19,7 @@ A run whose answers the ledger may not all hold is `lost`, and a grant of which 
 entries: they count in full. A home that was restored says with `restore` up to which entry of each
 ledger before everything counts as spent (`fedloom.common.signed_heads`).
 
-A site's keys change between studies: every approval must have ended before, because a plan names
-the keys of its sites (`fedloom.privacy.ledger.rotation`). Limits, losses and heads go on. The node's
-key stands in no plan, and changes at any time between runs.
+A site's keys change once all approvals have ended (`fedloom.privacy.ledger.rotation`).
 
 The end of a run names the numbers of all entries about its plan so far, over all runs, and about
 the plans that learned its schema: a copy of the chain that leaves one of them out as if it were
@@ -104,6 +102,12 @@ class State:
         """Returns the key that signs requests for `plan`, also once its approval is revoked."""
         grants = self.grants.get(plan)
         return None if grants is None else str(grants[-1].approval["coordinator"])
+
+    @property
+    def open_plans(self) -> dict[str, str]:
+        """Names of the studies, by plan, of whose last approval something is left."""
+        last = {plan: grants[-1] for plan, grants in self.grants.items()}
+        return {plan: grant.approval["name"] for plan, grant in last.items() if not grant.ended}
 
     def find(self, plan: str, run: str) -> Reservation | None:
         """Returns the reservation of this run of this plan, if there is one."""
@@ -350,13 +354,9 @@ class State:
             raise RefusedError("a restoration counts as lost at least what the ledger holds")
 
     def _check_rotation(self, data: dict[str, Any]) -> None:
-        check_change(
-            data,
-            site=self.genesis["site"],
-            signing_keys=self.signing_keys,
-            under_way=any(not run.finished for run in self.reservations.values()),
-            approved=[plan for plan, grants in self.grants.items() if not grants[-1].ended],
-        )
+        under_way = any(not run.finished for run in self.reservations.values())
+        site, keys, approved = self.genesis["site"], self.signing_keys, list(self.open_plans)
+        check_change(data, site=site, signing_keys=keys, under_way=under_way, approved=approved)
 
     def _reservation(self, data: dict[str, Any]) -> Reservation:
         reservation = self.find(data["plan"], data["run"])

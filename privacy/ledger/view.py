@@ -96,6 +96,11 @@ class LedgerView:
         """Returns the approval of a plan as recorded, or None if there is none or it is revoked."""
         return self._state.approval(plan)
 
+    @property
+    def open_plans(self) -> dict[str, str]:
+        """Names of the studies, by plan, of whose last approval something is left."""
+        return self._state.open_plans
+
     def grants(self, plan: str) -> tuple[Grant, ...]:
         """Returns all that was ever approved of a plan, in order, with its runs."""
         return tuple(self._state.grants.get(plan, ()))
