@@ -49,6 +49,13 @@ def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
             "coordinator write the key that `fedloom coordinator keygen` prints into the study"
         )
     entry = plan.site(site)
+    former = read_ledger(home.path).rotations if home.ledger_path.exists() else ()
+    if entry.key != home.public_key() and entry.key in {r.rotation.old.key for r in former}:
+        raise StudyError(
+            f"the plan names the key that {site!r} had before its keys changed, so it no longer "
+            "runs; have the coordinator resolve the study again with the keys of this site's new "
+            "card, and approve the new plan"
+        )
     pairs = (
         ("key", entry.key, home.public_key()),
         ("exchange-key", entry.exchange_key, home.exchange_public_key()),

@@ -38,6 +38,11 @@ class ApprovedPlans:
         """What the policy allows over the life of the records."""
         return self._rules.limits
 
+    @property
+    def former_keys(self) -> dict[str, tuple[str, ...]]:
+        """Signing keys that other sites had before, by site."""
+        return self._rules.former_keys
+
     def get(self, digest: str) -> Plan:
         """Returns an approved plan.
 

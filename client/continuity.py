@@ -20,6 +20,7 @@ each answer is open by itself, so there it is the coordinator that must show wha
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from fedloom.common.files import write_whole
 from fedloom.common.messages import Request
 from fedloom.common.signed_heads import HeadNote, KnownHead, SeenHead, SignedHead
 from fedloom.common.vocabulary import Status
-from fedloom.privacy.keys import PrivateKey, public_key_hex, verify
+from fedloom.privacy.keys import PrivateKey, verify
 from fedloom.privacy.ledger import Ledger, goes_on
 from fedloom.privacy.plan import Plan
 
@@ -53,7 +54,7 @@ class Continuity:
     """
 
     def __init__(self, home: Home, ledger: Ledger, key: PrivateKey, folder: Path | None) -> None:
-        self._home, self._ledger, self._public_key = home, ledger, public_key_hex(key)
+        self._home, self._ledger = home, ledger
         self._memory = VaultMemory(ledger, key, home.path, folder)
         if self._memory.turned_back is not None:
             self._mark(self._memory.turned_back)
@@ -78,17 +79,24 @@ class Continuity:
         """
         known = request.known.get(self._ledger.site)
         if known is not None:
-            if not _signed(self._public_key, known):
+            if not any(_signed(key, known) for key in self._ledger.signing_keys):
                 raise Refusal(Status.MALFORMED)
             if self._ledger.links(known.head.seen) is None:
                 self._mark(known.head.seen)
         if self.turned_back:
             raise Refusal(Status.TURNED_BACK, turned_back=(self._ledger.site,))
 
-    def check(self, plan: Plan, request: Request) -> dict[str, SeenHead]:
+    def check(
+        self, plan: Plan, request: Request, former: Mapping[str, Sequence[str]]
+    ) -> dict[str, SeenHead]:
         """Holds the heads of a round against this vault's promise and what it has seen of fellows.
 
         In per-site trust the heads of fellows may be missing: their answers are others.
+
+        Args:
+          plan: the approved plan.
+          request: of a round.
+          former: signing keys of fellows before theirs changed, by site: the ledger is the same.
 
         Returns:
           By signing key, the heads of the fellow sites, to be remembered with the attempt.
@@ -101,7 +109,7 @@ class Continuity:
         whole = not request.masked or request.heads.keys() == set(request.roster)
         if own is None or not whole or not self._promised(request, own):
             raise Refusal(Status.STALE)
-        seen, back, newest = {}, [], self._ledger.seen.newest()
+        seen, back = {}, []
         for name, head in sorted(request.heads.items()):
             if name == self._ledger.site:
                 continue
@@ -109,9 +117,11 @@ class Continuity:
             known = KnownHead(plan=request.plan, run=request.run, head=head)
             if key is None or not _signed(key, known):
                 raise Refusal(Status.MALFORMED)
-            held = {self._ledger.seen.get(request.plan, request.run, key)}
-            if not _is_before(head, newest.get(key)):
-                held.add(newest.get(key))
+            keys = (key, *former.get(name, ()))
+            held = {self._ledger.seen.get(request.plan, request.run, *keys)}
+            newest = self._ledger.seen.newest_of(keys)
+            if not _is_before(head, newest):
+                held.add(newest)
             if not all(goes_on(one, head, request.links.get(name, ())) for one in held):
                 back.append(name)
             seen[key] = head.seen
@@ -119,10 +129,14 @@ class Continuity:
             raise Refusal(Status.TURNED_BACK, turned_back=tuple(back))
         return seen
 
-    def seen(self, plan: Plan, run: str) -> dict[str, SeenHead]:
+    def seen(
+        self, plan: Plan, run: str, former: Mapping[str, Sequence[str]]
+    ) -> dict[str, SeenHead]:
         """Returns what the heads of a run's next request are held against, by fellow site."""
         found = {
-            entry.name: self._ledger.seen.get(plan.digest(), run, entry.key or "")
+            entry.name: self._ledger.seen.get(
+                plan.digest(), run, entry.key or "", *former.get(entry.name, ())
+            )
             for entry in plan.sites
             if entry.name != self._ledger.site
         }

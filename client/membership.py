@@ -4,18 +4,20 @@
     authority.crt        certificate of the authority behind the coordinator's server
 
 Joining writes a pin for every other site into `site.toml` (`fedloom.client.peers`). A pin that is
-there already is never changed: whose key changed, only that site's steward can say.
+there already is changed only if the pinned key itself has handed on to the new one
+(`fedloom.privacy.ledger.rotation`); else only that site's steward can say whose key changed.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.client.home import Home
-from fedloom.client.peers import Peer
+from fedloom.client.peers import without_peer
 from fedloom.client.site_config import SiteConfig
-from fedloom.common.errors import PolicyError
+from fedloom.common.errors import ConfigError, PolicyError
 from fedloom.common.files import replacing, write_whole
 from fedloom.common.typed import plain
 from fedloom.privacy.card import SiteCard
@@ -25,7 +27,7 @@ from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.node_key import load_node_key, node_key_hex
 from fedloom.privacy.plan import Plan
 
-__all__ = ["check_coordinator", "check_kit", "join", "kit_of", "own_card"]
+__all__ = ["Offer", "check_coordinator", "check_kit", "join", "kit_of", "own_card"]
 
 
 def own_card(home: Home) -> SiteCard:
@@ -43,12 +45,28 @@ def own_card(home: Home) -> SiteCard:
     )
 
 
-def check_kit(home: Home, kit: Kit) -> list[SiteCard]:
-    """Holds a kit against the home; returns the cards of sites that are not pinned yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a kit would change at this site.
+
+    Attributes:
+      new: cards of sites that are not pinned yet.
+      changed: cards of sites whose pinned keys have handed on to other ones.
+      proven: whether nothing is left to compare with other stewards: no site is new, and the
+        coordinator and its authority are those of the kit that the site joined with.
+    """
+
+    new: tuple[SiteCard, ...]
+    changed: tuple[SiteCard, ...]
+    proven: bool
+
+
+def check_kit(home: Home, kit: Kit) -> Offer:
+    """Holds a kit against the home.
 
     Raises:
-      PolicyError: the kit has other keys for this site than the home's, or for another site than
-        `site.toml` pins.
+      PolicyError: the kit has other keys for this site than the home's, or other keys for another
+        site than `site.toml` pins, which those have not handed on to.
       ConfigError: this site is not in the kit.
     """
     config, own = SiteConfig.load(home.config_path), own_card(home)
@@ -59,41 +77,63 @@ def check_kit(home: Home, kit: Kit) -> list[SiteCard]:
             f"({own.fingerprint()}); send the coordinator what `fedloom site card` writes, and ask "
             "why it has others"
         )
-    new = []
+    new, changed = [], []
     for card in kit.sites:
         pinned = config.peers.get(card.name)
         if card.name == own.name:
             continue
         if pinned is None:
             new.append(card)
-        elif pinned != Peer(key=card.key, exchange_key=card.exchange_key):
+        elif (pinned.key, pinned.exchange_key) == (card.key, card.exchange_key):
+            continue
+        elif card.follows(key=pinned.key, exchange_key=pinned.exchange_key):
+            changed.append(card)
+        else:
             raise PolicyError(
-                f"the kit has other keys for {card.name!r} than site.toml pins; ask the steward of "
-                f"{card.name!r}, and not through the coordinator: if its keys changed, take "
+                f"the kit has other keys for {card.name!r} than site.toml pins, and does not show "
+                f"that those were handed on to these; ask the steward of {card.name!r}, and not "
+                "through the coordinator: if its keys changed, take "
                 f"[peers.{card.name}] out of site.toml and join again"
             )
-    return new
+    before = kit_of(home.path)
+    proven = not new and before is not None and _same_coordinator(before, kit)
+    return Offer(new=tuple(new), changed=tuple(changed), proven=proven)
 
 
-def join(home: Home, kit: Kit) -> list[str]:
-    """Keeps a kit that the steward confirmed; returns the names of sites that were pinned.
+def _same_coordinator(before: Kit, kit: Kit) -> bool:
+    return (before.coordinator_key, before.authority) == (kit.coordinator_key, kit.authority)
+
+
+def join(home: Home, kit: Kit) -> Offer:
+    """Keeps a kit that the steward confirmed, or that is proven; returns what it changed.
 
     Raises:
       PolicyError, ConfigError: as `check_kit` says; nothing is written then.
     """
-    new = check_kit(home, kit)
-    text = home.config_path.read_text(encoding="utf-8").rstrip("\n")
-    for card in new:
+    offer = check_kit(home, kit)
+    text = home.config_path.read_text(encoding="utf-8")
+    for card in offer.changed:
+        text = without_peer(text, card.name)
+    text = text.rstrip("\n")
+    for card in (*offer.new, *offer.changed):
         text += (
             f"\n\n[peers.{json.dumps(card.name)}]  # joined as {card.fingerprint()}\n"
             f'key = "{card.key}"\nexchange-key = "{card.exchange_key}"'
         )
+        if card.former_keys:
+            text += f"\nformer-keys = {json.dumps(card.former_keys)}"
     with replacing(home.config_path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-        SiteConfig.load(partial)
+        pins = SiteConfig.load(partial).peers
+        for card in (*offer.new, *offer.changed):
+            if pins[card.name].key != card.key:
+                raise ConfigError(
+                    f"{home.config_path}: the section [peers.{card.name}] could not be replaced; "
+                    "take it out, and join again"
+                )
         write_whole(home.authority_path, kit.authority, private=True)
         write_whole(home.kit_path, json.dumps(plain(kit), indent=2), private=True)
-    return [card.name for card in new]
+    return offer
 
 
 def kit_of(home: Path) -> Kit | None:

@@ -3,6 +3,7 @@
     [peers.south]                # in site.toml, one for each other site of a study
     key = "…"                    # the two lines that `fedloom site keygen` prints there
     exchange-key = "…"
+    former-keys = ["…"]          # written by `site join` when the site's keys have changed
 
 The coordinator writes the plan. If it puts exchange keys of its own under the names of all other
 sites, it can take off every mask of this site's part of a sum, and sees it with this site's small
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,16 +24,24 @@ from fedloom.common.typed import PublicKey, Section, read_typed
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.plan import Plan
 
-__all__ = ["Peer", "check_peers", "read_peers"]
+__all__ = ["Peer", "check_peers", "read_peers", "without_peer"]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
-class Peer(Section, frozen=True, kw_only=True, rename={"exchange_key": "exchange-key"}):
-    """Public keys of another site."""
+class Peer(Section, frozen=True, kw_only=True, rename="kebab"):
+    """Public keys of another site.
+
+    Attributes:
+      key: signs its answers and its heads.
+      exchange_key: masks its parts of secure sums.
+      former_keys: that signed before, and have handed its ledger on to `key`: what was seen of the
+        ledger under them still holds.
+    """
 
     key: PublicKey
     exchange_key: PublicKey
+    former_keys: tuple[PublicKey, ...] = ()
 
 
 def read_peers(table: dict[str, Any], *, where: str) -> dict[str, Peer]:
@@ -70,6 +80,12 @@ def check_peers(peers: Mapping[str, Peer], plan: Plan, *, site: str) -> None:
         peer = peers.get(entry.name)
         if peer is None:
             continue
+        if entry.key in peer.former_keys:
+            raise PolicyError(
+                f"the plan names the key that {entry.name!r} had before its keys changed, so it no "
+                "longer runs; have the coordinator resolve the study again with the new keys, and "
+                "approve the new plan"
+            )
         pairs = [("key", entry.key, peer.key)]
         if plan.colluding is not None or entry.exchange_key is not None:
             pairs.append(("exchange-key", entry.exchange_key, peer.exchange_key))
@@ -96,6 +112,31 @@ def check_peers(peers: Mapping[str, Peer], plan: Plan, *, site: str) -> None:
         "through the coordinator, who could have put its own in their place; then write the lines "
         "into site.toml"
     )
+
+
+def without_peer(text: str, name: str) -> str:
+    r"""Returns a `site.toml` without the section of one peer; other lines and comments stay.
+
+    >>> without_peer('[peers.a]\nkey = "1"\n# of b\n[peers.b]\nkey = "2"\n', "a")
+    '# of b\n[peers.b]\nkey = "2"\n'
+    """
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            inside = _names_peer(stripped, name)
+        if not inside or stripped.startswith("#"):
+            kept.append(line)
+    return "".join(kept)
+
+
+def _names_peer(header: str, name: str) -> bool:
+    """Whether a section's header line is that of a peer."""
+    try:
+        found = tomllib.loads(header)
+    except tomllib.TOMLDecodeError:
+        return False
+    return list(found.get("peers", ())) == [name]
 
 
 def _short(key: str | None) -> str:

@@ -26,7 +26,7 @@ from fedloom.common.typed import PublicKey
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.plan import Plan
 
-__all__ = ["ApprovedSince", "Lost", "count_lost", "find_lost", "read_note"]
+__all__ = ["ApprovedSince", "Lost", "count_lost", "find_lost", "read_notes"]
 
 _NOT_KEPT = "0" * 64
 """Stands for the commitment to records that were frozen under a lost approval."""
@@ -55,11 +55,16 @@ class Lost:
     since: tuple[ApprovedSince, ...]
 
 
-def read_note(path: Path, key: str) -> HeadNote | None:
-    """Reads what a coordinator's `heads.json`, or a fellow's `site heads`, says of a site key.
+def read_notes(path: Path, keys: Sequence[str]) -> list[HeadNote]:
+    """Reads what a coordinator's `heads.json`, or a fellow's `site heads`, says of a site.
+
+    Args:
+      path: the file.
+      keys: with which the site has signed its ledger. What was seen under a later key, of which
+        the copy that is restored knows nothing, is told as that of the same ledger.
 
     Returns:
-      The note; None if the file says nothing of it.
+      The notes; none if the file says nothing of it.
 
     Raises:
       ConfigError: the file is neither.
@@ -69,23 +74,21 @@ def read_note(path: Path, key: str) -> HeadNote | None:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return msgspec.json.decode(data, type=dict[PublicKey, HeadNote]).get(key)
+        found = msgspec.json.decode(data, type=dict[PublicKey, HeadNote])
     except msgspec.DecodeError:
-        pass
-    try:
-        known = msgspec.json.decode(data, type=dict[PublicKey, KnownLedger]).get(key)
-    except msgspec.DecodeError as error:
-        raise ConfigError(
-            f"{path} is not a file of heads: give a coordinator's heads.json, or what `fedloom "
-            f"site heads` wrote at another site ({error})"
-        ) from error
-    return (
-        None
-        if known is None
-        else HeadNote(
-            head=known.newest.head.seen, plans={known.newest.plan: known.newest.head.seen}
-        )
-    )
+        found = {}
+        try:
+            known = msgspec.json.decode(data, type=dict[PublicKey, KnownLedger])
+        except msgspec.DecodeError as error:
+            raise ConfigError(
+                f"{path} is not a file of heads: give a coordinator's heads.json, or what `fedloom "
+                f"site heads` wrote at another site ({error})"
+            ) from error
+        for key, ledger in known.items():
+            head = ledger.newest.head.seen
+            plans = {ledger.newest.plan: head}
+            found[key] = HeadNote(head=head, plans=plans, former=ledger.former)
+    return [note for key, note in found.items() if {key, *note.former} & set(keys)]
 
 
 def find_lost(

@@ -68,6 +68,11 @@ class SiteRules:
         """What the policy allows over the life of the records."""
         return None if self._policy is None else self._policy.limits
 
+    @property
+    def former_keys(self) -> dict[str, tuple[str, ...]]:
+        """Signing keys that other sites had before, by site, as the pins say."""
+        return {name: peer.former_keys for name, peer in (self._peers or {}).items()}
+
     def check(self, plan: Plan, runs: int, *, site: str) -> None:
         """Holds so many runs of a plan against policy and peers.
 

@@ -247,7 +247,7 @@ class Vault:
             schema_digest=plan.schema_digest,
             runs=sum(grant.num_priced for grant in self._ledger.grants(request.plan)),
             versions=software_versions(),
-            seen=self._continuity.seen(plan, request.run),
+            seen=self._continuity.seen(plan, request.run, self._plans.former_keys),
         )
 
     def _finish(self, request: Request) -> Finished:
@@ -283,7 +283,7 @@ class Vault:
         ):
             self._log("refused: this machine's kernels round the rows of a batch differently")
             raise Refusal(Status.UNAVAILABLE)
-        seen = self._continuity.check(plan, request)
+        seen = self._continuity.check(plan, request, self._plans.former_keys)
         mask_share = self._mask_share_of(plan, request, digest)
         self._ledger.open_attempt(
             **key,

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from fedloom.common.digest import canonical_json, digest, sha256_hex
-from fedloom.common.typed import Section, Sha256
+from fedloom.common.typed import PublicKey, Section, Sha256
 
 __all__ = [
     "HeadNote",
@@ -105,10 +105,12 @@ class KnownLedger(Section, frozen=True):
       newest: the newest head.
       links: those that lead to it, from the ledger's first entry on, or from the first head that
         was seen since a restoration.
+      former: signing keys of the site before its keys changed.
     """
 
     newest: KnownHead
     links: tuple[Sha256, ...]
+    former: tuple[PublicKey, ...] = ()
 
 
 class HeadNote(Section, frozen=True):
@@ -117,10 +119,12 @@ class HeadNote(Section, frozen=True):
     Attributes:
       head: the newest head that was seen.
       plans: by digest, the newest head that was seen in the runs of a plan, also of ended ones.
+      former: signing keys of the site before its keys changed.
     """
 
     head: SeenHead
     plans: dict[Sha256, SeenHead]
+    former: tuple[PublicKey, ...] = ()
 
 
 def heads_digest(heads: Mapping[str, SignedHead]) -> str:

@@ -114,6 +114,13 @@ class SiteCard(Section, frozen=True, kw_only=True, rename="kebab"):
         """Whether the site has handed these earlier keys on to those of the card."""
         return follows(self.rotations, key=key, exchange_key=exchange_key)
 
+    def goes_on_from(self, known: SiteCard) -> bool:
+        """Whether the site has handed the keys of its earlier card on to those of this one."""
+        before, now = known.rotations, self.rotations
+        if len(now) <= len(before) or now[: len(before)] != before:
+            return False
+        return self.name == known.name and now[len(before)].rotation.old.key == known.key
+
     @property
     def former_keys(self) -> tuple[str, ...]:
         """Earlier signing keys, in order, as the changes of keys prove them."""

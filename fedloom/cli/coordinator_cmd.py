@@ -130,7 +130,11 @@ def renew(home: Path) -> None:
 @coordinator_option
 @click.option("--out", type=_FOLDER, required=True, help="The kit, one file for all sites.")
 @click.option("--policy", type=_FOLDER, help="A text with rules that you propose for [policy].")
-@click.option("--replace", is_flag=True, help="A site that was invited has new keys.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="A site has new keys that its old ones do not vouch for; its steward told you.",
+)
 @json_option
 def invite(
     cards: tuple[Path, ...],
@@ -143,15 +147,17 @@ def invite(
     """Take in the sites of CARDS, and write the kit that goes to every site.
 
     A card is what `fedloom site card` writes. The kit holds no secret; it is the same for all
-    sites, those that were invited earlier too. Without a change CARDS may be given again.
+    sites, those that were invited earlier too. Without a change CARDS may be given again. The new
+    card of a site that has changed its keys (`fedloom site rotate`) is taken if the keys that are
+    known here have handed on to it; its node is registered with the new key.
     """
     from fedloom.common.errors import ConfigError
     from fedloom.privacy.card import SiteCard
     from fedloom.server.provision.coordinator_home import CoordinatorHome
 
     opened = CoordinatorHome.open(home)
-    for card in [SiteCard.load(path) for path in cards]:
-        opened.invite(card, replace=replace)
+    offered = [SiteCard.load(path) for path in cards]
+    changed = [card for card in offered if opened.invite(card, replace=replace)]
     try:
         rules = "" if policy is None else policy.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -160,10 +166,17 @@ def invite(
     kit.save(out)
     if as_json:
         names = {card.name: card.fingerprint() for card in kit.sites}
-        print_json({"kit": str(out), "fingerprint": kit.fingerprint(), "sites": names})
+        shown = {"kit": str(out), "fingerprint": kit.fingerprint(), "sites": names}
+        print_json({**shown, "changed": [card.name for card in changed]})
         return
     for card in kit.sites:
-        click.echo(f"{card.name}: {card.fingerprint()}")
+        note = ", new keys, handed on by those known here" if card in changed else ""
+        click.echo(f"{card.name}: {card.fingerprint()}{note}")
+    if changed:
+        click.echo(
+            "plans that name the old keys no longer run: resolve their studies again with the new "
+            "keys, and have the new plans approved"
+        )
     click.echo(
         f"wrote {out}, fingerprint {kit.fingerprint()}\n"
         "send it to every site; each runs `fedloom site join`, and the stewards compare this "

@@ -65,6 +65,7 @@ def verify(home: Path, releases: tuple[Path, ...], as_json: bool) -> None:
                 "site": view.site,
                 "public_key": view.public_key,
                 "fingerprint": fingerprint(view.public_key),
+                "former_keys": list(view.former_keys),
                 "head": {"seq": seq, "hash": head},
                 "releases": held,
             }
@@ -73,5 +74,7 @@ def verify(home: Path, releases: tuple[Path, ...], as_json: bool) -> None:
     click.echo(f"The ledger of {view.site} is whole: {seq + 1} entries, chain and signatures hold.")
     click.echo(f"head    {head}\nsigner  {view.public_key}")
     click.echo(f"        fingerprint {fingerprint(view.public_key)}")
+    for key in view.former_keys:
+        click.echo(f"before  {key}\n        fingerprint {fingerprint(key)}, handed on")
     for entry in held:
         click.echo(f"release {entry['release']}: its head, entry {entry['seq']}, is in the chain")

@@ -52,6 +52,10 @@ def join(
     Every site was sent the same kit. So the stewards read its fingerprint to each other (--show),
     by telephone and not through the coordinator, who could have put keys of its own in yours. It is
     not shown while you type what another steward reads, so that nobody copies the line above.
+
+    Nothing is asked where there is nothing to compare: this site has joined before, with the same
+    coordinator, and every other site has the keys that are pinned or new ones which those vouch
+    for.
     """
     from fedloom.client.home import Home
     from fedloom.client.membership import check_kit
@@ -62,33 +66,44 @@ def join(
         offered = Kit.load(kit)
         click.echo(f"fingerprint of the kit: {offered.fingerprint()}")
         return
-    if (yes or as_json) and fingerprint is None:
+    opened, offered = Home.open(home), Kit.load(kit)
+    offer = check_kit(opened, offered)
+    if (yes or as_json) and fingerprint is None and not offer.proven:
         raise ConfigError(
             "--yes and --json ask nothing; give the kit's fingerprint, as another steward told it "
             "to you, with --fingerprint"
         )
-    opened, offered = Home.open(home), Kit.load(kit)
-    new = check_kit(opened, offered)
     if not as_json:
         click.echo(f"coordinator: {offered.address}")
         for other in offered.sites:
-            note = ", not pinned yet" if other in new else ""
+            note = ", not pinned yet" if other in offer.new else ""
+            note = ", new keys, handed on by those you pinned" if other in offer.changed else note
             click.echo(f"{other.name}: {other.fingerprint()}{note}")
         if offered.policy:
             click.echo(f"the coordinator proposes for [policy]:\n{offered.policy.rstrip()}")
-    told = fingerprint if fingerprint is not None else _ask()
+    if fingerprint is None and offer.proven:
+        click.echo("nothing to compare: what you pinned vouches for all of it", err=as_json)
+        told = offered.fingerprint()
+    else:
+        told = fingerprint if fingerprint is not None else _ask()
     if _bare(told) != _bare(offered.fingerprint()):
         raise PolicyError(
             f"{told[:60]!r} is not this kit's fingerprint: another steward was sent another kit, "
             "or one of you misread; compare again what `fedloom site join KIT --show` prints at "
             "both, and if they differ believe neither"
         )
-    pinned = keep(opened, offered)
+    kept = keep(opened, offered)
+    pinned, changed = [card.name for card in kept.new], [card.name for card in kept.changed]
     if as_json:
         shown = {"address": offered.address, "fingerprint": offered.fingerprint()}
-        print_json({**shown, "pinned": pinned})
+        print_json({**shown, "pinned": pinned, "changed": changed})
         return
     click.echo(f"joined {offered.address}; pinned {', '.join(pinned) or 'nobody new'}")
+    if changed:
+        click.echo(
+            f"new keys of {', '.join(changed)}: plans that name the old ones no longer run here; "
+            "approve what the coordinator resolves with the new ones"
+        )
 
 
 def _ask() -> str:

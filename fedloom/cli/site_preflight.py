@@ -19,6 +19,7 @@ from fedloom.common.errors import FedloomError, IncompleteError
 
 if TYPE_CHECKING:
     from fedloom.client.home import Home
+    from fedloom.client.membership import Offer
     from fedloom.client.site_config import SiteConfig
 
 __all__ = ["findings", "preflight"]
@@ -73,7 +74,7 @@ def findings(home: Path, plan: Path | None) -> Iterator[Finding]:
     else:
         files = {"authority": opened.authority_path, "node_key": opened.node_key_path}
         yield from check_door(kit.address, **files)
-        yield _tried("peers", lambda: _pinned(len(check_kit(opened, kit))), "join again")
+        yield _tried("peers", lambda: _pinned(check_kit(opened, kit)), "join again")
     yield _tried("flower", _flower, "install the version that it names")
     free = shutil.disk_usage(opened.path).free
     room = f"{free / 2**30:.1f} GiB free"
@@ -124,9 +125,10 @@ def _of_plan(opened: Home, config: SiteConfig, path: Path) -> Iterator[Finding]:
     yield _tried("data", records, f"see `fedloom schema check {path} --home {opened.path}`")
 
 
-def _pinned(missing: int) -> str:
+def _pinned(offer: Offer) -> str:
+    missing = [card.name for card in (*offer.new, *offer.changed)]
     if missing:
-        raise FedloomError(f"{missing} sites of the kit are not pinned")
+        raise FedloomError(f"of the kit's sites {', '.join(missing)} are not pinned")
     return "every other site of the kit is pinned"
 
 

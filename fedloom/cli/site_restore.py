@@ -40,9 +40,14 @@ def heads(home: Path, out: Path | None) -> None:
     import msgspec
 
     from fedloom.client.home import Home
+    from fedloom.client.site_config import SiteConfig
     from fedloom.privacy.ledger import read_ledger
 
-    notes = read_ledger(Home.open(home).path).seen.notes()
+    opened = Home.open(home)
+    path = opened.config_path
+    pinned = SiteConfig.load(path).peers.values() if path.exists() else ()
+    former = {peer.key: peer.former_keys for peer in pinned}
+    notes = read_ledger(opened.path).seen.notes(former)
     text = msgspec.json.format(msgspec.json.encode(notes)).decode() + "\n"
     if out is None:
         click.echo(text, nl=False)
@@ -89,7 +94,7 @@ def restore(
     from fedloom.client.backup import unpack
     from fedloom.client.continuity import Continuity
     from fedloom.client.home import Home
-    from fedloom.client.restore import count_lost, find_lost, read_note
+    from fedloom.client.restore import count_lost, find_lost, read_notes
     from fedloom.client.vault_memory import memory_folder
     from fedloom.privacy.ledger import Ledger
 
@@ -99,8 +104,7 @@ def restore(
     with Ledger.open(opened.path, key) as ledger:
         continuity = Continuity(opened, ledger, key, memory_folder())
         try:
-            key_shown = opened.public_key()
-            found = [note for path in notes if (note := read_note(path, key_shown))]
+            found = [note for path in notes for note in read_notes(path, ledger.signing_keys)]
             own = continuity.mark()
             # The mark of a backup names a head of the copy itself, and tells nothing that is lost.
             told = own is not None and ledger.links(own.head) is None

@@ -10,7 +10,7 @@ the newest head of a ledger is never replaced by one of a fork.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -54,10 +54,22 @@ class SeenHeads:
         """Takes what a ledger's file holds."""
         self._rows = {run: dict(heads) for run, heads in rows.items()}
 
-    def get(self, plan: str, run: str, key: str) -> SeenHead | None:
-        """Returns the head that the next one in this run is held against."""
+    def get(self, plan: str, run: str, key: str, *former: str) -> SeenHead | None:
+        """Returns the head that the next one in this run is held against.
+
+        Args:
+          plan: the plan's digest.
+          run: the run's name.
+          key: that signs the ledger in this run.
+          *former: keys that signed it before.
+        """
         seen = self._rows.get((plan, run), {}).get(key)
-        return self.newest().get(key) if seen is None else seen
+        return self.newest_of((key, *former)) if seen is None else seen
+
+    def newest_of(self, keys: Iterable[str]) -> SeenHead | None:
+        """Returns the newest head of the ledger that these keys have signed, one after another."""
+        newest = self.newest()
+        return max((newest[key] for key in keys if key in newest), default=None)
 
     def newest(self) -> Heads:
         """Returns the newest head of every key."""
@@ -66,14 +78,18 @@ class SeenHeads:
             _merge(found, heads)
         return found
 
-    def notes(self) -> dict[str, HeadNote]:
-        """Returns what a steward who restores a home must know, by signing key."""
+    def notes(self, former: Mapping[str, Sequence[str]]) -> dict[str, HeadNote]:
+        """Returns what a steward who restores a home must know, by signing key.
+
+        Args:
+          former: keys that signed a ledger before, by the key that signs it now.
+        """
         plans: dict[str, Heads] = {}
         for (plan, _), heads in sorted(self._rows.items()):
             for key, head in heads.items():
                 _merge(plans.setdefault(key, {}), {plan: head})
         return {
-            key: HeadNote(head=head, plans=plans[key])
+            key: HeadNote(head=head, plans=plans[key], former=tuple(former.get(key, ())))
             for key, head in sorted(self.newest().items())
         }
 

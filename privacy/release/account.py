@@ -49,7 +49,8 @@ class SiteAccount:
 
     Attributes:
       site: name of the site.
-      key: public key that signed every entry; the plan names it for this site.
+      key: public key that signed all about the plan; the plan names it for this site.
+      former_keys: keys that signed before, in order; each handed the ledger on to the next.
       seq: number of the last entry of the extract.
       head: hash of that entry.
       hashes: of all entries up to there, in order.
@@ -67,6 +68,7 @@ class SiteAccount:
 
     site: str
     key: str
+    former_keys: tuple[str, ...]
     seq: int
     head: str
     hashes: tuple[str, ...]
@@ -98,12 +100,12 @@ class SiteAccount:
 def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> SiteAccount:
     """Checks an extract and reads what it says about a run of a plan.
 
-    Checked are the chain and each signature, by the key that the plan names for the site; that no
-    entry about the plan is hidden; that it was approved for the plan's unit of privacy and
-    coordinator; that the run was reserved for exactly this plan, at the plan's event, and is
-    finished; that no round beyond the plan's was answered, and none at another price; and that all
-    attempts together, void ones included, fit what was reserved. Without a secure sum no round has
-    more than one.
+    Checked are the chain and each signature, by the key that the plan names for the site, or by
+    earlier ones that have handed the ledger on to it; that no entry about the plan is hidden; that
+    it was approved for the plan's unit of privacy and coordinator; that the run was reserved for
+    exactly this plan, at the plan's event, and is finished; that no round beyond the plan's was
+    answered, and none at another price; and that all attempts together, void ones included, fit
+    what was reserved. Without a secure sum no round has more than one.
 
     Args:
       extract: `public_key` and `entries`, as a run folder and a release hold them.
@@ -146,6 +148,7 @@ def account_of(extract: Mapping[str, Any], plan: Plan, run: str, site: str) -> S
     return SiteAccount(
         site=site,
         key=key,
+        former_keys=summary.former_keys,
         seq=summary.head[0],
         head=summary.head[1],
         hashes=tuple(str(entry["hash"]) for entry in entries),

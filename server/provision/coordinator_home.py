@@ -38,6 +38,7 @@ from fedloom.privacy.keys import PrivateKey, generate_key, load_private_key, pub
 from fedloom.privacy.kit import Kit
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.receipt import Receipt
+from fedloom.server.head_registry import HeadRegistry, registry_path
 from fedloom.server.provision.certificates import (
     Authority,
     issue_server_certificate,
@@ -203,22 +204,33 @@ class CoordinatorHome:
         """Returns the cards of all invited sites, in the order of their names."""
         return [SiteCard.load(path) for path in sorted(self.institutions.glob("*.json"))]
 
-    def invite(self, card: SiteCard, *, replace: bool = False) -> None:
-        """Takes in a site.
+    def invite(self, card: SiteCard, *, replace: bool = False) -> bool:
+        """Takes in a site, or its new keys if the keys that are known here have handed on to them.
+
+        What is known of the site's ledger goes on under the new key.
 
         Args:
           card: its card, whose signature holds.
-          replace: the site has new keys, its steward says so.
+          replace: the site has new keys that no earlier ones vouch for; its steward says so.
+
+        Returns:
+          Whether the site was known with other keys, which vouch for these.
 
         Raises:
-          ConfigError: another card of that name is here, or another site has one of its keys.
+          ConfigError: another card of that name is here that does not lead to this one, or another
+            site has one of its keys.
         """
+        handed_on = False
         for known in self.cards():
-            if known.name == card.name and known != card and not replace:
-                raise ConfigError(
-                    f"{card.name!r} was invited with other keys ({known.fingerprint()}); if its "
-                    "steward tells you that they changed, say --replace"
-                )
+            same = known.signed_bytes() == card.signed_bytes()
+            if known.name == card.name and not same:
+                handed_on = card.goes_on_from(known)
+                if not handed_on and not replace:
+                    raise ConfigError(
+                        f"{card.name!r} was invited with other keys ({known.fingerprint()}), and "
+                        "the card does not show that they were handed on to these: it is older, or "
+                        "of another home. If its steward tells you that they changed, say --replace"
+                    )
             keys = {known.key, known.exchange_key, known.node_key}
             if known.name != card.name and keys & {card.key, card.exchange_key, card.node_key}:
                 raise ConfigError(
@@ -226,7 +238,10 @@ class CoordinatorHome:
                     "site has its own: have it make its home with `fedloom site init`"
                 )
         text = json.dumps(msgspec.to_builtins(card), indent=2) + "\n"
+        if card.former_keys:
+            HeadRegistry(registry_path(self.key_path)).hand_on(card.former_keys, card.key)
         write_whole(self.institutions / f"{card.name}.json", text.encode(), private=True)
+        return handed_on
 
     def kit(self, policy: str = "") -> Kit:
         """Returns the kit for all invited sites."""

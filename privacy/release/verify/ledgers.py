@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fedloom.common.errors import ReleaseError
 from fedloom.common.strict_json import read_json
+from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.account import SiteAccount, account_of
 from fedloom.privacy.release.manifest import LedgerEnd, Manifest
@@ -62,6 +63,12 @@ def notes_on(plan: Plan, accounts: Mapping[str, SiteAccount]) -> list[str]:
         ),
     ]
     for account in known:
+        if account.former_keys:
+            keys = ", ".join(map(fingerprint, (*account.former_keys, account.key)))
+            notes.append(
+                f"its keys have changed, and each has signed the next ({account.site}, "
+                f"fingerprints {keys}); one that you know must be among them"
+            )
         if account.runs > 1:
             together = account.epsilon_of_all_runs(plan.delta)
             notes.append(

@@ -68,12 +68,12 @@ def test_a_run_is_held_against_its_own_heads_and_a_new_one_against_the_newest():
 def test_plans_are_told_after_their_runs_have_ended_each_with_its_newest_head():
     seen = SeenHeads({}).with_run("p", "one", {"k": at(3)}).with_run("q", "two", {"k": at(5)})
     ended = seen.without_run("p", "one").without_run("q", "two")
-    assert SeenHeads.of_rows(ended.rows()).notes()["k"].plans == {"p": at(3), "q": at(5)}
+    assert SeenHeads.of_rows(ended.rows()).notes({})["k"].plans == {"p": at(3), "q": at(5)}
 
 
 def test_what_is_remembered_is_read_again_and_damage_is_told():
     seen = SeenHeads({}).with_run("p", "one", {"k": at(3)})
     assert SeenHeads.of_rows(seen.rows()).get("p", "one", "k") == at(3)
-    assert seen.notes()["k"].plans == {"p": at(3)}
+    assert seen.notes({})["k"].plans == {"p": at(3)}
     with pytest.raises(LedgerError):
         SeenHeads.of_rows({("p", "one"): b"{"})
