@@ -46,8 +46,9 @@ def fedloom_says(kind: str, vector: dict[str, Any], folder: Path) -> str:
                 return "ok" if plan.digest() == vector["digest"] else "digest"
             case "entry":
                 entries = [Entry.from_dict(value) for value in vector["entries"]]
-                verify_chain(entries, vector["public_key"])
+                last = verify_chain(entries, vector["public_key"])
                 replay(entries)
+                assert last == vector["last_key"]
             case "request":
                 return request_status(vector)
             case "answer":

@@ -248,6 +248,7 @@ def another_machine() -> None:
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rejoined", [True, False])
 def test_a_disk_from_before_the_change_of_keys_answers_nothing(parties, rejoined):
     """Whether or not fellow sites have learned the new keys meanwhile."""
@@ -288,6 +289,7 @@ def test_what_the_coordinator_knows_goes_on_under_the_new_key(parties):
     assert registry.newest(new) == registry.newest(old) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remembered", [True, False])
 def test_an_older_disk_gains_nothing_by_a_change_of_keys(parties, remembered):
     """Put back, then given new keys, with a coordinator who plays along and forgets what it knew.

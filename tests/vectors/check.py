@@ -105,8 +105,8 @@ def check_plan(vector: dict[str, Any]) -> None:
 
 
 def check_entries(vector: dict[str, Any]) -> None:
-    """The chain of a ledger, as an extract publishes it."""
-    prev = FIRST_PREV
+    """The chain of a ledger, as an extract publishes it, and the key that it ends under."""
+    prev, key = FIRST_PREV, vector["public_key"]
     for seq, entry in enumerate(vector["entries"]):
         fields = {"seq", "prev", "body_sha256", "hash", "signature"}
         need(set(entry) - {"body"} == fields, "format")
@@ -115,12 +115,25 @@ def check_entries(vector: dict[str, Any]) -> None:
             need(sha256(canonical(entry["body"])) == entry["body_sha256"], "digest")
         covered = {name: entry[name] for name in ("seq", "prev", "body_sha256")}
         need(sha256(canonical(covered)) == entry["hash"], "digest")
-        signed(
-            vector["public_key"],
-            b"fedloom ledger entry " + entry["hash"].encode(),
-            entry["signature"],
-        )
+        signed(key, b"fedloom ledger entry " + entry["hash"].encode(), entry["signature"])
+        if entry.get("body", {}).get("kind") == "key-rotated":
+            key = handed_on(vector["entries"][0]["hash"], entry, key)
         prev = entry["hash"]
+    need(key == vector["last_key"], "signature")
+
+
+def handed_on(ledger: str, entry: dict[str, Any], key: str) -> str:
+    """The new key that an entry names, which the key in force has signed."""
+    data = entry["body"]["data"]
+    need(data["ledger"] == ledger and data["old"]["key"] == key, "chain")
+    covered = [data[name] for name in ("site", "ledger", "old", "new")]
+    said = canonical([*covered, entry["seq"], entry["prev"]])
+    signed(
+        data["new"]["key"],
+        b"fedloom rotation of a site's keys\n" + said,
+        data["countersignature"],
+    )
+    return str(data["new"]["key"])
 
 
 def opened(data: bytes) -> tuple[dict[str, Any], str]:

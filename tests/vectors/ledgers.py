@@ -84,11 +84,74 @@ def run_told(plan: Plan, site: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def keys_of(key: PrivateKey, name: str) -> dict[str, str]:
+    """Public keys of a site; two of them are made up."""
+    made_up = sha256_hex(name.encode())
+    return {
+        "key": public_key_hex(key),
+        "exchange-key": made_up,
+        "node-key": "02" + made_up + made_up[:32],
+    }
+
+
+def rotated(
+    made: list[Vector],
+    *,
+    by: PrivateKey = SITES["east"],
+    new: PrivateKey = SITES["north"],
+    counter: PrivateKey = SITES["north"],
+    **changes: Any,
+) -> list[Vector]:
+    """The entries, one that changes the keys of east, and one under the new key."""
+    old = keys_of(SITES["east"], "old")
+    said = {"site": "east", "ledger": made[0]["hash"], "old": old, "new": keys_of(new, "new")}
+    said |= {name: value for name, value in changes.items() if name in said}
+    seq, prev = len(made), made[-1]["hash"]
+    covered = [said[name] for name in ("site", "ledger", "old", "new")]
+    place = [changes.get("seq", seq), prev]
+    data = canonical_json([*covered, *place])
+    signature = sign(counter, b"fedloom rotation of a site's keys\n" + data)
+    change = entry(by, seq, prev, "key-rotated", {**said, "countersignature": signature})
+    return [*made, change, entry(new, seq + 1, change["hash"], "pause", {})]
+
+
+def handed_on(whole: Vector) -> Vector:
+    last = public_key_hex(SITES["north"])
+    name = "keys that change, and an entry under the new one"
+    return {**whole, "name": name, "last_key": last, "entries": rotated(whole["entries"])}
+
+
+def not_handed_on(whole: Vector) -> list[Vector]:
+    """Changes of keys that no reader may follow."""
+    made = whole["entries"]
+    north = public_key_hex(SITES["north"])
+    hidden = copy.deepcopy(rotated(made))
+    hidden[-2].pop("body")
+    cases: list[tuple[str, str, list[Vector]]] = [
+        ("the old key has not signed", "signature", rotated(made, by=SITES["north"])),
+        ("the new key has not countersigned", "signature", rotated(made, counter=STRANGER)),
+        ("countersigned for another place in the chain", "signature", rotated(made, seq=1)),
+        ("of another ledger", "chain", rotated(made, ledger="ab" * 32)),
+        ("from a key that is not in force", "chain", rotated(made, old=keys_of(STRANGER, "old"))),
+        ("the change of keys left out", "signature", hidden),
+    ]
+    return [
+        bad(whole, f"keys that change: {name}", code, "LedgerError", last_key=north, entries=found)
+        for name, code, found in cases
+    ]
+
+
 def entries() -> Vector:
     plan, key = plan_of("counts at two sites"), SITES["east"]
     told = run_told(plan, "east")
     made = chain(key, told)
-    whole = {"name": "a run that answered once", "public_key": public_key_hex(key), "entries": made}
+    known = public_key_hex(key)
+    whole = {
+        "name": "a run that answered once",
+        "public_key": known,
+        "last_key": known,
+        "entries": made,
+    }
     hidden = copy.deepcopy(made[:2])
     hidden[1].pop("body")
     good = [whole, {**whole, "name": "a body left out", "entries": hidden}]
@@ -102,8 +165,9 @@ def entries() -> Vector:
         found[1]["body"]["data"]["runs"] = 2
 
     return {
-        "good": good,
+        "good": [*good, handed_on(whole)],
         "bad": [
+            *not_handed_on(whole),
             bad(whole, "a body was changed", "digest", "LedgerError", entries=changed(lower)),
             bad(whole, "an entry is missing", "chain", "LedgerError", entries=made[:3] + made[4:]),
             bad(
