@@ -18,6 +18,7 @@ _OTHERS = {
     "release": "a release was noted",
     "lost": "counted in full: answers may be missing here",
     "restore": "restored from a backup",
+    "key-rotated": "the site's keys changed",
 }
 
 
