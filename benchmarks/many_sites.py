@@ -71,9 +71,10 @@ def written(folder: Path, num_sites: int) -> Path:
     head = '[study]\nname = "many"\nschema = "schema.toml"\n'
     budget = '[privacy]\nepsilon = 1.0\ndelta = 1e-5\ntrust = "secure-sum"\n'
     model = '[model]\nkind = "mixture"\ncomponents = 50\n'
+    patience = "[coordination]\ntimeout_s = 7200\n"
     sites = [f'[[site]]\nname = "site-{number}"\n' for number in range(num_sites)]
     path = folder / "study.toml"
-    path.write_text("\n".join([head, budget, model, *sites]))
+    path.write_text("\n".join([head, budget, model, patience, *sites]))
     return path
 
 

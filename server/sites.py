@@ -33,7 +33,8 @@ from fedloom.server.run_folder import RunFolder
 __all__ = ["Sites"]
 
 _NONCE_BYTES = 16
-_READY_S = 60.0
+_READY_S, _READY_S_A_SITE = 60.0, 0.3  # answers of a thousand sites take a while to read
+_TOLD_REASONS = 20
 
 
 class Sites:
@@ -113,8 +114,9 @@ class Sites:
         return extracts
 
     def refresh_ready(self) -> None:
-        """Finds out which sites would answer now; waits for them no longer than a minute."""
-        timeout_s = min(_READY_S, self._plan.coordination.timeout_s)
+        """Finds out which sites would answer now; waits a minute, and longer for many sites."""
+        patience_s = _READY_S + _READY_S_A_SITE * len(self.names)
+        timeout_s = min(patience_s, self._plan.coordination.timeout_s)
         answers = self._send(self._prepare_request(), timeout_s=timeout_s)
         self.ready = {site for site, answer in answers.items() if answer.ok}
         self.prepared = True
@@ -183,8 +185,10 @@ class Sites:
         return answers
 
     def dropout_reasons(self) -> str:
-        """Says why sites dropped out of the last message."""
-        return "; ".join(f"{site}: {why}" for site, why in sorted(self._reasons.items()))
+        """Says why sites dropped out of the last message; of many, the first twenty by name."""
+        told = [f"{site}: {why}" for site, why in sorted(self._reasons.items())]
+        more = len(told) - _TOLD_REASONS
+        return "; ".join(told[:_TOLD_REASONS]) + (f"; and {more} more" if more > 0 else "")
 
     def require_quorum(self, answers: Collection[str], what: str, why: str | None = None) -> None:
         """Holds the number of usable answers against the study's minimum.
