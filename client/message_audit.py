@@ -18,9 +18,10 @@ from fedloom.common.messages import Unopened
 from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.keys import fingerprint
 
-__all__ = ["Handled", "MessageAudit"]
+__all__ = ["LOOKS", "Handled", "MessageAudit"]
 
-_LOOKS = (Query.PREPARE, Query.FINISH)
+LOOKS = (Query.PREPARE, Query.FINISH)
+"""Queries that read no record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class Handled:
             self.outcome == Status.OK
             and not self.stored
             and self.message is not None
-            and self.message.header.query not in _LOOKS
+            and self.message.header.query not in LOOKS
         )
 
 

@@ -19,6 +19,9 @@
     trust = "per-site"              # optional: the only trust mode
     min_colluding = 1            # optional: sites that a secure sum must bear to be colluding
 
+    [monitoring]                 # optional: metrics and health checks; see
+    port = 9464                  # `fedloom.common.monitoring_settings`
+
     [peers.portland]             # another site's keys, from its steward; see `peers`
     key = "..."
     exchange-key = "..."
@@ -41,6 +44,7 @@ from fedloom.client.device import DEVICE_PATTERN
 from fedloom.client.peers import Peer, read_peers
 from fedloom.client.sources import Source
 from fedloom.common.errors import ConfigError
+from fedloom.common.monitoring_settings import MonitoringSettings
 from fedloom.common.study import SiteName
 from fedloom.common.typed import Section, read_typed
 from fedloom.privacy.ledger import Limits
@@ -66,17 +70,19 @@ class _File(Section, frozen=True, kw_only=True):
     site: _SiteTable
     source: dict[str, Any]
     policy: Policy
+    monitoring: MonitoringSettings = MonitoringSettings()
     peers: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteConfig:
-    """A site's name, device, records, rules and the other sites' keys."""
+    """A site's name, device, records, rules, what it tells of itself, the other sites' keys."""
 
     name: str
     device: str
     source: Source
     policy: Policy
+    monitoring: MonitoringSettings = MonitoringSettings()
     peers: dict[str, Peer] = field(default_factory=dict)
 
     @classmethod
@@ -102,6 +108,7 @@ class SiteConfig:
             device=file.site.device,
             source=Source.from_dict(file.source, path.parent),
             policy=file.policy,
+            monitoring=file.monitoring,
             peers=read_peers(file.peers, where=str(path)),
         )
 
@@ -135,6 +142,10 @@ delta = {delta!r}
 # max_rows_per_person = 5       # most rows of one person that may count
 # trust = "per-site"               # the only trust mode; "per-site" relies on no other site
 # min_colluding = 1             # sites that may side with the coordinator in a secure sum
+
+# [monitoring]
+# port = 9464      # of the loopback: /metrics for Prometheus, and /health
+# file = "/var/lib/prometheus/node-exporter/fedloom.prom"   # for the node exporter
 
 # A secure sum needs the keys of every other site, told by its steward by telephone or signed mail.
 # [peers.NAME]

@@ -30,7 +30,7 @@ from fedloom.common.digest import canonical_json, sha256_hex
 from fedloom.common.errors import ConfigError, DiskFullError, VerificationError
 from fedloom.common.files import NOTHING_LOST, disk_is_full
 
-__all__ = ["FIRST", "AuditLog", "line_digest", "utc_now"]
+__all__ = ["FIRST", "AuditLog", "line_digest", "parse_line", "utc_now"]
 
 FIRST = "0" * 64
 _NAME = "audit.jsonl"
@@ -98,7 +98,7 @@ class AuditLog:
         for part in self.parts():
             for raw in _whole_lines(part):
                 number += 1
-                line = _read(raw, f"{part.name}: line {number}")
+                line = parse_line(raw, f"{part.name}: line {number}")
                 if line.seq != number or line.previous != previous:
                     raise VerificationError(
                         f"{part}: the chain is broken at line {number}: a line before it was "
@@ -129,7 +129,7 @@ class AuditLog:
                     continue
                 size = os.fstat(descriptor).st_size
                 if size > self._largest_part:
-                    last = _read(_last_line(self.path), self.path.name)
+                    last = parse_line(_last_line(self.path), self.path.name)
                     os.rename(self.path, self.folder / f"audit-{last.seq:012d}.jsonl")
                     _force(self.folder)
                     continue
@@ -193,7 +193,7 @@ class AuditLog:
         if not parts:
             return 0, FIRST
         raw = _last_line(parts[-1])
-        return _read(raw, parts[-1].name).seq, sha256_hex(raw)
+        return parse_line(raw, parts[-1].name).seq, sha256_hex(raw)
 
 
 def line_digest(line: Stamped) -> str:
@@ -207,7 +207,12 @@ def _line(line: Stamped) -> bytes:
     return canonical_json({**place, **entry})
 
 
-def _read(raw: bytes, where: str) -> Stamped:
+def parse_line(raw: bytes, where: str) -> Stamped:
+    """Reads one line, without its end.
+
+    Raises:
+      VerificationError: it is none; `where` names it.
+    """
     try:
         value: dict[str, Any] = msgspec.json.decode(raw)
         place = {name: value.pop(name) for name in _PLACE}

@@ -22,7 +22,9 @@ LAYERS = {
     "client": {"common", "privacy", "client"},
     "server": {"common", "privacy", "server"},
 }
-FACE = {"cli", "api", "consumer", "simulation", "deployment", "in_process", "web"}
+FACE = {
+    "cli", "api", "consumer", "simulation", "deployment", "monitoring", "in_process", "web",
+}  # fmt: skip
 # In the last three inside functions alone; `client/node.py` starts Flower's node and guards it.
 FLOWER_MODULES = (
     "client/app.py", "server/app.py", "server/grids*", "common/messages.py",

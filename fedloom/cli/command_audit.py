@@ -22,9 +22,13 @@ __all__ = ["CommandAudit", "note_command", "note_home", "shown_words"]
 
 _READING = {
     "fedloom coordinator audit-log",
+    "fedloom coordinator health",
+    "fedloom coordinator metrics",
     "fedloom coordinator status",
     "fedloom runs",
     "fedloom site audit-log",
+    "fedloom site health",
+    "fedloom site metrics",
     "fedloom site plan",
     "fedloom site preflight",
     "fedloom site status",

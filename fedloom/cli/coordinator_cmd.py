@@ -9,6 +9,7 @@ import click
 
 from fedloom.cli.audit_cmd import audit_log
 from fedloom.cli.command_audit import note_home
+from fedloom.cli.coordinator_metrics import health, metrics
 from fedloom.cli.coordinator_up import coordinator_option, down, gateway, status, up
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
@@ -23,7 +24,7 @@ def coordinator() -> None:
     """Be a federation's coordinator: its key, its certificates, its servers."""
 
 
-for _command in (up, down, status, gateway, audit_log):
+for _command in (up, down, status, gateway, audit_log, health, metrics):
     coordinator.add_command(_command)
 
 

@@ -19,7 +19,10 @@ __all__ = ["control_of", "coordinator_programs", "register_institutions"]
 
 
 def coordinator_programs(home: CoordinatorHome, *, gateway: bool = True) -> list[Program]:
-    """Returns the SuperLink, what starts its apps, and the gateway unless another proxy is used."""
+    """Returns the SuperLink, what starts its apps, the gateway, and what gives metrics out.
+
+    There is no gateway where another proxy is used, and no metrics without [monitoring].
+    """
     path = home.path.resolve()
     resolved = CoordinatorHome(path)
     settings = resolved.settings()
@@ -46,6 +49,9 @@ def coordinator_programs(home: CoordinatorHome, *, gateway: bool = True) -> list
     commands = {"superlink": superlink, "superexec": superexec, "gateway": door}
     if not gateway:
         del commands["gateway"]
+    if settings.monitoring.wanted:
+        words = ["coordinator", "metrics", "--coordinator", str(path)]
+        commands["metrics"] = [sys.executable, "-m", "fedloom", *words]
     environment = flower_environment(resolved.flower)
     return [
         Program(name=name, command=command, environment=environment, folder=resolved.flower)

@@ -19,6 +19,7 @@ from pathlib import Path
 from fedloom.client.flower_environment import flower_environment
 from fedloom.client.home import Home
 from fedloom.client.link.sockets import default_socket, prepare_socket
+from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import ConfigError
 from fedloom.deployment.own_folder import OwnFolder, open_folder
 from fedloom.deployment.supervisor import Program
@@ -136,7 +137,7 @@ def _own_file(home: int, name: str, owner: int) -> bytes:
 
 
 def site_programs(places: SitePlaces, *, poll_s: float | None = None) -> list[Program]:
-    """Returns the vault and the node.
+    """Returns the vault, the node and, if `site.toml` has [monitoring], what gives metrics out.
 
     Args:
       places: where they find each other.
@@ -153,7 +154,7 @@ def site_programs(places: SitePlaces, *, poll_s: float | None = None) -> list[Pr
         prepare_socket(socket)
     else:
         serve.append("--shared")
-    return [
+    programs = [
         Program(
             name="vault",
             command=serve,
@@ -170,6 +171,17 @@ def site_programs(places: SitePlaces, *, poll_s: float | None = None) -> list[Pr
             user=node_user,
         ),
     ]
+    if SiteConfig.load(places.home / "site.toml").monitoring.wanted:
+        programs.append(
+            Program(
+                name="metrics",
+                command=[*command, "metrics", "--home", str(places.home)],
+                environment=_environment(places.home, vault_user),
+                folder=places.home,
+                user=vault_user,
+            )
+        )
+    return programs
 
 
 def _environment(folder: Path, user: tuple[int, int] | None) -> dict[str, str]:

@@ -32,6 +32,7 @@ from msgspec import Meta
 
 from fedloom.common.errors import ConfigError
 from fedloom.common.files import write_whole
+from fedloom.common.monitoring_settings import MonitoringSettings
 from fedloom.common.typed import Section, read_typed
 from fedloom.privacy.card import SiteCard
 from fedloom.privacy.keys import PrivateKey, generate_key, load_private_key, public_key_hex
@@ -59,12 +60,14 @@ class CoordinatorSettings(Section, frozen=True, kw_only=True, rename="kebab"):
       port: the port there.
       listen: address on which the gateway listens.
       superlink_port: port of the loopback on which Flower's SuperLink listens.
+      monitoring: metrics and health checks; none by default.
     """
 
     host: str
     port: Port
     listen: str = "0.0.0.0"
     superlink_port: Port
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @property
     def address(self) -> str:
@@ -303,6 +306,10 @@ listen = {json.dumps(settings.listen)}
 # Port of the loopback for Flower's SuperLink. Nothing but the gateway may pass it on: whoever
 # reaches it runs code on this machine.
 superlink-port = {settings.superlink_port}
+
+# [monitoring]
+# port = 9465      # of the loopback: /metrics for Prometheus, and /health
+# file = "/var/lib/prometheus/node-exporter/fedloom.prom"   # for the node exporter
 """
 
 

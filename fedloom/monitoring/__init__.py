@@ -1,0 +1,1 @@
+"""What a site and a coordinator tell of themselves: metrics, and whether they are ready."""
