@@ -13,6 +13,7 @@ from fedloom.cli.coordinator_metrics import health, metrics
 from fedloom.cli.coordinator_up import coordinator_option, down, gateway, status, up
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
+from fedloom.cli.web_cmd import coordinator_web
 
 __all__ = ["coordinator"]
 
@@ -24,7 +25,7 @@ def coordinator() -> None:
     """Be a federation's coordinator: its key, its certificates, its servers."""
 
 
-for _command in (up, down, status, gateway, audit_log, health, metrics):
+for _command in (up, down, status, gateway, audit_log, health, metrics, coordinator_web):
     coordinator.add_command(_command)
 
 

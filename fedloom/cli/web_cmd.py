@@ -10,11 +10,12 @@ import click
 
 from fedloom.cli.command_audit import note_home
 
-__all__ = ["site_web"]
+__all__ = ["coordinator_web", "site_web"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FOLDER = click.Path(path_type=Path)
+_SMALL_FORM_BYTES = 1 << 16
 
 
 def _address_options(port: int) -> Callable[[Command], Command]:
@@ -62,6 +63,23 @@ def site_web(home: Path, host: str, port: int, allow_network: bool) -> None:
     _serve(
         lambda door: SitePages(opened, door).app(), host, port, allow_network, 3 * MAX_PLAN_BYTES
     )
+
+
+@click.command("web")
+@click.argument("home", metavar="DIR", type=_FOLDER, default=Path("."), callback=note_home)
+@_address_options(8621)
+def coordinator_web(home: Path, host: str, port: int, allow_network: bool) -> None:
+    """Serve the coordinator's page of DIR (this folder by default) until Ctrl-C.
+
+    It prints a link that works once. On the page you see institutions, runs while they go on,
+    certificates and releases, and stop a run: what the commands do, by the same functions.
+    """
+    from fedloom.server.provision.coordinator_home import CoordinatorHome
+    from fedloom.web.coordinator_app import CoordinatorPages
+
+    opened = CoordinatorHome.open(home)
+    most = _SMALL_FORM_BYTES
+    _serve(lambda door: CoordinatorPages(opened, door).app(), host, port, allow_network, most)
 
 
 def _serve(pages: Any, host: str, port: int, allow_network: bool, max_body_bytes: int) -> None:

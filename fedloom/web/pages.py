@@ -11,10 +11,11 @@ import jinja2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from fedloom.common.errors import FedloomError
 
-__all__ = ["Pages", "field", "grouped", "static_file"]
+__all__ = ["Pages", "field", "grouped", "static_route"]
 
 _HERE = Path(__file__).parent
 _STATIC = {"style.css": "text/css", "live.js": "text/javascript"}
@@ -88,12 +89,16 @@ def field(request: Request, name: str) -> str:
     return form.get(name, [""])[0]
 
 
-def static_file(name: str) -> Response:
-    """Returns the style sheet or the script; no other name is looked up."""
-    kind = _STATIC.get(name)
-    if kind is None:
+def static_route() -> Route:
+    """Returns where the style sheet and the script are; no other name is looked up."""
+    return Route("/static/{name}", _static)
+
+
+def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _STATIC:
         return Response("not found\n", status_code=404, media_type="text/plain")
-    return Response((_HERE / "static" / name).read_bytes(), media_type=kind)
+    return Response((_HERE / "static" / name).read_bytes(), media_type=_STATIC[name])
 
 
 @cache

@@ -24,7 +24,7 @@ from fedloom.privacy.keys import fingerprint
 from fedloom.web.acts import Acts
 from fedloom.web.door import Door
 from fedloom.web.ledger_words import EntryShown, entries_in_words
-from fedloom.web.pages import Pages, field, static_file
+from fedloom.web.pages import Pages, field, static_route
 from fedloom.web.plan_pages import PlanPages
 from fedloom.web.refusals import refusals_in
 from fedloom.web.releases import ReleasePages
@@ -70,7 +70,7 @@ class SitePages:
             *releases.routes(),
             Route("/api/standing", self._standing),
             Route("/api/parts/now", self._now),
-            Route("/static/{name}", _static),
+            static_route(),
         ]
         return Starlette(
             routes=[Mount(self._door.base, routes=routes)],
@@ -192,7 +192,3 @@ class SitePages:
     def _leave(self, request: Request) -> Response:
         self._door.leave()
         return Response("The session is ended.\n", media_type="text/plain")
-
-
-def _static(request: Request) -> Response:
-    return static_file(request.path_params["name"])

@@ -7,6 +7,7 @@
     superexec.secret     shared by Flower's SuperLink and the process that starts its apps
     institutions/        a card for each site that was invited
     receipts/            approvals that stewards signed and sent
+    releases/            releases to look at on the coordinator's page
     runs.json            where the runs of this federation lie
     flower/              Flower's files; its database holds masked answers, mode 0600
     audit.jsonl          commands and messages; see `fedloom.common.audit_log`

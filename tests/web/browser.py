@@ -40,6 +40,19 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
+# What a page must have for people who do not see it, or use no mouse.
+UNLABELLED = """
+[...document.querySelectorAll('input:not([type=hidden]), textarea, select')]
+  .filter(e => !e.labels.length && !e.getAttribute('aria-label')).map(e => e.outerHTML)
+"""
+UNNAMED = """
+[...document.querySelectorAll('a, button, svg, progress')]
+  .filter(e => !(e.textContent.trim() || e.getAttribute('aria-label'))).map(e => e.outerHTML)
+"""
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+LANDMARKS = "document.querySelectorAll('main, nav[aria-label], h1, html[lang]').length"
+
+
 def find() -> str | None:
     """Returns the browser of this machine, or None."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -210,3 +223,12 @@ class Browser:
         line, _, self._buffer = self._buffer.partition(b"\0")
         message: dict[str, Any] = json.loads(line)
         return message
+
+
+def look(browser: Browser) -> None:
+    """Holds the page that is shown against what every page must be, at both widths."""
+    for width in (390, 1100):
+        browser.width(width)
+        assert browser.run(OVERFLOW) <= 0, (browser.run("document.title"), width)
+    assert browser.run(UNLABELLED) == [] and browser.run(UNNAMED) == []
+    assert browser.run(LANDMARKS) == 4

@@ -13,32 +13,11 @@ import pytest
 
 from fedloom.privacy.ledger import read_ledger
 from fedloom.web import releases
-from tests.web.browser import Browser, find
+from tests.web.browser import look
 from tests.web.conftest import HOSTILE
 from tests.web.visitor import free_port, steward
 
 pytestmark = pytest.mark.browser
-
-# What a page must have for people who do not see it, or use no mouse.
-UNLABELLED = """
-[...document.querySelectorAll('input:not([type=hidden]), textarea, select')]
-  .filter(e => !e.labels.length && !e.getAttribute('aria-label')).map(e => e.outerHTML)
-"""
-UNNAMED = """
-[...document.querySelectorAll('a, button, svg, progress')]
-  .filter(e => !(e.textContent.trim() || e.getAttribute('aria-label'))).map(e => e.outerHTML)
-"""
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-LANDMARKS = "document.querySelectorAll('main, nav[aria-label], h1, html[lang]').length"
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    program = find()
-    if program is None:
-        pytest.skip("no browser on this machine")
-    with Browser(program, tmp_path / "profile") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -53,15 +32,6 @@ def link(home: Path) -> Iterator[str]:
             yield found[0]
         finally:
             process.terminate()
-
-
-def look(browser: Browser) -> None:
-    """Holds the page that is shown against what every page must be, at both widths."""
-    for width in (390, 1100):
-        browser.width(width)
-        assert browser.run(OVERFLOW) <= 0, (browser.run("document.title"), width)
-    assert browser.run(UNLABELLED) == [] and browser.run(UNNAMED) == []
-    assert browser.run(LANDMARKS) == 4
 
 
 def test_a_steward_approves_a_plan_by_the_keyboard(browser, link, home, plan_text):

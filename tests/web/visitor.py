@@ -18,6 +18,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fedloom.client.home import Home
+from fedloom.server.provision.coordinator_home import CoordinatorHome
+from fedloom.web.coordinator_app import CoordinatorPages
 from fedloom.web.door import COOKIE, Door
 from fedloom.web.guard import Guard
 from fedloom.web.serve import guarded
@@ -115,6 +117,12 @@ class Visitor:
 def steward(home: Path, *, port: int = PORT) -> Visitor:
     """Makes the page of a home."""
     return Visitor(lambda door: SitePages(Home.open(home), door).app(), port=port)
+
+
+def coordinator(home: Path, *, port: int = PORT) -> Visitor:
+    """Makes the page of a coordinator's home."""
+    opened = CoordinatorHome.open(home)
+    return Visitor(lambda door: CoordinatorPages(opened, door).app(), port=port)
 
 
 def free_port() -> int:
