@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedloom.client.finding import Finding
 from fedloom.common.errors import ConfigError
+from fedloom.privacy.certificate import WARN_DAYS, days_left, end_of
 from fedloom.privacy.node_key import load_node_key, node_key_hex, node_key_pem
 
 __all__ = ["check_door"]
@@ -57,6 +58,7 @@ def check_door(address: str, *, authority: Path, node_key: Path) -> Iterator[Fin
         yield Finding("port", f"{address} does not answer: {error}", remedy)
         return
     yield Finding("port", f"{address} answers")
+    yield _authority(authority)
     trust = ssl.create_default_context(cafile=str(authority))
     link = http.client.HTTPSConnection(host, int(port), context=trust, timeout=_WITHIN_S)
     try:
@@ -75,7 +77,11 @@ def _through_tls(link: http.client.HTTPSConnection, node_key: Path) -> Iterator[
     link.connect()
     assert isinstance(link.sock, ssl.SSLSocket)
     ends = str((link.sock.getpeercert() or {}).get("notAfter", ""))
-    yield Finding("certificate", f"believed; valid until {ends}")
+    seconds = ssl.cert_time_to_seconds(ends)
+    left = days_left(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
+    soon = f"it ends in {left} days; have the coordinator run `fedloom coordinator renew`"
+    warning = soon if left < WARN_DAYS else ""
+    yield Finding("certificate", f"believed; valid until {ends}", warning=warning)
     link.request("GET", "/health")
     answer = link.getresponse()
     answer.read()
@@ -88,6 +94,18 @@ def _through_tls(link: http.client.HTTPSConnection, node_key: Path) -> Iterator[
     link.request("POST", "/v1/fleet/activate-node", *_probe(key))
     answer = link.getresponse()
     yield _registered(answer.status, answer.read())
+
+
+def _authority(path: Path) -> Finding:
+    """Whether the authority's certificate, which this site was given in its kit, ends soon."""
+    end = end_of(path.read_bytes())
+    left, detail = days_left(end), f"valid until {end:%Y-%m-%d}"
+    if left < 0:
+        return Finding("authority", detail, "join with the kit that the coordinator sends anew")
+    if left < WARN_DAYS:
+        soon = f"it ends in {left} days; ask the coordinator, who runs `fedloom coordinator renew "
+        return Finding("authority", detail, warning=f"{soon}--authority`, for a new kit")
+    return Finding("authority", detail)
 
 
 def _clock(date: str | None) -> Finding:

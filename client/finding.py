@@ -15,11 +15,13 @@ class Finding:
       check: Its name.
       detail: What was found.
       remedy: How to fix it; empty if it passed.
+      warning: What will have to be done soon; a check with one has passed.
     """
 
     check: str
     detail: str
     remedy: str = ""
+    warning: str = ""
 
     @property
     def passed(self) -> bool:

@@ -21,6 +21,7 @@ from fedloom.common.errors import ConfigError, PolicyError
 from fedloom.common.files import replacing, write_whole
 from fedloom.common.typed import plain
 from fedloom.privacy.card import SiteCard
+from fedloom.privacy.certificate import authority_key
 from fedloom.privacy.keys import fingerprint
 from fedloom.privacy.kit import Kit
 from fedloom.privacy.ledger import read_ledger
@@ -101,7 +102,11 @@ def check_kit(home: Home, kit: Kit) -> Offer:
 
 
 def _same_coordinator(before: Kit, kit: Kit) -> bool:
-    return (before.coordinator_key, before.authority) == (kit.coordinator_key, kit.authority)
+    """Whether the coordinator's key is the same, and the key of the authority behind its server."""
+    return before.coordinator_key == kit.coordinator_key and (
+        before.authority == kit.authority
+        or authority_key(before.authority.encode()) == authority_key(kit.authority.encode())
+    )
 
 
 def join(home: Home, kit: Kit) -> Offer:

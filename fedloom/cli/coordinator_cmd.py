@@ -114,16 +114,37 @@ def init(
 
 @coordinator.command()
 @coordinator_option
-def renew(home: Path) -> None:
-    """Issue the server's certificate anew, for the host that coordinator.toml names."""
+@click.option(
+    "--authority",
+    is_flag=True,
+    help="Give the certificate authority a new certificate first, for the same key.",
+)
+def renew(home: Path, authority: bool) -> None:
+    """Issue the server's certificate anew, for the host that coordinator.toml names.
+
+    It holds for 397 days, and no longer than the authority's, which holds for ten years. With
+    --authority institutions need a new kit before the old certificate of the authority ends; until
+    then they go on with it.
+    """
+    from fedloom.privacy.certificate import end_of
+    from fedloom.server.provision.certificates import renew_authority
     from fedloom.server.provision.coordinator_home import CoordinatorHome
 
     opened = CoordinatorHome.open(home)
     host = opened.settings().host
+    if authority:
+        ends = end_of(opened.authority.certificate.read_bytes())
+        renew_authority(opened.authority)
+        click.echo(
+            f"issued {opened.authority.certificate}; send all sites a new kit (`fedloom "
+            f"coordinator invite`), with which they join before {ends:%Y-%m-%d}"
+        )
     opened.issue_certificate(host)
+    end = end_of(opened.server_certificate.read_bytes())
     click.echo(
-        f"issued {opened.server_certificate} for {host}; it is used once `fedloom coordinator "
-        "down` and `up` have run, and institutions change nothing"
+        f"issued {opened.server_certificate} for {host}, until {end:%Y-%m-%d}; it is used once "
+        "`fedloom coordinator down` and `up` have run"
+        + ("" if authority else ", and institutions change nothing")
     )
 
 

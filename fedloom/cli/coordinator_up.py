@@ -149,8 +149,22 @@ def describe(home: CoordinatorHome) -> dict[str, Any]:
         "up": None if held is None else held[0].in_words,
         "programs": {} if held is None else held[1],
         "superlink": answers,
+        "certificates": _certificates(home),
         "institutions": institutions,
     }
+
+
+def _certificates(home: CoordinatorHome) -> dict[str, dict[str, Any]]:
+    """Returns when the server's and the authority's certificate end, and whether that is soon."""
+    from fedloom.privacy.certificate import WARN_DAYS, days_left, end_of
+
+    files = {"server": home.server_certificate, "authority": home.authority.certificate}
+    found = {}
+    for name, path in files.items():
+        end = end_of(path.read_bytes())
+        left = days_left(end)
+        found[name] = {"ends": f"{end:%Y-%m-%d}", "days": left, "soon": left < WARN_DAYS}
+    return found
 
 
 def is_up(home: CoordinatorHome) -> bool:
@@ -230,6 +244,13 @@ def _print(shown: dict[str, Any]) -> None:
     for name, program in shown["programs"].items():
         state = "down" if program["pid"] is None else f"process {program['pid']}"
         click.echo(f"  {name}: {state}, started again {program['restarts']} times")
+    for name, certificate in shown["certificates"].items():
+        if certificate["soon"]:
+            option = " --authority" if name == "authority" else ""
+            click.echo(
+                f"WARNING: the {name}'s certificate ends on {certificate['ends']}, in "
+                f"{certificate['days']} days; run `fedloom coordinator renew{option}`"
+            )
     for institution in shown["institutions"]:
         registered = "registered" if institution["registered"] else "not registered"
         online = "online" if institution["online"] else "offline"

@@ -49,6 +49,8 @@ def preflight(home: Path, plan: Path | None, as_json: bool) -> None:
             click.echo(finding.detail)
             if finding.remedy:
                 click.echo(f"{'':9}fix: {finding.remedy}")
+            if finding.warning:
+                click.echo(f"{'':9}soon: {finding.warning}")
     if failed and as_json:
         raise click.exceptions.Exit(IncompleteError.exit_code)
     if failed:

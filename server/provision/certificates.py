@@ -18,9 +18,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedloom.common.errors import ConfigError
-from fedloom.common.files import write_new
+from fedloom.common.files import write_new, write_whole
 
-__all__ = ["Authority", "certificate_fingerprint", "issue_server_certificate", "make_authority"]
+__all__ = [
+    "Authority",
+    "certificate_fingerprint",
+    "issue_server_certificate",
+    "make_authority",
+    "renew_authority",
+]
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 397
@@ -48,22 +54,39 @@ def make_authority(authority: Authority, *, host: str) -> None:
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"fedloom authority of {host}"[:64])])
-    certificate = (
+    certificate = _self_signed(key, name)
+    _write(authority.key, _pem(key), 0o600)
+    _write(authority.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def renew_authority(authority: Authority) -> None:
+    """Gives the authority a certificate that begins now, for the same name and key.
+
+    Whoever has the old one goes on with it until it ends, as the key that signs is the same.
+
+    Raises:
+      ConfigError: the authority's files cannot be read.
+    """
+    key, before = _read(authority)
+    certificate = _self_signed(key, before.subject)
+    write_whole(authority.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey, name: x509.Name) -> x509.Certificate:
+    return (
         _begun(name, name, key.public_key(), AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(authority.key, _pem(key), 0o600)
-    _write(authority.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def issue_server_certificate(authority: Authority, *, host: str, key: Path, chain: Path) -> None:
     """Makes a server's key (mode 0600) and certificate, in place of those that are there.
 
     It holds for `host`, a name or an address, and for the loopback, where the coordinator's own
-    programs meet. The file `chain` is what the server sends.
+    programs meet, and no longer than the authority's. The file `chain` is what the server sends.
 
     Raises:
       ConfigError: the authority's files cannot be read.
@@ -77,6 +100,7 @@ def issue_server_certificate(authority: Authority, *, host: str, key: Path, chai
             issuer.subject,
             own.public_key(),
             SERVER_DAYS,
+            latest=issuer.not_valid_after_utc,
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -88,10 +112,8 @@ def issue_server_certificate(authority: Authority, *, host: str, key: Path, chai
         )
         .sign(issuer_key, hashes.SHA256())
     )
-    for path in (key, chain):
-        path.unlink(missing_ok=True)
-    _write(key, _pem(own), 0o600)
-    _write(chain, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_whole(key, _pem(own), private=True)
+    write_whole(chain, certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def certificate_fingerprint(pem: bytes) -> str:
@@ -108,9 +130,14 @@ def certificate_fingerprint(pem: bytes) -> str:
 
 
 def _begun(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    public: ec.EllipticCurvePublicKey,
+    days: int,
+    latest: datetime.datetime | None = None,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
+    end = now + datetime.timedelta(days=days)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -118,7 +145,7 @@ def _begun(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(end if latest is None else min(end, latest))
     )
 
 

@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from fedloom.privacy.certificate import authority_key
+from fedloom.server.provision import certificates
 from tests.federation import cli
 
 
@@ -80,3 +82,24 @@ def test_the_unit_is_hardened(tmp_path):
     assert subprocess.run(command, capture_output=True).returncode == 0
     verify = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
     assert "Unknown" not in verify.stderr
+
+
+@pytest.mark.parametrize(("days", "soon"), [(29, True), (31, False)])
+def test_status_warns_30_days_before_the_certificate_ends(tmp_path, monkeypatch, days, soon):
+    home = tmp_path / "c"
+    assert cli("coordinator", "init", home, "--host", "fed.example.org").code == 0
+    monkeypatch.setattr(certificates, "SERVER_DAYS", days)
+    assert cli("coordinator", "renew", "--coordinator", home).code == 0
+    shown = cli("coordinator", "status", "--coordinator", home, "--json").json["certificates"]
+    assert (shown["server"]["soon"], shown["authority"]["soon"]) == (soon, False)
+    told = cli("coordinator", "status", "--coordinator", home).out
+    assert ("coordinator renew" in told) is soon
+
+
+def test_a_renewed_authority_keeps_its_key_and_the_coordinator_its_sites(tmp_path):
+    home = tmp_path / "c"
+    assert cli("coordinator", "init", home, "--host", "fed.example.org").code == 0
+    before = (home / "authority.crt").read_bytes()
+    assert cli("coordinator", "renew", "--authority", "--coordinator", home).code == 0
+    after = (home / "authority.crt").read_bytes()
+    assert before != after and authority_key(before) == authority_key(after)

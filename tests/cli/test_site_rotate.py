@@ -207,6 +207,19 @@ def test_a_kit_with_another_coordinator_or_a_new_site_still_asks(parties, tmp_pa
     assert parties.join("south").code == 2
 
 
+def test_a_renewed_authority_is_joined_unasked_and_another_is_not(parties, tmp_path):
+    renewed = cli("coordinator", "renew", "--authority", "--coordinator", parties.coordinator)
+    assert renewed.code == 0 and parties.invite(parties.card("north")).code == 0
+    assert parties.join("south").code == 0
+    kept = (parties.homes["south"] / "authority.crt").read_text()
+    assert kept == (parties.coordinator / "authority.crt").read_text()
+    other = tmp_path / "other"
+    assert cli("coordinator", "init", other, "--host", "fed.example.org").code == 0
+    raw = json.loads(parties.kit.read_text())
+    parties.kit.write_text(json.dumps({**raw, "authority": (other / "authority.crt").read_text()}))
+    assert parties.join("south").code == 2
+
+
 def test_a_change_of_keys_spends_no_more_and_resets_nothing(parties):
     """Two studies with a change of keys between them cost what both cost."""
     first = parties.study("one")

@@ -10,17 +10,20 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from fedloom.client.door_check import check_door
+from fedloom.client.finding import Finding
 from fedloom.privacy.node_key import generate_node_key, load_node_key, node_key_hex, node_key_pem
+from fedloom.server.provision import certificates
 from fedloom.server.provision.certificates import (
     Authority,
     issue_server_certificate,
     make_authority,
+    renew_authority,
 )
 
 
@@ -33,11 +36,14 @@ class Door:
     code: int = 2003
     clock_s: float = 0.0
     body: bytes = b""
+    context: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+    def findings(self, **other: Path) -> list[Finding]:
+        files = {"authority": self.folder / "a.crt", "node_key": self.folder / "node.pem", **other}
+        return list(check_door(f"localhost:{self.port}", **files))
 
     def check(self, **other: Path) -> dict[str, bool]:
-        files = {"authority": self.folder / "a.crt", "node_key": self.folder / "node.pem", **other}
-        found = check_door(f"localhost:{self.port}", **files)
-        return {finding.check: finding.passed for finding in found}
+        return {finding.check: finding.passed for finding in self.findings(**other)}
 
 
 @pytest.fixture
@@ -69,9 +75,8 @@ def door(tmp_path: Path) -> Iterator[Door]:
             pass
 
     server = http.server.ThreadingHTTPServer(("localhost", 0), Answers)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    made.context.load_cert_chain(chain, key)
+    server.socket = made.context.wrap_socket(server.socket, server_side=True)
     made.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -82,7 +87,7 @@ def door(tmp_path: Path) -> Iterator[Door]:
 
 
 def test_every_step_passes_and_the_probe_is_what_flower_reads(door):
-    steps = ["name", "port", "certificate", "clock", "node key"]
+    steps = ["name", "port", "authority", "certificate", "clock", "node key"]
     assert door.check() == dict.fromkeys(steps, True)
     messages = pytest.importorskip("flwr.proto.fleet_pb2")
     read = messages.ActivateNodeRequest.FromString(door.body)
@@ -105,7 +110,7 @@ def test_a_server_of_another_authority_is_found(door, tmp_path):
     other = Authority(key=tmp_path / "o.key", certificate=tmp_path / "o.crt")
     make_authority(other, host="localhost")
     assert door.check(authority=other.certificate) == {
-        "name": True, "port": True, "certificate": False
+        "name": True, "port": True, "authority": True, "certificate": False
     }  # fmt: skip
 
 
@@ -117,3 +122,25 @@ def test_a_missing_name_and_a_closed_port_end_the_list(door, tmp_path):
         free.bind(("localhost", 0))
         *_, last = check_door(f"localhost:{free.getsockname()[1]}", **files)
     assert last.check == "port" and not last.passed
+
+
+@pytest.mark.parametrize(("days", "warned"), [(29, {"certificate"}), (31, set())])
+def test_a_certificate_that_ends_within_30_days_is_warned_of(door, monkeypatch, days, warned):
+    """The door of a server whose certificate was made for so many days."""
+    monkeypatch.setattr(certificates, "SERVER_DAYS", days)
+    authority = Authority(key=door.folder / "a.key", certificate=door.folder / "a.crt")
+    key, chain = door.folder / "s.key", door.folder / "s.crt"
+    issue_server_certificate(authority, host="localhost", key=key, chain=chain)
+    door.context.load_cert_chain(chain, key)
+    found = door.findings()
+    assert all(finding.passed for finding in found)
+    assert {finding.check for finding in found if finding.warning} == warned
+
+
+@pytest.mark.parametrize(("days", "warned"), [(29, True), (31, False)])
+def test_an_authority_that_ends_within_30_days_is_warned_of(door, monkeypatch, days, warned):
+    monkeypatch.setattr(certificates, "AUTHORITY_DAYS", days)
+    authority = Authority(key=door.folder / "a.key", certificate=door.folder / "a.crt")
+    renew_authority(authority)
+    found = {finding.check: finding for finding in door.findings()}
+    assert found["authority"].passed and bool(found["authority"].warning) is warned

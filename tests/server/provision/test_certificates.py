@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from fedloom.common.errors import ConfigError
+from fedloom.privacy.certificate import authority_key, days_left, end_of
+from fedloom.server.provision import certificates
 from fedloom.server.provision.certificates import (
     Authority,
     certificate_fingerprint,
     issue_server_certificate,
     make_authority,
+    renew_authority,
 )
 
 
@@ -93,3 +96,28 @@ def test_a_fingerprint_is_that_of_the_whole_certificate(tmp_path):
     assert len(certificate_fingerprint(pem).replace(" ", "")) == 64
     with pytest.raises(ConfigError):
         certificate_fingerprint(b"no certificate")
+
+
+def test_a_server_s_certificate_ends_no_later_than_its_authority_s(tmp_path, monkeypatch):
+    monkeypatch.setattr(certificates, "AUTHORITY_DAYS", 100)
+    made = authority(tmp_path / "a")
+    key, chain = tmp_path / "server.key", tmp_path / "server.crt"
+    issue_server_certificate(made, host="fed.example.org", key=key, chain=chain)
+    assert end_of(chain.read_bytes()) == end_of(made.certificate.read_bytes())
+    assert days_left(end_of(chain.read_bytes())) == 99
+
+
+def test_old_and_new_certificates_of_a_renewed_authority_are_believed_alike(tmp_path):
+    made = authority(tmp_path / "a")
+    key, chain = tmp_path / "server.key", tmp_path / "server.crt"
+    issue_server_certificate(made, host="fed.example.org", key=key, chain=chain)
+    before = tmp_path / "before.crt"
+    before.write_bytes(made.certificate.read_bytes())
+    renew_authority(made)
+    assert before.read_bytes() != made.certificate.read_bytes()
+    assert authority_key(before.read_bytes()) == authority_key(made.certificate.read_bytes())
+    handshake(made.certificate, chain, key, "fed.example.org")
+    issue_server_certificate(made, host="fed.example.org", key=key, chain=chain)
+    handshake(before, chain, key, "fed.example.org")
+    with pytest.raises(ConfigError):
+        authority_key(chain.read_bytes())
