@@ -11,7 +11,7 @@ from contextlib import suppress
 from fedloom.client.home import Home
 from fedloom.client.refusals import Refusal
 from fedloom.client.site_rules import SiteRules
-from fedloom.common.errors import ConfigError
+from fedloom.common.errors import ConfigError, OtherVersionError
 from fedloom.common.vocabulary import Status
 from fedloom.privacy.ledger import Ledger, Limits
 from fedloom.privacy.plan import Plan
@@ -77,6 +77,9 @@ class ApprovedPlans:
         try:
             plan = Plan.load(path)
             check_plan(plan)
+        except OtherVersionError as error:
+            self._log(error)
+            raise Refusal(Status.OTHER_VERSION) from error
         except ConfigError as error:
             self._log(error)
             raise Refusal(Status.UNAVAILABLE) from error

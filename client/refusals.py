@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from fedloom.common import version
 from fedloom.common.errors import (
     BudgetExceededError,
     ConfigError,
     FedloomError,
     NotApprovedError,
+    OtherVersionError,
     PolicyError,
     RefusedError,
     UsedUpError,
@@ -23,6 +25,7 @@ _CODES: tuple[tuple[type[FedloomError], Status], ...] = (
     (NotApprovedError, Status.NOT_APPROVED),
     (PolicyError, Status.NOT_APPROVED),
     (RefusedError, Status.CONFLICT),
+    (OtherVersionError, Status.OTHER_VERSION),
     (ConfigError, Status.MALFORMED),
 )
 
@@ -58,8 +61,10 @@ def refusal_header(error: FedloomError) -> dict[str, Any]:
     >>> refusal_header(UsedUpError("run 1 is not finished", runs=2))["runs"]
     2
     """
+    status = status_of(error)
     return {
-        "status": status_of(error),
+        "status": status,
+        "version": version.VERSION if status is Status.OTHER_VERSION else "",
         "runs": error.runs if isinstance(error, UsedUpError) else None,
         "turned_back": error.turned_back if isinstance(error, Refusal) else (),
     }

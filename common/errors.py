@@ -36,6 +36,7 @@ __all__ = [
     "LedgerError",
     "NotApprovedError",
     "NotMeasuredError",
+    "OtherVersionError",
     "PolicyError",
     "QuorumError",
     "RefusedError",
@@ -65,6 +66,10 @@ class SchemaError(ConfigError):
 
 class StudyError(ConfigError):
     """An error for a study that is incomplete, contradictory or asks for what does not exist."""
+
+
+class OtherVersionError(StudyError):
+    """An error for a plan that another minor version of fedloom resolved."""
 
 
 class DataError(ConfigError):

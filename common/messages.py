@@ -294,6 +294,7 @@ class AnswerHeader(Section, frozen=True, omit_defaults=True):
       links: from the head that the request knows or names of this site to the promised one.
       turned_back: with `turned-back`, whose ledgers went back.
       runs: with `used-up`, how many runs were approved.
+      version: with `other-version`, the site's fedloom.
       prepared: the answer to `prepare`.
       finished: the answer to `finish`.
     """
@@ -309,6 +310,7 @@ class AnswerHeader(Section, frozen=True, omit_defaults=True):
     links: tuple[Sha256, ...] = ()
     turned_back: Roster = ()
     runs: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{0,40}\Z")] = ""
     prepared: Prepared | None = None
     finished: Finished | None = None
 

@@ -76,6 +76,8 @@ class Status(StrEnum):
     """Names an answer that this site did not promise; it must be prepared again."""
     TURNED_BACK = "turned-back"
     """The ledger of this site, or of a fellow, is older than one of its answers."""
+    OTHER_VERSION = "other-version"
+    """The approved plan was resolved by another minor version of fedloom than the site's."""
     UNAVAILABLE = "unavailable"
     """The site cannot answer now; its steward can see why."""
 

@@ -53,6 +53,7 @@ from fedloom.privacy.phases import (
     phase_event,
     phase_from_plain,
 )
+from fedloom.privacy.plan_version import check_version
 
 __all__ = ["NEIGHBOURING", "PLAN_FORMAT", "Plan", "RoundQuery", "StatedPrice"]
 
@@ -181,6 +182,8 @@ class Plan:
           StudyError: it is not a plan of this version.
         """
         if not isinstance(value, dict) or value.get("format") != PLAN_FORMAT:
+            if isinstance(value, dict) and isinstance(value.get("fedloom"), str):
+                check_version(value["fedloom"])
             raise StudyError(
                 "not a plan of this version of fedloom; resolve the study again with "
                 "`fedloom study check --resolved`"
@@ -250,7 +253,7 @@ class Plan:
         try:
             return cls.from_dict(value)
         except StudyError as error:
-            raise StudyError(f"{path}: {error}") from error
+            raise type(error)(f"{path}: {error}") from error
 
     def save(self, path: Path) -> None:
         """Writes the plan as indented JSON; its digest does not depend on the layout."""

@@ -16,6 +16,7 @@ from fedloom.common.study import EvaluationSettings, Study, parse_study
 from fedloom.common.typed import plain
 from fedloom.common.version import VERSION
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.plan_version import check_version
 from fedloom.privacy.resolve import again, replaced
 
 __all__ = ["check_plan", "study_of"]
@@ -28,9 +29,11 @@ def check_plan(plan: Plan) -> None:
     """Resolves the plan again from its settings and compares.
 
     Raises:
-      StudyError: a part is out of range or not what follows from the rest; the plan was made by
-        another minor version; or its price is not what its rounds cost.
+      OtherVersionError: the plan was made by another minor version.
+      StudyError: a part is out of range or not what follows from the rest; or its price is not
+        what its rounds cost.
     """
+    check_version(plan.fedloom)
     try:
         true = again(study_of(plan), plan.schema, plan.phases, version=VERSION)
         complaint = _difference(plan, true)

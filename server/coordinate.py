@@ -72,6 +72,12 @@ _REFUSED: dict[Status, tuple[type[FedloomError], str]] = {
         "its ledger is older than one of its answers: a backup was put back, or a copy of the home "
         "answers. Its steward finds how to go on in the steward's page (Restore)",
     ),
+    Status.OTHER_VERSION: (
+        RefusedError,
+        "it runs fedloom {version}, and fedloom {made_by} resolved the plan; only that minor "
+        "version runs it. Have it installed there for this run, or resolve the study again with "
+        "the version that all institutions have, and have the new plan approved",
+    ),
     Status.UNAVAILABLE: (
         IncompleteError,
         "it cannot answer now; its steward finds the reason in the home's private.log; resume "
@@ -278,7 +284,12 @@ class _Run:
             site, answer = next(iter(sorted(refusals.items())))
             status = answer.header.status
             kind, reason = _REFUSED.get(status, (RefusedError, f"it answered '{status}'"))
-            reason = reason.format(plan=self._folder.plan_path, runs=answer.header.runs)
+            reason = reason.format(
+                plan=self._folder.plan_path,
+                runs=answer.header.runs,
+                version=answer.header.version,
+                made_by=self._plan.fedloom,
+            )
             raise kind(f"site {site!r} refuses the study: {reason}; {spent}")
         self._sites.require_quorum(answers, "prepare")
 

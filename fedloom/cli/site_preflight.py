@@ -88,7 +88,6 @@ def findings(home: Path, plan: Path | None) -> Iterator[Finding]:
 
 
 def _of_plan(opened: Home, config: SiteConfig, path: Path) -> Iterator[Finding]:
-    from fedloom import __version__
     from fedloom.client import approval
     from fedloom.client.membership import check_coordinator
     from fedloom.client.peers import check_peers
@@ -105,9 +104,7 @@ def _of_plan(opened: Home, config: SiteConfig, path: Path) -> Iterator[Finding]:
         return f"{digest[:12]} names the keys of this home, its peers and its coordinator"
 
     yield _tried("plan", sound, "ask the coordinator for the right plan")
-    minor = __version__.rsplit(".", 1)[0]
-    fix = "" if plan.fedloom == minor else f"install fedloom {plan.fedloom} for this run"
-    yield Finding("version", f"the plan is of fedloom {plan.fedloom}, here is {minor}", fix)
+    yield _tried("version", lambda: _version(plan.fedloom), "do one of the two")
     grants = read_ledger(opened.path).grants(digest)
     approved = bool(grants) and not grants[-1].ended and not grants[-1].revoked
     yield Finding(
@@ -132,6 +129,13 @@ def _pinned(offer: Offer) -> str:
     if missing:
         raise FedloomError(f"of the kit's sites {', '.join(missing)} are not pinned")
     return "every other site of the kit is pinned"
+
+
+def _version(named: str) -> str:
+    from fedloom.privacy.plan_version import check_version
+
+    check_version(named)
+    return f"the plan is of fedloom {named}, as this is"
 
 
 def _flower() -> str:

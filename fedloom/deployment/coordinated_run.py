@@ -25,6 +25,7 @@ from fedloom.common.errors import (
 )
 from fedloom.deployment.coordinator_programs import control_of
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.plan_version import check_version
 from fedloom.server.flower_control import FlowerControl
 from fedloom.server.head_registry import registry_path
 from fedloom.server.provision.coordinator_home import CoordinatorHome
@@ -77,7 +78,9 @@ def prepare_run(home: CoordinatorHome, plan: Plan, out: Path, *, resume: bool) -
 
     Raises:
       ConfigError: the folder holds another run, or one without `resume`; or sites do not fit.
+      OtherVersionError: another minor version resolved the plan.
     """
+    check_version(plan.fedloom)
     folder = RunFolder(out)
     if folder.exists():
         if not resume:

@@ -21,6 +21,7 @@ _MEANINGS: dict[str, str] = {
     Status.CLOSED: "the run is finished here",
     Status.STALE: "the site must be prepared again",
     Status.TURNED_BACK: "a ledger is older than one of its answers",
+    Status.OTHER_VERSION: "the plan was resolved by another minor version of fedloom than this",
     Status.UNAVAILABLE: "the site could not answer; private.log says why",
 }
 

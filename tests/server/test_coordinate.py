@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedloom.client.vault import Vault
+from fedloom.common import version
 from fedloom.common.errors import (
     IncompleteError,
     LedgerError,
@@ -256,6 +257,14 @@ def test_a_run_that_was_closed_elsewhere_cannot_go_on(prepared, vaults):
     closing = Request(query=Query.FINISH, study=plan.study_digest, plan=plan.digest(), run=run)
     vaults["east"].handle(signed(closing, prepared.key()))
     with pytest.raises(RefusedError, match="closed"):
+        coordinate(prepared.path, DirectLink(vaults))
+
+
+def test_a_site_of_another_minor_version_is_told_with_both_versions(prepared, vaults, monkeypatch):
+    monkeypatch.setattr(version, "VERSION", "0.99.0")
+    with pytest.raises(
+        RefusedError, match=rf"0\.99\.0.*{prepared.plan().fedloom} resolved.*nothing"
+    ):
         coordinate(prepared.path, DirectLink(vaults))
 
 
