@@ -19,7 +19,7 @@ from fedloom.privacy.plan_size import check_image_sums_size
 __all__ = ["image_measures"]
 
 _COLUMNS, _LOOK = 0.03, 0.05
-_SHARES = (0.1, 0.12, 0.3, 0.15, 0.25)
+_SHARES = (0.15, 0.15, 0.25, 0.12, 0.25)
 
 
 def image_measures(study: Study, coder: ImageCoder) -> Measures:

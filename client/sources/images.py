@@ -5,11 +5,12 @@ Three ways to keep them:
 - `records.npz`: an array `image`, (N, height, width) or (N, height, width, channels) uint8, and one
   array (N,) for each column;
 - `records.npy`: the images, read as they are needed, beside `records.csv` with one row for each;
-- a folder of PNG or JPEG files: with one CSV in it whose column `file` names each record's file, or
-  with a folder for each value of the schema's only column.
+- a folder of PNG, JPEG or DICOM files: with one CSV in it whose column `file` names each record's
+  file, or with a folder for each value of the schema's only column.
 
 Images must have the schema's size; nothing is scaled, cropped or turned, so what is counted is what
-lies there. Messages of errors are for the site's steward; nothing here is ever sent anywhere.
+lies there. DICOM alone is brought to it (`dicom`). Messages of errors are for the site's steward;
+nothing here is ever sent anywhere.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedloom.client.sources.config import Source
+from fedloom.client.sources.dicom import DICOM, read_dicom
 from fedloom.client.sources.table import Table, load_table
 from fedloom.common.errors import DataError
 from fedloom.common.images.coder import image_settings
@@ -106,7 +108,7 @@ def _read(path: Path, schema: Schema, settings: ImageSettings) -> tuple[pd.DataF
         return pd.read_csv(beside, dtype=object, keep_default_na=False), images
     raise DataError(
         f"{path}: images are read from .npz, from .npy with a CSV beside it, or from a folder of "
-        "PNG or JPEG files; choose one of these"
+        "PNG, JPEG or DICOM files; choose one of these"
     )
 
 
@@ -156,7 +158,7 @@ def _folder(path: Path, schema: Schema, settings: ImageSettings) -> tuple[pd.Dat
             for folder in sorted(path.iterdir())
             if folder.is_dir()
             for file in sorted(folder.iterdir())
-            if file.suffix.lower() in PICTURES
+            if file.suffix.lower() in (*PICTURES, DICOM)
         ]
         columns = pd.DataFrame({schema.names[0]: [file.parent.name for file in files]})
         names = [str(file.relative_to(path)) for file in files]
@@ -173,8 +175,11 @@ def _picture(folder: Path, name: str, settings: ImageSettings) -> Array:
     from PIL.Image import open as open_picture
 
     path = folder / name
-    if path.suffix.lower() not in PICTURES or not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{path}: is no PNG or JPEG file of this folder; correct its name")
+    ending, inside = path.suffix.lower(), path.resolve().is_relative_to(folder.resolve())
+    if ending not in (*PICTURES, DICOM) or not inside:
+        raise DataError(f"{path}: is no PNG, JPEG or DICOM file of this folder; correct its name")
+    if ending == DICOM:
+        return read_dicom(path, settings)
     try:
         with path.open("rb") as stream, open_picture(stream, formats=("PNG", "JPEG")) as picture:
             if picture.size != (settings.width, settings.height):

@@ -2,12 +2,15 @@
 
 A record of class c falls into group k with the chance `weights[c, k]`; its vector is
 `means[c] + basis (centres[c, k] + roots[c, k] e)` with e standard normal. The vector's coordinates
-are an image, seen from the frame that its last numbers give if the study uses frames; its values
+are an image. Grain is added: independent coordinates of the standard deviations `grain`, put where
+the class leaves room for it, as values in [0, 1] of mean m vary by no more than m (1 - m). The
+whole is seen from the frame that the vector's last numbers give if the study uses frames; values
 are then moved along the tone curve of the class and channel.
 
-Arrays, for C classes, K groups, d directions and vectors of D numbers: `class_prior` (C,),
-`means` (C, D), `basis` (D, d), `weights` (C, K), `centres` (C, K, d), `roots` (C, K, d, d),
-`framed` (1,), 0 or 1, and `tone_places` and `tone_values` (C, channels, 257).
+Arrays, for C classes, K groups, d directions and vectors of D numbers, the last 5 the frame's:
+`class_prior` (C,), `means` (C, D), `basis` (D, d), `grain` (D - 5,), `weights` (C, K), `centres`
+(C, K, d), `roots` (C, K, d, d), `framed` (1,), 0 or 1, and `tone_places` and `tone_values`
+(C, channels, 257).
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ Array = NDArray[Any]
 
 # Images drawn at a time: bounds memory, and is part of what a seed means.
 _CHUNK = 2048
+# Grain at one place is at most this many times its mean over the image.
+_MOST_GRAIN = 3.0
 
 
 def generator_shapes(
@@ -41,6 +46,7 @@ def generator_shapes(
         "class_prior": (num_classes,),
         "means": (num_classes, width),
         "basis": (width, directions),
+        "grain": (width - FRAME_WIDTH,),
         "weights": (num_classes, groups),
         "centres": (num_classes, groups, directions),
         "roots": (num_classes, groups, directions, directions),
@@ -60,6 +66,11 @@ class ImageGenerator:
         self._coordinates = Coordinates(shape, self._arrays["means"].shape[1] - FRAME_WIDTH)
         weights = np.maximum(self._arrays["weights"], 0.0)
         weights[weights.sum(axis=1) <= 0.0] = 1.0
+        count = self._coordinates.count
+        mean = np.clip(self._coordinates.images(self._arrays["means"][:, :count]), 0.0, 1.0)
+        room = mean * (1.0 - mean)
+        of_class = np.maximum(room.mean(axis=(1, 2, 3), keepdims=True), 1e-6)
+        self._room = np.minimum(np.sqrt(room / of_class), _MOST_GRAIN)
         self._bounds = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
 
     def draw(self, classes: Array, rng: np.random.Generator) -> Array:
@@ -97,6 +108,9 @@ class ImageGenerator:
             )
         vectors = arrays["means"][classes] + place @ arrays["basis"].T
         images = self._coordinates.images(vectors[:, :count])
+        if arrays["grain"].any():
+            grain = rng.normal(size=(len(classes), count)) * arrays["grain"]
+            images += self._coordinates.images(grain) * self._room[classes]
         if arrays["framed"][0] > 0.5:
             frames = vectors[:, count:] / frame_weight(self.shape.num_values)
             images = from_frame(images, frames)

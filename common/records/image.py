@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -24,6 +25,8 @@ class ImageSettings(RecordSettings, frozen=True, kw_only=True):
       height: rows of pixels, 8 to 64.
       width: columns of pixels, 8 to 64.
       channels: 1 for grey, 3 for red, green and blue.
+      window: the values that are black and white in DICOM files, public: chosen without looking at
+        the records. None if no site has such files.
     """
 
     kind: ClassVar[str] = "image"
@@ -31,6 +34,12 @@ class ImageSettings(RecordSettings, frozen=True, kw_only=True):
     height: Side
     width: Side
     channels: Literal[1, 3] = 1
+    window: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a window that has no width."""
+        if self.window is not None and not -inf < self.window[0] < self.window[1] < inf:
+            raise ValueError("`window` must be two values, black and white, the first smaller")
 
     @property
     def shape(self) -> ImageShape:
@@ -40,7 +49,10 @@ class ImageSettings(RecordSettings, frozen=True, kw_only=True):
     def in_words(self) -> list[str]:
         """Says for a steward what else than columns is read of each record."""
         what = "grey" if self.channels == 1 else "colour"
-        return [f"  image: {self.height} by {self.width} pixels, {what}, 256 levels"]
+        words = f"  image: {self.height} by {self.width} pixels, {what}, 256 levels"
+        if self.window is not None:
+            words += f"; DICOM: {self.window[0]:g} is black, {self.window[1]:g} white"
+        return [words]
 
 
 IMAGES = RecordKind(

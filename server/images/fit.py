@@ -31,27 +31,22 @@ from fedloom.common.images.sums import (
     Spread,
 )
 from fedloom.common.images.vectors import FRAME_WIDTH
-from fedloom.server.images.algebra import (
-    above_noise,
-    edge_of,
-    k_means,
-    nonnegative,
-    root_of,
-    taken_back,
-)
+from fedloom.server.images.algebra import edge_of, k_means, nonnegative, root_of, taken_back
+from fedloom.server.images.groups import ClassMoments, GroupShapes, group_moves, group_shapes
+from fedloom.server.images.shrinkage import shrunk_shapes
 from fedloom.server.images.view import View, view_of
 
-__all__ = ["GroupShapes", "ImageFit", "NoisyTotal"]
+__all__ = ["ImageFit", "NoisyTotal"]
 
 Array = NDArray[Any]
 
 # Radius in units of the root of the mean square; see the module.
 _RADIUS = 0.95
 _BAND = 8
+_GRAIN_BAND = 20
 _POINTS = 4000
 # A group is worth having if its spread stands out of its noise by this part of the whole.
 _GROUP_SIGNAL = 0.1
-_LEAST_STD = 2.0
 _SEED = 20260101
 
 
@@ -61,21 +56,6 @@ class NoisyTotal:
 
     values: Array
     std: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupShapes:
-    """The groups of each class.
-
-    Attributes:
-      weights: (C, K), each row with sum 1.
-      centres: (C, K, d).
-      spreads: (C, K, d, d) covariances.
-    """
-
-    weights: Array
-    centres: Array
-    spreads: Array
 
 
 class ImageFit:
@@ -162,11 +142,15 @@ class ImageFit:
         return Spread(means=self.means, radius=_RADIUS * math.sqrt(self.view.within))
 
     @cached_property
+    def _moments(self) -> tuple[Array, float]:
+        """Noisy second moments (D, D) about the class means, and their noise."""
+        asked, total, number = self.spread, self._totals[2], float(self.counts.sum())
+        return asked.matrix(total.values) / number, asked.std(total.std) / number
+
+    @cached_property
     def _eigen(self) -> tuple[Array, Array, float]:
         """Directions (D, d), the spread in each (d,), and what clipping took from it."""
-        asked, total, number = self.spread, self._totals[2], float(self.counts.sum())
-        matrix = asked.matrix(total.values) / number
-        std = asked.std(total.std) / number
+        matrix, std = self._moments
         coarse = np.ix_(self.view.coarse, self.view.coarse)
         clipped = max(float(np.trace(matrix[coarse])), 1e-9)
         by_frequency = np.argsort(self.coordinates.frequency, kind="stable")
@@ -204,18 +188,45 @@ class ImageFit:
         return ClassSpread(means=self.means, basis=self.basis, radius=radius)
 
     @cached_property
-    def class_shapes(self) -> Array:
-        """Covariance (C, d, d) of each class about its mean, clipping undone."""
+    def grain(self) -> Array:
+        """Spread (count,) of coordinates beyond the directions, as standard deviations.
+
+        By bands of frequency, and none that noise could show. Where values are black or white they
+        have no grain, so it is taken back the more of them there are.
+        """
+        matrix, std = self._moments
+        basis, values, scale = self._eigen
+        count, ends = self.coordinates.count, self.look.tones.sum(axis=(0, 1))
+        left = (np.diag(matrix) - basis**2 @ values)[:count]
+        grain = np.zeros(count)
+        order = np.argsort(self.coordinates.frequency, kind="stable")
+        for band in np.array_split(order, max(1, count // _GRAIN_BAND)):
+            noise = math.sqrt(2.0 / len(band)) * std
+            grain[band] = max(float(left[band].mean()) - noise, 0.0)
+        saturated = (ends[0] + ends[-1]) / max(float(ends.sum()), 1e-9)
+        found: Array = np.sqrt(scale * grain) * float(np.clip(1.0 - saturated, 0.0, 1.0)) ** 2
+        return found
+
+    @cached_property
+    def class_moments(self) -> ClassMoments:
+        """What the fourth sum tells, clipping undone."""
         asked, total = self.class_spread, self._totals[3]
         sums, std = asked.matrices(total.values), asked.std(total.std)
         pooled = nonnegative(sums.sum(axis=0) / self.counts.sum())
-        shapes = [
-            nonnegative(pooled + above_noise(own / number - pooled, std / number))
-            for own, number in zip(sums, self.counts, strict=True)
-        ]
-        found = np.stack(shapes)
-        trace = float(self.shares @ np.trace(found, axis1=1, axis2=2))
-        return found * (max(self._within, trace) / max(trace, 1e-9))
+        trace = float(np.trace(pooled))
+        scale = max(self._within, trace) / max(trace, 1e-9)
+        return ClassMoments(
+            shapes=sums * (scale / self.counts[:, None, None]),
+            noise=scale * std / self.counts,
+            pooled=scale * pooled,
+        )
+
+    @cached_property
+    def class_shapes(self) -> Array:
+        """Covariance (C, d, d) of each class about its mean."""
+        moments = self.class_moments
+        found = shrunk_shapes(moments.shapes, moments.pooled, moments.noise)
+        return np.stack([nonnegative(shape) for shape in found])
 
     @cached_property
     def num_groups(self) -> int:
@@ -249,7 +260,9 @@ class ImageFit:
         asked, total = self.group_means, self._totals[4]
         counts, sums = asked.parts(total.values)
         count_std, std = asked.stds(total.std)
-        return asked.centres + _moves(counts, sums, count_std, std)
+        return asked.centres + group_moves(
+            counts, sums, count_std=count_std, std=std, spreads=self.class_moments.spreads
+        )
 
     @property
     def group_spread(self) -> GroupSpread:
@@ -264,43 +277,12 @@ class ImageFit:
     @cached_property
     def group_shapes(self) -> GroupShapes:
         """Weights, centres and covariances of all groups."""
-        asked, total = self.group_spread, self._totals[5]
-        counts, sums, squares = asked.parts(total.values)
-        count_std, mean_std, square_std = asked.stds(total.std)
-        moves = _moves(counts, sums, count_std, mean_std)
-        centres = self.centres + moves
-        weights = np.where(counts > _LEAST_STD * count_std, counts, 0.0)
-        weights[weights.sum(axis=1) <= 0.0] = 1.0
-        weights /= weights.sum(axis=1, keepdims=True)
-        sizes = np.maximum(counts, _LEAST_STD * count_std)
-        raw = squares / sizes[..., None, None] - moves[..., :, None] * moves[..., None, :]
-        apart = np.einsum("ck,cki,ckj->cij", weights, centres, centres)
-        within = np.stack(
-            [nonnegative(shape - own) for shape, own in zip(self.class_shapes, apart, strict=True)]
+        total = self._totals[5]
+        return group_shapes(
+            self.group_spread, total.values, total.std, self.class_moments, self.shares
         )
-        seen = float(self.shares @ np.einsum("ck,ckii->c", weights, raw))
-        wanted = float(self.shares @ np.trace(within, axis1=1, axis2=2))
-        scale = wanted / max(seen, 1e-9) if seen > 0.0 else 1.0
-        spreads = np.zeros_like(raw)
-        for label, whole in enumerate(within):
-            for group, own in enumerate(raw[label]):
-                std = scale * square_std / sizes[label, group]
-                spreads[label, group] = nonnegative(whole + above_noise(scale * own - whole, std))
-            trace = float(weights[label] @ np.trace(spreads[label], axis1=1, axis2=2))
-            spreads[label] *= float(np.trace(whole)) / max(trace, 1e-9)
-        return GroupShapes(weights=weights, centres=centres, spreads=spreads)
 
 
 def _sizes(count: int) -> list[int]:
     """Returns numbers of coordinates to try: squares, and all."""
     return sorted({size**2 for size in range(5, 32) if size**2 < count} | {count})
-
-
-def _moves(counts: Array, sums: Array, count_std: float, std: float) -> Array:
-    """Returns how far groups (C, K, d) move, less the more their noise is a part of it."""
-    sizes = np.maximum(counts, _LEAST_STD * count_std)[..., None]
-    moves = sums / sizes
-    noise = (std / sizes) ** 2 * sums.shape[-1]
-    length = (moves**2).sum(axis=-1, keepdims=True)
-    found: Array = moves * np.maximum(0.0, 1.0 - noise / np.maximum(length, 1e-12))
-    return found

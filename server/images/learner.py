@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.images.generator import ImageGenerator
-from fedloom.common.images.tone import CURVE, tone_curve
+from fedloom.common.images.look import TONES
+from fedloom.common.images.tone import CURVE, apply_tone, tone_curve
 from fedloom.common.models.registry import ModelSettings
 from fedloom.common.records import Coder
 from fedloom.privacy.answers.opened_images import NoisyImages
@@ -17,7 +18,7 @@ from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.images.algebra import root_of
 from fedloom.server.images.design import image_fit
 from fedloom.server.images.fit import ImageFit
-from fedloom.server.images.tones import class_tones
+from fedloom.server.images.tones import own_tones, shared_tones
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State
 from fedloom.server.learners.mixture import sampleable
@@ -52,6 +53,7 @@ class ImageMixtureLearner:
             "class_prior": prior,
             "probabilities": _columns(statistics),
             "means": fit.means,
+            "grain": fit.grain,
             "basis": fit.basis,
             "weights": groups.weights,
             "centres": groups.centres,
@@ -99,12 +101,24 @@ def _tone(fit: ImageFit, arrays: dict[str, Array], prior: Array, seed: int) -> d
     sizes = np.maximum(np.rint(prior / prior.sum() * _TONED), 1).astype(int)
     classes = np.repeat(np.arange(len(sizes)), sizes)
     drawn = ImageGenerator(fit.shape, arrays).untoned(classes, rng)
-    tones = class_tones(fit.look, fit.counts)
+    shared = shared_tones(fit.look, fit.counts)
     shape = (len(sizes), fit.shape.channels, CURVE + 1)
     places, values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for label in range(len(sizes)):
-        own = drawn[classes == label]
-        for channel in range(fit.shape.channels):
-            curve = tone_curve(own[..., channel].reshape(-1), tones[label, channel])
-            places[label, channel], values[label, channel] = curve
+    for channel in range(fit.shape.channels):
+        light = drawn[..., channel]
+        common = tone_curve(light.reshape(-1), shared[channel])
+        for label, number in enumerate(fit.counts):
+            own = light[classes == label].reshape(-1)
+            histogram = own_tones(
+                fit.look.tones[label, channel],
+                _histogram(apply_tone(own, *common)),
+                float(number),
+                fit.look.stds[0],
+            )
+            places[label, channel], values[label, channel] = tone_curve(own, histogram)
     return {"tone_places": places, "tone_values": values}
+
+
+def _histogram(values: Array) -> Array:
+    levels = np.rint(values * 255.0).astype(np.int64)
+    return np.bincount(levels * TONES // 256, minlength=TONES) / len(values)

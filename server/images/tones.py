@@ -3,6 +3,11 @@
 All classes together are read first, then each class as far as its own counts say otherwise, so
 that noise neither fills empty greys nor makes classes alike that are not
 (`fedloom.server.learners.smoothing`). Post-processing.
+
+Drawn images are moved to the tone of all classes together first (`shared_tones`): that keeps how
+much light each class's shape has. What a class's own histogram says beyond it (`own_tones`) is
+believed as far as it stands out of noise (James and Stein 1961): a class whose tone is noise would
+be told apart by that noise.
 """
 
 from __future__ import annotations
@@ -15,31 +20,53 @@ from numpy.typing import NDArray
 from fedloom.common.images.look import Look
 from fedloom.server.learners.smoothing import tree
 
-__all__ = ["class_tones"]
+__all__ = ["class_tones", "own_tones", "shared_tones"]
 
 Array = NDArray[Any]
 
 _FLOOR = 1e-6
 
 
-def class_tones(look: Look, counts: Array) -> Array:
-    """Returns the share of each value in each class and channel, (C, channels, TONES).
+def shared_tones(look: Look, counts: Array) -> Array:
+    """Returns the share of each value in all classes together, (channels, TONES).
 
     Args:
       look: the noisy first sum.
       counts: (C,) noisy number of records of each class, positive.
     """
-    classes, channels, bins = look.tones.shape
-    variance = look.stds[0] ** 2
-    result = np.zeros(look.tones.shape)
-    for channel in range(channels):
-        pooled = look.tones[:, channel].sum(axis=0)
-        noise = np.eye(bins) * variance * classes
-        shared = tree(pooled, noise, np.ones(bins), float(counts.sum())) / counts.sum()
-        shared = shared + _FLOOR
-        for label in range(classes):
-            own = look.tones[label, channel]
-            total = float(counts[label])
-            found = tree(own, np.eye(bins) * variance, shared * total, total)
-            result[label, channel] = found / max(float(found.sum()), 1e-12)
-    return result
+    classes, _, bins = look.tones.shape
+    noise, number = np.eye(bins) * look.stds[0] ** 2 * classes, float(counts.sum())
+    pooled = look.tones.sum(axis=0)
+    found = np.stack([tree(own, noise, np.ones(bins), number) for own in pooled])
+    return found / number + _FLOOR
+
+
+def class_tones(look: Look, counts: Array) -> Array:
+    """Returns the share of each value in each class and channel, (C, channels, TONES)."""
+    shared, noise = shared_tones(look, counts), look.stds[0] ** 2
+    return np.stack(
+        [
+            np.stack([_smooth(*pair, number, noise) for pair in zip(own, shared, strict=True)])
+            for own, number in zip(look.tones, counts, strict=True)
+        ]
+    )
+
+
+def own_tones(own: Array, expected: Array, number: float, std: float) -> Array:
+    """Returns the share of each value in one class and channel.
+
+    Args:
+      own: (TONES,) its noisy histogram.
+      expected: (TONES,) shares without it, none negative.
+      number: of the class's records, noisy, positive.
+      std: of the noise of `own`.
+    """
+    expected = expected / expected.sum() + _FLOOR
+    apart = float(((own - expected * number) ** 2).sum())
+    believed = max(0.0, 1.0 - len(own) * std**2 / max(apart, 1e-12))
+    return expected + believed * (_smooth(own, expected, number, std**2) - expected)
+
+
+def _smooth(own: Array, expected: Array, number: float, variance: float) -> Array:
+    found = tree(own, np.eye(len(own)) * variance, expected * number, number)
+    return found / max(float(found.sum()), 1e-12)

@@ -1,12 +1,12 @@
 """What the first sum over images tells: how to look at them, and how far they lie apart.
 
-Images are seen from their own frames if classes then lie further apart than images of one class
-do, by more than without: the ratio of the spread between class means to the spread within
-classes, both freed of the noise that is known to be in them.
+Images are seen from their own frames if class means then hold more of what images differ by than
+without, and by more than noise could show: frames that noise chose would blur what fills a picture.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ Array = NDArray[Any]
 
 # Noise may leave less than nothing of a spread.
 _LEAST_SHARE = 0.05
+# Frames are used if they help by this many standard deviations of what noise does to both scores.
+_CERTAIN = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class View:
       between: mean squared distance of class means from it, coarse coordinates alone.
       within: mean squared distance of coarse vectors from their class's mean.
       coarse: which coordinates of a vector a look saw, with the frame's numbers.
-      scores: `between / within` without and with frames.
+      scores: the share of `between` in the whole spread, without and with frames.
     """
 
     framed: bool
@@ -55,9 +57,10 @@ def view_of(look: Look, counts: Array, coordinates: Coordinates) -> View:
       coordinates: of the vectors that will be summed.
     """
     spreads = [_spreads(look, counts, number) for number in (0, 1)]
-    scores = (spreads[0][0] / spreads[0][1], spreads[1][0] / spreads[1][1])
-    framed = scores[1] > scores[0]
-    between, within = spreads[int(framed)]
+    scores = (spreads[0].score, spreads[1].score)
+    noise = math.hypot(spreads[0].noise, spreads[1].noise)
+    framed = scores[1] - scores[0] > _CERTAIN * noise
+    chosen = spreads[int(framed)]
     seen = Coordinates(coordinates.shape, COARSE)
     coarse = np.concatenate(
         [coordinates.positions(seen), coordinates.count + np.arange(FRAME_WIDTH)]
@@ -68,23 +71,53 @@ def view_of(look: Look, counts: Array, coordinates: Coordinates) -> View:
     return View(
         framed=framed,
         centre=centre,
-        between=between,
-        within=within,
+        between=chosen.between,
+        within=chosen.whole - chosen.between,
         coarse=coarse,
         scores=scores,
     )
 
 
-def _spreads(look: Look, counts: Array, view: int) -> tuple[float, float]:
-    """Returns the mean squared distances between classes and within them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spreads:
+    """The mean squared distances of images from their mean, and of class means from it.
+
+    Attributes:
+      whole: of all images.
+      between: of class means.
+      noise: what noise does to `score`, as a standard deviation.
+    """
+
+    whole: float
+    between: float
+    noise: float
+
+    @property
+    def score(self) -> float:
+        """The share of what images differ by that their class tells."""
+        return self.between / self.whole
+
+
+def _spreads(look: Look, counts: Array, view: int) -> _Spreads:
+    """Returns the spreads in one view, freed of the noise that is known to be in them.
+
+    Classes count by their shares, and less the more noise there is in their means: that of a class
+    with next to no records, such as values outside a list, is noise alone.
+    """
     total, shares = counts.sum(), counts / counts.sum()
     means = look.views[view] / counts[:, None]
     centre = look.views[view].sum(axis=0) / total
-    noise = (look.stds[1 + view] / counts) ** 2 * means.shape[1]
-    whole = float(look.lengths[:, view].sum() / total - (centre**2).sum())
+    width = means.shape[1]
+    noise = (look.stds[1 + view] / counts) ** 2 * width
+    of_centre = (look.stds[1 + view] / total) ** 2 * width * len(counts)
+    whole = float(look.lengths[:, view].sum() / total - (centre**2).sum() + of_centre)
     whole = max(whole, 1e-6)
-    # The mean of a class with next to no records, such as values outside a list, is noise alone.
-    told = noise < whole
-    between = float(shares[told] @ (((means - centre) ** 2).sum(axis=1) - noise)[told])
-    between = min(max(between, 0.0), (1.0 - _LEAST_SHARE) * whole)
-    return between, whole - between
+    doubt = 2.0 * noise**2 / width
+    weights = shares / (1.0 + doubt / whole**2)
+    weights /= weights.sum()
+    between = float(weights @ (((means - centre) ** 2).sum(axis=1) - noise * (1.0 - shares)))
+    return _Spreads(
+        whole=whole,
+        between=min(max(between, 0.0), (1.0 - _LEAST_SHARE) * whole),
+        noise=math.sqrt(float(weights**2 @ doubt)) / whole,
+    )

@@ -9,9 +9,10 @@ from fedloom.common.images.look import ImageLook
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import apply_tone, tone_curve
 from fedloom.common.images.vectors import image_vectors
-from fedloom.server.images.algebra import above_noise, edge_of, k_means, nonnegative, root_of
+from fedloom.server.images.algebra import edge_of, k_means, nonnegative, root_of
 from fedloom.server.images.fit import ImageFit, NoisyTotal
-from fedloom.server.images.tones import class_tones
+from fedloom.server.images.shrinkage import gathered, shrunk_moves, shrunk_shapes
+from fedloom.server.images.tones import class_tones, own_tones
 
 SHAPE = ImageShape(height=12, width=12, channels=1)
 
@@ -22,14 +23,76 @@ def symmetric(rng, width, std):
     return upper + upper.T + np.diag(rng.normal(0.0, std * np.sqrt(2), width))
 
 
-def test_noise_alone_does_not_stand_out_and_a_strong_direction_does():
-    rng = np.random.default_rng(0)
-    noise = symmetric(rng, 60, 0.5)
-    assert np.abs(above_noise(noise, 0.5)).max() == 0.0
+def test_noise_alone_stays_below_its_edge():
+    noise = symmetric(np.random.default_rng(0), 60, 0.5)
     assert np.abs(np.linalg.eigvalsh(noise)).max() < edge_of(60, 0.5)
-    direction = np.ones(60) / np.sqrt(60)
-    found = above_noise(noise + 40.0 * np.outer(direction, direction), 0.5)
-    assert direction @ found @ direction == pytest.approx(40.0, rel=0.05)
+
+
+def spread_out(rng, count, common, size):
+    """Matrices that differ from a common one as the module's prior says."""
+    values, vectors = np.linalg.eigh(common)
+    prior = size * np.outer(values, values)
+    apart = np.stack([symmetric(rng, len(values), 1.0) for _ in range(count)])
+    return common + vectors @ (apart * np.sqrt(prior)) @ vectors.T
+
+
+def test_shapes_are_drawn_to_the_common_one_as_far_as_noise_asks():
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(30, 30)))[0]
+    common = (turn * np.geomspace(10.0, 0.01, 30)) @ turn.T
+    true = spread_out(rng, 10, common, 0.04)
+    noise = np.full(10, 0.3)
+    noisy = true + np.stack([symmetric(rng, 30, 0.3) for _ in range(10)])
+    found = shrunk_shapes(noisy, common, noise)
+
+    def off(shapes):
+        return float(((shapes - true) ** 2).sum())
+
+    # Better than believing all, and than believing nothing.
+    assert off(found) < 0.6 * off(noisy)
+    assert off(found) < 0.6 * off(np.broadcast_to(common, true.shape))
+    few = shrunk_shapes(noisy, common, np.full(10, 1e-6))
+    np.testing.assert_allclose(few, noisy, atol=1e-3)
+
+
+def test_shapes_and_moves_that_are_noise_alone_are_left_out():
+    rng = np.random.default_rng(1)
+    common = np.diag(np.geomspace(5.0, 0.1, 20))
+    noisy = common + np.stack([symmetric(rng, 20, 1.0) for _ in range(50)])
+    found = shrunk_shapes(noisy, common, np.ones(50))
+    assert np.abs(found - common).max() < 0.15 * np.abs(noisy - common).max()
+    moves = rng.normal(size=(500, 20))
+    assert np.abs(shrunk_moves(moves, np.diag(common), np.ones(500))).max() < 0.5
+
+
+def test_moves_that_stand_out_of_noise_are_kept():
+    rng = np.random.default_rng(2)
+    spreads = np.array([4.0, 0.01])
+    true = rng.normal(size=(200, 2)) * np.sqrt(spreads)
+    noisy = true + rng.normal(size=(200, 2)) * 0.5
+    found = shrunk_moves(noisy, spreads, np.full(200, 0.5))
+    assert ((found - true) ** 2).sum() < 0.7 * ((noisy - true) ** 2).sum()
+
+
+def test_a_gathered_shape_keeps_its_trace_and_loses_weak_directions():
+    shape = np.diag([4.0, 1.0, 0.05])
+    found = gathered(shape, 0.1)
+    assert np.trace(found) == pytest.approx(5.05)
+    assert found[2, 2] == pytest.approx(0.0)
+    assert found[0, 0] > 4.0
+    np.testing.assert_allclose(gathered(shape, 0.0), shape)
+
+
+def test_a_tone_is_that_of_all_classes_unless_its_own_stands_out_of_noise():
+    rng = np.random.default_rng(3)
+    expected = np.full(64, 1 / 64)
+    noise = rng.normal(0.0, 50.0, 64)
+    apart = [np.abs(own_tones(64 * 5.0 * expected + noise, expected, 320.0, 50.0) - expected).sum()]
+    own = np.zeros(64)
+    own[:8] = 320.0 / 8
+    apart.append(np.abs(own_tones(own, expected, 320.0, 0.5) - expected).sum())
+    assert apart[0] < 0.3
+    assert apart[1] == pytest.approx(2 * (1 - 8 / 64), abs=0.1)
 
 
 def test_a_matrix_without_negative_eigenvalues_keeps_its_trace_and_has_a_root():

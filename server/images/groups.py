@@ -1,0 +1,136 @@
+"""The groups of each class: where they lie, how many records they have, how wide they are.
+
+Two sums tell how wide: the second moments of a class about its mean, less what its groups' centres
+lie apart, and those of each group about its centre, which add up to the same. Both are joined,
+each with the weight that its noise leaves it; classes are drawn towards what all have in common and
+groups towards their class (`shrinkage`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.images.sums import GroupSpread
+from fedloom.server.images.algebra import nonnegative
+from fedloom.server.images.shrinkage import gathered, shrunk_moves, shrunk_shapes
+
+__all__ = ["LEAST_STD", "ClassMoments", "GroupShapes", "group_moves", "group_shapes"]
+
+Array = NDArray[Any]
+
+LEAST_STD = 2.0
+"""A group counts as at least this many standard deviations of the noise of its count."""
+# Of the spread within classes, that noise leaves to their groups however it falls.
+_LEAST_WITHIN = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMoments:
+    """Noisy second moments of each class about its mean, what clipping took given back.
+
+    Attributes:
+      shapes: (C, d, d), not shrunk.
+      noise: (C,) standard deviation beside their diagonals.
+      pooled: (d, d) of all classes, without negative eigenvalues.
+    """
+
+    shapes: Array
+    noise: Array
+    pooled: Array
+
+    @property
+    def spreads(self) -> Array:
+        """(d,) of all classes, in each direction."""
+        found: Array = np.maximum(np.diag(self.pooled), 1e-9)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupShapes:
+    """The groups of each class.
+
+    Attributes:
+      weights: (C, K), each row with sum 1.
+      centres: (C, K, d).
+      spreads: (C, K, d, d) covariances.
+    """
+
+    weights: Array
+    centres: Array
+    spreads: Array
+
+
+def group_moves(
+    counts: Array, sums: Array, *, count_std: float, std: float, spreads: Array
+) -> Array:
+    """Returns how far groups (C, K, d) move from the centres that they were asked about.
+
+    Args:
+      counts: (C, K) noisy numbers of records.
+      sums: (C, K, d) noisy sums of differences from the centres.
+      count_std: noise of `counts`.
+      std: noise of `sums`.
+      spreads: (d,) of all classes in each direction.
+    """
+    sizes = np.maximum(counts, LEAST_STD * count_std)
+    return shrunk_moves(sums / sizes[..., None], spreads, std / sizes)
+
+
+def group_shapes(
+    asked: GroupSpread,
+    total: Array,
+    std: float,
+    moments: ClassMoments,
+    shares: Array,
+) -> GroupShapes:
+    """Returns weights, centres and covariances of all groups.
+
+    Args:
+      asked: the last sum.
+      total: its noisy value.
+      std: of its noise.
+      moments: of the classes.
+      shares: (C,) of all records.
+    """
+    counts, sums, squares = asked.parts(total)
+    count_std, mean_std, square_std = asked.stds(std)
+    moves = group_moves(counts, sums, count_std=count_std, std=mean_std, spreads=moments.spreads)
+    centres = asked.centres + moves
+    weights = np.where(counts > LEAST_STD * count_std, counts, 0.0)
+    weights[weights.sum(axis=1) <= 0.0] = 1.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    sizes = np.maximum(counts, LEAST_STD * count_std)
+    own = squares / sizes[..., None, None] - moves[..., :, None] * moves[..., None, :]
+
+    apart = np.einsum("ck,cki,ckj->cij", weights, centres, centres)
+    left = moments.shapes - apart
+    whole = float(np.trace(moments.pooled))
+    wanted = max(float(shares @ np.trace(left, axis1=1, axis2=2)), _LEAST_WITHIN * whole)
+    seen = float(shares @ np.einsum("ck,ckii->c", weights, own))
+    scale = wanted / seen if seen > 0.0 else 1.0
+    own *= scale
+    noise = scale * square_std / sizes
+
+    added = np.einsum("ck,ckij->cij", weights, own)
+    added_noise = np.sqrt(((weights * noise) ** 2).sum(axis=1))
+    least = 1e-9 * whole
+    precisions = np.maximum(np.stack([moments.noise, added_noise]), least) ** -2.0
+    both = np.einsum("sc,scij->cij", precisions / precisions.sum(axis=0), np.stack([left, added]))
+    both_noise = precisions.sum(axis=0) ** -0.5
+    common = nonnegative(np.einsum("c,cij->ij", shares, both))
+    within = shrunk_shapes(both, common, both_noise)
+    spreads = shrunk_shapes(own, within[:, None], noise)
+    return GroupShapes(
+        weights=weights,
+        centres=centres,
+        spreads=np.stack(
+            [
+                [gathered(nonnegative(shape), float(still)) for shape in of_class]
+                for of_class, still in zip(spreads, moments.noise, strict=True)
+            ]
+        ),
+    )
