@@ -63,7 +63,8 @@ test: $(VENV)/.dev
 
 audit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -v tests/statistical/test_audit_sums.py \
-	  tests/statistical/test_audit_gradients.py tests/statistical/test_audit_training.py
+	  tests/statistical/test_audit_gradients.py tests/statistical/test_audit_training.py \
+	  tests/images/test_audit.py
 
 # The floor is a careful first one; raise it to just below what a run of this target prints.
 coverage: $(VENV)/.dev

@@ -40,7 +40,7 @@ def read_dicom(path: Path, settings: ImageSettings) -> Array:
     try:
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
-        from pydicom.pixels import apply_rescale
+        from pydicom.pixels.processing import apply_rescale
     except ImportError:
         raise DataError(
             f"{path}: DICOM is read with pydicom; install it: pip install 'fedloom[dicom]'"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["edge_of", "k_means", "nonnegative", "root_of", "taken_back"]
+__all__ = ["above_noise", "edge_of", "k_means", "nonnegative", "root_of", "taken_back"]
 
 Array = NDArray[Any]
 
@@ -31,6 +31,15 @@ def taken_back(values: Array, width: int, std: float) -> Array:
     """Returns eigenvalues above the edge as they are without the noise's push."""
     room = np.maximum(values**2 - 4.0 * width * std**2, 0.0)
     found: Array = (values + np.sign(values) * np.sqrt(room)) / 2.0
+    return found
+
+
+def above_noise(matrix: Array, std: float) -> Array:
+    """Returns what of a symmetric matrix (d, d) stands out of noise of either sign."""
+    values, vectors = np.linalg.eigh(matrix)
+    width = len(values)
+    kept = np.where(np.abs(values) > edge_of(width, std), taken_back(values, width, std), 0.0)
+    found: Array = (vectors * kept) @ vectors.T
     return found
 
 

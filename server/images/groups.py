@@ -2,8 +2,9 @@
 
 Two sums tell how wide: the second moments of a class about its mean, less what its groups' centres
 lie apart, and those of each group about its centre, which add up to the same. Both are joined,
-each with the weight that its noise leaves it; classes are drawn towards what all have in common and
-groups towards their class (`shrinkage`).
+each with the weight that its noise leaves it. Classes are drawn towards what all have in common
+(`shrinkage`). Groups lie where their class is dense, so they differ from it in few directions: they
+keep what stands out of noise there, and are as their class in all others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.images.sums import GroupSpread
-from fedloom.server.images.algebra import nonnegative
+from fedloom.server.images.algebra import above_noise, nonnegative
 from fedloom.server.images.shrinkage import gathered, shrunk_moves, shrunk_shapes
 
 __all__ = ["LEAST_STD", "ClassMoments", "GroupShapes", "group_moves", "group_shapes"]
@@ -123,14 +124,9 @@ def group_shapes(
     both_noise = precisions.sum(axis=0) ** -0.5
     common = nonnegative(np.einsum("c,cij->ij", shares, both))
     within = shrunk_shapes(both, common, both_noise)
-    spreads = shrunk_shapes(own, within[:, None], noise)
-    return GroupShapes(
-        weights=weights,
-        centres=centres,
-        spreads=np.stack(
-            [
-                [gathered(nonnegative(shape), float(still)) for shape in of_class]
-                for of_class, still in zip(spreads, moments.noise, strict=True)
-            ]
-        ),
-    )
+    spreads = np.zeros_like(own)
+    for label, group in np.ndindex(*counts.shape):
+        shape = within[label]
+        shape = shape + above_noise(own[label, group] - shape, float(noise[label, group]))
+        spreads[label, group] = gathered(nonnegative(shape), float(moments.noise[label]))
+    return GroupShapes(weights=weights, centres=centres, spreads=spreads)

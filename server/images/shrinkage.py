@@ -1,10 +1,10 @@
-"""What noise leaves of differences: classes from all, groups from their class. Post-processing.
+"""What noise leaves of differences of classes, and of moves of groups. Post-processing.
 
 A covariance's difference from a common one is believed as far as it stands out of noise, entry by
 entry in the common one's directions: entry (i, j) of a true difference is taken as normal with the
 variance `t l_i l_j`, l being the spread in each direction, as for two samples' covariances; the
 posterior mean under the known noise is what remains (empirical Bayes; James and Stein 1961, Efron
-and Morris 1973). One t for all classes, or all groups, is found from the noisy moments themselves.
+and Morris 1973). One t for all is found from the noisy moments themselves.
 So strong directions keep what is theirs, and weak ones, where noise has the same size but truth is
 small, keep the common shape. Moves of centres are treated alike, with the variance `t l_i`.
 """
@@ -22,9 +22,10 @@ __all__ = ["gathered", "shrunk_moves", "shrunk_shapes"]
 
 Array = NDArray[Any]
 
+# Of the largest spread: no direction is without any, and noise of nothing would divide by zero.
 _LEAST = 1e-6
-# Of the largest spread: noise of nothing at all would divide by zero.
 _LEAST_NOISE = 1e-9
+# Of what noise alone could show, taken from every eigenvalue.
 _PART = 0.6
 
 
@@ -33,16 +34,14 @@ def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> Array:
 
     Args:
       shapes: (..., d, d), noisy.
-      common: (d, d) or (..., d, d), without negative eigenvalues; the directions are those of its
-        mean.
+      common: (d, d), without negative eigenvalues.
       noise: (...), standard deviation beside the diagonals of `shapes`; on them it is about
         1.4 times that (`fedloom.common.images.bounded`).
 
     Returns:
       (..., d, d), not necessarily without negative eigenvalues.
     """
-    middle = common.reshape(-1, *common.shape[-2:]).mean(axis=0)
-    spreads, directions = np.linalg.eigh(middle)
+    spreads, directions = np.linalg.eigh(common)
     width = len(spreads)
     spreads = np.maximum(spreads, max(_LEAST * float(spreads.max()), 1e-12))
     apart = directions.T @ (shapes - common) @ directions

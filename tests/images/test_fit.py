@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedloom.common.images.coordinates import Coordinates
+from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.look import ImageLook
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import apply_tone, tone_curve
 from fedloom.common.images.vectors import image_vectors
-from fedloom.server.images.algebra import edge_of, k_means, nonnegative, root_of
+from fedloom.server.images.algebra import above_noise, edge_of, k_means, nonnegative, root_of
 from fedloom.server.images.fit import ImageFit, NoisyTotal
 from fedloom.server.images.shrinkage import gathered, shrunk_moves, shrunk_shapes
 from fedloom.server.images.tones import class_tones, own_tones
@@ -23,9 +25,14 @@ def symmetric(rng, width, std):
     return upper + upper.T + np.diag(rng.normal(0.0, std * np.sqrt(2), width))
 
 
-def test_noise_alone_stays_below_its_edge():
-    noise = symmetric(np.random.default_rng(0), 60, 0.5)
+def test_noise_alone_does_not_stand_out_and_a_strong_direction_does():
+    rng = np.random.default_rng(0)
+    noise = symmetric(rng, 60, 0.5)
+    assert np.abs(above_noise(noise, 0.5)).max() == 0.0
     assert np.abs(np.linalg.eigvalsh(noise)).max() < edge_of(60, 0.5)
+    direction = np.ones(60) / np.sqrt(60)
+    found = above_noise(noise + 40.0 * np.outer(direction, direction), 0.5)
+    assert direction @ found @ direction == pytest.approx(40.0, rel=0.05)
 
 
 def spread_out(rng, count, common, size):
@@ -195,3 +202,56 @@ def test_a_class_without_records_does_not_spoil_what_the_others_tell():
     more, _ = fitted(images, labels, std=0.2, classes=3)
     assert more.view.within == pytest.approx(plain.view.within, rel=0.3)
     assert np.linalg.norm(more.means[:2] - plain.means) < 0.5 * np.linalg.norm(plain.means)
+
+
+def test_frames_that_noise_alone_speaks_for_are_not_used():
+    """Pictures without a ground, whose class noise hides: over seeds, either view would win."""
+    rng = np.random.default_rng(8)
+    images = rng.integers(0, 256, (300, 12, 12, 1)).astype(np.uint8)
+    labels = rng.integers(0, 2, 300)
+    total = ImageLook(SHAPE, 2).sum(images, labels)
+    for seed in range(10):
+        noise = np.random.default_rng(seed).normal(0.0, 0.5, len(total)) * 2.0**26
+        totals = [NoisyTotal(values=total + noise, std=0.5 * 2.0**26)]
+        fit = ImageFit(
+            SHAPE,
+            np.bincount(labels).astype(float),
+            totals,
+            coordinates=144,
+            directions=20,
+            groups=3,
+            group_noise=1.0,
+        )
+        assert not fit.view.framed
+
+
+def test_grain_is_what_directions_leave_and_black_and_white_have_none():
+    rng = np.random.default_rng(9)
+    grey = rng.integers(60, 196, (400, 12, 12, 1)).astype(np.uint8)
+    labels = rng.integers(0, 2, 400)
+    fit, vectors = fitted(grey, labels)
+    across = vectors[:, :144] - fit.means[labels][:, :144]
+    left = across - (across @ fit.basis[:144]) @ fit.basis[:144].T
+    assert (fit.grain**2).sum() == pytest.approx((left**2).sum(axis=1).mean(), rel=0.25)
+    inked, _ = fitted(np.where(grey > 128, 255, 0).astype(np.uint8), labels)
+    assert (inked.grain == 0.0).all()
+
+
+def test_grain_falls_where_a_class_is_neither_black_nor_white():
+    coordinates = Coordinates(SHAPE, 144)
+    mean = np.zeros((1, 12, 12, 1))
+    mean[:, :, :6] = 0.5
+    arrays = {
+        "class_prior": np.ones(1),
+        "means": np.concatenate([coordinates.of(mean), np.zeros((1, 5))], axis=1),
+        "basis": np.zeros((149, 1)),
+        "grain": np.full(144, 0.1),
+        "weights": np.ones((1, 1)),
+        "centres": np.zeros((1, 1, 1)),
+        "roots": np.zeros((1, 1, 1, 1)),
+        "framed": np.zeros(1),
+    }
+    drawn = ImageGenerator(SHAPE, arrays).untoned(np.zeros(500, int), np.random.default_rng(0))
+    spread = drawn.std(axis=0)
+    assert spread[:, 6:].max() < 0.005  # cosines are rounded
+    assert spread[:, :6].mean() == pytest.approx(0.1 * np.sqrt(2), rel=0.05)
