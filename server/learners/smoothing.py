@@ -8,7 +8,8 @@ of EM from even ones, so that little is read into few counts.
 - `flat`: cells without an order. A cell's count comes from a mixture of narrow normals on a grid
   of shares (non-parametric maximum likelihood: Kiefer & Wolfowitz 1956, as in Jiang & Zhang 2009).
 - `near`: cells of which a distribution is known that they should resemble, such as a class's and
-  that of all classes. A cell's ratio to it is normal around one, of one of several widths.
+  that of all classes. A cell's ratio to it comes from a mixture on a grid of ratios, 0 among them:
+  a class may lack what others have, and a count that noise alone explains is then near 0.
 - `tree`: bins of an axis, split in two over and over. The share that a part takes of its
   parent is normal around the one expected, of one of several widths for each level, so that smooth
   axes come out smooth and spikes that are certain stay.
@@ -16,6 +17,7 @@ of EM from even ones, so that little is read into few counts.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -27,11 +29,16 @@ __all__ = ["flat", "near", "split_masses", "tree"]
 Array = NDArray[np.float64]
 
 _EM_STEPS = 8
-# Weight of the even prior, in cells, that EM starts from and never forgets.
+# Weight, in cells, of the prior that EM starts from and never forgets.
 _PSEUDO = 1.0
 _GRID = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 60)])
 # Each share of the grid stands for those around it: half its distance to the next, relative to it.
 _SPACING = 0.08
+# Ratios of a cell to what is expected of it; those near 1 are the likely ones, none is ruled out.
+_RATIOS = np.concatenate([[0.0], np.geomspace(0.01, 32.0, 61)])
+_RATIO_SPACING = 0.5 * math.log(32.0 / 0.01) / 60
+_LIKELY_RATIOS = np.exp(-0.5 * (np.log(np.maximum(_RATIOS, 1e-9)) / 0.7) ** 2) + 1e-3
+_LIKELY_RATIOS /= _LIKELY_RATIOS.sum()
 _WIDTHS = np.array([0.0, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6])
 # Where trees split; the mean of three shows no edges of any one of them.
 _CUTS = (0.4, 0.5, 0.6)
@@ -48,15 +55,8 @@ def flat(counts: Array, variances: Array, total: float) -> Array:
     """
     if len(counts) == 1:
         return np.array([total])
-    atoms, widths = _GRID * total, _SPACING * _GRID * total
-    noise = np.maximum(variances, (1e-6 * total) ** 2)[:, None]
-    marginal = noise + widths**2
-    fit = -0.5 * ((counts[:, None] - atoms) ** 2 / marginal + np.log(marginal))
-    posterior = _mixture(fit)
-    means = (atoms * noise + counts[:, None] * widths**2) / marginal
-    mean = (posterior * means).sum(axis=1)
-    second = (posterior * (means**2 + noise * widths**2 / marginal)).sum(axis=1)
-    spread = np.sqrt(np.maximum(second - mean**2, 0.0))
+    noise = np.maximum(variances, (1e-6 * total) ** 2)
+    mean, spread = _posterior(counts, noise, _GRID * total, _SPACING * _GRID * total)
     mean = np.maximum(mean, 0.0)
     return _summing(mean, spread, total)
 
@@ -66,14 +66,25 @@ def near(counts: Array, variances: Array, expected: Array) -> Array:
     total = float(expected.sum())
     # A cell of which all classes together tell nothing may still hold what noise could hide.
     hidden = np.minimum(0.5 * np.sqrt(np.maximum(variances, 0.0)), 0.05 * total)
-    scale = np.sqrt((expected + hidden) * total)
-    prior = (_WIDTHS * scale[:, None]) ** 2
-    marginal = prior + np.maximum(variances, _TINY)[:, None]
-    change = counts - expected
-    fit = -0.5 * (change[:, None] ** 2 / marginal + np.log(marginal))
-    posterior = _mixture(fit)
-    mean = expected + change * (posterior * prior / marginal).sum(axis=1)
-    return _summing(np.maximum(mean, 0.0), expected, total)
+    unit = np.where(_RATIOS > 1.0, (expected + hidden)[:, None], expected[:, None])
+    atoms = expected[:, None] + (_RATIOS - 1.0) * unit
+    widths = _RATIO_SPACING * _RATIOS * unit
+    mean, spread = _posterior(counts, variances, atoms, widths, _LIKELY_RATIOS)
+    return _summing(np.maximum(mean, 0.0), spread + _TINY * total, total)
+
+
+def _posterior(
+    counts: Array, variances: Array, atoms: Array, widths: Array, start: Array | None = None
+) -> tuple[Array, Array]:
+    """Returns mean and standard deviation of each count under a mixture of narrow normals."""
+    noise = np.maximum(variances, _TINY)[:, None]
+    marginal = noise + widths**2
+    fit = -0.5 * ((counts[:, None] - atoms) ** 2 / marginal + np.log(marginal))
+    posterior = _mixture(fit, start)
+    means = (atoms * noise + counts[:, None] * widths**2) / marginal
+    mean = (posterior * means).sum(axis=1)
+    second = (posterior * (means**2 + noise * widths**2 / marginal)).sum(axis=1)
+    return mean, np.sqrt(np.maximum(second - mean**2, 0.0))
 
 
 def tree(counts: Array, covariance: Array, expected: Array, total: float) -> Array:
@@ -144,14 +155,18 @@ def split_masses(masses: Array, expected: Array, counts: Array, variances: Array
     return halves
 
 
-def _mixture(fit: Array) -> Array:
-    """Returns each row's posterior over the columns, whose weights EM finds from all rows."""
+def _mixture(fit: Array, start: Array | None = None) -> Array:
+    """Returns each row's posterior over the columns, whose weights EM finds from all rows.
+
+    EM starts from the weights `start`, even ones by default.
+    """
     likelihood = np.exp(fit - fit.max(axis=1, keepdims=True))
-    weights = np.full(fit.shape[1], 1.0 / fit.shape[1])
+    prior = np.full(fit.shape[1], 1.0 / fit.shape[1]) if start is None else start
+    weights = prior
     for _ in range(_EM_STEPS):
         posterior = likelihood * weights
         posterior /= posterior.sum(axis=1, keepdims=True)
-        weights = posterior.sum(axis=0) + _PSEUDO / fit.shape[1]
+        weights = posterior.sum(axis=0) + _PSEUDO * prior
         weights /= weights.sum()
     posterior = likelihood * weights
     result: Array = posterior / posterior.sum(axis=1, keepdims=True)

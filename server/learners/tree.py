@@ -34,8 +34,11 @@ __all__ = ["TreeLearner"]
 
 Array = NDArray[Any]
 
-# How much the start of the fit, and the pool of rows, count in units of the noise's own weight.
-_STRENGTH = 0.12
+# The start of the fit, and the pool of rows, count as that many records beside the noisy counts,
+# but no more than this part of all.
+_PRIOR_RECORDS, _MOST_STRENGTH = 2_000.0, 0.12
+# A pair's distance from independence tells something from so many standard deviations of noise on.
+_TELLS = 2.0
 # Cells of all cliques of all classes.
 _MAX_CELLS = 2_000_000
 # Rows of the pool that is reweighted, by record, and at the least and most over all classes.
@@ -99,6 +102,7 @@ class _ClassFits:
         self._records = np.maximum(self._prior * statistics.total(), 1.0)
         self._cells = _sampleable(np.exp(log_marginals(statistics)), encoding)
         self._std = max(statistics.pair_std or 0.0, _MIN_STD)
+        self._strength = min(_MOST_STRENGTH, _PRIOR_RECORDS / statistics.total())
         least = max(min(self._std, _LEAST * float(self._records.max())), _FEWEST)
         used = np.flatnonzero(self._prior > 0)
         self._telling = [int(c) for c in used if statistics.has_pairs and self._records[c] > least]
@@ -145,11 +149,11 @@ class _ClassFits:
             self._counts(label, self.shape.edges),
             self._std,
             records,
-            strength=_STRENGTH,
+            strength=self._strength,
         ).solve()
         # The pool is drawn from the tree as it will be published, so that it can be drawn again.
         pool = self._published(arrays).pool(label)
-        tilts = tilt(self._asked(label, pool), records, strength=_STRENGTH)
+        tilts = tilt(self._asked(label, pool), records, strength=self._strength)
         arrays["columns"][label] = tilts[0]
         spans = dict(zip(self.shape.pairs.columns, self.shape.pairs.spans, strict=True))
         for columns, span in zip(self._tilted.columns, self._tilted.spans, strict=True):
@@ -201,22 +205,26 @@ class _ClassFits:
         return max(math.ceil(wanted * share), _MIN_POOL // (4 * len(self._telling)))
 
     def _structure(self) -> CliqueTree:
-        scores: dict[tuple[int, ...], float] = dict.fromkeys(self._all_pairs.columns, 0.0)
-        noise = self._std * math.sqrt(2.0 / math.pi)
+        pairs, classes = self._all_pairs, len(self._telling)
+        scores: dict[tuple[int, ...], float] = dict.fromkeys(pairs.columns, 0.0)
+        chance: dict[tuple[int, ...], float] = {}
         for label in self._telling:
             shares = [np.exp(logs) for logs in self._base[label]]
-            pairs = self._all_pairs
             for pair, table in pairs.split(self._counts(label, pairs)):
-                a, b = pair
-                apart = table - self._records[label] * np.outer(shares[a], shares[b])
-                scores[pair] += float(np.abs(apart).sum()) - apart.size * noise
+                apart = table - self._records[label] * np.outer(*(shares[c] for c in pair))
+                # Margins are known, so noise has (rows - 1) (columns - 1) degrees of freedom; the
+                # distance that it makes by itself has this mean and, over classes, this deviation.
+                free = math.prod(size - 1 for size in table.shape)
+                noise = self._std * math.sqrt(2.0 / math.pi * free * table.size)
+                scores[pair] += float(np.abs(apart).sum()) - noise
+                chance[pair] = self._std * math.sqrt(classes * table.size * (1.0 - 2.0 / math.pi))
         strongest = sorted(scores, key=lambda pair: (-scores[pair], pair))[:_MAX_TILTED]
         self._tilted = CellTables(self._all_pairs.sizes, tuple(sorted(strongest)))
         return choose_tree(
-            self._all_pairs.sizes,
-            scores,
+            pairs.sizes,
+            {pair: scores[pair] for pair in chance if scores[pair] > _TELLS * chance[pair]},
             max_cells=self._max_clique,
-            max_total=_MAX_CELLS // max(len(self._telling), 1),
+            max_total=_MAX_CELLS // max(classes, 1),
         )
 
     def _counts(self, label: int, tables: CellTables) -> Array:
