@@ -64,3 +64,25 @@ def test_a_class_stays_near_the_others_unless_it_stands_out():
     unlike = np.array([100.0, 100.0, 100.0, 100.0, 600.0])
     other, _ = distances(unlike, 50.0, lambda y: near(y, noise, expected))
     assert same < 0.05 and other < 0.15
+
+
+def test_a_class_that_lacks_what_others_have_gets_hardly_any_of_it():
+    expected = np.array([6000.0, 3000.0, 400.0, 300.0, 300.0])
+    truth = np.array([6700.0, 3300.0, 0.0, 0.0, 0.0])
+    noisy = truth + 30.0 * np.random.default_rng(0).standard_normal((50, 5))
+    found = [near(counts, np.full(5, 900.0), expected)[2:].sum() for counts in noisy]
+    cut = np.maximum(noisy, 0.0)[:, 2:].sum(axis=1)
+    assert np.mean(found) < 0.8 * np.mean(cut)
+
+
+def test_a_class_keeps_what_stands_out_of_the_noise():
+    expected = np.array([6000.0, 3000.0, 400.0, 300.0, 300.0])
+    truth = np.array([6150.0, 3000.0, 100.0, 150.0, 600.0])
+    found = np.mean(
+        [
+            near(truth + 30.0 * noise, np.full(5, 900.0), expected)
+            for noise in np.random.default_rng(0).standard_normal((50, 5))
+        ],
+        axis=0,
+    )
+    assert np.abs(found - truth).max() < 30.0

@@ -58,6 +58,21 @@ def test_a_fit_that_stops_at_once_is_caught(encoding, monkeypatch):
     assert pair_distance(learn(statistics), encoding, exact) > 0.1
 
 
+def test_columns_that_noise_alone_relates_stand_apart(encoding):
+    statistics, _ = counts_of(encoding, std=20.0)
+    rng = np.random.default_rng(3)
+    codes, classes = rng.integers(0, 10, (9_000, 4)).astype(np.int32), rng.integers(0, 2, 9_000)
+    pairs, look = TwoWayMarginals(encoding), OneWayMarginals(encoding)
+    unlinked = dataclasses.replace(
+        statistics,
+        pairs=pairs.sum(codes, classes) + rng.normal(0.0, 20.0, pairs.length),
+        look=look.sum(codes, classes) + rng.normal(0.0, 20.0, look.length),
+    )
+    apart = learn(unlinked)
+    assert len(apart.config["cliques"]) >= 3  # a pair of six may pass two deviations by chance
+    assert len(learn(statistics).config["cliques"]) == 1
+
+
 def test_the_same_seed_gives_the_same_arrays(encoding):
     statistics, _ = counts_of(encoding, std=20.0)
     first, again, other = (learn(statistics, seed=seed) for seed in (1, 1, 2))
