@@ -14,7 +14,7 @@
     inbox/               plans that wait for the steward; see `fedloom.client.inbox`
     releases/            releases that the steward looks at on the page
     snapshots/           the records as codes, frozen at approval, mode 0600; deleted when it ends
-    private.log          what only the steward may read
+    private.log, .1      what only the steward may read
     audit.jsonl          commands and messages; see `fedloom.common.audit_log`
 
 Only the vault and the steward's commands open a home; it never leaves the institution.
@@ -22,6 +22,7 @@ Only the vault and the steward's commands open a home; it never leaves the insti
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -40,6 +41,8 @@ from fedloom.privacy.keys import (
 from fedloom.privacy.node_key import generate_node_key
 
 __all__ = ["Home"]
+
+_LARGEST_LOG = 16 << 20
 
 
 class Home:
@@ -204,9 +207,12 @@ class Home:
         return public_key_hex(self.exchange_private_key())
 
     def log(self, text: str) -> None:
-        """Appends one line to the steward's own log."""
+        """Appends one line to the steward's own log; the newest 16 MiB are kept at least."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         path = self.path / "private.log"
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > _LARGEST_LOG:
+                path.rename(self.path / "private.log.1")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
             stream.write(f"{stamp} {text}\n")

@@ -113,6 +113,11 @@ class SiteConfig:
         )
 
     @classmethod
+    def monitoring_at(cls, path: Path) -> MonitoringSettings:
+        """Returns what a home's `site.toml` lets others see; nothing where there is no file."""
+        return cls.load(path).monitoring if path.exists() else MonitoringSettings()
+
+    @classmethod
     def limits_at(cls, path: Path) -> Limits | None:
         """Returns what the policy in a home's `site.toml` allows, None where there is no file."""
         return cls.load(path).policy.limits if path.exists() else None
@@ -146,6 +151,8 @@ delta = {delta!r}
 # [monitoring]
 # port = 9464      # of the loopback: /metrics for Prometheus, and /health
 # file = "/var/lib/prometheus/node-exporter/fedloom.prom"   # for the node exporter
+# log_format = "json"         # or "text": of what vault and node log
+# log_level = "info"
 
 # A secure sum needs the keys of every other site, told by its steward by telephone or signed mail.
 # [peers.NAME]

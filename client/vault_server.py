@@ -10,7 +10,6 @@ and no text.
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -25,13 +24,13 @@ from fedloom.client.link.chunks import METHOD, SERVICE, MessageTooLargeError, jo
 from fedloom.client.link.connection import Handler
 from fedloom.client.link.sockets import is_served, prepare_socket
 from fedloom.common.errors import HomeInUseError
+from fedloom.common.event_log import event
 from fedloom.common.protocol.vault_pb2 import Chunk
 
 __all__ = ["Served", "VaultServer", "serve_until_stopped"]
 
 _CALLERS = 4
 _IDLE_S = 5.0
-_log = logging.getLogger(__name__)
 
 
 class Served(Handler, Protocol):
@@ -133,9 +132,9 @@ class VaultServer:
     def _handle(self, request: bytes) -> bytes | None:
         try:
             return self._handler.handle(request)
-        except Exception:
-            # Its text may quote records: it goes to the steward's own log and nowhere else.
-            _log.exception("the vault failed on a request")
+        except Exception as error:
+            # Its text may quote records. A vault has put it into its home's private log.
+            event("request-failed", level="error", code=type(error).__name__)
             return None
 
 

@@ -7,7 +7,9 @@ is submitted; everything else lies in it. How the run goes and ended stands ther
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +20,15 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError, FedloomError, IncompleteError
+from fedloom.common.event_log import event, events_to_file
 from fedloom.server.grids.bounded_pull import PullLimits, bounded_pulls
 from fedloom.server.grids.flower_grid import FlowerLink, signing_site
+from fedloom.server.provision.coordinator_home import CoordinatorHome
 from fedloom.server.status import RunStatus, events_file, hold_run, write_status
 
 __all__ = ["app", "run_coordinator"]
 
+_LOGGED = ("round", "rounds", "query", "attempt", "site")
 _SUPERLINK_GONE_AFTER_S = 600.0
 _ENDED = (
     "the coordinator was ended from outside: by a signal, or because the program that starts "
@@ -92,10 +97,26 @@ def _coordinate(run_dir: Path, grid: Grid) -> None:
         identify=lambda answer: signing_site(answer, keys),
         set_deadline=limits.set_deadline,
     )
-    with bounded_pulls(limits), events_file(run_dir).open("a", encoding="utf-8") as stream:
+    with (
+        bounded_pulls(limits),
+        events_file(run_dir).open("a", encoding="utf-8") as stream,
+        _log_of(home) as log,
+    ):
 
-        def note(event: dict[str, Any]) -> None:
-            stream.write(json.dumps(event) + "\n")
+        def note(told: dict[str, Any]) -> None:
+            stream.write(json.dumps(told) + "\n")
             stream.flush()
+            known = {key: told[key] for key in _LOGGED if key in told}
+            event(told["event"], to=log, run=str(folder.state()["run"]), **known)
 
         coordinate(run_dir, link, on_event=note, audit=audit)
+
+
+def _log_of(home: str | None) -> contextlib.AbstractContextManager[logging.Logger]:
+    """Returns the log of a coordinator's home; for a folder of no home, one that goes nowhere."""
+    if home is None:
+        return contextlib.nullcontext(logging.Logger("fedloom", logging.CRITICAL))
+    opened = CoordinatorHome.open(Path(home))
+    monitoring = opened.settings().monitoring
+    path = opened.logs / "coordinator.log"
+    return events_to_file(path, monitoring.log_format, monitoring.log_level)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import httpx
 import uvicorn
 
+from fedloom.common.event_log import event
 from fedloom.server.connection_limits import ConnectionLimits, limited_protocol
 from fedloom.server.provision.coordinator_home import CoordinatorHome
 
@@ -171,7 +171,7 @@ def serve_gateway(home: CoordinatorHome) -> None:
     gateway = Gateway(
         f"https://{settings.superlink}",
         trust,
-        tell=lambda text: print(f"gateway: {text}", file=sys.stderr, flush=True),
+        tell=lambda text: event("refused-at-gateway", level="warning", detail=text),
     )
     uvicorn.run(
         gateway,
@@ -190,4 +190,5 @@ def serve_gateway(home: CoordinatorHome) -> None:
         server_header=False,
         date_header=False,
         log_level="warning",
+        log_config=None,  # what uvicorn logs goes where events go
     )

@@ -14,8 +14,9 @@ import click
 
 from fedloom.cli.command_audit import note_home
 from fedloom.cli.options import json_option
-from fedloom.cli.output import print_json
+from fedloom.cli.output import print_json, say
 from fedloom.common.errors import IncompleteError
+from fedloom.common.event_log import chosen_words, serve_events
 
 if TYPE_CHECKING:
     from fedloom.server.provision.coordinator_home import CoordinatorHome
@@ -62,16 +63,18 @@ def up(home: Path, detach: bool, no_gateway: bool) -> None:
             )
         click.echo(f"up at {address}")
         return
+    monitoring = opened.settings().monitoring
+    serve_events(monitoring.log_format, monitoring.log_level)
     supervisor = Supervisor(
         coordinator_programs(opened, gateway=not no_gateway),
         folder=opened.path,
         logs=opened.logs,
         tick=lambda: _register(opened),
-        tell=lambda text: click.echo(text, err=True),
+        tell=lambda text: say(text, "supervisor", err=True, detail=text),
     )
-    click.echo(f"coordinator at {address}, home {home}")
+    say(f"coordinator at {address}, home {home}", "serving", address=address)
     supervisor.run()
-    click.echo("coordinator down")
+    say("coordinator down", "down")
 
 
 @click.command()
@@ -92,7 +95,10 @@ def gateway(home: Path) -> None:
     from fedloom.server.gateway import serve_gateway
     from fedloom.server.provision.coordinator_home import CoordinatorHome
 
-    serve_gateway(CoordinatorHome.open(home))
+    opened = CoordinatorHome.open(home)
+    monitoring = opened.settings().monitoring
+    serve_events(monitoring.log_format, monitoring.log_level)
+    serve_gateway(opened)
 
 
 @click.command()
@@ -208,7 +214,7 @@ def start_detached(words: list[str], log: Path, *, ready: Any) -> None:
     logs = OwnFolder(log.parent)
     with logs.append(log.name) as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fedloom", *words],
+            [sys.executable, "-m", "fedloom", *chosen_words(), *words],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -233,9 +239,9 @@ def _register(home: CoordinatorHome) -> None:
 
     try:
         for name in register_institutions(home):
-            click.echo(f"registered the node of {name}", err=True)
+            say(f"registered the node of {name}", "registered", err=True, site=name)
     except IncompleteError as error:
-        click.echo(str(error), err=True)
+        say(str(error), "not-registered", err=True, detail=str(error))
 
 
 def _print(shown: dict[str, Any]) -> None:

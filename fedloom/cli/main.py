@@ -24,6 +24,7 @@ from fedloom import __version__
 from fedloom.cli.command_audit import CommandAudit
 from fedloom.cli.output import print_error
 from fedloom.common.errors import DiskFullError, FedloomError
+from fedloom.common.event_log import FORMATS, LEVELS, configure, event, is_json
 from fedloom.common.files import NOTHING_LOST, disk_is_full
 
 __all__ = ["fedloom", "main"]
@@ -125,12 +126,15 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fedloom", message="%(prog)s %(version)s")
-def fedloom() -> None:
+@click.option("--log-format", type=click.Choice(FORMATS), help="Of what long-lived programs log.")
+@click.option("--log-level", type=click.Choice(LEVELS), help="The least that they log.")
+def fedloom(log_format: str | None, log_level: str | None) -> None:
     """Publish one synthetic data set from records that stay where they are.
 
     Exit codes: 0 done, 1 a bug of ours, 2 unusable input, 3 refused by policy or budget,
     4 verification failed, 5 incomplete but resumable, 130 interrupted.
     """
+    configure(log_format, log_level)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -187,6 +191,9 @@ def _forget_the_interrupt() -> None:
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """Shows a warning as people read it, without the line of source that raised it."""
+    if is_json():  # its text may quote what was read
+        event("warning", level="warning", code=type(message).__name__)
+        return
     click.echo(f"Warning: {message}", err=True)
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from fedloom.cli.output import print_json
+from fedloom.cli.output import print_json, say
 from fedloom.common.errors import ConfigError, IncompleteError
+from fedloom.common.event_log import serve_events
 from fedloom.common.monitoring_settings import MonitoringSettings
 
 if TYPE_CHECKING:
@@ -64,13 +65,15 @@ def serve_metrics(
         raise ConfigError(
             "say where metrics go: --port, --file, or [monitoring] in the home's file"
         )
+    serve_events(settings.log_format, settings.log_level)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     exporter = None if port is None else Exporter(collector, health, port=port)
     try:
         if exporter is not None:
-            click.echo(f"metrics at http://127.0.0.1:{exporter.port}/metrics")
+            address = f"http://127.0.0.1:{exporter.port}/metrics"
+            say(f"metrics at {address}", "serving", address=address)
         while not stopped.is_set():
             if file is not None:
                 write_text_file(collector, file)

@@ -10,10 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedloom.common.event_log import event, is_json
+
 if TYPE_CHECKING:
     from fedloom.client.data_check import Report
 
-__all__ = ["print_counts", "print_error", "print_json"]
+__all__ = ["print_counts", "print_error", "print_json", "say"]
+
+
+def say(text: str, name: str, *, err: bool = False, **fields: Any) -> None:
+    """Says how a long-lived program is doing: to people, or as an event where all must be events.
+
+    Args:
+      text: for people.
+      name: of the event.
+      err: whether people read it on standard error.
+      **fields: of the event.
+    """
+    if is_json():
+        event(name, **fields)
+    else:
+        click.echo(text, err=err)
 
 
 def print_json(value: Any) -> None:
@@ -26,7 +43,15 @@ def print_json(value: Any) -> None:
 
 
 def print_error(text: str, *, code: str, exit_code: int, as_json: bool) -> None:
-    """Prints an error for people on standard error and, on request, as JSON for machines."""
+    """Prints an error for people on standard error and, on request, as JSON for machines.
+
+    A program whose whole output is a log of JSON logs the error's code, and its text if the error
+    is one of fedloom's own: any other may quote what it was given.
+    """
+    if is_json():
+        detail = text if exit_code > 1 else None
+        event("ended", level="error", code=code, exit_code=exit_code, detail=detail)
+        return
     click.echo(text, err=True)
     if as_json:
         error = text.removeprefix("Error: ")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import click
 
+from fedloom.cli.output import say
 from fedloom.cli.site_plan import home_option
 from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError
+from fedloom.common.event_log import event, serve_events
+from fedloom.common.vocabulary import Status
 
 __all__ = ["node", "serve"]
 
@@ -29,20 +32,37 @@ def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> 
     The vault alone opens the records. It prints the address that the node needs.
     """
     from fedloom.client.link.sockets import default_socket
-    from fedloom.client.message_audit import MessageAudit
+    from fedloom.client.message_audit import Handled, MessageAudit
+    from fedloom.client.site_config import SiteConfig
     from fedloom.client.vault import Vault
     from fedloom.client.vault_server import serve_until_stopped
 
+    monitoring = SiteConfig.monitoring_at(home / "site.toml")
+    serve_events(monitoring.log_format, monitoring.log_level)
     audit = MessageAudit(AuditLog(home))
-    with closing(audit), Vault.open(home, device=device, note=audit) as vault:
-        click.echo(f"vault of {vault.site}, home {home}")
+
+    def note(handled: Handled) -> None:
+        audit(handled)
+        entry = handled.entry()
+        event(
+            "message",
+            level="info" if entry.outcome == Status.OK else "warning",
+            code=entry.outcome,
+            query=entry.query,
+            run=entry.run,
+            round=entry.round,
+            attempt=entry.attempt,
+        )
+
+    with closing(audit), Vault.open(home, device=device, note=note) as vault:
+        say(f"vault of {vault.site}, home {home}", "opened", site=vault.site)
         serve_until_stopped(
             vault,
             (socket or default_socket(home)).absolute(),
-            ready=lambda address: click.echo(f"serving at {address}"),
+            ready=lambda address: say(f"serving at {address}", "serving", address=address),
             shared=shared,
         )
-    click.echo("vault closed")
+    say("vault closed", "closed")
 
 
 @click.command()

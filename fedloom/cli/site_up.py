@@ -9,9 +9,10 @@ import click
 
 from fedloom.cli.coordinator_up import start_detached
 from fedloom.cli.options import json_option
-from fedloom.cli.output import print_json
+from fedloom.cli.output import print_json, say
 from fedloom.cli.site_plan import home_option
 from fedloom.common.errors import IncompleteError
+from fedloom.common.event_log import serve_events
 
 __all__ = ["down", "service", "status", "up"]
 
@@ -26,6 +27,7 @@ __all__ = ["down", "service", "status", "up"]
 def up(home: Path, detach: bool, node_user: str | None, poll: float | None) -> None:
     """Run vault and node until SIGTERM, Ctrl-C or `site down`; one that ends is started again."""
     from fedloom.client.link.sockets import is_served
+    from fedloom.client.site_config import SiteConfig
     from fedloom.deployment.site_programs import places_of, site_programs
     from fedloom.deployment.supervisor import Supervisor, standing
 
@@ -41,14 +43,16 @@ def up(home: Path, detach: bool, node_user: str | None, poll: float | None) -> N
         )
         click.echo(f"up: the vault serves, the node connects; see `fedloom site status`, {logs}")
         return
+    monitoring = SiteConfig.load(places.home / "site.toml").monitoring
+    serve_events(monitoring.log_format, monitoring.log_level)
     supervisor = Supervisor(
         site_programs(places, poll_s=poll),
         folder=places.home,
         logs=logs,
-        tell=lambda text: click.echo(text, err=True),
+        tell=lambda text: say(text, "supervisor", err=True, detail=text),
     )
     supervisor.run()
-    click.echo("site down")
+    say("site down", "down")
 
 
 @click.command()

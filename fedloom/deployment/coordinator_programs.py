@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from fedloom.client.flower_environment import flower_environment, program
+from fedloom.common.event_log import chosen_words
 from fedloom.deployment.supervisor import Program
 from fedloom.privacy.node_key import node_key_pem
 from fedloom.server.flower_control import FlowerControl
@@ -45,13 +46,13 @@ def coordinator_programs(home: CoordinatorHome, *, gateway: bool = True) -> list
         *("--root-certificates", authority),
         *("--superexec-auth-secret-file", secret),
     ]
-    door = [sys.executable, "-m", "fedloom", "coordinator", "gateway", "--coordinator", str(path)]
+    fedloom = [sys.executable, "-m", "fedloom", *chosen_words(), "coordinator"]
+    door = [*fedloom, "gateway", "--coordinator", str(path)]
     commands = {"superlink": superlink, "superexec": superexec, "gateway": door}
     if not gateway:
         del commands["gateway"]
     if settings.monitoring.wanted:
-        words = ["coordinator", "metrics", "--coordinator", str(path)]
-        commands["metrics"] = [sys.executable, "-m", "fedloom", *words]
+        commands["metrics"] = [*fedloom, "metrics", "--coordinator", str(path)]
     environment = flower_environment(resolved.flower)
     return [
         Program(name=name, command=command, environment=environment, folder=resolved.flower)

@@ -21,6 +21,7 @@ from fedloom.client.home import Home
 from fedloom.client.link.sockets import default_socket, prepare_socket
 from fedloom.client.site_config import SiteConfig
 from fedloom.common.errors import ConfigError
+from fedloom.common.event_log import chosen_words
 from fedloom.deployment.own_folder import OwnFolder, open_folder
 from fedloom.deployment.supervisor import Program
 
@@ -143,7 +144,7 @@ def site_programs(places: SitePlaces, *, poll_s: float | None = None) -> list[Pr
       places: where they find each other.
       poll_s: pause between two looks of the node for messages; None for the command's own.
     """
-    command = [sys.executable, "-m", "fedloom", "site"]
+    command = [sys.executable, "-m", "fedloom", *chosen_words(), "site"]
     socket = places.socket
     serve = [*command, "serve", "--home", str(places.home), "--socket", str(socket)]
     node = [*command, "node", "--home", str(places.node_folder), "--vault", f"unix:{socket}"]

@@ -32,6 +32,7 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _STEADY_S = 60.0
 _LOCK = "up.lock"
+_OWN_LOG = "up"
 _STATE = "up.json"
 _LARGEST_STATE = 1 << 16
 
@@ -110,7 +111,7 @@ class Supervisor:
                     self._look()
                     if time.monotonic() >= next_tick:
                         next_tick = time.monotonic() + _TICK_S
-                        for name in self._programs:
+                        for name in (*self._programs, _OWN_LOG):
                             self._processes.rotate(name)
                         self._tick()
                     self._stopped.wait(_LOOK_S)

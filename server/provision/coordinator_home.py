@@ -311,6 +311,8 @@ superlink-port = {settings.superlink_port}
 # [monitoring]
 # port = 9465      # of the loopback: /metrics for Prometheus, and /health
 # file = "/var/lib/prometheus/node-exporter/fedloom.prom"   # for the node exporter
+# log_format = "json"         # or "text": of what the programs log
+# log_level = "info"
 """
 
 
