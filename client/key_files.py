@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.files import sync_folder
 from fedloom.common.holding import hold
 from fedloom.privacy.keys import load_exchange_key, load_private_key, public_key_hex
 from fedloom.privacy.node_key import load_node_key, node_key_hex
@@ -26,7 +27,6 @@ __all__ = [
     "KEY",
     "NODE",
     "changing_keys",
-    "force_names",
     "put_in_place",
     "settle",
     "staged",
@@ -89,16 +89,7 @@ def put_in_place(home: Path) -> None:
             waiting.unlink()
         else:
             os.replace(waiting, path)
-    force_names(home)
-
-
-def force_names(home: Path) -> None:
-    """Waits until the names in a home are on disk."""
-    descriptor = os.open(home, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(home)
 
 
 def _is(path: Path, public: Callable[[Path], str], named: str) -> bool:

@@ -102,8 +102,9 @@ def check_kit(home: Home, kit: Kit) -> Offer:
 
 
 def _same_coordinator(before: Kit, kit: Kit) -> bool:
-    """Whether the coordinator's key is the same, and the key of the authority behind its server."""
-    return before.coordinator_key == kit.coordinator_key and (
+    """Whether the coordinator's key is the same, or handed on, and so is the authority's key."""
+    keys = (*kit.former_coordinator_keys, kit.coordinator_key)
+    return before.coordinator_key in keys and (
         before.authority == kit.authority
         or authority_key(before.authority.encode()) == authority_key(kit.authority.encode())
     )
@@ -156,6 +157,11 @@ def check_coordinator(home: Home, plan: Plan) -> None:
     kit = kit_of(home.path)
     if kit is None or plan.coordinator_key is None:
         return
+    if plan.coordinator_key in kit.former_coordinator_keys:
+        raise PolicyError(
+            "the plan names the key that the coordinator had before its key changed, so it no "
+            "longer runs; have the coordinator resolve the study again, and approve the new plan"
+        )
     if plan.coordinator_key != kit.coordinator_key:
         raise PolicyError(
             f"the plan is of a coordinator with the key {fingerprint(plan.coordinator_key)}, the "

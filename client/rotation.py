@@ -17,11 +17,11 @@ from fedloom.client.key_files import (
     KEY,
     NODE,
     changing_keys,
-    force_names,
     put_in_place,
     staged,
 )
 from fedloom.common.errors import RefusedError
+from fedloom.common.files import sync_folder
 from fedloom.privacy.keys import (
     generate_exchange_key,
     generate_key,
@@ -116,7 +116,7 @@ def _stage(home: Home, which: Collection[str]) -> None:
     for name in which:
         path, make = makers[name]
         make(staged(path))
-    force_names(home.path)
+    sync_folder(home.path)
 
 
 def _coming(home: Home) -> SiteKeys:

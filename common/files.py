@@ -24,7 +24,15 @@ from pathlib import Path
 
 from fedloom.common.errors import ReleaseError
 
-__all__ = ["NOTHING_LOST", "disk_is_full", "read_plain", "replacing", "write_new", "write_whole"]
+__all__ = [
+    "NOTHING_LOST",
+    "disk_is_full",
+    "read_plain",
+    "replacing",
+    "sync_folder",
+    "write_new",
+    "write_whole",
+]
 
 NOTHING_LOST = (
     "nothing is damaged, and nothing is to be restored from a backup: make room on the disk and "
@@ -129,7 +137,7 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     except BaseException:
         _clear(partial)
         raise
-    _force(path.parent)
+    sync_folder(path.parent)
 
 
 def _clear(partial: Path) -> None:
@@ -157,7 +165,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         raise
 
 
-def _force(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Waits until a folder's names are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

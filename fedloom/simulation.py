@@ -26,6 +26,7 @@ from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, S
 from fedloom.common.files import NOTHING_LOST, replacing
 from fedloom.common.schema import Schema
 from fedloom.common.study import Study, load_study
+from fedloom.privacy.handover import handovers_path
 from fedloom.privacy.keys import PrivateKey, load_private_key, public_key_hex
 from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.phases import Phase
@@ -202,6 +203,7 @@ def prepare(
                 "mode": "simulation",
                 "homes": {name: str(path.resolve()) for name, path in paths.items()},
                 "heads": coordinator_key and str(registry_path(coordinator_key.resolve())),
+                "handovers": coordinator_key and str(handovers_path(coordinator_key.resolve())),
             },
         )
     return folder

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from fedloom.common.digest import canonical_json
-from fedloom.common.errors import ConfigError
+from fedloom.common.errors import ConfigError, VerificationError
 from fedloom.common.typed import Line, PublicKey, Section, plain, read_typed
 from fedloom.privacy.card import SiteCard, read_document, short_digest
+from fedloom.privacy.handover import Handover, chained_keys, check_handovers
 
 __all__ = ["Kit"]
 
@@ -29,6 +30,7 @@ class Kit(Section, frozen=True, kw_only=True, rename="kebab"):
     Attributes:
       address: HOST:PORT at which nodes reach the coordinator.
       coordinator_key: signs requests and releases (Ed25519).
+      coordinator_handovers: how earlier keys of the coordinator have handed on to it.
       authority: certificate that stands behind the server's, PEM.
       policy: rules for `[policy]` that the coordinator proposes; stewards decide.
       sites: cards of all sites, in the order of their names.
@@ -37,6 +39,7 @@ class Kit(Section, frozen=True, kw_only=True, rename="kebab"):
     kind: Literal["fedloom-kit"] = "fedloom-kit"
     address: Line
     coordinator_key: PublicKey
+    coordinator_handovers: tuple[Handover, ...] = ()
     authority: str
     policy: str = ""
     sites: list[SiteCard]
@@ -47,11 +50,17 @@ class Kit(Section, frozen=True, kw_only=True, rename="kebab"):
 
         Raises:
           ConfigError: it cannot be read, or names a site or a key twice.
-          VerificationError: a card's signature does not hold.
+          VerificationError: a card's signature does not hold, or a change of a key.
         """
         kit = read_typed(read_document(path, "a kit"), cls, where=f"{path}:")
         for card in kit.sites:
             card.check(str(path))
+        check_handovers(kit.coordinator_handovers, where=str(path))
+        if kit.coordinator_handovers and kit.coordinator_handovers[-1].new != kit.coordinator_key:
+            raise VerificationError(
+                f"{path}: the coordinator's earlier keys do not lead to its key; have the kit sent "
+                "again"
+            )
         for what in ("name", "key", "exchange_key", "node_key"):
             values = [getattr(card, what) for card in kit.sites]
             if len(set(values)) < len(values):
@@ -60,6 +69,11 @@ class Kit(Section, frozen=True, kw_only=True, rename="kebab"):
                     "own; have the coordinator invite every site once"
                 )
         return kit
+
+    @property
+    def former_coordinator_keys(self) -> tuple[str, ...]:
+        """Keys that the coordinator had before, in order."""
+        return chained_keys(self.coordinator_handovers)[:-1]
 
     def fingerprint(self) -> str:
         """Returns a short name of the whole kit that stewards compare."""

@@ -10,6 +10,7 @@ import pytest
 
 from fedloom.cli.main import main
 from fedloom.common.typed import plain
+from fedloom.privacy.handover import Handover
 from fedloom.privacy.release.manifest import Manifest, ReleaseFacts, read_manifest, write_manifest
 
 
@@ -17,11 +18,13 @@ def verify(folder: Path, *options: str) -> int:
     return main(["release", "verify", str(folder), *options])
 
 
-def sign_again(folder: Path, key: Any, **changes: Any) -> None:
+def sign_again(
+    folder: Path, key: Any, handovers: tuple[Handover, ...] = (), **changes: Any
+) -> None:
     """Does what a dishonest publisher would: lists the files anew and signs."""
     said = {**vars_of(read_manifest(folder)), **changes}
     facts = ReleaseFacts(**{name: said[name] for name in ReleaseFacts.__struct_fields__})
-    write_manifest(folder, facts, key)
+    write_manifest(folder, facts, key, handovers)
 
 
 def vars_of(manifest: Manifest) -> dict[str, Any]:

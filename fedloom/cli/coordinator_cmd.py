@@ -207,5 +207,52 @@ def invite(
     )
 
 
+@coordinator.command()
+@coordinator_option
+@click.option("--out", type=_FOLDER, required=True, help="The new kit, one file for all sites.")
+@click.option("--yes", is_flag=True, help="Change without asking.")
+@json_option
+def rotate(home: Path, out: Path, yes: bool, as_json: bool) -> None:
+    """Give this coordinator a new signing key, and write the kit that says so.
+
+    The old key signs for the new one, so that sites which joined under it take the new kit without
+    a telephone call, and releases under the new key verify for whoever knows the old one. Runs that
+    were begun go on under the old key; plans that were not begun no longer run. With --json nothing
+    is asked, so it needs --yes.
+    """
+    from fedloom.common.errors import ConfigError, NotApprovedError
+    from fedloom.privacy.keys import fingerprint
+    from fedloom.server.provision.coordinator_home import CoordinatorHome
+    from fedloom.server.provision.new_signing_key import rotate_signing_key
+
+    if as_json and not yes:
+        raise ConfigError("--json asks nothing; say --yes as well")
+    opened = CoordinatorHome.open(home)
+    if not yes and not _confirmed():
+        raise NotApprovedError("the key was not changed (--yes changes it without asking)")
+    handover = rotate_signing_key(opened.key_path)
+    kit = opened.kit()
+    kit.save(out)
+    if as_json:
+        shown = {"kit": str(out), "key": handover.new, "fingerprint": fingerprint(handover.new)}
+        print_json({**shown, "former": list(kit.former_coordinator_keys)})
+        return
+    click.echo(
+        f'for studies:\n[coordinator]\nkey = "{handover.new}"  # {fingerprint(handover.new)}\n'
+        f"wrote {out}; send it to every site, which joins with it and is asked nothing if that is "
+        "its only news. Resolve again what is to run, and have the new plans approved"
+    )
+
+
+def _confirmed() -> bool:
+    """Asks the coordinator; an input that has ended says no."""
+    try:
+        return click.confirm(
+            "Plans that name the old key no longer run, unless their run was begun. Change the key?"
+        )
+    except click.Abort:
+        return False
+
+
 def _next_port(port: int) -> int:
     return port + 1 if port < 65535 else port - 1

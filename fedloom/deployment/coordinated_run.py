@@ -24,6 +24,7 @@ from fedloom.common.errors import (
     VerificationError,
 )
 from fedloom.deployment.coordinator_programs import control_of
+from fedloom.privacy.handover import chained_keys, handovers_path, read_handovers
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_version import check_version
 from fedloom.server.flower_control import FlowerControl
@@ -93,6 +94,13 @@ def prepare_run(home: CoordinatorHome, plan: Plan, out: Path, *, resume: bool) -
                 f"{plan.digest()[:12]}; give the plan with which it was begun"
             )
         return folder
+    handovers = handovers_path(home.key_path)
+    if plan.coordinator_key in chained_keys(read_handovers(handovers))[:-1]:
+        raise ConfigError(
+            "the plan names the key that this coordinator had before its key changed, so it no "
+            "longer runs; resolve the study again with `fedloom study check --coordinator`, and "
+            "have the new plan approved"
+        )
     check_invited(home, plan)
     return RunFolder.create(
         out,
@@ -103,6 +111,7 @@ def prepare_run(home: CoordinatorHome, plan: Plan, out: Path, *, resume: bool) -
             "mode": "deployment",
             "coordinator": str(home.path.resolve()),
             "heads": str(registry_path(home.key_path.resolve())),
+            "handovers": str(handovers.resolve()),
         },
     )
 

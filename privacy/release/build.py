@@ -140,7 +140,7 @@ def _fill(
     )
     (folder / "report.html").write_text(report, encoding="utf-8")
     facts = _facts(run, accounts, created=created, rows=rows, seed=seed)
-    write_manifest(folder, facts, key)
+    write_manifest(folder, facts, key, run.handovers(public_key_hex(key)))
 
 
 def _copy_from_run(folder: Path, run: FinishedRun) -> None:

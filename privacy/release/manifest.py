@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from fedloom.common.digest import canonical_json, file_sha256
-from fedloom.common.errors import ReleaseError
+from fedloom.common.errors import ReleaseError, VerificationError
 from fedloom.common.files import read_plain
 from fedloom.common.strict_json import MAX_JSON_BYTES, parse_json
 from fedloom.common.typed import PublicKey, Section, plain, read_typed
+from fedloom.privacy.handover import Handover, chained_keys, check_handovers
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign, verify
 
 __all__ = [
@@ -61,11 +62,19 @@ class ListedFile(Section, frozen=True, kw_only=True):
     media_type: str
 
 
-class Signer(Section, frozen=True, kw_only=True):
-    """Who signed."""
+class Signer(Section, frozen=True, kw_only=True, omit_defaults=True):
+    """Who signed.
+
+    Attributes:
+      algorithm: of the signature.
+      public_key: that signed.
+      handovers: how the publisher's keys have handed on one to the next, if they were changed; the
+        key that signed is one of them.
+    """
 
     algorithm: Literal["Ed25519"]
     public_key: PublicKey
+    handovers: tuple[Handover, ...] = ()
 
 
 class Versions(Section, frozen=True, kw_only=True):
@@ -144,19 +153,23 @@ def list_files(folder: Path) -> list[ListedFile]:
     return files
 
 
-def write_manifest(folder: Path, facts: ReleaseFacts, key: PrivateKey) -> None:
+def write_manifest(
+    folder: Path, facts: ReleaseFacts, key: PrivateKey, handovers: tuple[Handover, ...] = ()
+) -> None:
     """Lists the folder's files, then writes and signs the manifest.
 
     Args:
       folder: a release that lacks nothing but its manifest.
       facts: what it says of the release.
       key: the coordinator's key.
+      handovers: how its keys have handed on one to the next.
     """
+    signer = Signer(algorithm="Ed25519", public_key=public_key_hex(key), handovers=handovers)
     data = canonical_json(
         {
             **plain(facts),
             "format": MANIFEST_FORMAT,
-            "signer": plain(Signer(algorithm="Ed25519", public_key=public_key_hex(key))),
+            "signer": plain(signer),
             "files": plain(list_files(folder)),
         }
     )
@@ -201,6 +214,13 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder / MANIFEST} does not match its signature: it was changed after signing; "
             "fetch the release again from its publisher"
         )
+    handovers = manifest.signer.handovers
+    try:
+        check_handovers(handovers, where=MANIFEST)
+    except VerificationError as error:
+        raise ReleaseError(str(error)) from error
+    if handovers and manifest.signer.public_key not in chained_keys(handovers):
+        raise ReleaseError(f"{folder / MANIFEST} shows changes of another key than its signer's")
     paths = Counter(entry.path for entry in manifest.files)
     twice = sorted(path for path, count in paths.items() if count > 1)
     if twice:

@@ -13,6 +13,7 @@ from fedloom.common.run_files import RunFiles
 from fedloom.common.vocabulary import Stage
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
+from fedloom.privacy.handover import Handover, chained_keys, read_handovers
 from fedloom.privacy.plan import Plan
 
 __all__ = ["FinishedRun"]
@@ -48,6 +49,16 @@ class FinishedRun:
     def name(self) -> str:
         """The run's name, under which the ledgers hold it."""
         return str(self.state["run"])
+
+    def handovers(self, key: str) -> tuple[Handover, ...]:
+        """Returns how the coordinator's keys have handed on one to the next, as known by now.
+
+        Args:
+          key: that signs the release; what is known of other keys alone is left out.
+        """
+        path = self.state.get("handovers")
+        known = () if path is None else read_handovers(Path(path))
+        return known if key in chained_keys(known) else ()
 
     @classmethod
     def load(cls, path: Path) -> FinishedRun:

@@ -2,6 +2,7 @@
 
     coordinator.toml     where institutions reach the coordinator, and where its own programs meet
     coordinator.key      Ed25519, signs requests and releases, mode 0600
+    coordinator.handovers.json   how earlier keys handed on to it, if it was changed
     authority.key, .crt  the federation's certificate authority; the key mode 0600
     server.key, .crt     the server's certificate, issued by it
     superexec.secret     shared by Flower's SuperLink and the process that starts its apps
@@ -36,6 +37,7 @@ from fedloom.common.files import write_whole
 from fedloom.common.monitoring_settings import MonitoringSettings
 from fedloom.common.typed import Section, read_typed
 from fedloom.privacy.card import SiteCard
+from fedloom.privacy.handover import handovers_path, read_handovers
 from fedloom.privacy.keys import PrivateKey, generate_key, load_private_key, public_key_hex
 from fedloom.privacy.kit import Kit
 from fedloom.privacy.plan import Plan
@@ -46,6 +48,7 @@ from fedloom.server.provision.certificates import (
     issue_server_certificate,
     make_authority,
 )
+from fedloom.server.provision.new_signing_key import settle_signing_key
 
 __all__ = ["CoordinatorHome", "CoordinatorSettings"]
 
@@ -112,7 +115,7 @@ class CoordinatorHome:
 
     @classmethod
     def open(cls, path: Path) -> CoordinatorHome:
-        """Returns an existing home.
+        """Returns an existing home; a change of its key that was interrupted is ended or undone.
 
         Raises:
           ConfigError: the folder is none.
@@ -123,6 +126,7 @@ class CoordinatorHome:
                 f"{path} is no coordinator's home; make one with `fedloom coordinator init {path} "
                 "--host NAME --port N`, or give its folder with --coordinator"
             )
+        settle_signing_key(home.key_path)
         return home
 
     @property
@@ -252,6 +256,7 @@ class CoordinatorHome:
         return Kit(
             address=self.settings().address,
             coordinator_key=public_key_hex(self.key()),
+            coordinator_handovers=read_handovers(handovers_path(self.key_path)),
             authority=self.authority.certificate.read_text("ascii"),
             policy=policy,
             sites=self.cards(),

@@ -177,6 +177,19 @@ def check_answer(vector: dict[str, Any]) -> None:
         need(answer[name] == vector[name], name)
 
 
+def led_to(handovers: list[dict[str, str]]) -> list[str]:
+    """The keys that handed on one to the next, in order."""
+    keys: list[str] = []
+    for handover in handovers:
+        old, new = handover["old"], handover["new"]
+        need(old == (keys[-1] if keys else old) and new not in [*keys, old], "chain")
+        said = b"fedloom handover of a coordinator's key\n" + canonical([old, new, handover["day"]])
+        signed(old, said, handover["signature"])
+        signed(new, said, handover["countersignature"])
+        keys = [*(keys or [old]), new]
+    return keys
+
+
 def check_manifest(vector: dict[str, Any]) -> None:
     data = vector["manifest"].encode()
     manifest = parsed(data)
@@ -185,6 +198,8 @@ def check_manifest(vector: dict[str, Any]) -> None:
     key, signature = manifest["signer"]["public_key"], vector["signature"][:-1]
     signed(key, b"fedloom release manifest\n" + data, signature)
     need(key == vector["signer"], "signature")
+    chain = led_to(manifest["signer"].get("handovers", []))
+    need(not chain or key in chain, "chain")
     listed = {entry["path"]: entry for entry in manifest["files"]}
     need(len(listed) == len(manifest["files"]), "format")
     need(set(listed) == set(vector["files"]), "digest")

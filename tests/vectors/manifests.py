@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 from fedloom.common.digest import canonical_json
+from fedloom.common.typed import plain
+from fedloom.privacy.handover import Handover
 from fedloom.privacy.keys import PrivateKey, public_key_hex, sign
 from fedloom.privacy.release.manifest import (
     MANIFEST,
@@ -58,9 +60,30 @@ def manifests() -> Vector:
 
     value = json.loads(text)
     twice = {**value, "files": value["files"] + value["files"][:1]}
+    day = "2026-11-28"
+    handover = plain(Handover.signed(STRANGER, COORDINATOR, day=day))
+    back = plain(Handover.signed(COORDINATOR, STRANGER, day=day))
+    other = plain(Handover.signed(SITES["east"], SITES["north"], day=day))
+
+    def led(*handovers: dict[str, str]) -> dict[str, str]:
+        signer = {**value["signer"], "handovers": list(handovers)}
+        return resigned(canonical_json({**value, "signer": signer}).decode())
+
+    wrong = [
+        ("the old key has not signed", "signature", [{**handover, "signature": "00" * 64}]),
+        ("the new key has not signed", "signature", [{**handover, "countersignature": "00" * 64}]),
+        ("another day than was signed", "signature", [{**handover, "day": "2026-11-27"}]),
+        ("a gap between them", "chain", [other, handover]),
+        ("a key that comes back", "chain", [handover, back]),
+        ("of other keys than the signer's", "chain", [other]),
+    ]
     return {
-        "good": [whole],
+        "good": [whole, {**whole, "name": "an earlier key handed on", **led(handover)}],
         "bad": [
+            *(
+                bad(whole, f"keys that change: {name}", code, "ReleaseError", **led(*handovers))
+                for name, code, handovers in wrong
+            ),
             bad(
                 whole,
                 "a byte was changed",

@@ -30,7 +30,7 @@ from fedloom.privacy.release.attempts import check_rosters
 from fedloom.privacy.release.codebook import codebook
 from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import TEXTS, json_text
-from fedloom.privacy.release.manifest import Manifest, read_manifest
+from fedloom.privacy.release.manifest import MANIFEST, Manifest, Signer, read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.statement import STATEMENT_FORMAT
 from fedloom.privacy.release.verify.answers import check_answers
@@ -47,6 +47,7 @@ from fedloom.privacy.release.verify.ledgers import account_in, check_ledgers, no
 from fedloom.privacy.release.verify.marginals import check_marginals
 from fedloom.privacy.release.verify.result import DO_NOT_USE, Check, CheckFailed, Verification
 from fedloom.privacy.release.verify.rows import check_drawn, check_rows, note_on_seed
+from fedloom.privacy.release.verify.signer import check_publisher, check_signer
 from fedloom.privacy.release.verify.stated import (
     check_learned_prices,
     check_price,
@@ -160,14 +161,14 @@ class _Inspection:
         manifest = self._read("manifest", "manifest.json", self._manifest)
         if manifest is not None:
             public_key = manifest.signer.public_key
-            self._signer(public_key)
+            self._look_at_signer(manifest.signer)
             if self._files(manifest):
                 self._contents(manifest)
         return Verification(
             checks=tuple(self._checks),
             public_key=public_key,
             fingerprint=None if public_key is None else fingerprint(public_key),
-            signer_checked=self._key is not None and public_key == self._key,
+            signer_checked=any(check.name == "signer" and check.ok for check in self._checks),
             notes=tuple(self._notes),
             epsilon=_number(self._statement, "epsilon"),
             delta=_number(self._statement, "delta"),
@@ -179,7 +180,7 @@ class _Inspection:
         if plan is not None:
             if self._refit is not None:
                 must_have_parts(plan, self._evidence)
-            self._look("publisher", "manifest.json", lambda: _publisher(manifest, plan))
+            self._look("publisher", "manifest.json", lambda: check_publisher(manifest, plan))
             self._look("schema", "schema.json", lambda: self._schema(manifest, plan))
             self._look_at_rows(manifest, plan)
             self._look_at_ledgers(manifest, plan)
@@ -298,17 +299,12 @@ class _Inspection:
             raise ReleaseError(f"the manifest's time {created!r} is no time")
         return manifest, "its signature holds"
 
-    def _signer(self, public_key: str) -> None:
+    def _look_at_signer(self, signer: Signer) -> None:
         if self._key is None:
             detail = "unchanged since signing; signer not checked"
             self._checks.append(Check(name="signer", ok=None, detail=detail))
-        elif self._key == public_key:
-            detail = "signed by the key that you gave"
-            self._checks.append(Check(name="signer", ok=True, detail=detail))
         else:
-            detail = f"signed by another key, {public_key}; do not trust this release"
-            remedy = "ask the publisher for the key and the release again, by two ways"
-            self._failed("signer", detail, "manifest.json", remedy)
+            self._look("signer", MANIFEST, partial(check_signer, signer, self._key))
 
     def _files(self, manifest: Manifest) -> bool:
         """Looks at the files, and returns whether they may be opened."""
@@ -380,17 +376,6 @@ class _Inspection:
         if canonical_json(read_json(self._folder / "codebook.json")) != canonical_json(made):
             raise ReleaseError("codebook.json is not the codebook of the plan's schema")
         return "every column as the plan's schema has it"
-
-
-def _publisher(manifest: Manifest, plan: Plan) -> str:
-    """Whoever signs a release must be the coordinator whose plan the sites approved."""
-    if manifest.signer.public_key != plan.coordinator_key:
-        raise CheckFailed(
-            "signed by a key that is not the coordinator's in the plan which the sites approved",
-            file="manifest.json",
-            remedy="ask the coordinator of the study for the release that it signed",
-        )
-    return "signed by the coordinator whose plan the sites approved"
 
 
 def _number(statement: Mapping[str, Any] | None, key: str) -> float | None:
