@@ -5,12 +5,13 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?=
+ROUNDS ?= 500
 COVERAGE_FLOOR ?= 80
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo federation test quick slow cuda audit coverage lint format types typing docs outputs lock lowest doctor clean
+.PHONY: help demo federation test quick slow cuda audit coverage lint format types typing docs outputs faults soak lock lowest doctor clean
 
 help:
 	@echo "make demo    set up .venv, run the main job on real data, say where the release lies"
@@ -19,6 +20,8 @@ help:
 	@echo "make quick   set up .venv, run the quick tests alone"
 	@echo "make slow    set up .venv, run the tests that are marked slow"
 	@echo "make cuda    set up .venv, run the tests that need a GPU"
+	@echo "make faults  kill, cut off and put back real servers at every stage; root, about an hour"
+	@echo "make soak    many rounds of four sites with faults; root, ROUNDS=500, an hour or more"
 	@echo "make audit   attack every query, print how much of each claim was reached: minutes"
 	@echo "make coverage  the quick tests, and how much of the source they run"
 	@echo "make lint    style and the import law"
@@ -65,6 +68,13 @@ audit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -v tests/statistical/test_audit_sums.py \
 	  tests/statistical/test_audit_gradients.py tests/statistical/test_audit_training.py \
 	  tests/images/test_audit.py
+
+faults: $(VENV)/.dev
+	@FEDLOOM_FAULTS_TABLE=$(OUT) $(BIN)/python -m pytest -v tests/deploy/faults/test_faults.py
+
+soak: $(VENV)/.dev
+	@FEDLOOM_FAULTS_TABLE=$(OUT) FEDLOOM_SOAK_ROUNDS=$(ROUNDS) \
+	  $(BIN)/python -m pytest -v tests/deploy/faults/test_soak.py
 
 # The floor is a careful first one; raise it to just below what a run of this target prints.
 coverage: $(VENV)/.dev

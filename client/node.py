@@ -18,12 +18,14 @@ import inspect
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -108,6 +110,8 @@ def run_node(options: NodeOptions) -> None:
     internals = vars(start_client_internal)
     connect = internals["http_request_response"]
     internals["http_request_response"] = guarded(connect, key, poll_s=options.poll_s)
+    interrupts: list[int] = []
+    internals["register_signal_handlers"] = noted(internals["register_signal_handlers"], interrupts)
     sys.argv = ["flower-supernode", *_arguments(options, trusted)]
     try:
         flower_supernode()
@@ -117,7 +121,33 @@ def run_node(options: NodeOptions) -> None:
                 f"Flower's node ended; above it says why. If {options.superlink} refuses its key, "
                 "send the coordinator what `fedloom site card` writes; start the node again then"
             ) from None
+        if interrupts and not (sys.stdin is not None and sys.stdin.isatty()):
+            raise IncompleteError(
+                f"Flower's node interrupted itself, as it does when {options.superlink} does not "
+                "believe the time that it signed; compare the clocks by `fedloom site preflight`, "
+                "set this machine's, by NTP for instance"
+            ) from None
         raise
+
+
+def noted(register: Callable[..., None], interrupts: list[int]) -> Callable[..., None]:
+    """Wraps what registers Flower's handlers, so that every SIGINT is noted before it is handled.
+
+    Flower's node sends itself one when it is not let in, and ends with 0 and without a word.
+    """
+
+    def registered(*args: Any, **kwargs: Any) -> None:
+        register(*args, **kwargs)
+        handle = signal.getsignal(signal.SIGINT)
+
+        def note(number: int, frame: FrameType | None) -> None:
+            interrupts.append(number)
+            if callable(handle):
+                handle(number, frame)
+
+        signal.signal(signal.SIGINT, note)
+
+    return registered
 
 
 def _arguments(options: NodeOptions, trusted: Path) -> list[str]:
@@ -153,6 +183,7 @@ def check_flower() -> None:
         and {"get_run", "get_fab", "trusted_entities"} <= pull
         and unpacked in "".join(start.split())
         and "http_request_response(" in inspect.getsource(internals._init_connection)
+        and "register_signal_handlers(" in start
         and set(inspect.signature(Fab).parameters) == {"hash_str", "content", "verifications"}
         and {"fab_id", "fab_version", "fab_hash", "override_config", "primary_task_type"}
         <= set(inspect.signature(Run).parameters)

@@ -35,6 +35,10 @@ __all__ = ["Sites"]
 _NONCE_BYTES = 16
 _READY_S, _READY_S_A_SITE = 60.0, 0.3  # answers of a thousand sites take a while to read
 _TOLD_REASONS = 20
+_CONFLICT = (
+    ": this does not fit what it was asked before, as when the run's folder was put back to an "
+    "earlier state; put the newer one back, or begin a new run"
+)
 
 
 class Sites:
@@ -176,7 +180,8 @@ class Sites:
             status = answer.header.status
             if not answer.ok:
                 back = ", ".join(answer.header.turned_back)
-                self._dropped(site, f"it refused with '{status}'" + (f": {back}" if back else ""))
+                why = f": {back}" if back else _CONFLICT if status is Status.CONFLICT else ""
+                self._dropped(site, f"it refused with '{status}'{why}")
                 self.stale |= {site} if status is Status.STALE else set()
                 continue
             answers[site] = answer

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +151,36 @@ def test_going_without_tls_is_for_this_machine_only(tmp_path):
     NodeOptions(superlink="127.0.0.1:8000", **options)
     with pytest.raises(ConfigError, match="--root-certificates"):
         NodeOptions(superlink="10.0.0.7:8000", **options)
+
+
+# Flower's node with its own handlers, which gets a signal as if from itself or from outside.
+_NODE = """
+import os, signal, sys, time
+from pathlib import Path
+from flwr.common import EventType
+from flwr.supernode import start_client_internal as internals
+import flwr.supernode.cli.flower_supernode
+from fedloom.client.node import NodeOptions, run_node
+number = signal.Signals[sys.argv[2]]
+def node():
+    internals.register_signal_handlers(event_type=EventType.RUN_SUPERNODE_LEAVE, exit_message="x")
+    os.kill(os.getpid(), number)
+    time.sleep(30)
+sys.modules["flwr.supernode.cli.flower_supernode"].flower_supernode = node
+try:
+    run_node(NodeOptions(superlink="127.0.0.1:1", vault="unix:/v.sock", insecure=True, port=1,
+                         flwr_home=Path(sys.argv[1])))
+except BaseException as end:
+    print(type(end).__name__, end)
+"""
+
+
+@pytest.mark.parametrize(
+    "number, said", [("SIGINT", "IncompleteError Flower's node inter"), ("SIGTERM", "SystemExit 0")]
+)
+def test_a_node_that_is_not_let_in_says_so_and_one_that_is_ended_does_not(tmp_path, number, said):
+    words = [sys.executable, "-c", _NODE, str(tmp_path / "flower"), number]
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
+    assert said in done.stdout, done.stderr

@@ -23,6 +23,7 @@ from fedloom.client.sources import Source
 from fedloom.deployment.namespaces import Namespaces
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.node_key import generate_node_key
+from fedloom.server.connection_limits import ConnectionLimits
 from fedloom.server.flower_control import bundle
 from fedloom.server.provision.certificates import Authority, make_authority
 from fedloom.server.status import holder_of_run
@@ -104,6 +105,59 @@ def test_the_superlink_itself_does_not_listen_to_institutions(federation):
     _, behind = addresses(federation)
     for address in (behind, f"127.0.0.1:{behind.rpartition(':')[2]}"):
         assert ask(federation, "north", address, "/health") == "ConnectionRefusedError"
+
+
+# An institution that opens as many connections as it can, and asks without end on some more.
+_FLOOD = """
+import http.client, socket, ssl, sys, threading, time
+host, port, authority = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+held = []
+for _ in range(400):
+    link = socket.create_connection((host, port))
+    link.setblocking(False)
+    held.append(link)
+time.sleep(1.0)
+def is_open(link):
+    try:
+        return link.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+print(sum(map(is_open, held)), flush=True)
+for link in held[100:]:
+    link.close()
+def ask():
+    trust = ssl.create_default_context(cafile=authority)
+    while True:
+        try:
+            link = http.client.HTTPSConnection(host, port, timeout=10, context=trust)
+            for _ in range(100):
+                link.request("POST", "/v1/fleet/pull-messages", body=bytes(1000))
+                link.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass
+for _ in range(8):
+    threading.Thread(target=ask, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not Namespaces.available(), reason="needs root, Linux and ip of iproute2")
+def test_a_flood_from_one_institution_shuts_no_other_out(federation):
+    door, _ = addresses(federation)
+    host, _, port = door.rpartition(":")
+    authority = str(federation.home("north") / "authority.crt")
+    command = [*federation.within("north"), sys.executable, "-c", _FLOOD, host, port, authority]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as flood:
+        try:
+            assert flood.stdout is not None
+            assert 0 < int(flood.stdout.readline()) <= ConnectionLimits().per_address
+            for _ in range(5):
+                assert ask(federation, "south", door, "/health") == "200"
+        finally:
+            flood.kill()
 
 
 def node_with(federation: LocalFederation, folder: Path, **files: Path) -> Path:
