@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.client.home import Home
-from fedloom.client.peers import without_peer
+from fedloom.client.peers import check_peers, without_peer
 from fedloom.client.site_config import SiteConfig
-from fedloom.common.errors import ConfigError, PolicyError
+from fedloom.common.errors import ConfigError, FedloomError, PolicyError
 from fedloom.common.files import replacing, write_whole
 from fedloom.common.typed import plain
 from fedloom.privacy.card import SiteCard
@@ -28,7 +28,7 @@ from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.node_key import load_node_key, node_key_hex
 from fedloom.privacy.plan import Plan
 
-__all__ = ["Offer", "check_coordinator", "check_kit", "join", "kit_of", "own_card"]
+__all__ = ["Offer", "check_coordinator", "check_kit", "join", "kit_of", "no_longer_run", "own_card"]
 
 
 def own_card(home: Home) -> SiteCard:
@@ -168,3 +168,20 @@ def check_coordinator(home: Home, plan: Plan) -> None:
             f"kit with which this site joined names {fingerprint(kit.coordinator_key)}; ask the "
             "coordinator which is theirs"
         )
+
+
+def no_longer_run(home: Home) -> dict[str, str]:
+    """Returns why approved plans no longer run: they name keys that others are pinned for now.
+
+    Returns:
+      By the plan's digest, the reason, for the steward.
+    """
+    config, found = SiteConfig.load(home.config_path), {}
+    for digest in read_ledger(home.path).open_plans:
+        try:
+            plan = Plan.load(home.plan_path(digest))
+            check_coordinator(home, plan)
+            check_peers(config.peers, plan, site=config.name)
+        except FedloomError as error:
+            found[digest] = str(error)
+    return found

@@ -58,7 +58,7 @@ def join(
     for.
     """
     from fedloom.client.home import Home
-    from fedloom.client.membership import check_kit
+    from fedloom.client.membership import check_kit, no_longer_run
     from fedloom.client.membership import join as keep
     from fedloom.privacy.kit import Kit
 
@@ -94,15 +94,18 @@ def join(
         )
     kept = keep(opened, offered)
     pinned, changed = [card.name for card in kept.new], [card.name for card in kept.changed]
+    ended = no_longer_run(opened)
     if as_json:
         shown = {"address": offered.address, "fingerprint": offered.fingerprint()}
-        print_json({**shown, "pinned": pinned, "changed": changed})
+        print_json({**shown, "pinned": pinned, "changed": changed, "ended": sorted(ended)})
         return
     click.echo(f"joined {offered.address}; pinned {', '.join(pinned) or 'nobody new'}")
     if changed:
+        click.echo(f"new keys of {', '.join(changed)}")
+    for plan, reason in ended.items():
         click.echo(
-            f"new keys of {', '.join(changed)}: plans that name the old ones no longer run here; "
-            "approve what the coordinator resolves with the new ones"
+            f"plan {plan[:12]} is approved here and cannot run: {reason}\n"
+            "`fedloom site revoke PLAN` frees what it holds"
         )
 
 

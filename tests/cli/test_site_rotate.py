@@ -108,6 +108,18 @@ def test_new_keys_reach_coordinator_and_fellows_without_a_telephone_call(parties
     assert cli("site", "preflight", "--home", parties.homes["south"], "--json").json["checks"]
 
 
+def test_fellow_sites_are_told_which_approved_plans_no_longer_run(parties):
+    study = parties.study("one")
+    study.approve()
+    (plan,) = read_ledger(parties.homes["south"]).open_plans
+    done = parties.rotate("north")
+    assert done.code == 0 and done.json["ended"] == [plan]
+    assert parties.invite(parties.card("north")).code == 0
+    assert parties.join("south", "--json").json["ended"] == [plan]
+    told = parties.join("south").out
+    assert plan[:12] in told and "resolve the study again" in told and "site revoke" in told
+
+
 def test_every_kind_of_key_changes_alone(parties):
     for option, name in (("signing", 0), ("exchange", 1)):
         before = keys_of(parties.homes["north"])

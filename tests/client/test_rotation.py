@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import fedloom.client.home as home_module
@@ -14,9 +15,11 @@ from fedloom.client.backup import unpack, write_backup
 from fedloom.client.decisions import decided_ledger
 from fedloom.client.home import Home
 from fedloom.client.key_files import EXCHANGE, KEY, NODE, staged
+from fedloom.client.restore import read_notes
 from fedloom.client.rotation import public_keys, rotate
 from fedloom.client.vault import Vault
 from fedloom.common.errors import FedloomError, HomeInUseError, RefusedError
+from fedloom.common.signed_heads import HeadNote, KnownHead, KnownLedger, SeenHead, SignedHead
 from fedloom.privacy.ledger import SiteKeys, read_ledger
 from tests.federation import approve_at, ask, make_home, make_plan, request, table
 
@@ -149,3 +152,26 @@ def test_a_backup_holds_keys_and_ledger_of_one_moment(homes, tmp_path):
     restored = unpack(tmp_path / "backup.tar", tmp_path / "restored")
     assert public_keys(restored) == public_keys(homes["north"])
     assert restored.public_key() == read_ledger(restored.path).public_key
+
+
+def head(seq: int) -> SeenHead:
+    return SeenHead(epoch=0, seq=seq, hash=f"{seq:064x}")
+
+
+def test_a_restored_home_reads_what_was_seen_of_it_under_earlier_and_later_keys(tmp_path):
+    """Fellow sites' notes and the coordinator's heads name the ledger by the key of their time."""
+    one, two, other = "a" * 64, "b" * 64, "c" * 64
+    notes = {
+        one: HeadNote(head=head(3), plans={}),
+        two: HeadNote(head=head(9), plans={}, former=(one,)),
+        other: HeadNote(head=head(7), plans={}),
+    }
+    path = tmp_path / "heads.json"
+    path.write_bytes(msgspec.json.encode(notes))
+    for keys in ([one], [one, two]):  # a backup from before the change of keys, and one from after
+        assert {note.head.seq for note in read_notes(path, keys)} == {3, 9}
+    signed = SignedHead(lost=(), seq=9, hash=f"{9:064x}", nonce="0" * 32, signature="")
+    known = KnownHead(plan="d" * 64, run="r", head=signed)
+    path.write_bytes(msgspec.json.encode({two: KnownLedger(newest=known, links=(), former=(one,))}))
+    assert [note.head for note in read_notes(path, [one])] == [head(9)]
+    assert read_notes(path, [other]) == []
