@@ -13,6 +13,7 @@ from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import DiskFullError
 from fedloom.common.vocabulary import Status
 from fedloom.privacy.ledger import Ledger, read_ledger
+from fedloom.privacy.ledger import head as ledger_head
 from fedloom.privacy.ledger.entries import _KINDS
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.receipt import Receipt
@@ -131,7 +132,8 @@ def test_pausing_and_answering_again_are_signed(inside, home):
     assert kinds(home) == ["genesis", "pause", "resume"]
 
 
-def test_an_approval_waits_while_a_vault_holds_the_ledger(inside, home, digest):
+def test_an_approval_waits_while_a_vault_holds_the_ledger(inside, home, digest, monkeypatch):
+    monkeypatch.setattr(ledger_head, "_PATIENCE_S", 0.05)
     with Ledger.open(home, Home.open(home).private_key()):
         refused = inside.post(f"plan/{digest}/approve", runs="1", read="yes")
         inside.post("pause", paused="yes")
