@@ -5,8 +5,10 @@ of coarse vectors twice: of the image as it is, and as it is seen from its own f
 stand beside it; with their squared lengths.
 
 Every part of a record's vector is clipped to a public radius and written in whole steps
-(`bounded`), so one record adds at most `L2_NORM` in L2 norm, whatever its image holds. The radius
-of the coarse coordinates needs no data: values lie in [0, 1], so no image is further from the
+(`bounded`), so one record adds at most `L2_NORM` in L2 norm, whatever its image holds: with
+Gaussian noise of the phase's multiplier times that (one Gaussian event) the sum is (epsilon,
+delta)-DP when one record, or one person with all its rows, is added or removed. The radius of the
+coarse coordinates needs no data: values lie in [0, 1], so no image is further from the
 middle grey than half the root of its number of values.
 """
 

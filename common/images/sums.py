@@ -6,6 +6,10 @@ radius it clips to are the coordinator's, made from earlier noisy answers; whate
 record adds no more than `L2_NORM`. They are taken to the nearest multiples of `bounded.GRID`, so
 that a record's share is the same integers whoever else is there.
 
+Each is released through `fedloom.privacy.mechanisms.noisy_sum`: with Gaussian noise of the phase's
+multiplier times `L2_NORM` it is (epsilon, delta)-DP when one record, or one person with all its
+rows, is added or removed, and its event is that one Gaussian.
+
 `ClassMeans` tells what a class looks like, `Spread` in which directions images of one class
 differ, `ClassSpread` how far each class goes in them, `GroupMeans` where groups within a class lie
 and `GroupSpread` how large and how wide they are.
@@ -46,6 +50,8 @@ _COUNT, _MEAN = 0.04, 0.16
 class ClassMeans:
     """The sum of clipped vectors of each class, about a point of the coordinator's.
 
+    A record adds its vector to one class: at most `L2_NORM`.
+
     Attributes:
       num_classes: of the label.
       centre: (D,) what is taken off.
@@ -80,6 +86,8 @@ class ClassMeans:
 class Spread:
     """The second moments of all records about the means of their classes.
 
+    A record adds one packed matrix `q q'`: at most `L2_NORM`.
+
     Attributes:
       means: (C, D).
       radius: that differences are clipped to.
@@ -112,6 +120,8 @@ class Spread:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSpread:
     """The second moments of each class about its mean, in a few directions.
+
+    A record adds one packed matrix `q q'` to one class: at most `L2_NORM`.
 
     Attributes:
       means: (C, D).
@@ -152,6 +162,9 @@ class ClassSpread:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMeans:
     """How many records of a class are nearest to each of its centres, and where they lie.
+
+    A record adds a count and a vector to one group: at most `L2_NORM` together. Which group it
+    is in depends on that record alone.
 
     Attributes:
       means: (C, D).
@@ -200,6 +213,8 @@ class GroupMeans:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSpread:
     """Counts, means and second moments of the records nearest to each centre of their class.
+
+    A record adds all three to one group: at most `L2_NORM` together.
 
     Attributes:
       means: (C, D), as for `GroupMeans`, like all below.

@@ -19,12 +19,13 @@ from fedloom.common.images.sums import GroupSpread
 from fedloom.server.images.algebra import above_noise, nonnegative
 from fedloom.server.images.shrinkage import gathered, shrunk_moves, shrunk_shapes
 
-__all__ = ["LEAST_STD", "ClassMoments", "GroupShapes", "group_moves", "group_shapes"]
+__all__ = ["ClassMoments", "GroupShapes", "group_moves", "group_shapes"]
 
 Array = NDArray[Any]
 
-LEAST_STD = 2.0
-"""A group counts as at least this many standard deviations of the noise of its count."""
+# A group counts as at least so many standard deviations of the noise of its count, and one record.
+_LEAST_STD = 2.0
+_LEAST_SIZE = 1.0
 # Of the spread within classes, that noise leaves to their groups however it falls.
 _LEAST_WITHIN = 0.2
 
@@ -77,7 +78,7 @@ def group_moves(
       std: noise of `sums`.
       spreads: (d,) of all classes in each direction.
     """
-    sizes = np.maximum(counts, LEAST_STD * count_std)
+    sizes = _sizes(counts, count_std)
     return shrunk_moves(sums / sizes[..., None], spreads, std / sizes)
 
 
@@ -101,10 +102,10 @@ def group_shapes(
     count_std, mean_std, square_std = asked.stds(std)
     moves = group_moves(counts, sums, count_std=count_std, std=mean_std, spreads=moments.spreads)
     centres = asked.centres + moves
-    weights = np.where(counts > LEAST_STD * count_std, counts, 0.0)
+    weights = np.where(counts > _LEAST_STD * count_std, counts, 0.0)
     weights[weights.sum(axis=1) <= 0.0] = 1.0
     weights /= weights.sum(axis=1, keepdims=True)
-    sizes = np.maximum(counts, LEAST_STD * count_std)
+    sizes = _sizes(counts, count_std)
     own = squares / sizes[..., None, None] - moves[..., :, None] * moves[..., None, :]
 
     apart = np.einsum("ck,cki,ckj->cij", weights, centres, centres)
@@ -130,3 +131,8 @@ def group_shapes(
         shape = shape + above_noise(own[label, group] - shape, float(noise[label, group]))
         spreads[label, group] = gathered(nonnegative(shape), float(moments.noise[label]))
     return GroupShapes(weights=weights, centres=centres, spreads=spreads)
+
+
+def _sizes(counts: Array, count_std: float) -> Array:
+    """Returns what sums over groups are divided by."""
+    return np.maximum(counts, max(_LEAST_STD * count_std, _LEAST_SIZE))

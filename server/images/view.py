@@ -1,7 +1,8 @@
 """What the first sum over images tells: how to look at them, and how far they lie apart.
 
-Images are seen from their own frames if class means then hold more of what images differ by than
-without, and by more than noise could show: frames that noise chose would blur what fills a picture.
+Images are seen from their own frames if the pixels of class means then lie further apart than
+without, by more than noise could show. Frames that bring like to like make means sharper; where a
+class is told by its place and size, or light fills the picture, frames only take that away.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class View:
       between: mean squared distance of class means from it, coarse coordinates alone.
       within: mean squared distance of coarse vectors from their class's mean.
       coarse: which coordinates of a vector a look saw, with the frame's numbers.
-      scores: the share of `between` in the whole spread, without and with frames.
+      scores: mean squared distances of class means in coarse pixels, without and with frames.
     """
 
     framed: bool
@@ -57,7 +58,7 @@ def view_of(look: Look, counts: Array, coordinates: Coordinates) -> View:
       coordinates: of the vectors that will be summed.
     """
     spreads = [_spreads(look, counts, number) for number in (0, 1)]
-    scores = (spreads[0].score, spreads[1].score)
+    scores = (spreads[0].pixels, spreads[1].pixels)
     noise = math.hypot(spreads[0].noise, spreads[1].noise)
     framed = scores[1] - scores[0] > _CERTAIN * noise
     chosen = spreads[int(framed)]
@@ -85,17 +86,14 @@ class _Spreads:
     Attributes:
       whole: of all images.
       between: of class means.
-      noise: what noise does to `score`, as a standard deviation.
+      pixels: of class means, without the frame's numbers.
+      noise: what noise does to `pixels`, as a standard deviation.
     """
 
     whole: float
     between: float
+    pixels: float
     noise: float
-
-    @property
-    def score(self) -> float:
-        """The share of what images differ by that their class tells."""
-        return self.between / self.whole
 
 
 def _spreads(look: Look, counts: Array, view: int) -> _Spreads:
@@ -108,16 +106,18 @@ def _spreads(look: Look, counts: Array, view: int) -> _Spreads:
     means = look.views[view] / counts[:, None]
     centre = look.views[view].sum(axis=0) / total
     width = means.shape[1]
-    noise = (look.stds[1 + view] / counts) ** 2 * width
+    noise = (look.stds[1 + view] / counts) ** 2
     of_centre = (look.stds[1 + view] / total) ** 2 * width * len(counts)
     whole = float(look.lengths[:, view].sum() / total - (centre**2).sum() + of_centre)
     whole = max(whole, 1e-6)
-    doubt = 2.0 * noise**2 / width
+    doubt = 2.0 * noise**2 * width
     weights = shares / (1.0 + doubt / whole**2)
     weights /= weights.sum()
-    between = float(weights @ (((means - centre) ** 2).sum(axis=1) - noise * (1.0 - shares)))
+    # (width,): of each coordinate.
+    apart = weights @ ((means - centre) ** 2 - (noise * (1.0 - shares))[:, None])
     return _Spreads(
         whole=whole,
-        between=min(max(between, 0.0), (1.0 - _LEAST_SHARE) * whole),
-        noise=math.sqrt(float(weights**2 @ doubt)) / whole,
+        between=min(max(float(apart.sum()), 0.0), (1.0 - _LEAST_SHARE) * whole),
+        pixels=float(apart[:-FRAME_WIDTH].sum()),
+        noise=math.sqrt(float(weights**2 @ doubt)),
     )

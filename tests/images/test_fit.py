@@ -163,12 +163,32 @@ def fitted(images, labels, std=0.0, seed=0, classes=2):
     return fit, vectors
 
 
-@pytest.mark.parametrize("wander, framed", [(0.3, True)])
-def test_frames_are_used_where_they_take_out_what_classes_share(wander, framed):
-    rng = np.random.default_rng(4)
-    fit, _ = fitted(*blobs(rng, 600, wander))
-    assert fit.view.framed is framed
+def wandering(rng, count):
+    """Two classes: a cross and a ring of the same size, anywhere."""
+    cross = np.zeros((6, 6), dtype=np.uint8)
+    cross[2:4], cross[:, 2:4] = 255, 255
+    ring = np.full((6, 6), 255, dtype=np.uint8)
+    ring[1:5, 1:5] = 0
+    labels = rng.integers(0, 2, count)
+    images = np.zeros((count, 12, 12, 1), dtype=np.uint8)
+    for image, label, (row, column) in zip(
+        images, labels, rng.integers(0, 7, (count, 2)), strict=True
+    ):
+        image[row : row + 6, column : column + 6, 0] = ring if label else cross
+    return images, labels
+
+
+def test_frames_are_used_where_they_take_out_what_classes_share():
+    fit, _ = fitted(*wandering(np.random.default_rng(4), 600))
+    assert fit.view.framed
     assert fit.view.scores[1] > 2 * fit.view.scores[0]
+
+
+def test_frames_are_not_used_where_they_take_out_what_tells_classes_apart():
+    """Bars that lie still: seen from their frames, both classes are one and the same blob."""
+    fit, _ = fitted(*blobs(np.random.default_rng(4), 600, 0.01))
+    assert not fit.view.framed
+    assert fit.view.scores[1] < 0.5 * fit.view.scores[0]
 
 
 def test_without_noise_the_means_are_those_of_the_images():
