@@ -34,6 +34,7 @@ from fedloom.common.privacy_settings import PrivacySettings, default_exchange, p
 from fedloom.common.schema import Schema
 from fedloom.common.text import as_text, normal
 from fedloom.common.typed import Line, PublicKey, Section, plain, read_typed
+from fedloom.common.usual_model import usual_model
 from fedloom.common.vocabulary import Exchange, Trust
 
 __all__ = [
@@ -291,7 +292,14 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
         )
     _check_sites(file.site, where)
     privacy = privacy_settings(file.privacy, schema, len(file.site), where=where)
-    model = read_model({"kind": _usual_model(schema), **file.model}, where=where)
+    asks_triples = file.statistics.kind == "three-way" or file.statistics.three_way_share
+    usual = usual_model(
+        schema,
+        privacy,
+        [site.records for site in file.site],
+        plain=not file.model and not asks_triples,
+    )
+    model = read_model({"kind": usual, **file.model}, where=where)
     return Study(
         name=normal(file.study.name),
         schema_digest=schema.digest(),
@@ -306,11 +314,6 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
         coordinator=file.coordinator,
         sites=tuple(file.site),
     )
-
-
-def _usual_model(schema: Schema) -> str:
-    """Returns the kind of model of a study that names none."""
-    return "schema" if schema.open_columns else schema.kind.default_model
 
 
 def _check_sites(sites: list[SiteEntry], where: str) -> None:
