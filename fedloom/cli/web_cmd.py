@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fedloom.cli.command_audit import note_home
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from fedloom.web.acts import Acts
+    from fedloom.web.door import Door
 
 __all__ = ["coordinator_web", "site_web"]
 
@@ -16,6 +23,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FOLDER = click.Path(path_type=Path)
 _SMALL_FORM_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Address:
+    """Where a page is served, as the options say."""
+
+    host: str
+    port: int
+    allow_network: bool
 
 
 def _address_options(port: int) -> Callable[[Command], Command]:
@@ -56,12 +72,16 @@ def site_web(home: Path, host: str, port: int, allow_network: bool) -> None:
     """
     from fedloom.client.home import Home
     from fedloom.client.inbox import MAX_PLAN_BYTES
+    from fedloom.web.acts import Acts
     from fedloom.web.site_app import SitePages
 
     opened = Home.open(home)
-    # A form's text is up to three times as long as what it says.
     _serve(
-        lambda door: SitePages(opened, door).app(), host, port, allow_network, 3 * MAX_PLAN_BYTES
+        lambda door: SitePages(opened, door).app(),
+        Acts(home, "site", "web"),
+        address=_Address(host=host, port=port, allow_network=allow_network),
+        # A form's text is up to three times as long as what it says.
+        max_body_bytes=3 * MAX_PLAN_BYTES,
     )
 
 
@@ -75,17 +95,31 @@ def coordinator_web(home: Path, host: str, port: int, allow_network: bool) -> No
     certificates and releases, and stop a run: what the commands do, by the same functions.
     """
     from fedloom.server.provision.coordinator_home import CoordinatorHome
+    from fedloom.web.acts import Acts
     from fedloom.web.coordinator_app import CoordinatorPages
 
     opened = CoordinatorHome.open(home)
-    most = _SMALL_FORM_BYTES
-    _serve(lambda door: CoordinatorPages(opened, door).app(), host, port, allow_network, most)
+    _serve(
+        lambda door: CoordinatorPages(opened, door).app(),
+        Acts(home, "coordinator", "web"),
+        address=_Address(host=host, port=port, allow_network=allow_network),
+        max_body_bytes=_SMALL_FORM_BYTES,
+    )
 
 
-def _serve(pages: Any, host: str, port: int, allow_network: bool, max_body_bytes: int) -> None:
+def _serve(
+    pages: Callable[[Door], ASGIApp], acts: Acts, *, address: _Address, max_body_bytes: int
+) -> None:
     from fedloom.web.serve import NETWORK_WARNING, check_address, serve
 
-    address = check_address(host, allow_network=allow_network)
-    if allow_network:
+    host = check_address(address.host, allow_network=address.allow_network)
+    if address.allow_network:
         click.echo(f"Warning: {NETWORK_WARNING}", err=True)
-    serve(pages, host=address, port=port, tell=click.echo, max_body_bytes=max_body_bytes)
+    serve(
+        pages,
+        host=host,
+        port=address.port,
+        tell=click.echo,
+        entering=lambda: acts.note("enter"),
+        max_body_bytes=max_body_bytes,
+    )

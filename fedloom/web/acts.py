@@ -26,6 +26,15 @@ class Acts:
         self._log, self._page = AuditLog(folder), page
         self._lock = Lock()
 
+    def note(self, *words: str) -> None:
+        """Notes what has no end of its own, such as that a browser was let in.
+
+        Raises:
+          DiskFullError: it could not be noted.
+        """
+        with self.noted(*words):
+            pass
+
     @contextmanager
     def noted(self, *words: str) -> Iterator[None]:
         """Does nothing else meanwhile, and notes the words before and the exit code after.

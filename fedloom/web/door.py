@@ -50,14 +50,19 @@ class Door:
 
     Args:
       announce: told the path of a new link, below the address; prints it on the terminal.
+      entering: called before a browser is let in; nobody is if it raises.
       clock: seconds that only grow.
     """
 
     def __init__(
-        self, announce: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+        self,
+        announce: Callable[[str], None],
+        *,
+        entering: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.base = f"/{secrets.token_urlsafe(12)}"
-        self._announce, self._clock = announce, clock
+        self._announce, self._entering, self._clock = announce, entering, clock
         self._lock = Lock()
         self._token, self._token_made = "", 0.0
         self._session: Session | None = None
@@ -73,12 +78,17 @@ class Door:
         self._announce(path)
 
     def enter(self, token: str) -> Session | None:
-        """Exchanges a link's token for a session; None if it is wrong, old or used up."""
+        """Exchanges a link's token for a session; None if it is wrong, old or used up.
+
+        Raises:
+          FedloomError: it could not be noted; the link can still be used.
+        """
         with self._lock:
             now = self._clock()
             fresh = bool(self._token) and now - self._token_made < _LINK_S
             if not (hmac.compare_digest(token.encode(), self._token.encode()) and fresh):
                 return None
+            self._entering()
             self._token = ""
             self._session = Session(
                 cookie=secrets.token_urlsafe(_BYTES),

@@ -18,6 +18,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
+from fedloom.common.errors import FedloomError
 from fedloom.web.door import COOKIE, Door, Session
 
 __all__ = ["Guard"]
@@ -117,7 +118,10 @@ class Guard:
 
     async def _enter(self, scope: Scope, send: Send) -> None:
         given = parse_qs(scope["query_string"].decode("ascii", "replace")).get("token", [""])
-        session = self._door.enter(given[0])
+        try:
+            session = self._door.enter(given[0])
+        except FedloomError as error:
+            raise _Refused(503, f"{error}\n") from None
         if session is None:
             self._door.knock()
             raise _Refused(403, _CLOSED)

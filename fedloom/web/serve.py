@@ -73,6 +73,7 @@ def serve(
     host: str,
     port: int,
     tell: Callable[[str], None],
+    entering: Callable[[], None],
     max_body_bytes: int,
 ) -> None:
     """Serves until SIGTERM or SIGINT; prints the link.
@@ -83,6 +84,7 @@ def serve(
       port: 0 for any that is free.
       tell: prints a line on the terminal. A link never goes elsewhere: what stands in a process's
         arguments, all users of the machine can read.
+      entering: called before a browser is let in; nobody is if it raises.
       max_body_bytes: of a form.
 
     Raises:
@@ -100,7 +102,7 @@ def serve(
             ) from error
         bound = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        door = Door(lambda path: tell(f"open http://{shown}:{bound}{path}"))
+        door = Door(lambda path: tell(f"open http://{shown}:{bound}{path}"), entering=entering)
         app = guarded(pages, door, host=host, port=bound, max_body_bytes=max_body_bytes)
         config = uvicorn.Config(
             app,

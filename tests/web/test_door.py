@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from fedloom.common.errors import DiskFullError
 from fedloom.web.door import Door
 
 
@@ -108,3 +109,19 @@ def test_two_servers_have_different_paths_and_tokens(links):
     Door(links.append).knock()
     Door(links.append).knock()
     assert links[0].split("/")[1] != links[1].split("/")[1] and token(links[0]) != token(links[1])
+
+
+def test_nobody_is_let_in_who_cannot_be_noted_and_the_link_stays_good(links):
+    noted = []
+
+    def note():
+        noted.append("enter")
+        if len(noted) == 1:
+            raise DiskFullError("the disk is full")
+
+    door = Door(links.append, entering=note)
+    door.knock()
+    with pytest.raises(DiskFullError):
+        door.enter(token(links[0]))
+    assert door.enter("wrong") is None and noted == ["enter"]
+    assert door.enter(token(links[0])) is not None

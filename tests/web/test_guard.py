@@ -15,7 +15,7 @@ import pytest
 
 from fedloom.client.home import Home
 from fedloom.client.inbox import Inbox
-from fedloom.common.errors import ConfigError
+from fedloom.common.errors import ConfigError, DiskFullError
 from fedloom.web import guard, pages, releases
 from fedloom.web.door import COOKIE, Door
 from fedloom.web.serve import check_address
@@ -207,6 +207,16 @@ def test_a_form_that_never_ends_is_given_up(home, monkeypatch, patience, ends):
     else:
         with pytest.raises(TimeoutError):
             asyncio.run(tried())
+
+
+def test_a_full_disk_lets_nobody_in(home, monkeypatch):
+    visitor = steward(home)
+
+    def full() -> None:
+        raise DiskFullError("the disk is full")
+
+    monkeypatch.setattr(visitor.door, "_entering", full)
+    assert visitor.enter().status_code == 503 and visitor.cookie is None
 
 
 def test_a_header_that_came_twice_counts_as_none(home):

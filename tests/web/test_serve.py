@@ -10,6 +10,8 @@ import sys
 import httpx
 import pytest
 
+from fedloom.common.audit_entries import Began
+from fedloom.common.audit_log import AuditLog
 from tests.federation import cli
 
 
@@ -25,6 +27,10 @@ def test_the_command_prints_a_link_that_lets_one_browser_in(home):
         finally:
             process.send_signal(signal.SIGINT)
     assert process.returncode == 130
+    # Who came in stands in the home's audit log, between the command's own lines.
+    entries = [line.entry for line in AuditLog(home).lines()]
+    came = [entry.words[:3] for entry in entries if isinstance(entry, Began)]
+    assert came[-2:] == [("site", "web", str(home)), ("site", "web", "enter")]
 
 
 @pytest.mark.parametrize("words", [["--host", "192.0.2.7"], ["--host", "0.0.0.0"]])
