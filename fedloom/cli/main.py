@@ -144,10 +144,14 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if args is None else args)
     audit = CommandAudit(words)
-    code = _carried_out(
-        words,
-        lambda: fedloom.main(args=words, prog_name="fedloom", standalone_mode=False, obj=audit),
-    )
+    try:
+        code = _carried_out(
+            words,
+            lambda: fedloom.main(args=words, prog_name="fedloom", standalone_mode=False, obj=audit),
+        )
+    except SystemExit as end:  # Flower's node ends so
+        audit.end(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
     return _carried_out(words, lambda: audit.end(code)) or code
 
 

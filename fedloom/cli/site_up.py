@@ -113,7 +113,7 @@ def status(home: Path, as_json: bool) -> None:
 @click.option("--user", help="Who runs the vault; by default who types this.")
 @click.option("--node-user", required=True, help="Who runs the node, and that user's group.")
 def service(home: Path, out: Path, user: str | None, node_user: str) -> None:
-    """Write systemd units for vault and node, two hardened services of two users.
+    """Write systemd units for vault, node and metrics, hardened services of two users.
 
     The node's folder is HOME.node beside the home: copies of node.pem, authority.crt and kit.json
     that belong to the node's user. Started by root, `site up --node-user` makes it.
@@ -134,7 +134,10 @@ def service(home: Path, out: Path, user: str | None, node_user: str) -> None:
     if user is not None:
         values["user"] = user
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("vault", "node"):
+    for name in ("vault", "node", "metrics"):
         text = service_file(f"{name}.service", **values)
         (out / f"fedloom-{name}.service").write_text(text, encoding="utf-8")
-    click.echo(f"wrote {out}/fedloom-vault.service and {out}/fedloom-node.service")
+    click.echo(
+        f"wrote {out}/fedloom-vault.service, {out}/fedloom-node.service and, for who has "
+        f"[monitoring] in site.toml, {out}/fedloom-metrics.service"
+    )

@@ -107,3 +107,14 @@ def test_a_coordinators_commands_are_noted(tmp_path):
     assert cli("coordinator", "renew", "--coordinator", made).code == 0
     done = cli("coordinator", "audit-log", made)
     assert done.code == 0 and "coordinator renew" in done.out
+
+
+def test_a_program_that_ends_by_leaving_the_interpreter_is_noted_too(home, monkeypatch):
+    def leave(options):
+        raise SystemExit(7)
+
+    monkeypatch.setattr("fedloom.client.node.run_node", leave)
+    with pytest.raises(SystemExit):
+        cli("site", "node", "--home", home, "--superlink", "127.0.0.1:9", "--insecure")
+    lines, _ = shown(home)
+    assert lines[-1]["kind"] == "end" and lines[-1]["exit_code"] == 7

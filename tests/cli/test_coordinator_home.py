@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 
+from fedloom.deployment.coordinator_programs import coordinator_programs
 from fedloom.privacy.certificate import authority_key
 from fedloom.server.provision import certificates
+from fedloom.server.provision.coordinator_home import CoordinatorHome
 from tests.federation import cli
 
 
@@ -103,3 +105,13 @@ def test_a_renewed_authority_keeps_its_key_and_the_coordinator_its_sites(tmp_pat
     assert cli("coordinator", "renew", "--authority", "--coordinator", home).code == 0
     after = (home / "authority.crt").read_bytes()
     assert before != after and authority_key(before) == authority_key(after)
+
+
+def test_metrics_are_a_program_of_the_coordinator_once_they_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("fedloom.deployment.coordinator_programs.program", lambda name: name)
+    assert cli("coordinator", "init", tmp_path / "fed", "--host", "localhost").code == 0
+    home = CoordinatorHome.open(tmp_path / "fed")
+    assert "metrics" not in [program.name for program in coordinator_programs(home)]
+    with home.settings_path.open("a") as stream:
+        stream.write("[monitoring]\nport = 9465\n")
+    assert "metrics" in [program.name for program in coordinator_programs(home)]

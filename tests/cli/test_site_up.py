@@ -65,6 +65,27 @@ def as_user(user: str, act: Callable[[], object]) -> str:
     return told
 
 
+def test_metrics_are_a_program_of_their_own_once_they_are_asked_for(home):
+    assert [program.name for program in site_programs(places_of(home))] == ["vault", "node"]
+    with (home / "site.toml").open("a") as stream:
+        stream.write("\n[monitoring]\nport = 9464\n")
+    programs = site_programs(places_of(home))
+    assert [program.name for program in programs] == ["vault", "node", "metrics"]
+    # It reads ledger and audit log, so it is the vault's user's and not the node's.
+    assert programs[2].user == programs[0].user and programs[2].folder == home.resolve()
+
+
+def test_a_sites_units_are_filled_in_and_metrics_reach_the_loopback_alone(home, tmp_path):
+    done = cli("site", "service", "--home", home, "--out", tmp_path, "--node-user", "nobody")
+    assert done.code == 0, done.err
+    units = {path.name: path.read_text() for path in tmp_path.glob("*.service")}
+    assert set(units) == {f"fedloom-{name}.service" for name in ("vault", "node", "metrics")}
+    assert not any("@HOME@" in text or "@USER@" in text for text in units.values())
+    assert "IPAddressDeny=any\nIPAddressAllow=localhost" in units["fedloom-metrics.service"]
+    assert f"InaccessiblePaths={home.resolve()}/snapshots" in units["fedloom-metrics.service"]
+    assert "PrivateNetwork=yes" in units["fedloom-vault.service"]
+
+
 def test_both_programs_run_as_one_user_by_default(home):
     places = places_of(home)
     vault, node = site_programs(places, poll_s=0.3)
@@ -80,7 +101,7 @@ def test_a_home_that_joined_nobody_is_not_started(tmp_path):
 def test_its_units_are_hardened_and_name_two_users(home, tmp_path):
     words = ("--home", home, "--out", tmp_path, "--user", "root", "--node-user", "daemon")
     assert cli("site", "service", *words).code == 0
-    units = [tmp_path / f"fedloom-{name}.service" for name in ("vault", "node")]
+    units = [tmp_path / f"fedloom-{name}.service" for name in ("vault", "node", "metrics")]
     texts = [unit.read_text() for unit in units]
     assert not any(re.search(r"@[A-Z_]+@", text) for text in texts)
     assert "User=root" in texts[0] and "PrivateNetwork=yes" in texts[0]
