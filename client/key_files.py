@@ -61,10 +61,9 @@ def settle(home: Path) -> None:
       ConfigError: the keys are being changed by another process, or one cannot be read.
       LedgerError: the ledger is damaged.
     """
-    if not any(staged(home / name).exists() for name in _PUBLIC):
-        return
-    with changing_keys(home):
-        put_in_place(home)
+    if _any_staged(home):
+        with changing_keys(home):
+            put_in_place(home)
 
 
 def put_in_place(home: Path) -> None:
@@ -76,6 +75,8 @@ def put_in_place(home: Path) -> None:
     """
     from fedloom.privacy.ledger import read_ledger
 
+    if not _any_staged(home):
+        return
     rotations = read_ledger(home).rotations
     new = rotations[-1].rotation.new if rotations else None
     for name, public in _PUBLIC.items():
@@ -90,6 +91,10 @@ def put_in_place(home: Path) -> None:
         else:
             os.replace(waiting, path)
     sync_folder(home)
+
+
+def _any_staged(home: Path) -> bool:
+    return any(staged(home / name).exists() for name in _PUBLIC)
 
 
 def _is(path: Path, public: Callable[[Path], str], named: str) -> bool:

@@ -312,6 +312,36 @@ def test_a_killed_coordinator_is_noticed_and_its_run_ends_in_a_verified_release(
         assert kinds.count("commit") == 2 and kinds.count("reserve") == 1
 
 
+def is_online(federation: LocalFederation, site: str) -> bool:
+    at = ("--coordinator", str(federation.coordinator), "--json")
+    done = federation.command(None, "coordinator", "status", *at)
+    shown = json.loads(done.stdout)["institutions"] if done.returncode == 0 else []
+    return any(one["online"] for one in shown if one["name"] == site)
+
+
+def test_a_site_with_new_keys_is_let_in_and_its_old_node_is_turned_away(federation, tmp_path):
+    home, card = federation.home("west"), tmp_path / "west.card.json"
+    at, poll = ("--home", str(home)), ("--poll", "0.5")
+    old = node_with(federation, tmp_path / "old", node=home / "node.pem")
+    assert federation.command("west", "site", "down", *at).returncode == 0
+    done = federation.command("west", "site", "rotate", *at, "--yes", "--out", str(card))
+    assert done.returncode == 0, done.stderr
+    to = ("--coordinator", str(federation.coordinator), "--out", str(tmp_path / "kit.json"))
+    assert federation.command(None, "coordinator", "invite", str(card), *to).returncode == 0
+    for site in SITES:
+        words = ("--home", str(federation.home(site)), "--yes")
+        done = federation.command(site, "site", "join", str(tmp_path / "kit.json"), *words)
+        assert done.returncode == 0, done.stderr
+    try:
+        assert federation.command("west", "site", "up", *at, *poll, "--detach").returncode == 0
+        until(lambda: is_online(federation, "west"))
+        words = ("--home", str(old), "--vault", "unix:/nowhere.sock")
+        assert federation.command("west", "site", "node", *words).returncode == 5
+        assert is_online(federation, "west")
+    finally:
+        federation.command("west", "site", "down", *at)
+
+
 def test_a_second_federation_that_is_interrupted_takes_everything_down(tmp_path):
     folder = tmp_path / "interrupted"
     study = make(tmp_path / "study", sites=("a", "b")).study
