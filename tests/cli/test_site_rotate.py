@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fedloom.client.peers import without_peer
 from fedloom.client.vault_memory import memory_folder
 from fedloom.common.typed import plain
 from fedloom.privacy.card import SiteCard
@@ -344,3 +345,45 @@ def test_an_older_disk_gains_nothing_by_a_change_of_keys(parties, remembered):
     done = parties.run(second, "run-two")
     assert (done.code == 0) is not remembered
     assert (second.kinds("south").count("commit") == answered) is remembered
+
+
+@pytest.mark.slow
+def test_a_backup_from_before_a_change_of_keys_is_restored_with_its_whole_loss(parties):
+    """What was seen under the later key counts; its keys vouch for nothing, so people compare."""
+    home, backup = parties.homes["north"], parties.folder / "north.tar"
+    assert cli("site", "backup", backup, "--home", home).code == 0
+    for name in ("one", "two"):
+        study = parties.study(name)
+        study.approve()
+        assert parties.run(study, f"run-{name}").code == 0
+        if name == "one":
+            assert parties.rotate("north").code == 0
+            parties.told("north")
+    spent = study.budget("north")["epsilon_spent"]
+    heads = registry_path(parties.coordinator / "coordinator.key")
+    another_machine()
+    shutil.rmtree(home)
+    plans = [parties.folder / f"run-{name}" / "plan.json" for name in ("one", "two")]
+    restore = ("site", "restore", backup, "--home", home, "--yes", "--heads", heads)
+    assert cli(*restore, "--since", plans[0]).code == 2  # a later plan is known, and not named
+    shutil.rmtree(home)
+    done = cli(*restore, "--since", plans[0], "--since", plans[1])
+    assert done.code == 0, done.err
+    assert study.budget("north")["epsilon_reserved"] >= spent
+
+    assert parties.rotate("north").code == 0
+    assert parties.invite(parties.card("north")).code == 2
+    assert parties.invite(parties.card("north"), more=("--replace",)).code == 0
+    told = Kit.load(parties.kit).fingerprint()
+    for name in ("south", "west"):
+        assert parties.join(name, "--fingerprint", told).code == 3
+        path = parties.homes[name] / "site.toml"
+        path.write_text(without_peer(path.read_text(), "north"))
+        assert parties.join(name).code == 2
+        assert parties.join(name, "--fingerprint", told).code == 0
+    assert parties.join("north").code == 0
+    third = parties.study("three")
+    third.approve()
+    done = parties.run(third, "run-three")
+    assert done.code == 0, done.err
+    assert third.budget("north")["epsilon_reserved"] > spent
