@@ -12,7 +12,9 @@ from starlette.types import ASGIApp
 
 from fedloom.common.errors import ConfigError, FedloomError
 from fedloom.deployment.coordinated_run import stop
+from fedloom.privacy.handover import chained_keys, handovers_path, read_handovers
 from fedloom.privacy.keys import public_key_hex
+from fedloom.privacy.release.manifest import Manifest
 from fedloom.server.provision.coordinator_home import CoordinatorHome
 from fedloom.web.acts import Acts
 from fedloom.web.coordinator_view import CoordinatorReader
@@ -42,8 +44,7 @@ class CoordinatorPages:
 
     def app(self) -> ASGIApp:
         """Returns the application, to be put behind the guard."""
-        key = public_key_hex(self._home.key())
-        releases = ReleasePages(self._home.path / "releases", self._pages, key=lambda plan: key)
+        releases = ReleasePages(self._home.path / "releases", self._pages, key=self._publisher)
         routes = [
             Route("/", self._federation),
             Route("/runs", self._runs),
@@ -62,6 +63,12 @@ class CoordinatorPages:
             routes=[Mount(self._door.base, routes=routes)],
             exception_handlers={FedloomError: self._failed},
         )
+
+    def _publisher(self, manifest: Manifest) -> str:
+        """The coordinator's own key, or the former one that signed an older release."""
+        former = chained_keys(read_handovers(handovers_path(self._home.key_path)))
+        signer = manifest.signer.public_key
+        return signer if signer in former else public_key_hex(self._home.key())
 
     def _failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, FedloomError)

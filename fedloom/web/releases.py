@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from fedloom.common.errors import ConfigError, FedloomError
 from fedloom.common.files import read_plain
-from fedloom.privacy.release.manifest import read_manifest
+from fedloom.privacy.release.manifest import Manifest, read_manifest
 from fedloom.privacy.release.verify import check_release
 from fedloom.web.pages import Pages
 
@@ -47,11 +47,12 @@ class ReleasePages:
     Args:
       folder: holds one folder for each release.
       pages: renders them.
-      key: returns the publisher's public key for the digest of a plan, if it is known from
-        elsewhere than the release.
+      key: returns the publisher's public key for a release, if it is known from elsewhere.
     """
 
-    def __init__(self, folder: Path, pages: Pages, *, key: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, folder: Path, pages: Pages, *, key: Callable[[Manifest], str | None]
+    ) -> None:
         self._folder, self._pages, self._key = folder, pages, key
 
     def routes(self) -> list[Route]:
@@ -90,7 +91,7 @@ class ReleasePages:
 
     def _publisher(self, folder: Path) -> str | None:
         try:
-            return self._key(read_manifest(folder).plan)
+            return self._key(read_manifest(folder))
         except FedloomError:  # which the verification says
             return None
 

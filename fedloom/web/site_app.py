@@ -21,6 +21,7 @@ from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError, FedloomError
 from fedloom.common.typed import plain
 from fedloom.privacy.keys import fingerprint
+from fedloom.privacy.release.manifest import Manifest
 from fedloom.web.acts import Acts
 from fedloom.web.door import Door
 from fedloom.web.ledger_words import EntryShown, entries_in_words
@@ -77,9 +78,9 @@ class SitePages:
             exception_handlers={FedloomError: self._failed},
         )
 
-    def _publisher(self, plan: str) -> str | None:
+    def _publisher(self, manifest: Manifest) -> str | None:
         """The key of the coordinator for whom the steward approved a plan, or of the federation."""
-        grants, kit = self._reader.ledger().grants(plan), kit_of(self._home.path)
+        grants, kit = self._reader.ledger().grants(manifest.plan), kit_of(self._home.path)
         if grants:
             return str(grants[-1].approval["coordinator"])
         return None if kit is None else kit.coordinator_key

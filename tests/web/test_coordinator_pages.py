@@ -151,6 +151,9 @@ def test_a_release_is_checked_against_the_coordinators_own_key(inside, home):
     again = coordinator(home)
     again.enter()
     assert "what its publisher signed" in words(again.get("releases/first").text)
+    rotated = cli("coordinator", "rotate", "--coordinator", home, "--out", home / "kit", "--yes")
+    assert rotated.code == 0, rotated.err
+    assert "what its publisher signed" in words(again.get("releases/first").text)
     table = next((release / "data").glob("*.csv"))
     table.write_text(table.read_text().replace("female", "male", 1))
     assert "does not verify" in words(again.get("releases/first").text)
