@@ -28,7 +28,7 @@ from msgspec import Meta
 
 from fedloom.common.digest import digest
 from fedloom.common.errors import StudyError
-from fedloom.common.models.registry import ModelSettings, model_kind, read_model
+from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.models.settings import Training
 from fedloom.common.privacy_settings import PrivacySettings, default_exchange, privacy_settings
 from fedloom.common.schema import Schema
@@ -340,7 +340,7 @@ def _training(
             )
         return None
     exchange = read_typed(
-        given.pop("exchange", default_exchange(privacy.trust)),
+        given.pop("exchange", _default_exchange(kind, privacy)),
         Exchange,
         where=f"{place} exchange",
         error=StudyError,
@@ -351,4 +351,15 @@ def _training(
             'a secure sum is there to hide; set exchange = "gradients", or [privacy] trust = '
             '"per-site"'
         )
+    if exchange not in kind.training:
+        offered = " or ".join(f'"{one.value}"' for one in kind.training)
+        raise StudyError(
+            f'{place} exchange = "{exchange.value}" is not offered by kind = "{kind.name}"; set '
+            f"exchange = {offered}"
+        )
     return read_typed(given, kind.training[exchange], where=place, error=StudyError)
+
+
+def _default_exchange(kind: ModelKind, privacy: PrivacySettings) -> Exchange:
+    usual = default_exchange(privacy.trust)
+    return usual if usual in kind.training else next(iter(kind.training))

@@ -1,10 +1,14 @@
 """Which sums over images a study asks, and for which share of the budget.
 
-One round counts columns and label, one looks at tone and frames, five make the generator. Shares
+One round counts columns and label, one looks at tone and frames, five make the generator. A model
+that is trained takes all of them before its rounds (`kind = "pairwise"`, for second moments of
+images), or the first two alone (`"one-way"`). Shares
 were chosen on held-back training records of one set, MNIST; docs/decisions/ says so.
 """
 
 from __future__ import annotations
+
+import math
 
 import msgspec
 
@@ -12,13 +16,16 @@ from fedloom.common.errors import StudyError
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.statistics import IMAGE_SUMS, ColumnSum, LookSum, most_cells
 from fedloom.common.images.sums import L2_NORM
-from fedloom.common.study import Study
+from fedloom.common.models.registry import model_kind
+from fedloom.common.study import MarginalKind, Study
 from fedloom.privacy.measures import Measures, statistic_draft
 from fedloom.privacy.plan_size import check_image_sums_size
 
 __all__ = ["image_measures"]
 
 _COLUMNS, _LOOK = 0.03, 0.05
+# Of the budget, before training rounds.
+_SHARES_BEFORE_TRAINING: dict[MarginalKind, float] = {"one-way": 0.08, "pairwise": 0.7}
 _SHARES = (0.15, 0.15, 0.25, 0.12, 0.25)
 
 
@@ -32,29 +39,51 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
     Raises:
       StudyError: the study sets what follows from the model, or a sum needs too much memory.
     """
-    whole = 1.0 - study.evaluation.share
-    given = study.statistics
-    if (
-        given.kind is not None
-        or given.one_way_share is not None
-        or given.share not in (None, whole)
-    ):
-        raise StudyError(
-            f'kind = "{study.model.kind}" is made from sums over images and has the whole budget '
-            "for them; remove [statistics] kind, share and one_way_share"
-        )
+    kind, share = _resolved(study)
     columns, look = ColumnSum(coder, {}), LookSum(coder, {})
     asked = [
         ("image-columns", _COLUMNS, columns.l2_norm, columns.length),
         ("image-look", _LOOK, look.l2_norm, look.length),
-        *(
-            (name, share, float(L2_NORM), most_cells(name, coder))
-            for name, share in zip(IMAGE_SUMS, _SHARES, strict=True)
-        ),
     ]
+    if kind == "pairwise":
+        asked += [
+            (name, part, float(L2_NORM), most_cells(name, coder))
+            for name, part in zip(IMAGE_SUMS, _SHARES, strict=True)
+        ]
     check_image_sums_size(max(cells for *_, cells in asked), coder.encoding.num_classes)
+    whole = math.fsum(part for _, part, *_ in asked)
     drafts = [
-        statistic_draft(study, name, share=whole * share, record_norm=norm, max_cells=cells)
-        for name, share, norm, cells in asked
+        statistic_draft(study, name, share=share * part / whole, record_norm=norm, max_cells=cells)
+        for name, part, norm, cells in asked
     ]
-    return Measures(settings=msgspec.structs.replace(given, share=whole), drafts=drafts)
+    settings = msgspec.structs.replace(study.statistics, kind=kind, share=share)
+    return Measures(settings=settings, drafts=drafts)
+
+
+def _resolved(study: Study) -> tuple[MarginalKind, float]:
+    """Fills in how much is summed, and for which share of the budget.
+
+    Raises:
+      StudyError: a setting does not fit the model.
+    """
+    given, whole = study.statistics, 1.0 - study.evaluation.share
+    name = study.model.kind
+    if given.one_way_share is not None or given.three_way_share is not None:
+        raise StudyError(
+            f'kind = "{name}" starts from sums over images; remove [statistics] one_way_share and '
+            "three_way_share, which are for tables"
+        )
+    if not model_kind(name).trains:
+        if given.kind is not None or given.share not in (None, whole):
+            raise StudyError(
+                f'kind = "{name}" is made from sums over images and has the whole budget for them; '
+                "remove [statistics] kind and share"
+            )
+        return "pairwise", whole
+    if given.kind == "three-way":
+        raise StudyError(
+            f'kind = "{name}" has no sums of triples; set [statistics] kind = "pairwise" to start '
+            'from all sums over images, or "one-way" to start from a look at tones alone'
+        )
+    kind = given.kind or "pairwise"
+    return kind, _SHARES_BEFORE_TRAINING[kind] if given.share is None else given.share

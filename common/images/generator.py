@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.artifact import Artifact
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.frame import from_frame
 from fedloom.common.images.shape import ImageShape
-from fedloom.common.images.tone import CURVE, apply_tone
+from fedloom.common.images.tone import tone_shapes, toned
 from fedloom.common.images.vectors import FRAME_WIDTH, frame_weight
 
-__all__ = ["ImageGenerator", "generator_shapes"]
+__all__ = ["ImageGenerator", "generator_shapes", "mixture_images"]
 
 Array = NDArray[Any]
 
@@ -51,8 +52,7 @@ def generator_shapes(
         "centres": (num_classes, groups, directions),
         "roots": (num_classes, groups, directions, directions),
         "framed": (1,),
-        "tone_places": (num_classes, shape.channels, CURVE + 1),
-        "tone_values": (num_classes, shape.channels, CURVE + 1),
+        **tone_shapes(num_classes, shape.channels),
     }
 
 
@@ -87,9 +87,13 @@ class ImageGenerator:
         images = np.zeros((len(classes), shape.height, shape.width, shape.channels), np.uint8)
         for start in range(0, len(classes), _CHUNK):
             own = classes[start : start + _CHUNK]
-            toned = self._toned(self.untoned(own, rng), own)
-            images[start : start + _CHUNK] = np.rint(toned * 255.0).astype(np.uint8)
+            made = self.shades(own, rng)
+            images[start : start + _CHUNK] = np.rint(made * 255.0).astype(np.uint8)
         return images
+
+    def shades(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws images with their final values before these are rounded, in [0, 1]."""
+        return toned(self.untoned(classes, rng), classes, self._arrays)
 
     def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws images before their values are moved, (N, height, width, channels), real."""
@@ -116,12 +120,7 @@ class ImageGenerator:
             images = from_frame(images, frames)
         return images
 
-    def _toned(self, images: Array, classes: Array) -> Array:
-        places, values = self._arrays["tone_places"], self._arrays["tone_values"]
-        for label in np.unique(classes):
-            rows = np.flatnonzero(classes == label)
-            for channel in range(self.shape.channels):
-                images[rows, ..., channel] = apply_tone(
-                    images[rows, ..., channel], places[label, channel], values[label, channel]
-                )
-        return np.clip(images, 0.0, 1.0)
+
+def mixture_images(artifact: Artifact, shape: ImageShape) -> ImageGenerator:
+    """Returns the source of an `image-mixture`; see `fedloom.common.images.sampler.ImageSource`."""
+    return ImageGenerator(shape, artifact.arrays)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.errors import ConfigError
 from fedloom.common.images.coder import ImageCoder, image_settings
-from fedloom.common.images.generator import ImageGenerator, generator_shapes
+from fedloom.common.images.generator import generator_shapes
+from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.vectors import MOST_COORDINATES
+from fedloom.common.models.registry import MODELS
+from fedloom.common.parts import load_part
 from fedloom.common.records.image import IMAGE
 from fedloom.common.sampling.draw import Sampler
 from fedloom.common.sampling.rows import Rows
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
     from fedloom.common.schema import Schema
 
-__all__ = ["DrawnImages", "ImageSampler", "image_shapes"]
+__all__ = ["DrawnImages", "ImageSampler", "ImageSource", "image_shapes", "image_source"]
 
 Array = NDArray[Any]
 
@@ -47,8 +51,29 @@ class DrawnImages:
         return frame
 
 
+class ImageSource(Protocol):
+    """What draws images from a published generator: the `source` of a kind of model of images."""
+
+    def draw(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws one image for each class given, (N, height, width, channels) uint8."""
+        ...
+
+
+def image_source(artifact: Artifact, shape: ImageShape) -> ImageSource:
+    """Returns what draws images from a generator.
+
+    Raises:
+      ConfigError: it is no generator of images.
+    """
+    kind = MODELS.get(artifact.kind)
+    if kind is None or kind.source is None or IMAGE not in kind.records:
+        raise ConfigError(f"{artifact.kind!r} is no kind of generator that draws images")
+    source: ImageSource = load_part(kind.source)(artifact, shape)
+    return source
+
+
 class ImageSampler:
-    """Draws records from an `image-mixture`, under conditions and constraints on their columns."""
+    """Draws records from a generator of images, under conditions and constraints on columns."""
 
     def __init__(
         self,
@@ -72,7 +97,7 @@ class ImageSampler:
             },
         )
         self._columns = Sampler(columns, schema, target, where)
-        self._images = ImageGenerator(image_settings(schema).shape, arrays)
+        self._images = image_source(artifact, image_settings(schema).shape)
 
     def rows(self, count: int, rng: np.random.Generator) -> tuple[DrawnImages, Tally]:
         """Draws records that meet the conditions and keep the constraints."""

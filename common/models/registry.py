@@ -20,7 +20,16 @@ from msgspec import Meta
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.grid import DEFAULT_BINS, FINE_BINS
-from fedloom.common.models.settings import Count, GradientRounds, Rate, Size, Training, WeightRounds
+from fedloom.common.images.net_sizes import critic_parameters, generator_parameters, vae_parameters
+from fedloom.common.models.settings import (
+    Count,
+    GradientRounds,
+    Rate,
+    SampleRate,
+    Size,
+    Training,
+    WeightRounds,
+)
 from fedloom.common.records import Coder
 from fedloom.common.typed import Section, plain, read_typed
 from fedloom.common.vocabulary import Exchange
@@ -30,7 +39,12 @@ __all__ = [
     "GanGradients",
     "GanSettings",
     "GanWeights",
+    "ImageGanGradients",
+    "ImageGanSettings",
     "ImageMixtureSettings",
+    "ImageNetSettings",
+    "ImageVaeGradients",
+    "ImageVaeSettings",
     "MixtureSettings",
     "ModelKind",
     "ModelSettings",
@@ -114,6 +128,50 @@ class GanSettings(ModelSettings, tag_field="kind", tag="gan", frozen=True, kw_on
     critic_hidden: Size = 64
 
 
+class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
+    """What the networks of images share.
+
+    Attributes:
+      hidden: width of the hidden layers of what writes images.
+      latent: dimensions of the latent.
+      detail: frequencies of the cosine basis that are written, at most.
+      views: versions of each record that its loss is averaged over; costs time, not budget.
+      shift: pixels by which a view may be shifted.
+      mirror: whether a view may be mirrored left to right.
+    """
+
+    hidden: Size = 128
+    latent: Size = 16
+    detail: Annotated[int, Meta(ge=1, le=4096)] = 256
+    views: Annotated[int, Meta(ge=1, le=8)] = 1
+    shift: Annotated[int, Meta(ge=0, le=8)] = 0
+    mirror: bool = False
+
+
+class ImageVaeSettings(
+    ImageNetSettings, tag_field="kind", tag="image-vae", frozen=True, kw_only=True
+):
+    """A conditional VAE of images.
+
+    Attributes:
+      beta: weight of the KL divergence.
+    """
+
+    beta: Annotated[float, Meta(ge=0.0, le=1e3)] = 1.0
+
+
+class ImageGanSettings(
+    ImageNetSettings, tag_field="kind", tag="image-gan", frozen=True, kw_only=True
+):
+    """A conditional GAN of images.
+
+    Attributes:
+      lipschitz: greatest singular value that a layer of the critic may have.
+    """
+
+    lipschitz: Rate = 2.0
+
+
 class SchemaSettings(ModelSettings, tag_field="kind", tag="schema", frozen=True, kw_only=True):
     """No model: the study completes its schema and makes no records."""
 
@@ -133,6 +191,33 @@ class VaeGradients(GradientRounds, frozen=True, kw_only=True):
 
     server_learning_rate: Rate = 0.02
     average_decay: Decay = 0.95
+
+
+class ImageVaeGradients(VaeGradients, frozen=True, kw_only=True):
+    """Rounds of gradients of a VAE of images."""
+
+    num_rounds: Count = 200
+    sample_rate: SampleRate = 0.05
+    server_learning_rate: Rate = 0.01
+
+
+class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
+    """Rounds of gradients of a critic of images; the generator's steps cost nothing.
+
+    Attributes:
+      critic_steps: rounds between the generator's turns.
+      generator_steps: of the generator in a turn.
+      generator_learning_rate: of its optimiser.
+      generator_decay: of its moving average, over turns.
+    """
+
+    num_rounds: Count = 200
+    sample_rate: SampleRate = 0.05
+    server_learning_rate: Rate = 0.002
+    critic_steps: Count = 2
+    generator_steps: Annotated[int, Meta(ge=0, le=100_000)] = 2
+    generator_learning_rate: Rate = 0.0005
+    generator_decay: Decay = 0.95
 
 
 class GanWeights(WeightRounds, frozen=True, kw_only=True):
@@ -269,6 +354,7 @@ MODELS: dict[str, ModelKind] = {
             statistics="fedloom.privacy.answers.opened_images:noisy_images",
             design="fedloom.server.images.design:image_design",
             learner="fedloom.server.images.learner:ImageMixtureLearner",
+            source="fedloom.common.images.generator:mixture_images",
             shapes="fedloom.common.images.sampler:image_shapes",
             fitted=frozenset({"directions", "groups"}),
         ),
@@ -303,6 +389,37 @@ MODELS: dict[str, ModelKind] = {
             module="fedloom.common.models.gan:TabularGan",
             num_parameters=_critic_parameters,
             generator_parameters=_decoder,
+        ),
+        ModelKind(
+            name="image-vae",
+            settings=ImageVaeSettings,
+            training={Exchange.GRADIENTS: ImageVaeGradients},
+            records=("image",),
+            measures="fedloom.privacy.image_measures:image_measures",
+            statistics="fedloom.privacy.answers.opened_images:noisy_images",
+            design="fedloom.server.images.design:image_design",
+            learner="fedloom.server.images.vae:ImageVaeLearner",
+            source="fedloom.common.images.written:WrittenImages",
+            shapes="fedloom.common.images.written:written_shapes",
+            module="fedloom.common.images.vae:ImageVae",
+            num_parameters=vae_parameters,
+        ),
+        ModelKind(
+            name="image-gan",
+            settings=ImageGanSettings,
+            training={Exchange.GRADIENTS: ImageGanGradients},
+            records=("image",),
+            measures="fedloom.privacy.image_measures:image_measures",
+            statistics="fedloom.privacy.answers.opened_images:noisy_images",
+            design="fedloom.server.images.design:image_design",
+            learner="fedloom.server.images.gan:ImageGanLearner",
+            source="fedloom.common.images.corrected:CorrectedImages",
+            # Directions and groups follow from the sums, as those of an image-mixture.
+            fitted=frozenset({"directions", "groups"}),
+            shapes="fedloom.common.images.corrected:corrected_shapes",
+            module="fedloom.common.images.gan:ImageGan",
+            num_parameters=critic_parameters,
+            generator_parameters=generator_parameters,
         ),
         ModelKind(
             name="schema",

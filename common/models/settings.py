@@ -16,7 +16,7 @@ from msgspec import Meta
 from fedloom.common.typed import Section
 from fedloom.common.vocabulary import Engine, Exchange, Optimizer, Query
 
-__all__ = ["Count", "GradientRounds", "Rate", "Size", "Training", "WeightRounds"]
+__all__ = ["Count", "GradientRounds", "Rate", "SampleRate", "Size", "Training", "WeightRounds"]
 
 Size = Annotated[int, Meta(ge=1, le=65_536)]
 Count = Annotated[int, Meta(ge=1, le=100_000)]

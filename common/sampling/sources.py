@@ -46,8 +46,12 @@ def source_of(
         small a one to draw from it.
     """
     kind = MODELS.get(artifact.kind)
-    if kind is None or kind.source is None:
-        known = ", ".join(name for name, entry in MODELS.items() if entry.source is not None)
+    if kind is None or kind.source is None or "table" not in kind.records:
+        known = ", ".join(
+            name
+            for name, entry in MODELS.items()
+            if entry.source is not None and "table" in entry.records
+        )
         raise ConfigError(f"a generator must be of a kind among {known}, got {artifact.kind!r}")
     source: Source = load_part(kind.source)(artifact, encoding, shares or {})
     return source

@@ -6,8 +6,8 @@ import numpy as np
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import image_settings
-from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.look import TONES
+from fedloom.common.images.sampler import image_source
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.server.images.design import image_fit
 from fedloom.server.images.tones import class_tones
@@ -28,7 +28,7 @@ def distance_to_noisy_tones(artifact: Artifact, statistics: NoisyImages) -> floa
     rng = np.random.default_rng(0)
     counts = np.maximum(statistics.class_counts(), 0.0)
     shares = counts / max(float(counts.sum()), 1e-9)
-    generator, apart = ImageGenerator(shape, artifact.arrays), 0.0
+    generator, apart = image_source(artifact, shape), 0.0
     for label, share in enumerate(shares):
         size = round(_IMAGES * float(share))
         if not size:

@@ -20,10 +20,10 @@ from fedloom.server.images.design import image_fit
 from fedloom.server.images.fit import ImageFit
 from fedloom.server.images.tones import own_tones, shared_tones
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
-from fedloom.server.learners.learner import State
+from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.mixture import sampleable
 
-__all__ = ["ImageMixtureLearner"]
+__all__ = ["ImageMixtureLearner", "columns_of", "mixture_arrays"]
 
 Array = NDArray[Any]
 
@@ -31,7 +31,7 @@ Array = NDArray[Any]
 _TONED = 4000
 
 
-class ImageMixtureLearner:
+class ImageMixtureLearner(UntrainedLearner):
     """Learns an `image-mixture` from statistics; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
@@ -46,36 +46,7 @@ class ImageMixtureLearner:
 
     def initialise(self, statistics: NoisyImages, seed: int) -> State:
         """Fits the generator; nothing remains for training rounds."""
-        fit = image_fit(statistics)
-        groups = fit.group_shapes
-        prior = class_prior(statistics)
-        arrays = {
-            "class_prior": prior,
-            "probabilities": _columns(statistics),
-            "means": fit.means,
-            "grain": fit.grain,
-            "basis": fit.basis,
-            "weights": groups.weights,
-            "centres": groups.centres,
-            "roots": np.stack([[root_of(own) for own in of_class] for of_class in groups.spreads]),
-            "framed": np.array([float(fit.view.framed)]),
-        }
-        arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
-        return State(arrays={**arrays, **_tone(fit, arrays, prior, seed)})
-
-    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
-        """Returns nothing: there are no training rounds."""
-        return {}
-
-    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns nothing: there are no training rounds."""
-        return {}
-
-    def absorb(
-        self, state: State, aggregate: dict[str, Array], normaliser: float, seed: int
-    ) -> State:
-        """Returns the state unchanged: there are no training rounds."""
-        return state
+        return State(arrays=mixture_arrays(statistics, seed))
 
     def export(self, state: State) -> Artifact:
         """Returns the generator."""
@@ -87,7 +58,32 @@ class ImageMixtureLearner:
         )
 
 
-def _columns(statistics: NoisyImages) -> Array:
+def mixture_arrays(statistics: NoisyImages, seed: int) -> dict[str, Array]:
+    """Returns the arrays of the mixture that all sums over images give.
+
+    Args:
+      statistics: all seven sums.
+      seed: of the images that tones are matched on.
+    """
+    fit = image_fit(statistics)
+    groups = fit.group_shapes
+    prior = class_prior(statistics)
+    arrays = {
+        "class_prior": prior,
+        "probabilities": columns_of(statistics),
+        "means": fit.means,
+        "grain": fit.grain,
+        "basis": fit.basis,
+        "weights": groups.weights,
+        "centres": groups.centres,
+        "roots": np.stack([[root_of(own) for own in of_class] for of_class in groups.spreads]),
+        "framed": np.array([float(fit.view.framed)]),
+    }
+    arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
+    return {**arrays, **_tone(fit, arrays, prior, seed)}
+
+
+def columns_of(statistics: NoisyImages) -> Array:
     """Returns the probabilities (C, D) of the columns' cells within each class."""
     encoding = statistics.encoding
     if not encoding.features:

@@ -248,7 +248,12 @@ def test_what_has_no_closed_form_goes_to_the_slow_engine(make):
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
 def test_ghost_norms_are_chosen_where_they_are_smaller(kind):
     layer = kind(16, 48, 3, padding=1).double()
-    for units, side, smaller in ((2, 3, True), (2, 5, False), (20_000, 5, True), (20_000, 9, False)):
+    for units, side, smaller in (
+        (2, 3, True),
+        (2, 5, False),
+        (20_000, 5, True),
+        (20_000, 9, False),
+    ):
         x = images(1, 4, side, side)["x"].expand(units, -1, -1, -1)
         call = LayerCall(x, x)
         assert convolutions._ghost_is_smaller(layer, [call]) is smaller

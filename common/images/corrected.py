@@ -1,0 +1,107 @@
+"""Images from the published generator of an `image-gan`; NumPy alone, in double precision.
+
+A base image of the class comes from a mixture of Gaussians (`fedloom.common.images.generator`),
+or is the coarse mean of its class where a study asked no more. A network of two hidden layers of
+tanh sees its coordinates in the public cosine basis, a latent of normal numbers and the class, and
+writes coordinates of what is added to it. Values then move along the tone curve of class and
+channel. With a network of zeros these are the images of the base.
+
+Arrays: `base.` with the arrays of the base, `net.` with the six of `dense_shapes`, and the tone's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.images.coder import ImageCoder
+from fedloom.common.images.coordinates import Coordinates
+from fedloom.common.images.generator import ImageGenerator, generator_shapes
+from fedloom.common.images.net_sizes import corrector_inputs, dense_shapes
+from fedloom.common.images.shape import ImageShape
+from fedloom.common.images.tone import tone_shapes, toned
+from fedloom.common.images.vectors import MOST_COORDINATES
+from fedloom.common.images.written import CONTRAST, dense
+
+__all__ = ["BASE", "CorrectedImages", "corrected_shapes", "network_inputs"]
+
+Array = NDArray[Any]
+
+BASE = "base."
+# Images drawn at a time: bounds memory, and is part of what a seed means.
+_CHUNK = 2048
+
+
+class CorrectedImages:
+    """Draws images of given classes; see `fedloom.common.images.sampler.ImageSource`."""
+
+    def __init__(self, artifact: Artifact, shape: ImageShape) -> None:
+        """Takes a published `image-gan`; its own tone curves may be missing."""
+        self.shape = shape
+        self._arrays = {
+            name: np.asarray(value, np.float64)
+            for name, value in artifact.arrays.items()
+            if not name.startswith(BASE)
+        }
+        base = {
+            name.removeprefix(BASE): value
+            for name, value in artifact.arrays.items()
+            if name.startswith(BASE)
+        }
+        self._base = ImageGenerator(shape, base)
+        self._latent = int(artifact.config["latent"])
+        self._classes = len(self._arrays["class_prior"])
+        self._coordinates = Coordinates(shape, int(artifact.config["detail"]))
+
+    def draw(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws one image for each class given, (N, height, width, channels) uint8."""
+        shape = self.shape
+        images = np.zeros((len(classes), shape.height, shape.width, shape.channels), np.uint8)
+        for start in range(0, len(classes), _CHUNK):
+            own = classes[start : start + _CHUNK]
+            made = toned(self.untoned(own, rng), own, self._arrays)
+            images[start : start + _CHUNK] = np.rint(made * 255.0).astype(np.uint8)
+        return images
+
+    def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws images before their values are moved, in [0, 1]."""
+        base = self._base.shades(classes, rng)
+        latents = rng.standard_normal((len(classes), self._latent))
+        inputs = network_inputs(base, latents, classes, self._classes, self._coordinates)
+        written = dense(self._arrays, inputs)[:, : self._coordinates.count]
+        images: Array = np.clip(base + self._coordinates.images(written), 0.0, 1.0)
+        return images
+
+
+def network_inputs(
+    base: Array, latents: Array, classes: Array, num_classes: int, coordinates: Coordinates
+) -> Array:
+    """Returns what the network sees of base images, (N, coordinates + latent + classes)."""
+    seen = coordinates.of(2.0 * base - 1.0) / CONTRAST
+    return np.concatenate([seen, latents, np.eye(num_classes)[classes]], axis=1)
+
+
+def corrected_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tuple[int, ...]]:
+    """Returns the names and shapes of the arrays of an `image-gan`."""
+    encoding, shape = coder.encoding, coder.shape
+    classes, detail = encoding.num_classes, min(int(config["detail"]), shape.num_values)
+    base = generator_shapes(
+        shape,
+        classes,
+        coordinates=MOST_COORDINATES,
+        directions=int(config["directions"]),
+        groups=int(config["groups"]),
+    )
+    inputs = corrector_inputs(detail, int(config["latent"]), classes)
+    net = dense_shapes(inputs, int(config["hidden"]), detail)
+    return {
+        "class_prior": (classes,),
+        "probabilities": (classes, encoding.width),
+        **{BASE + name: size for name, size in base.items()},
+        **{f"net.{name}": size for name, size in net.items()},
+        **tone_shapes(classes, shape.channels),
+    }

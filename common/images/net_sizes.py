@@ -1,0 +1,108 @@
+"""How large the networks of images are: public numbers that need no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedloom.common.images.shape import ImageShape
+
+if TYPE_CHECKING:
+    from fedloom.common.images.coder import ImageCoder
+    from fedloom.common.models.registry import ImageGanSettings, ImageVaeSettings
+
+__all__ = [
+    "corrector_inputs",
+    "critic_parameters",
+    "dense_shapes",
+    "generator_parameters",
+    "read_width",
+    "reader_layers",
+    "vae_parameters",
+]
+
+_SMALLEST = 4
+_FIRST_CHANNELS, _CHANNELS = 16, 32
+_WIDE_KERNEL, _KERNEL = 5, 3
+
+
+def reader_layers(shape: ImageShape) -> list[tuple[int, int, int]]:
+    """Returns channels in, channels out and kernel of each convolution that reads an image."""
+    side, channels = max(shape.height, shape.width), shape.channels
+    found: list[tuple[int, int, int]] = []
+    while side > _SMALLEST:
+        out = _CHANNELS if found else _FIRST_CHANNELS
+        found.append((channels, out, _WIDE_KERNEL if len(found) < 2 else _KERNEL))
+        side, channels = -(-side // 2), out
+    return found
+
+
+def read_width(shape: ImageShape) -> int:
+    """Returns how many numbers the convolutions make of an image.
+
+    >>> read_width(ImageShape(height=28, width=28, channels=1))
+    512
+    """
+    height, width, layers = shape.height, shape.width, reader_layers(shape)
+    for _ in layers:
+        height, width = -(-height // 2), -(-width // 2)
+    return layers[-1][1] * height * width
+
+
+def dense_shapes(inputs: int, hidden: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """Returns names and shapes of the weights of two hidden layers and what they write."""
+    width, hidden, out = _padded(inputs), _padded(hidden), _padded(outputs)
+    return {
+        "inner.weight": (hidden, width),
+        "inner.bias": (hidden,),
+        "middle.weight": (hidden, hidden),
+        "middle.bias": (hidden,),
+        "outer.weight": (out, hidden),
+        "outer.bias": (out,),
+    }
+
+
+def vae_parameters(settings: ImageVaeSettings, coder: ImageCoder) -> int:
+    """Returns the coordinates of a gradient of an `image-vae`."""
+    classes = coder.encoding.num_classes
+    heads = 2 * _linear(read_width(coder.shape) + classes, settings.latent)
+    detail = min(settings.detail, coder.shape.num_values)
+    return _reader(coder.shape) + heads + _dense(settings.latent + classes, settings.hidden, detail)
+
+
+def critic_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
+    """Returns the coordinates of a gradient of the critic of an `image-gan`."""
+    return _reader(coder.shape) + _linear(read_width(coder.shape), coder.encoding.num_classes)
+
+
+def corrector_inputs(detail: int, latent: int, num_classes: int) -> int:
+    """Returns how many numbers the generator of an `image-gan` sees.
+
+    >>> corrector_inputs(256, 16, 10)
+    282
+    """
+    return detail + latent + num_classes
+
+
+def generator_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
+    """Returns the number of weights of the generator of an `image-gan`."""
+    detail = min(settings.detail, coder.shape.num_values)
+    inputs = corrector_inputs(detail, settings.latent, coder.encoding.num_classes)
+    return _dense(inputs, settings.hidden, detail)
+
+
+def _reader(shape: ImageShape) -> int:
+    return sum(out * (into * kernel**2 + 1) for into, out, kernel in reader_layers(shape))
+
+
+def _dense(inputs: int, hidden: int, outputs: int) -> int:
+    shapes = dense_shapes(inputs, hidden, outputs).values()
+    return sum(one[0] * (one[1] if len(one) > 1 else 1) for one in shapes)
+
+
+def _linear(inputs: int, outputs: int) -> int:
+    return (_padded(inputs) + 1) * _padded(outputs)
+
+
+def _padded(size: int) -> int:
+    # As `fedloom.common.models.decoder.padded`, which needs torch.
+    return -(-size // 16) * 16

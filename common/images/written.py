@@ -1,0 +1,91 @@
+"""Images from the published decoder of an `image-vae`; NumPy alone, in double precision.
+
+A latent of normal numbers and a class go through two hidden layers of tanh to coordinates in the
+public cosine basis; these, times `CONTRAST`, are the logits of an image, whose values then move
+along the tone curve of class and channel. `fedloom.common.images.networks` is the same network in
+single precision.
+
+Arrays: `class_prior` (C,), `net.` with the six arrays of `dense_shapes`, and the tone's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.images.coder import ImageCoder
+from fedloom.common.images.coordinates import Coordinates
+from fedloom.common.images.net_sizes import dense_shapes
+from fedloom.common.images.shape import ImageShape
+from fedloom.common.images.tone import tone_shapes, toned
+
+__all__ = ["CONTRAST", "WrittenImages", "dense", "written_shapes"]
+
+Array = NDArray[Any]
+
+CONTRAST = 4.0
+"""What coordinates are multiplied with, so that networks of unit size reach black and white."""
+# Images drawn at a time: bounds memory, and is part of what a seed means.
+_CHUNK = 2048
+
+
+class WrittenImages:
+    """Draws images of given classes; see `fedloom.common.images.sampler.ImageSource`."""
+
+    def __init__(self, artifact: Artifact, shape: ImageShape) -> None:
+        """Takes a published `image-vae`; tone curves may be missing."""
+        self.shape = shape
+        self._arrays = {
+            name: np.asarray(value, np.float64) for name, value in artifact.arrays.items()
+        }
+        self._latent = int(artifact.config["latent"])
+        self._classes = len(self._arrays["class_prior"])
+        self._coordinates = Coordinates(shape, int(artifact.config["detail"]))
+
+    def draw(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws one image for each class given, (N, height, width, channels) uint8."""
+        shape = self.shape
+        images = np.zeros((len(classes), shape.height, shape.width, shape.channels), np.uint8)
+        for start in range(0, len(classes), _CHUNK):
+            own = classes[start : start + _CHUNK]
+            made = toned(self.untoned(own, rng), own, self._arrays)
+            images[start : start + _CHUNK] = np.rint(made * 255.0).astype(np.uint8)
+        return images
+
+    def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws images before their values are moved, in [0, 1]."""
+        latents = rng.standard_normal((len(classes), self._latent))
+        rows = np.eye(self._classes)[classes]
+        written = dense(self._arrays, np.concatenate([latents, rows], axis=1))
+        logits = CONTRAST * self._coordinates.images(written[:, : self._coordinates.count])
+        images: Array = 0.5 * (1.0 + np.tanh(0.5 * logits))
+        return images
+
+
+def dense(arrays: Mapping[str, Array], inputs: Array) -> Array:
+    """Returns what the network of `net.` arrays makes of inputs (N, n), padding left out."""
+    inner = arrays["net.inner.weight"][:, : inputs.shape[1]]
+    hidden = np.tanh(inputs @ inner.T + arrays["net.inner.bias"])
+    hidden = np.tanh(hidden @ arrays["net.middle.weight"].T + arrays["net.middle.bias"])
+    out: Array = hidden @ arrays["net.outer.weight"].T + arrays["net.outer.bias"]
+    return out
+
+
+def written_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tuple[int, ...]]:
+    """Returns the names and shapes of the arrays of an `image-vae`."""
+    encoding, shape = coder.encoding, coder.shape
+    net = dense_shapes(
+        int(config["latent"]) + encoding.num_classes,
+        int(config["hidden"]),
+        min(int(config["detail"]), shape.num_values),
+    )
+    return {
+        "class_prior": (encoding.num_classes,),
+        "probabilities": (encoding.num_classes, encoding.width),
+        **{f"net.{name}": size for name, size in net.items()},
+        **tone_shapes(encoding.num_classes, shape.channels),
+    }

@@ -1,0 +1,267 @@
+"""The coordinator's side of the GAN of images: a noised critic, and a generator that follows it.
+
+Every round is one step of the critic: the noised sum of clipped gradients on records comes from
+the sites, that on fakes, clipped alike, is made here. Layers are then scaled down to their greatest
+singular value, which is post-processing and keeps the critic's slope bounded. After every
+`critic_steps` rounds the generator takes its steps, on fakes alone.
+
+The generator begins as the mixture that the sums give, exactly, and learns what to add to it; and
+the critic's convolutions begin by telling the classes of images of that mixture apart. After a look
+alone it begins as the coarse mean of each class, and the critic at random. Published is the
+generator's moving average.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.images.coder import ImageCoder
+from fedloom.common.images.coordinates import Coordinates
+from fedloom.common.images.corrected import BASE, CorrectedImages, network_inputs
+from fedloom.common.images.gan import ImageCritic, ImageGan
+from fedloom.common.images.generator import ImageGenerator
+from fedloom.common.images.net_sizes import corrector_inputs
+from fedloom.common.images.networks import DenseNet, Frequencies
+from fedloom.common.images.vae import pictures
+from fedloom.common.models.decoder import class_rows, joined
+from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.private_model import count_parameters, load_weights, read_weights
+from fedloom.common.models.registry import ImageGanGradients, ImageGanSettings
+from fedloom.privacy.answers.opened_images import NoisyImages
+from fedloom.privacy.clipping import clipped_gradient_sum
+from fedloom.privacy.phases import TrainingPhase
+from fedloom.server.images.learner import mixture_arrays
+from fedloom.server.images.start import (
+    coarse_arrays,
+    drawn_images,
+    fitted,
+    has_sums,
+    look_arrays,
+    matched_tones,
+)
+from fedloom.server.learners.learner import State, section, with_prefix
+from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
+
+__all__ = ["ImageGanLearner"]
+
+_WEIGHTS, _MOMENTS = "weights/", "moments/"
+_NET, _NET_MOMENTS, _AVERAGE = "net/", "net moments/", "average/"
+_PUBLISHED = ("class_prior", "probabilities")
+_FAKES, _BATCH = 1024, 256
+# Images that the critic's convolutions learn from before the first round, and how long.
+_IMAGES, _STEPS, _OF_STEP, _RATE = 8000, 300, 128, 0.003
+# Beyond black and white a value still has this part of its slope, or it could not come back.
+_LEAK = 0.1
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ImageGanLearner:
+    """Learns an `image-gan`; see `fedloom.server.learners.learner.Learner`."""
+
+    def __init__(
+        self,
+        model: ImageGanSettings,
+        training: TrainingPhase,
+        coder: ImageCoder,
+        *,
+        num_sites: int = 1,
+    ) -> None:
+        """Takes model and training of the plan, and how many sites' noises add up."""
+        assert isinstance(training.settings, ImageGanGradients)
+        self._model, self._settings, self._coder = ImageGan(model, coder), model, coder
+        self._detail = min(model.detail, coder.shape.num_values)
+        self._coordinates = Coordinates(coder.shape, self._detail)
+        self._frequencies = Frequencies(coder.shape, self._detail)
+        self._classes = coder.encoding.num_classes
+        self._phase, self._rounds, self._num_sites = training, training.settings, num_sites
+
+    def initialise(self, statistics: NoisyImages, seed: int) -> State:
+        """Returns a generator that shows what the sums tell, and an undecided critic."""
+        noise = effective_noise(
+            self._rounds,
+            self._phase.noise_multiplier,
+            num_parameters=count_parameters(self._model),
+            records=statistics.total(),
+            num_sites=self._num_sites,
+        )
+        arrays, critic = look_arrays(statistics), self._model.private_module(seed % 2**31)
+        if has_sums(statistics):
+            mixture = mixture_arrays(statistics, seed)
+            del mixture["probabilities"]
+            arrays |= with_prefix(mixture, BASE)
+            self._teach_classes(critic, statistics, seed)
+        else:
+            arrays |= with_prefix(coarse_arrays(statistics), BASE)
+        net = read_weights(self._network(seed % 2**31))
+        arrays |= with_prefix(self._bounded(read_weights(critic)), _WEIGHTS)
+        arrays |= {**with_prefix(net, _NET), **with_prefix(net, _AVERAGE)}
+        meta = {"step": 0, "turns": 0, "trust": trust_in_training(noise)}
+        return State(arrays=arrays, meta=meta)
+
+    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
+        """Returns the critic."""
+        return section(state.arrays, _WEIGHTS)
+
+    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of the critic."""
+        return self._model.request_shapes()
+
+    def update(
+        self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
+    ) -> State:
+        """Moves the critic, and the generator when it is its turn."""
+        step, arrays = int(state.meta["step"]) + 1, dict(state.arrays)
+        meta = {**state.meta, "step": step}
+        critic, _ = self._model.restore(section(arrays, _WEIGHTS))
+        fakes = self._gradient_on_fakes(critic, arrays, seed)
+        gradient = {name: aggregate[name] / normaliser + fakes[name] for name in aggregate}
+        weights, moments = adam(
+            section(arrays, _WEIGHTS),
+            gradient,
+            section(arrays, _MOMENTS),
+            learning_rate=falling_rate(
+                self._rounds.server_learning_rate, step, self._rounds.num_rounds
+            ),
+            step=step,
+        )
+        weights = self._bounded(weights)
+        arrays |= {**with_prefix(weights, _WEIGHTS), **with_prefix(moments, _MOMENTS)}
+        if step % self._rounds.critic_steps == 0:
+            meta["turns"] = int(meta["turns"]) + 1
+            self._turn(arrays, int(meta["turns"]), seed)
+        return State(arrays=arrays, meta=meta)
+
+    def export(self, state: State) -> Artifact:
+        """Returns the averaged generator, its tones matched to the noisy histograms.
+
+        What it adds to its base is shrunk by the trust that the training's noise allows.
+        """
+        arrays: Arrays = {name: state.arrays[name] for name in _PUBLISHED}
+        arrays |= with_prefix(section(state.arrays, BASE), BASE)
+        net = section(state.arrays, _AVERAGE)
+        for name in ("outer.weight", "outer.bias"):
+            net[name] = (net[name] * np.float32(state.meta["trust"])).astype(np.float32)
+        arrays |= with_prefix(net, "net.")
+        untoned = CorrectedImages(self._artifact(arrays), self._coder.shape).untoned
+        return self._artifact(arrays | matched_tones(untoned, state.arrays))
+
+    def _artifact(self, arrays: Arrays) -> Artifact:
+        _, groups, directions = arrays[BASE + "centres"].shape
+        config = {
+            "detail": self._settings.detail,
+            "directions": int(directions),
+            "groups": int(groups),
+            "hidden": self._settings.hidden,
+            "latent": self._settings.latent,
+        }
+        return Artifact(kind="image-gan", config=config, arrays=arrays)
+
+    def _network(self, seed: int = 0) -> DenseNet:
+        inputs = corrector_inputs(self._detail, self._settings.latent, self._classes)
+        rng = torch.Generator().manual_seed(seed)
+        return DenseNet(inputs, self._settings.hidden, self._detail, rng, last_std=0.0)
+
+    def _fakes(
+        self, net: DenseNet, base: ImageGenerator, prior: NDArray[Any], count: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Returns fakes (count, channels, height, width) and their classes as rows."""
+        rng, shape = np.random.default_rng(seed), self._coder.shape
+        classes = rng.choice(self._classes, size=count, p=prior / prior.sum())
+        images = base.shades(classes, rng)
+        latents = rng.standard_normal((count, self._settings.latent))
+        seen = network_inputs(images, latents, classes, self._classes, self._coordinates)
+        added = self._frequencies.images(net(joined(torch.from_numpy(seen).float())))
+        values = torch.from_numpy(images).float().flatten(1) + added
+        clipped = values.clamp(0.0, 1.0)
+        leaking = clipped + _LEAK * (values - values.detach())
+        leaking = torch.where((values < 0.0) | (values > 1.0), leaking, clipped)
+        shaped = leaking.reshape(count, shape.height, shape.width, shape.channels)
+        return shaped.permute(0, 3, 1, 2).contiguous(), class_rows(classes, self._classes)
+
+    def _parts(self, arrays: Arrays) -> tuple[DenseNet, ImageGenerator, NDArray[Any]]:
+        net = self._network()
+        load_weights(net, section(arrays, _NET))
+        prior = arrays["class_prior"].astype(np.float64)
+        return net, ImageGenerator(self._coder.shape, section(arrays, BASE)), prior
+
+    def _gradient_on_fakes(self, critic: ImageCritic, arrays: Arrays, seed: int) -> Arrays:
+        """Returns the mean of the critic's gradients on fakes, each clipped as on records."""
+        with torch.no_grad():
+            images, classes = self._fakes(*self._parts(arrays), _FAKES, seed)
+
+        def loss(module: nn.Module, batch: Any) -> Tensor:
+            scores: Tensor = module(batch["images"], batch["classes"])
+            return torch.relu(1.0 + scores)
+
+        sums = clipped_gradient_sum(
+            critic,
+            loss,
+            {"images": images, "classes": classes},
+            max_grad_norm=self._rounds.max_grad_norm,
+        )
+        return {name: value.double().numpy() / _FAKES for name, value in sums.items()}
+
+    def _turn(self, arrays: Arrays, turn: int, seed: int) -> None:
+        """Lets the generator take its steps; writes into `arrays`."""
+        critic, _ = self._model.restore(section(arrays, _WEIGHTS))
+        critic.requires_grad_(False)
+        net, base, prior = self._parts(arrays)
+        weights, moments = section(arrays, _NET), section(arrays, _NET_MOMENTS)
+        of_turn = self._rounds.generator_steps
+        for number in range(of_turn):
+            load_weights(net, weights)
+            images, classes = self._fakes(net, base, prior, _BATCH, seed + 1 + number)
+            named = dict(net.named_parameters())
+            gradients = torch.autograd.grad(-critic(images, classes).mean(), list(named.values()))
+            weights, moments = adam(
+                weights,
+                {name: value.numpy() for name, value in zip(named, gradients, strict=True)},
+                moments,
+                learning_rate=self._rounds.generator_learning_rate,
+                step=(turn - 1) * of_turn + number + 1,
+            )
+        average = moving_average(
+            section(arrays, _AVERAGE), weights, decay=self._rounds.generator_decay, step=turn
+        )
+        arrays |= with_prefix(weights, _NET)
+        arrays |= with_prefix(moments, _NET_MOMENTS)
+        arrays |= with_prefix(average, _AVERAGE)
+
+    def _bounded(self, weights: Arrays) -> Arrays:
+        """Scales layers down to the greatest singular value that they may have."""
+        bounded = {}
+        for name, value in weights.items():
+            if value.ndim > 1:
+                norm = float(np.linalg.norm(value.reshape(len(value), -1), ord=2))
+                value = value * np.float32(min(1.0, self._settings.lipschitz / max(norm, 1e-12)))
+            bounded[name] = value
+        return bounded
+
+    def _teach_classes(self, critic: ImageCritic, statistics: NoisyImages, seed: int) -> None:
+        """Trains the convolutions to tell classes of the mixture's images apart; scores stay 0."""
+        images, classes = drawn_images(statistics, _IMAGES, seed)
+        seen, labels = pictures(images), torch.from_numpy(classes)
+        head = nn.Linear(critic.score.in_features, self._classes)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+
+        def loss(chosen: NDArray[np.int64], device: torch.device) -> Tensor:
+            read = critic.reader(seen[chosen].to(device))
+            return nn.functional.cross_entropy(head(read), labels[chosen].to(device))
+
+        fitted(
+            nn.ModuleList([critic.reader, head]),
+            loss,
+            rows=len(images),
+            steps=_STEPS,
+            batch=_OF_STEP,
+            learning_rate=_RATE,
+            seed=seed,
+        )

@@ -1,0 +1,159 @@
+"""The coordinator's side of the VAE of images: rounds of gradients, then the decoder.
+
+Where all sums over images were asked, encoder and decoder learn from images of the mixture that
+these give before the first round, and the tones of what is drawn follow the noisy histograms of
+values in any case. What rounds taught is published as far as their effective noise lets one trust
+it; the published decoder is a moving average.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.images.coder import PIXELS, ImageCoder
+from fedloom.common.images.vae import ImageVae, ImageVaeModule
+from fedloom.common.images.written import WrittenImages
+from fedloom.common.models.draws import SeededDraws
+from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.private_model import count_parameters, read_weights
+from fedloom.common.models.registry import ImageVaeGradients, ImageVaeSettings
+from fedloom.privacy.answers.opened_images import NoisyImages
+from fedloom.privacy.phases import TrainingPhase
+from fedloom.server.images.start import (
+    drawn_images,
+    fitted,
+    has_sums,
+    look_arrays,
+    matched_tones,
+)
+from fedloom.server.learners.learner import State, section, with_prefix
+from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
+
+__all__ = ["ImageVaeLearner"]
+
+_WEIGHTS, _AVERAGE, _MOMENTS, _START = "weights/", "average/", "moments/", "start/"
+_DECODER = "decoder."
+_PUBLISHED = ("class_prior", "probabilities")
+# Images that networks learn from before the first round, and how long.
+_IMAGES, _STEPS, _BATCH, _RATE = 10_000, 800, 128, 0.003
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ImageVaeLearner:
+    """Learns an `image-vae`; see `fedloom.server.learners.learner.Learner`."""
+
+    def __init__(
+        self,
+        model: ImageVaeSettings,
+        training: TrainingPhase,
+        coder: ImageCoder,
+        *,
+        num_sites: int = 1,
+    ) -> None:
+        """Takes model and training of the plan, and how many sites' noises add up."""
+        assert isinstance(training.settings, ImageVaeGradients)
+        self._model, self._coder = ImageVae(model, coder), coder
+        self._config = {
+            "detail": model.detail,
+            "hidden": model.hidden,
+            "latent": model.latent,
+        }
+        self._phase, self._rounds, self._num_sites = training, training.settings, num_sites
+
+    def initialise(self, statistics: NoisyImages, seed: int) -> State:
+        """Returns what the sums tell: tones, and a VAE of the mixture's images if there is one."""
+        noise = effective_noise(
+            self._rounds,
+            self._phase.noise_multiplier,
+            num_parameters=count_parameters(self._model),
+            records=statistics.total(),
+            num_sites=self._num_sites,
+        )
+        arrays = look_arrays(statistics)
+        module = self._model.private_module(seed % 2**31)
+        if has_sums(statistics):
+            self._pretrain(module, statistics, seed)
+            arrays |= with_prefix(read_weights(module.decoder), _START)
+        weights = read_weights(module)
+        arrays |= {**with_prefix(weights, _WEIGHTS), **with_prefix(weights, _AVERAGE)}
+        return State(arrays=arrays, meta={"step": 0, "trust": trust_in_training(noise)})
+
+    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
+        """Returns encoder and decoder."""
+        return section(state.arrays, _WEIGHTS)
+
+    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of encoder and decoder."""
+        return self._model.request_shapes()
+
+    def update(
+        self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
+    ) -> State:
+        """Takes one step of Adam along a gradient sum."""
+        step = int(state.meta["step"]) + 1
+        rate = falling_rate(self._rounds.server_learning_rate, step, self._rounds.num_rounds)
+        weights, moments = adam(
+            section(state.arrays, _WEIGHTS),
+            aggregate,
+            section(state.arrays, _MOMENTS),
+            learning_rate=rate,
+            step=step,
+        )
+        average = moving_average(
+            section(state.arrays, _AVERAGE),
+            weights,
+            decay=self._rounds.average_decay,
+            step=step,
+        )
+        changed = {
+            **with_prefix(weights, _WEIGHTS),
+            **with_prefix(moments, _MOMENTS),
+            **with_prefix(average, _AVERAGE),
+        }
+        return State(arrays={**state.arrays, **changed}, meta={**state.meta, "step": step})
+
+    def export(self, state: State) -> Artifact:
+        """Returns the decoder, its tones matched to the noisy histograms.
+
+        What training has changed of a decoder that the sums gave is shrunk by the trust that its
+        effective noise allows.
+        """
+        weights = section(state.arrays, _AVERAGE + _DECODER)
+        trust, start = np.float32(state.meta["trust"]), section(state.arrays, _START)
+        for name, first in start.items():
+            weights[name] = first + trust * (weights[name] - first)
+        arrays: Arrays = {name: state.arrays[name] for name in _PUBLISHED}
+        arrays |= with_prefix(weights, "net.")
+        untoned = WrittenImages(self._artifact(arrays), self._coder.shape).untoned
+        return self._artifact(arrays | matched_tones(untoned, state.arrays))
+
+    def _artifact(self, arrays: Arrays) -> Artifact:
+        return Artifact(kind="image-vae", config=dict(self._config), arrays=arrays)
+
+    def _pretrain(self, module: ImageVaeModule, statistics: NoisyImages, seed: int) -> None:
+        """Trains encoder and decoder in place on images of the mixture."""
+        images, classes = drawn_images(statistics, _IMAGES, seed)
+        features = np.zeros(len(images), dtype=self._coder.record_type)
+        features[PIXELS] = images
+        draws = SeededDraws(seed)
+
+        def loss(chosen: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+            batch = self._model.make_batch(features[chosen], classes[chosen], {}, draws)
+            there = {name: value.to(device) for name, value in batch.items()}
+            return self._model.loss(module, there).mean()
+
+        fitted(
+            module,
+            loss,
+            rows=len(images),
+            steps=_STEPS,
+            batch=_BATCH,
+            learning_rate=_RATE,
+            seed=seed,
+        )
