@@ -45,7 +45,7 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
         ("image-columns", _COLUMNS, columns.l2_norm, columns.length),
         ("image-look", _LOOK, look.l2_norm, look.length),
     ]
-    if kind == "pairwise":
+    if kind != "one-way":
         asked += [
             (name, part, float(L2_NORM), most_cells(name, coder))
             for name, part in zip(IMAGE_SUMS, _SHARES, strict=True)
@@ -60,7 +60,7 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
     return Measures(settings=settings, drafts=drafts)
 
 
-def _resolved(study: Study) -> tuple[MarginalKind, float]:
+def _resolved(study: Study) -> tuple[MarginalKind | None, float]:
     """Fills in how much is summed, and for which share of the budget.
 
     Raises:
@@ -79,7 +79,7 @@ def _resolved(study: Study) -> tuple[MarginalKind, float]:
                 f'kind = "{name}" is made from sums over images and has the whole budget for them; '
                 "remove [statistics] kind and share"
             )
-        return "pairwise", whole
+        return None, whole
     if given.kind == "three-way":
         raise StudyError(
             f'kind = "{name}" has no sums of triples; set [statistics] kind = "pairwise" to start '

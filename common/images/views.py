@@ -30,9 +30,8 @@ def views_of(images: Tensor, settings: ImageNetSettings, draws: Draws) -> list[T
     views = [images]
     for _ in range(settings.views - 1):
         chance = draws.uniform(len(images), 3)
-        views.append(
-            _mirrored(_shifted(images, chance[:, :2], settings.shift), chance[:, 2:], settings)
-        )
+        shifted = _shifted(images, chance[:, :2], settings.shift)
+        views.append(_mirrored(shifted, chance[:, 2:]) if settings.mirror else shifted)
     return views
 
 

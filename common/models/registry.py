@@ -135,6 +135,7 @@ class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
       hidden: width of the hidden layers of what writes images.
       latent: dimensions of the latent.
       detail: frequencies of the cosine basis that are written, at most.
+      start_steps: steps on images that the statistics give, before the first round; free.
       views: versions of each record that its loss is averaged over; costs time, not budget.
       shift: pixels by which a view may be shifted.
       mirror: whether a view may be mirrored left to right.
@@ -143,6 +144,7 @@ class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
     hidden: Size = 128
     latent: Size = 16
     detail: Annotated[int, Meta(ge=1, le=4096)] = 256
+    start_steps: Annotated[int, Meta(ge=0, le=100_000)] = 800
     views: Annotated[int, Meta(ge=1, le=8)] = 1
     shift: Annotated[int, Meta(ge=0, le=8)] = 0
     mirror: bool = False

@@ -54,8 +54,8 @@ _WEIGHTS, _MOMENTS = "weights/", "moments/"
 _NET, _NET_MOMENTS, _AVERAGE = "net/", "net moments/", "average/"
 _PUBLISHED = ("class_prior", "probabilities")
 _FAKES, _BATCH = 1024, 256
-# Images that the critic's convolutions learn from before the first round, and how long.
-_IMAGES, _STEPS, _OF_STEP, _RATE = 8000, 300, 128, 0.003
+# Images that the critic's convolutions learn from before the first round.
+_IMAGES, _OF_STEP, _RATE = 10_000, 128, 0.003
 # Beyond black and white a value still has this part of its slope, or it could not come back.
 _LEAK = 0.1
 
@@ -260,7 +260,7 @@ class ImageGanLearner:
             nn.ModuleList([critic.reader, head]),
             loss,
             rows=len(images),
-            steps=_STEPS,
+            steps=self._settings.start_steps,
             batch=_OF_STEP,
             learning_rate=_RATE,
             seed=seed,

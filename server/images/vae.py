@@ -39,8 +39,8 @@ __all__ = ["ImageVaeLearner"]
 _WEIGHTS, _AVERAGE, _MOMENTS, _START = "weights/", "average/", "moments/", "start/"
 _DECODER = "decoder."
 _PUBLISHED = ("class_prior", "probabilities")
-# Images that networks learn from before the first round, and how long.
-_IMAGES, _STEPS, _BATCH, _RATE = 10_000, 800, 128, 0.003
+# Images that networks learn from before the first round.
+_IMAGES, _BATCH, _RATE = 10_000, 128, 0.003
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -152,7 +152,7 @@ class ImageVaeLearner:
             module,
             loss,
             rows=len(images),
-            steps=_STEPS,
+            steps=self._model.settings.start_steps,
             batch=_BATCH,
             learning_rate=_RATE,
             seed=seed,

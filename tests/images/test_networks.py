@@ -1,0 +1,158 @@
+"""The networks of images: sizes, views, rows that are alike, and NumPy's copy of a decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fedloom.common.artifact import Artifact
+from fedloom.common.images.coder import PIXELS, ImageCoder
+from fedloom.common.images.vae import pictures
+from fedloom.common.images.views import views_of
+from fedloom.common.images.written import WrittenImages, written_shapes
+from fedloom.common.models import build_model
+from fedloom.common.models.draws import SeededDraws
+from fedloom.common.models.private_model import count_parameters, read_weights
+from fedloom.common.models.registry import num_parameters, read_model
+from fedloom.common.schema import Schema
+from fedloom.privacy.clipping import clipped_gradient_sum
+from fedloom.privacy.clipping.fused import fused_sum
+from fedloom.privacy.clipping.row_invariance import rows_are_invariant
+from fedloom.privacy.clipping.units import Part, trainable
+
+KINDS = ("image-vae", "image-gan")
+SHAPES = [(8, 8, 1), (28, 28, 1), (9, 13, 3), (64, 64, 3)]
+
+
+def coder_of(tmp_path, height, width, channels):
+    (tmp_path / "schema.toml").write_text(
+        f"[image]\nheight = {height}\nwidth = {width}\nchannels = {channels}\n"
+        '[[column]]\nname = "digit"\nkind = "category"\nvalues = ["0", "1", "2"]\n'
+    )
+    return ImageCoder(Schema.load(tmp_path / "schema.toml"), "digit")
+
+
+def made(tmp_path, kind, shape, **settings):
+    coder = coder_of(tmp_path, *shape)
+    read = read_model({"kind": kind, **settings}, where="test")
+    return build_model(read, coder), coder, read
+
+
+def records(coder, count, seed=0):
+    rng = np.random.default_rng(seed)
+    features = np.zeros(count, dtype=coder.record_type)
+    features[PIXELS] = rng.integers(0, 256, features[PIXELS].shape)
+    return features, rng.integers(0, 3, count)
+
+
+def batch_of(model, coder, count, seed=0):
+    return model.make_batch(*records(coder, count, seed), {}, SeededDraws(seed))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_number_of_weights_is_known_without_torch(tmp_path, kind, shape):
+    model, coder, settings = made(tmp_path, kind, shape, hidden=40, latent=5, detail=100)
+    assert num_parameters(settings, coder) == count_parameters(model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_all_rows_are_computed_alike(tmp_path, kind, shape):
+    model, coder, _ = made(tmp_path, kind, shape, hidden=32, latent=5, views=2, shift=1)
+    assert rows_are_invariant(model, coder=coder, max_physical_batch=64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_closed_forms_cover_the_networks_and_agree_with_opacus(tmp_path, kind):
+    model, coder, _ = made(tmp_path, kind, (9, 13, 3), hidden=16, latent=3)
+    module = stirred(model).double()
+    model.frequencies = getattr(model, "frequencies", None)
+    batch = batch_of(model, coder, 6)
+    batch = {name: value.double() for name, value in batch.items()}
+    if model.frequencies is not None:
+        model.frequencies._basis = model.frequencies._basis.double()
+    fused = fused_sum(module, trainable(module), model.loss, Part(batch, 6), 0.5)
+    expected = clipped_gradient_sum(module, model.loss, batch, max_grad_norm=0.5, engine="opacus")
+    for name, value in expected.items():
+        torch.testing.assert_close(fused[name], value, rtol=1e-8, atol=1e-10)
+
+
+def stirred(model, seed=1):
+    """A module whose every weight counts: a critic starts with some that do not."""
+    module, rng = model.private_module(seed), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng))
+    return module
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_views_of_a_record_share_one_clip(tmp_path, kind):
+    model, coder, _ = made(tmp_path, kind, (8, 8, 1), hidden=16, latent=3, views=5, shift=2)
+    module = stirred(model)
+    for seed in range(10):
+        assert influence(model, module, batch_of(model, coder, 1, seed)) <= 1.0 + 1e-6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_views_that_are_clipped_one_by_one_are_caught(tmp_path, kind):
+    """The twin: every view a row of its own, each with a clip of its own."""
+    model, coder, _ = made(tmp_path, kind, (8, 8, 1), hidden=16, latent=3, views=5, shift=2)
+    batch, module = batch_of(model, coder, 1), stirred(model)
+    single, _, _ = made(tmp_path, kind, (8, 8, 1), hidden=16, latent=3)
+    apart = {"classes": batch["classes"].expand(5, -1)}
+    for name in ("view", "noise"):
+        if name + "0" in batch:
+            apart[name + "0"] = torch.cat([batch[f"{name}{number}"] for number in range(5)])
+    assert influence(single, module, apart) > 1.2
+
+
+def influence(model, module, batch, clip=1e-2):
+    sums = clipped_gradient_sum(module, model.loss, batch, max_grad_norm=clip, dtype=torch.float64)
+    return float(torch.cat([value.reshape(-1) for value in sums.values()]).norm()) / clip
+
+
+def test_views_are_shifted_and_mirrored_copies(tmp_path):
+    _, coder, settings = made(
+        tmp_path, "image-vae", (8, 8, 1), views=4, shift=2, mirror=True, latent=2
+    )
+    images = pictures(records(coder, 300)[0][PIXELS])
+    first, *others = views_of(images, settings, SeededDraws(3))
+    assert torch.equal(first, images)
+    shifts = set()
+    for view in others:
+        for one, of in zip(view, images, strict=True):
+            shifts.add(the_shift(one, of))
+    assert len(shifts) == 50 and None not in shifts  # 5 by 5, mirrored or not
+
+
+def the_shift(view, image):
+    for mirrored in (False, True):
+        plain = view.flip(2) if mirrored else view
+        for down in range(-2, 3):
+            for along in range(-2, 3):
+                wide = torch.nn.functional.pad(image, [2, 2, 2, 2])
+                if torch.equal(wide[:, 2 + down : 10 + down, 2 + along : 10 + along], plain):
+                    return mirrored, down, along
+    return None
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_numpy_writes_the_images_that_torch_does(tmp_path, shape):
+    model, coder, settings = made(tmp_path, "image-vae", shape, hidden=24, latent=4, detail=50)
+    module = stirred(model)
+    net = {f"net.{name}": value for name, value in read_weights(module.decoder).items()}
+    config = {"hidden": 24, "latent": 4, "detail": 50}
+    arrays = {**net, "class_prior": np.ones(coder.encoding.num_classes)}
+    written = WrittenImages(Artifact(kind="image-vae", config=config, arrays=arrays), coder.shape)
+    classes = np.array([0, 1, 2, 1])
+    found = written.untoned(classes, np.random.default_rng(3))
+    latent = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 4))).float()
+    rows = torch.eye(coder.encoding.num_classes)[classes]
+    logits = 4.0 * model.frequencies.images(module.coordinates(latent, rows))
+    expected = torch.sigmoid(logits).detach().numpy().reshape(found.shape)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert set(net) <= set(written_shapes(config, coder))
+    assert settings.latent == 4
