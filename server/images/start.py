@@ -69,6 +69,7 @@ def coarse_arrays(statistics: NoisyImages) -> Arrays:
     arrays = {
         "class_prior": class_prior(statistics),
         "means": means,
+        "grain": np.zeros(fine.count),
         "basis": np.zeros((means.shape[1], 1)),
         "weights": np.ones((classes, 1)),
         "centres": np.zeros((classes, 1, 1)),
