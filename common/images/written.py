@@ -2,8 +2,8 @@
 
 A latent of normal numbers and a class go through two hidden layers of tanh to coordinates in the
 public cosine basis; these, times `CONTRAST`, are the logits of an image, whose values then move
-along the tone curve of class and channel. `fedloom.common.images.networks` is the same network in
-single precision.
+along the tone curve of class and channel. `fedloom.common.models.image_networks` is the same
+network in single precision.
 
 Arrays: `class_prior` (C,), `net.` with the six arrays of `dense_shapes`, and the tone's.
 """

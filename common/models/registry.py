@@ -403,7 +403,7 @@ MODELS: dict[str, ModelKind] = {
             learner="fedloom.server.images.vae:ImageVaeLearner",
             source="fedloom.common.images.written:WrittenImages",
             shapes="fedloom.common.images.written:written_shapes",
-            module="fedloom.common.images.vae:ImageVae",
+            module="fedloom.common.models.image_vae:ImageVae",
             num_parameters=vae_parameters,
         ),
         ModelKind(
@@ -419,7 +419,7 @@ MODELS: dict[str, ModelKind] = {
             # Directions and groups follow from the sums, as those of an image-mixture.
             fitted=frozenset({"directions", "groups"}),
             shapes="fedloom.common.images.corrected:corrected_shapes",
-            module="fedloom.common.images.gan:ImageGan",
+            module="fedloom.common.models.image_gan:ImageGan",
             num_parameters=critic_parameters,
             generator_parameters=generator_parameters,
         ),

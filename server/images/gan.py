@@ -24,13 +24,13 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.corrected import BASE, CorrectedImages, network_inputs
-from fedloom.common.images.gan import ImageCritic, ImageGan
 from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.net_sizes import corrector_inputs
-from fedloom.common.images.networks import DenseNet, Frequencies
-from fedloom.common.images.vae import pictures
 from fedloom.common.models.decoder import class_rows, joined
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.image_gan import ImageCritic, ImageGan
+from fedloom.common.models.image_networks import DenseNet, Frequencies
+from fedloom.common.models.image_vae import pictures
 from fedloom.common.models.private_model import count_parameters, load_weights, read_weights
 from fedloom.common.models.registry import ImageGanGradients, ImageGanSettings
 from fedloom.privacy.answers.opened_images import NoisyImages

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import PIXELS, ImageCoder
-from fedloom.common.images.vae import ImageVae, ImageVaeModule
 from fedloom.common.images.written import WrittenImages
 from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.image_vae import ImageVae, ImageVaeModule
 from fedloom.common.models.private_model import count_parameters, read_weights
 from fedloom.common.models.registry import ImageVaeGradients, ImageVaeSettings
 from fedloom.privacy.answers.opened_images import NoisyImages

@@ -8,11 +8,11 @@ import torch
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import PIXELS, ImageCoder
-from fedloom.common.images.vae import pictures
-from fedloom.common.images.views import views_of
 from fedloom.common.images.written import WrittenImages, written_shapes
 from fedloom.common.models import build_model
 from fedloom.common.models.draws import SeededDraws
+from fedloom.common.models.image_vae import pictures
+from fedloom.common.models.image_views import views_of
 from fedloom.common.models.private_model import count_parameters, read_weights
 from fedloom.common.models.registry import num_parameters, read_model
 from fedloom.common.schema import Schema

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from fedloom.common.images.coder import PIXELS, ImageCoder
 from fedloom.common.images.net_sizes import read_width
-from fedloom.common.images.networks import ImageReader
-from fedloom.common.images.vae import pictures
-from fedloom.common.images.views import views_of
 from fedloom.common.losses import per_record
 from fedloom.common.models.decoder import class_rows, fresh_linear, padded
 from fedloom.common.models.draws import Draws
+from fedloom.common.models.image_networks import ImageReader
+from fedloom.common.models.image_vae import pictures
+from fedloom.common.models.image_views import views_of
 from fedloom.common.models.private_model import Arrays, load_weights
 from fedloom.common.models.registry import ImageGanSettings
 

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from fedloom.common.images.coder import PIXELS, ImageCoder
 from fedloom.common.images.net_sizes import read_width
-from fedloom.common.images.networks import DenseNet, Frequencies, ImageReader
-from fedloom.common.images.views import views_of
 from fedloom.common.images.written import CONTRAST
 from fedloom.common.losses import gaussian_kl, per_record
 from fedloom.common.models.decoder import class_rows, fresh_linear, joined, padded
 from fedloom.common.models.draws import Draws
+from fedloom.common.models.image_networks import DenseNet, Frequencies, ImageReader
+from fedloom.common.models.image_views import views_of
 from fedloom.common.models.private_model import Arrays, load_weights
 from fedloom.common.models.registry import ImageVaeSettings
 
