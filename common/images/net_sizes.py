@@ -8,7 +8,7 @@ from fedloom.common.images.shape import ImageShape
 
 if TYPE_CHECKING:
     from fedloom.common.images.coder import ImageCoder
-    from fedloom.common.models.registry import ImageGanSettings, ImageVaeSettings
+    from fedloom.common.models.image_settings import ImageGanSettings, ImageVaeSettings
 
 __all__ = [
     "corrector_inputs",

@@ -29,10 +29,10 @@ from fedloom.common.losses import per_record
 from fedloom.common.models.decoder import class_rows, fresh_linear, padded
 from fedloom.common.models.draws import Draws
 from fedloom.common.models.image_networks import ImageReader
+from fedloom.common.models.image_settings import ImageGanSettings
 from fedloom.common.models.image_vae import pictures
 from fedloom.common.models.image_views import views_of
 from fedloom.common.models.private_model import Arrays, load_weights
-from fedloom.common.models.registry import ImageGanSettings
 
 __all__ = ["ImageCritic", "ImageGan"]
 

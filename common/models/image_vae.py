@@ -27,9 +27,9 @@ from fedloom.common.losses import gaussian_kl, per_record
 from fedloom.common.models.decoder import class_rows, fresh_linear, joined, padded
 from fedloom.common.models.draws import Draws
 from fedloom.common.models.image_networks import DenseNet, Frequencies, ImageReader
+from fedloom.common.models.image_settings import ImageVaeSettings
 from fedloom.common.models.image_views import views_of
 from fedloom.common.models.private_model import Arrays, load_weights
-from fedloom.common.models.registry import ImageVaeSettings
 
 __all__ = ["ImageVae", "ImageVaeModule", "pictures"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedloom.common.models.draws import Draws
-from fedloom.common.models.registry import ImageNetSettings
+from fedloom.common.models.image_settings import ImageNetSettings
 
 __all__ = ["views_of"]
 

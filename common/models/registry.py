@@ -21,17 +21,25 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.grid import DEFAULT_BINS, FINE_BINS
 from fedloom.common.images.net_sizes import critic_parameters, generator_parameters, vae_parameters
+from fedloom.common.models.image_settings import (
+    ImageGanGradients,
+    ImageGanSettings,
+    ImageMixtureSettings,
+    ImageVaeGradients,
+    ImageVaeSettings,
+)
 from fedloom.common.models.settings import (
     Count,
+    Decay,
     GradientRounds,
+    ModelSettings,
     Rate,
-    SampleRate,
     Size,
     Training,
     WeightRounds,
 )
 from fedloom.common.records import Coder
-from fedloom.common.typed import Section, plain, read_typed
+from fedloom.common.typed import read_typed
 from fedloom.common.vocabulary import Exchange
 
 __all__ = [
@@ -39,12 +47,6 @@ __all__ = [
     "GanGradients",
     "GanSettings",
     "GanWeights",
-    "ImageGanGradients",
-    "ImageGanSettings",
-    "ImageMixtureSettings",
-    "ImageNetSettings",
-    "ImageVaeGradients",
-    "ImageVaeSettings",
     "MixtureSettings",
     "ModelKind",
     "ModelSettings",
@@ -57,21 +59,6 @@ __all__ = [
     "num_parameters",
     "read_model",
 ]
-
-Decay = Annotated[float, Meta(ge=0.0, le=1.0)]
-
-
-class ModelSettings(Section, frozen=True, kw_only=True):
-    """`[model]` of any kind."""
-
-    @property
-    def kind(self) -> str:
-        """The kind's name."""
-        return str(type(self).__struct_config__.tag)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, `kind` among them."""
-        return dict(plain(self))
 
 
 class MixtureSettings(ModelSettings, tag_field="kind", tag="mixture", frozen=True, kw_only=True):
@@ -92,12 +79,6 @@ class TreeSettings(ModelSettings, tag_field="kind", tag="tree", frozen=True, kw_
     """
 
     max_clique: Annotated[int, Meta(ge=1, le=1_000_000)] = 100_000
-
-
-class ImageMixtureSettings(
-    ModelSettings, tag_field="kind", tag="image-mixture", frozen=True, kw_only=True
-):
-    """A mixture of Gaussians for the images of each class, made from noisy sums alone."""
 
 
 class VaeSettings(ModelSettings, tag_field="kind", tag="vae", frozen=True, kw_only=True):
@@ -128,52 +109,6 @@ class GanSettings(ModelSettings, tag_field="kind", tag="gan", frozen=True, kw_on
     critic_hidden: Size = 64
 
 
-class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
-    """What the networks of images share.
-
-    Attributes:
-      hidden: width of the hidden layers of what writes images.
-      latent: dimensions of the latent.
-      detail: frequencies of the cosine basis that are written, at most.
-      start_steps: steps on images that the statistics give, before the first round; free.
-      views: versions of each record that its loss is averaged over; costs time, not budget.
-      shift: pixels by which a view may be shifted.
-      mirror: whether a view may be mirrored left to right.
-    """
-
-    hidden: Size = 128
-    latent: Size = 16
-    detail: Annotated[int, Meta(ge=1, le=4096)] = 256
-    start_steps: Annotated[int, Meta(ge=0, le=100_000)] = 800
-    views: Annotated[int, Meta(ge=1, le=8)] = 1
-    shift: Annotated[int, Meta(ge=0, le=8)] = 0
-    mirror: bool = False
-
-
-class ImageVaeSettings(
-    ImageNetSettings, tag_field="kind", tag="image-vae", frozen=True, kw_only=True
-):
-    """A conditional VAE of images.
-
-    Attributes:
-      beta: weight of the KL divergence.
-    """
-
-    beta: Annotated[float, Meta(ge=0.0, le=1e3)] = 1.0
-
-
-class ImageGanSettings(
-    ImageNetSettings, tag_field="kind", tag="image-gan", frozen=True, kw_only=True
-):
-    """A conditional GAN of images.
-
-    Attributes:
-      lipschitz: greatest singular value that a layer of the critic may have.
-    """
-
-    lipschitz: Rate = 2.0
-
-
 class SchemaSettings(ModelSettings, tag_field="kind", tag="schema", frozen=True, kw_only=True):
     """No model: the study completes its schema and makes no records."""
 
@@ -193,33 +128,6 @@ class VaeGradients(GradientRounds, frozen=True, kw_only=True):
 
     server_learning_rate: Rate = 0.02
     average_decay: Decay = 0.95
-
-
-class ImageVaeGradients(VaeGradients, frozen=True, kw_only=True):
-    """Rounds of gradients of a VAE of images."""
-
-    num_rounds: Count = 200
-    sample_rate: SampleRate = 0.05
-    server_learning_rate: Rate = 0.01
-
-
-class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
-    """Rounds of gradients of a critic of images; the generator's steps cost nothing.
-
-    Attributes:
-      critic_steps: rounds between the generator's turns.
-      generator_steps: of the generator in a turn.
-      generator_learning_rate: of its optimiser.
-      generator_decay: of its moving average, over turns.
-    """
-
-    num_rounds: Count = 200
-    sample_rate: SampleRate = 0.05
-    server_learning_rate: Rate = 0.002
-    critic_steps: Count = 2
-    generator_steps: Annotated[int, Meta(ge=0, le=100_000)] = 2
-    generator_learning_rate: Rate = 0.0005
-    generator_decay: Decay = 0.95
 
 
 class GanWeights(WeightRounds, frozen=True, kw_only=True):

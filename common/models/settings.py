@@ -9,21 +9,45 @@ rate, so that no batch size tells a site's number of records.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
-from fedloom.common.typed import Section
+from fedloom.common.typed import Section, plain
 from fedloom.common.vocabulary import Engine, Exchange, Optimizer, Query
 
-__all__ = ["Count", "GradientRounds", "Rate", "SampleRate", "Size", "Training", "WeightRounds"]
+__all__ = [
+    "Count",
+    "Decay",
+    "GradientRounds",
+    "ModelSettings",
+    "Rate",
+    "SampleRate",
+    "Size",
+    "Training",
+    "WeightRounds",
+]
 
 Size = Annotated[int, Meta(ge=1, le=65_536)]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 Rate = Annotated[float, Meta(ge=1e-9, le=1e3)]
 SampleRate = Annotated[float, Meta(gt=0.0, le=1.0)]
+Decay = Annotated[float, Meta(ge=0.0, le=1.0)]
 # Within these, sums of clipped gradients stay far from the end of a float's range.
 Clip = Annotated[float, Meta(ge=1e-3, le=1e3)]
+
+
+class ModelSettings(Section, frozen=True, kw_only=True):
+    """`[model]` of any kind."""
+
+    @property
+    def kind(self) -> str:
+        """The kind's name."""
+        return str(type(self).__struct_config__.tag)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, `kind` among them."""
+        return dict(plain(self))
 
 
 class Training(Section, frozen=True, kw_only=True):

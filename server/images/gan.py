@@ -30,9 +30,9 @@ from fedloom.common.models.decoder import class_rows, joined
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
 from fedloom.common.models.image_gan import ImageCritic, ImageGan
 from fedloom.common.models.image_networks import DenseNet, Frequencies
+from fedloom.common.models.image_settings import ImageGanGradients, ImageGanSettings
 from fedloom.common.models.image_vae import pictures
 from fedloom.common.models.private_model import count_parameters, load_weights, read_weights
-from fedloom.common.models.registry import ImageGanGradients, ImageGanSettings
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.phases import TrainingPhase

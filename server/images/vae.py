@@ -19,9 +19,9 @@ from fedloom.common.images.coder import PIXELS, ImageCoder
 from fedloom.common.images.written import WrittenImages
 from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.image_settings import ImageVaeGradients, ImageVaeSettings
 from fedloom.common.models.image_vae import ImageVae, ImageVaeModule
 from fedloom.common.models.private_model import count_parameters, read_weights
-from fedloom.common.models.registry import ImageVaeGradients, ImageVaeSettings
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.images.start import (

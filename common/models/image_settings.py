@@ -1,0 +1,110 @@
+"""Settings of the models of images, with their defaults and ranges: public numbers only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from fedloom.common.models.settings import (
+    Count,
+    Decay,
+    GradientRounds,
+    ModelSettings,
+    Rate,
+    SampleRate,
+    Size,
+)
+
+__all__ = [
+    "ImageGanGradients",
+    "ImageGanSettings",
+    "ImageMixtureSettings",
+    "ImageNetSettings",
+    "ImageVaeGradients",
+    "ImageVaeSettings",
+]
+
+
+class ImageMixtureSettings(
+    ModelSettings, tag_field="kind", tag="image-mixture", frozen=True, kw_only=True
+):
+    """A mixture of Gaussians for the images of each class, made from noisy sums alone."""
+
+
+class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
+    """What the networks of images share.
+
+    Attributes:
+      hidden: width of the hidden layers of what writes images.
+      latent: dimensions of the latent.
+      detail: frequencies of the cosine basis that are written, at most.
+      start_steps: steps on images that the statistics give, before the first round; free.
+      views: versions of each record that its loss is averaged over; costs time, not budget.
+      shift: pixels by which a view may be shifted.
+      mirror: whether a view may be mirrored left to right.
+    """
+
+    hidden: Size = 128
+    latent: Size = 16
+    detail: Annotated[int, Meta(ge=1, le=4096)] = 256
+    start_steps: Annotated[int, Meta(ge=0, le=100_000)] = 800
+    views: Annotated[int, Meta(ge=1, le=8)] = 1
+    shift: Annotated[int, Meta(ge=0, le=8)] = 0
+    mirror: bool = False
+
+
+class ImageVaeSettings(
+    ImageNetSettings, tag_field="kind", tag="image-vae", frozen=True, kw_only=True
+):
+    """A conditional VAE of images.
+
+    Attributes:
+      beta: weight of the KL divergence.
+    """
+
+    beta: Annotated[float, Meta(ge=0.0, le=1e3)] = 1.0
+
+
+class ImageGanSettings(
+    ImageNetSettings, tag_field="kind", tag="image-gan", frozen=True, kw_only=True
+):
+    """A conditional GAN of images.
+
+    Attributes:
+      lipschitz: greatest singular value that a layer of the critic may have.
+    """
+
+    lipschitz: Rate = 2.0
+
+
+class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
+    """Rounds of gradients of a VAE of images.
+
+    Attributes:
+      average_decay: of the moving average that is published.
+    """
+
+    num_rounds: Count = 200
+    sample_rate: SampleRate = 0.05
+    server_learning_rate: Rate = 0.01
+    average_decay: Decay = 0.95
+
+
+class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
+    """Rounds of gradients of a critic of images; the generator's steps cost nothing.
+
+    Attributes:
+      critic_steps: rounds between the generator's turns.
+      generator_steps: of the generator in a turn.
+      generator_learning_rate: of its optimiser.
+      generator_decay: of its moving average, over turns.
+    """
+
+    num_rounds: Count = 200
+    sample_rate: SampleRate = 0.05
+    server_learning_rate: Rate = 0.002
+    critic_steps: Count = 2
+    generator_steps: Annotated[int, Meta(ge=0, le=100_000)] = 2
+    generator_learning_rate: Rate = 0.0005
+    generator_decay: Decay = 0.95
