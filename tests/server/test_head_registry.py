@@ -77,3 +77,19 @@ def test_a_damaged_file_is_told(tmp_path):
     (tmp_path / "heads.json").write_text("{")
     with pytest.raises(ConfigError):
         HeadRegistry(tmp_path / "heads.json")
+
+
+def test_what_is_known_goes_on_under_a_new_key_and_is_found_by_the_old_one(registry, tmp_path):
+    """Also beside a run that read the file before the keys changed, and writes it afterwards."""
+    registry.save()
+    new = "d" * 64
+    beside = HeadRegistry(tmp_path / "heads.json")
+    HeadRegistry(tmp_path / "heads.json").hand_on((KEY,), new)
+    beside.learn("e" * 64, known(2), ())
+    beside.save()
+    for found in (beside, HeadRegistry(tmp_path / "heads.json")):
+        assert found.newest(new) == found.newest(KEY) == known(7)
+        assert found.links(new, known(7).head, 3) == BODIES[4:8]
+        assert not found.goes_on(new, known(3).head.seen)
+        assert not found.learn(new, known(9), ())
+        assert found.learn(new, known(9), BODIES[8:10]) and found.newest(KEY) == known(9)
