@@ -3,18 +3,23 @@
 uvicorn counts every connection against its limit and gives a caller that sends nothing all the
 time it wants, so a few silent callers could shut all others out. Here each connection has a time
 for a request's header and one for the whole exchange, and no address may hold more than a part.
+A protocol hears of a connection only after its TLS handshake, for which a caller has a minute; so
+the limit is held where connections are taken from the system (`LimitedListener`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["ConnectionLimits", "limited_protocol"]
+__all__ = ["ConnectionLimits", "LimitedListener", "limited_protocol"]
+
+_BACKLOG = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,58 @@ class ConnectionLimits:
     exchange_s: float = 300.0
     # A quarter of all. Institutions behind one address share it.
     per_address: int = 128
+
+
+class LimitedListener(socket.socket):
+    """A listening socket that takes no more connections of one address than the limit.
+
+    Args:
+      host: a name or address of this machine, such as 0.0.0.0.
+      port: 0 for any.
+      per_address: connections that one address may hold, in handshake or beyond.
+    """
+
+    def __init__(self, host: str, port: int, *, per_address: int) -> None:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        super().__init__(family, kind, protocol)
+        self._per_address = per_address
+        self._held: Counter[str] = Counter()
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.bind(address)
+        self.listen(_BACKLOG)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Returns the next connection and its address, as `socket.accept` does.
+
+        Raises:
+          ConnectionAbortedError: its address holds too many; it is closed.
+        """
+        connection, address = super().accept()
+        held = _Held(self._held, str(address[0]), connection)
+        if self._held[held.address] > self._per_address:
+            held.close()
+            raise ConnectionAbortedError
+        return held, address
+
+
+class _Held(socket.socket):
+    """A connection that is counted until it is closed."""
+
+    def __init__(self, counter: Counter[str], address: str, taken: socket.socket) -> None:
+        super().__init__(taken.family, taken.type, taken.proto, fileno=taken.detach())
+        self._counter = counter
+        self.address = address
+        counter[address] += 1
+
+    def close(self) -> None:
+        """Closes it and no longer counts it."""
+        super().close()
+        if self.address:
+            self._counter[self.address] -= 1
+            if not self._counter[self.address]:
+                del self._counter[self.address]
+            self.address = ""
 
 
 def limited_protocol(limits: ConnectionLimits) -> type[H11Protocol]:

@@ -19,7 +19,7 @@ import httpx
 import uvicorn
 
 from fedloom.common.event_log import event
-from fedloom.server.connection_limits import ConnectionLimits, limited_protocol
+from fedloom.server.connection_limits import ConnectionLimits, LimitedListener, limited_protocol
 from fedloom.server.provision.coordinator_home import CoordinatorHome
 
 __all__ = ["Gateway", "is_open", "serve_gateway"]
@@ -173,17 +173,18 @@ def serve_gateway(home: CoordinatorHome) -> None:
         trust,
         tell=lambda text: event("refused-at-gateway", level="warning", detail=text),
     )
-    uvicorn.run(
+    limits = ConnectionLimits()
+    config = uvicorn.Config(
         gateway,
-        host=settings.listen,
-        port=settings.port,
+        # Its own loop takes connections by the listener's `accept`; others go round it.
+        loop="asyncio",
         ssl_keyfile=str(home.server_key),
         ssl_certfile=str(home.server_certificate),
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=75,
         h11_max_incomplete_event_size=16 << 10,
-        http=limited_protocol(ConnectionLimits()),
+        http=limited_protocol(limits),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -192,3 +193,7 @@ def serve_gateway(home: CoordinatorHome) -> None:
         log_level="warning",
         log_config=None,  # what uvicorn logs goes where events go
     )
+    with LimitedListener(
+        settings.listen, settings.port, per_address=limits.per_address
+    ) as listener:
+        uvicorn.Server(config).run(sockets=[listener])
