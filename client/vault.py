@@ -35,6 +35,7 @@ from fedloom.client.decisions import record_decisions
 from fedloom.client.device import torch_device
 from fedloom.client.gate import Gate
 from fedloom.client.home import Home
+from fedloom.client.membership import check_coordinator
 from fedloom.client.message_audit import Handled
 from fedloom.client.queries import Arrays, MaskShare, answer_arrays
 from fedloom.client.records import Snapshot, load_records
@@ -305,6 +306,8 @@ class Vault:
 
     def _reserve(self, plan: Plan, request: Request) -> None:
         known = self._ledger.is_unfinished(request.plan, request.run)
+        if not known:  # what was begun under a coordinator's former key is ended under it
+            check_coordinator(self._home, plan)
         try:
             self._ledger.reserve(
                 plan=request.plan,

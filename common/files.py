@@ -22,10 +22,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedloom.common.errors import ReleaseError
+from fedloom.common.errors import ConfigError, ReleaseError
 
 __all__ = [
     "NOTHING_LOST",
+    "check_writable",
     "disk_is_full",
     "read_plain",
     "replacing",
@@ -106,6 +107,18 @@ def write_whole(
     """
     with replacing(path, shared=shared) as partial:
         _write(partial, _bytes(data), 0o600 if private else 0o666)
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure that a file can be put there, before something is done that it shall tell of.
+
+    Raises:
+      ConfigError: its folder is not there, or takes no files.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent} is no folder; make it, or give another path than {path}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written; give the path of a file that can")
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:

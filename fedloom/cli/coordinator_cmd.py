@@ -221,6 +221,7 @@ def rotate(home: Path, out: Path, yes: bool, as_json: bool) -> None:
     is asked, so it needs --yes.
     """
     from fedloom.common.errors import ConfigError, NotApprovedError
+    from fedloom.common.files import check_writable
     from fedloom.privacy.keys import fingerprint
     from fedloom.server.provision.coordinator_home import CoordinatorHome
     from fedloom.server.provision.new_signing_key import rotate_signing_key
@@ -230,6 +231,7 @@ def rotate(home: Path, out: Path, yes: bool, as_json: bool) -> None:
     opened = CoordinatorHome.open(home)
     if not yes and not _confirmed():
         raise NotApprovedError("the key was not changed (--yes changes it without asking)")
+    check_writable(out)
     handover = rotate_signing_key(opened.key_path)
     kit = opened.kit()
     kit.save(out)

@@ -10,6 +10,7 @@ from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
 from fedloom.cli.site_plan import home_option
 from fedloom.common.errors import ConfigError, NotApprovedError
+from fedloom.common.files import check_writable
 
 __all__ = ["rotate"]
 
@@ -57,6 +58,7 @@ def rotate(
             )
     if not yes and not _confirmed():
         raise NotApprovedError("no key was changed (--yes changes them without asking)")
+    check_writable(out)
     rotation.rotate(opened, which)
     card = own_card(opened)
     card.save(out)

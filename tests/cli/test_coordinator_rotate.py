@@ -64,6 +64,14 @@ def test_sites_take_the_new_key_unasked_after_one_change_or_several(coordinator,
     assert kept.coordinator_key == public_key_hex(load_private_key(coordinator / "coordinator.key"))
 
 
+def test_nothing_changes_where_the_kit_could_not_be_written(coordinator):
+    before = (coordinator / "coordinator.key").read_bytes()
+    words = ("coordinator", "rotate", "--coordinator", coordinator, "--yes", "--out")
+    assert cli(*words, coordinator.parent / "missing" / "kit.json").code == 2
+    assert cli(*words, coordinator.parent).code == 2
+    assert (coordinator / "coordinator.key").read_bytes() == before
+
+
 def test_an_older_kit_is_not_taken_unasked(coordinator, site):
     old = (site / "kit.json").read_text()
     assert join(site, rotate(coordinator)).code == 0

@@ -121,6 +121,14 @@ def test_fellow_sites_are_told_which_approved_plans_no_longer_run(parties):
     assert plan[:12] in told and "resolve the study again" in told and "site revoke" in told
 
 
+def test_nothing_changes_where_the_card_could_not_be_written(parties):
+    home = parties.homes["north"]
+    before = {path.name: path.read_bytes() for path in home.glob("*.pem")}
+    missing = parties.folder / "missing" / "card.json"
+    assert cli("site", "rotate", "--home", home, "--yes", "--out", missing).code == 2
+    assert {path.name: path.read_bytes() for path in home.glob("*.pem")} == before and before
+
+
 def test_every_kind_of_key_changes_alone(parties):
     for option, name in (("signing", 0), ("exchange", 1)):
         before = keys_of(parties.homes["north"])
