@@ -70,7 +70,7 @@ def trained(images: Array, labels: Array, seed: int) -> Network:
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(images))
     aside, rest = order[: len(order) // 10], order[len(order) // 10 :]
-    inputs, targets = tensor(images), torch.from_numpy(labels).long()
+    inputs, targets = tensor(images), torch.tensor(labels).long()
     network = Network(*images.shape[1:], classes=int(labels.max()) + 1)
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     best, kept = -1.0, network.state_dict()
