@@ -185,8 +185,8 @@ class Plan:
             if isinstance(value, dict) and isinstance(value.get("fedloom"), str):
                 check_version(value["fedloom"])
             raise StudyError(
-                "not a plan of this version of fedloom; resolve the study again with "
-                "`fedloom study check --resolved`"
+                "not a plan of this version of fedloom; have the coordinator resolve the study "
+                "again with `fedloom study check --resolved`"
             )
         body = read_typed(value, _Body, where="the plan's", error=StudyError)
         if body.neighbouring != NEIGHBOURING:

@@ -62,7 +62,7 @@ def _address_options(port: int) -> Callable[[Command], Command]:
 
 
 @click.command("web")
-@click.argument("home", type=_FOLDER, default=Path("."), callback=note_home)
+@click.argument("home", type=_FOLDER, default=Path("."), metavar="[HOME]", callback=note_home)
 @_address_options(8620)
 def site_web(home: Path, host: str, port: int, allow_network: bool) -> None:
     """Serve the steward's page of HOME (this folder by default) until Ctrl-C.
@@ -86,7 +86,7 @@ def site_web(home: Path, host: str, port: int, allow_network: bool) -> None:
 
 
 @click.command("web")
-@click.argument("home", metavar="DIR", type=_FOLDER, default=Path("."), callback=note_home)
+@click.argument("home", metavar="[DIR]", type=_FOLDER, default=Path("."), callback=note_home)
 @_address_options(8621)
 def coordinator_web(home: Path, host: str, port: int, allow_network: bool) -> None:
     """Serve the coordinator's page of DIR (this folder by default) until Ctrl-C.

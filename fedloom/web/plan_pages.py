@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -144,6 +146,6 @@ class PlanPages:
 
 
 def _runs(text: str) -> int:
-    if not (text.isdecimal() and text.isascii() and 1 <= int(text[:6]) <= _MOST_RUNS):
+    if not (re.fullmatch("[0-9]{1,6}", text) and 1 <= int(text) <= _MOST_RUNS):
         raise ConfigError(f"the number of runs must be a whole number from 1 to {_MOST_RUNS}")
     return int(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -143,7 +144,9 @@ class SitePages:
     def _budget(self, request: Request) -> Response:
         entries = entries_in_words(self._reader.ledger())
         before = request.query_params.get("before", "")
-        end = min(int(before), len(entries)) if before.isdecimal() else len(entries)
+        end = len(entries)
+        if re.fullmatch("[0-9]{1,9}", before):
+            end = min(int(before), end)
         page: list[EntryShown] = entries[max(end - _PAGE, 0) : end][::-1]
         return self._pages.page(
             request,

@@ -124,7 +124,7 @@ class CoordinatorHome:
         if not home.settings_path.is_file():
             raise ConfigError(
                 f"{path} is no coordinator's home; make one with `fedloom coordinator init {path} "
-                "--host NAME --port N`, or give its folder with --coordinator"
+                "--host NAME --port N`, or name its folder"
             )
         settle_signing_key(home.key_path)
         return home

@@ -67,7 +67,9 @@ def test_without_the_confirmation_nothing_is_signed(inside, home, digest):
     assert kinds(home) == ["genesis"]
 
 
-@pytest.mark.parametrize("runs", ["0", "-1", "1001", "1.5", "", "९", "1" * 9])
+@pytest.mark.parametrize(
+    "runs", ["0", "-1", "1001", "1.5", "", "९", "1" * 9, "00000512345", "9" * 5000]
+)
 def test_a_number_of_runs_that_is_none_is_refused(inside, home, digest, runs):
     assert inside.get(f"plan/{digest}/confirm", params={"runs": runs}).status_code == 400
     assert inside.post(f"plan/{digest}/approve", runs=runs, read="yes").status_code == 400
@@ -237,3 +239,8 @@ def test_an_audit_log_that_was_changed_is_said_on_the_page(inside, home):
 
 def test_every_code_of_a_refusal_has_a_meaning():
     assert set(_MEANINGS) == set(Status) - {Status.OK}
+
+
+@pytest.mark.parametrize("before", ["0", "1", "-1", "x", "٣", "9" * 5000])
+def test_any_place_in_the_ledger_may_be_asked_for(inside, before):
+    assert inside.get("budget", params={"before": before}).status_code == 200
