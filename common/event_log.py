@@ -26,7 +26,7 @@ __all__ = [
     "configure",
     "event",
     "events_to_file",
-    "is_json",
+    "is_served",
     "serve_events",
 ]
 
@@ -92,9 +92,9 @@ def chosen_words() -> list[str]:
     return form if _chosen.level is None else [*form, "--log-level", _chosen.level]
 
 
-def is_json() -> bool:
-    """Whether all that this process says must be events, an object a line."""
-    return _chosen.served and _chosen.form == "json"
+def is_served() -> bool:
+    """Whether this process is a program whose whole output is a log, in either format."""
+    return _chosen.served
 
 
 def event(

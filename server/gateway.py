@@ -32,6 +32,8 @@ _FLEET = re.compile(r"/v1/fleet/[a-z]+(?:-[a-z]+)*\Z")
 # Flower cuts arrays into objects of 5 MB; nothing that a node sends comes near this.
 _MAX_BODY_BYTES = 64 << 20
 _IDLE_S = 30.0
+_REFUSED = "refused-at-gateway"
+_NO_ANSWER = "superlink-silent"
 _MAX_CONNECTIONS = 512
 # Of one connection (RFC 9110, section 7.6.1), and what is made anew.
 _NOT_PASSED_ON = {
@@ -66,11 +68,12 @@ class Gateway:
     Args:
       superlink: address of the SuperLink, such as https://127.0.0.1:8001.
       trust: what the SuperLink's certificate is held against.
-      tell: told of every request that was refused, for the operator's log.
+      tell: told, for the operator's log, of every request that was refused and every one that the
+        SuperLink did not answer: the event's name and what happened.
     """
 
     def __init__(
-        self, superlink: str, trust: ssl.SSLContext, *, tell: Callable[[str], None]
+        self, superlink: str, trust: ssl.SSLContext, *, tell: Callable[[str, str], None]
     ) -> None:
         self._client = httpx.AsyncClient(
             base_url=superlink,
@@ -88,7 +91,7 @@ class Gateway:
         method, path = str(scope["method"]), str(scope["path"])
         if not is_open(method, path) or scope["query_string"]:
             caller = (scope.get("client") or ("unknown",))[0]
-            self._tell(f"refused {method} {path[:200]!r} of {caller}")
+            self._tell(_REFUSED, f"{method} {path[:200]!r} of {caller}")
             await _say(send, 404)
             return
         headers = [(k, v) for k, v in scope["headers"] if k not in _NOT_PASSED_ON]
@@ -111,7 +114,7 @@ class Gateway:
         except httpx.LocalProtocolError:  # what the caller sent makes no sound request
             await _say(send, 400)
         except httpx.HTTPError as error:
-            self._tell(f"the SuperLink does not answer: {type(error).__name__}")
+            self._tell(_NO_ANSWER, type(error).__name__)
             await _say(send, 502)
         else:
             await _pass_on(answer, send)
@@ -171,7 +174,7 @@ def serve_gateway(home: CoordinatorHome) -> None:
     gateway = Gateway(
         f"https://{settings.superlink}",
         trust,
-        tell=lambda text: event("refused-at-gateway", level="warning", detail=text),
+        tell=lambda name, text: event(name, level="warning", detail=text),
     )
     limits = ConnectionLimits()
     config = uvicorn.Config(

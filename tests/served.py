@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,19 @@ class Served:
 
     def __init__(self, home: Path, socket: Path) -> None:
         words = ["site", "serve", "--home", str(home), "--socket", str(socket)]
+        log = socket.with_suffix(".log")  # a pipe that nobody reads would fill up
+        stream = log.open("wb")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fedloom", *words],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
+            stderr=stream,
         )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("serving at "):
-                self.connection = connect(line.split()[-1], timeout_s=60)
-                return
-        raise AssertionError("the vault did not start")
+        stream.close()
+        while not (found := re.search(r" serving address=(.*)\n", log.read_text())):
+            assert self.process.poll() is None, log.read_text()
+            time.sleep(0.02)
+        self.connection = connect(found[1], timeout_s=60)
 
     def ask(self, asked: Request, *key: Any) -> Answer:
         """Sends a request, signed by the coordinator or by the key that is given; see `send`."""
@@ -48,7 +50,4 @@ class Served:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Sends the process a signal and returns its exit code."""
         self.process.send_signal(number)
-        code = self.process.wait(timeout=30)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return self.process.wait(timeout=30)

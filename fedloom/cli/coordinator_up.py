@@ -14,9 +14,9 @@ import click
 
 from fedloom.cli.command_audit import note_home
 from fedloom.cli.options import json_option
-from fedloom.cli.output import print_json, say
+from fedloom.cli.output import print_json
 from fedloom.common.errors import IncompleteError
-from fedloom.common.event_log import chosen_words, serve_events
+from fedloom.common.event_log import chosen_words, event, serve_events
 
 if TYPE_CHECKING:
     from fedloom.server.provision.coordinator_home import CoordinatorHome
@@ -70,11 +70,11 @@ def up(home: Path, detach: bool, no_gateway: bool) -> None:
         folder=opened.path,
         logs=opened.logs,
         tick=lambda: _register(opened),
-        tell=lambda text: say(text, "supervisor", err=True, detail=text),
+        tell=lambda text: event("supervisor", detail=text),
     )
-    say(f"coordinator at {address}, home {home}", "serving", address=address)
+    event("serving", address=address)
     supervisor.run()
-    say("coordinator down", "down")
+    event("down")
 
 
 @click.command()
@@ -239,9 +239,9 @@ def _register(home: CoordinatorHome) -> None:
 
     try:
         for name in register_institutions(home):
-            say(f"registered the node of {name}", "registered", err=True, site=name)
+            event("registered", site=name)
     except IncompleteError as error:
-        say(str(error), "not-registered", err=True, detail=str(error))
+        event("not-registered", level="warning", detail=str(error))
 
 
 def _print(shown: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from fedloom import __version__
 from fedloom.cli.command_audit import CommandAudit
 from fedloom.cli.output import print_error
 from fedloom.common.errors import DiskFullError, FedloomError
-from fedloom.common.event_log import FORMATS, LEVELS, configure, event, is_json
+from fedloom.common.event_log import FORMATS, LEVELS, configure, event, is_served
 from fedloom.common.files import NOTHING_LOST, disk_is_full
 
 __all__ = ["fedloom", "main"]
@@ -195,7 +195,7 @@ def _forget_the_interrupt() -> None:
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """Shows a warning as people read it, without the line of source that raised it."""
-    if is_json():  # its text may quote what was read
+    if is_served():  # its text may quote what was read
         event("warning", level="warning", code=type(message).__name__)
         return
     click.echo(f"Warning: {message}", err=True)

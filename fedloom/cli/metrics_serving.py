@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from fedloom.cli.output import print_json, say
+from fedloom.cli.output import print_json
 from fedloom.common.errors import ConfigError, IncompleteError
-from fedloom.common.event_log import serve_events
+from fedloom.common.event_log import event, serve_events
 from fedloom.common.monitoring_settings import MonitoringSettings
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def serve_metrics(
     try:
         if exporter is not None:
             address = f"http://127.0.0.1:{exporter.port}/metrics"
-            say(f"metrics at {address}", "serving", address=address)
+            event("serving", address=address)
         while not stopped.is_set():
             if file is not None:
                 write_text_file(collector, file)

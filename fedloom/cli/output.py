@@ -10,27 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedloom.common.event_log import event, is_json
+from fedloom.common.event_log import event, is_served
 
 if TYPE_CHECKING:
     from fedloom.client.data_check import Report
 
-__all__ = ["print_counts", "print_error", "print_json", "say"]
-
-
-def say(text: str, name: str, *, err: bool = False, **fields: Any) -> None:
-    """Says how a long-lived program is doing: to people, or as an event where all must be events.
-
-    Args:
-      text: for people.
-      name: of the event.
-      err: whether people read it on standard error.
-      **fields: of the event.
-    """
-    if is_json():
-        event(name, **fields)
-    else:
-        click.echo(text, err=err)
+__all__ = ["print_counts", "print_error", "print_json"]
 
 
 def print_json(value: Any) -> None:
@@ -45,10 +30,10 @@ def print_json(value: Any) -> None:
 def print_error(text: str, *, code: str, exit_code: int, as_json: bool) -> None:
     """Prints an error for people on standard error and, on request, as JSON for machines.
 
-    A program whose whole output is a log of JSON logs the error's code, and its text if the error
-    is one of fedloom's own: any other may quote what it was given.
+    A program whose whole output is a log logs the error's code, and its text if the error is one
+    of fedloom's own: any other may quote what it was given.
     """
-    if is_json():
+    if is_served():
         detail = text if exit_code > 1 else None
         event("ended", level="error", code=code, exit_code=exit_code, detail=detail)
         return

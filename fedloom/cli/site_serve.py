@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from fedloom.cli.output import say
 from fedloom.cli.site_plan import home_option
 from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError
@@ -29,7 +28,7 @@ _FOLDER = click.Path(path_type=Path)
 def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> None:
     """Open the vault and answer the node's requests until SIGTERM or Ctrl-C.
 
-    The vault alone opens the records. It prints the address that the node needs.
+    The vault alone opens the records. It logs the address that the node needs.
     """
     from fedloom.client.link.sockets import default_socket
     from fedloom.client.message_audit import Handled, MessageAudit
@@ -55,14 +54,14 @@ def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> 
         )
 
     with closing(audit), Vault.open(home, device=device, note=note) as vault:
-        say(f"vault of {vault.site}, home {home}", "opened", site=vault.site)
+        event("opened", site=vault.site)
         serve_until_stopped(
             vault,
             (socket or default_socket(home)).absolute(),
-            ready=lambda address: say(f"serving at {address}", "serving", address=address),
+            ready=lambda address: event("serving", address=address),
             shared=shared,
         )
-    say("vault closed", "closed")
+    event("closed")
 
 
 @click.command()
@@ -70,7 +69,7 @@ def serve(home: Path, socket: Path | None, shared: bool, device: str | None) -> 
     "--superlink", metavar="HOST:PORT", help="The coordinator; by default that of the joined kit."
 )
 @home_option
-@click.option("--vault", help="Address that `fedloom site serve` printed, if not the home's own.")
+@click.option("--vault", help="Address that `fedloom site serve` logged, if not the home's own.")
 @click.option("--flwr-home", type=_FOLDER, help="Flower's own folder; by default HOME/flower.")
 @click.option("--port", type=int, help="Loopback port for Flower's processes; else a free one.")
 @click.option(

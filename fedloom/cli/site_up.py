@@ -9,10 +9,10 @@ import click
 
 from fedloom.cli.coordinator_up import start_detached
 from fedloom.cli.options import json_option
-from fedloom.cli.output import print_json, say
+from fedloom.cli.output import print_json
 from fedloom.cli.site_plan import home_option
 from fedloom.common.errors import IncompleteError
-from fedloom.common.event_log import serve_events
+from fedloom.common.event_log import event, serve_events
 
 __all__ = ["down", "service", "status", "up"]
 
@@ -49,10 +49,10 @@ def up(home: Path, detach: bool, node_user: str | None, poll: float | None) -> N
         site_programs(places, poll_s=poll),
         folder=places.home,
         logs=logs,
-        tell=lambda text: say(text, "supervisor", err=True, detail=text),
+        tell=lambda text: event("supervisor", detail=text),
     )
     supervisor.run()
-    say("site down", "down")
+    event("down")
 
 
 @click.command()

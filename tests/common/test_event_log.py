@@ -72,7 +72,7 @@ def test_what_a_library_logs_is_named_and_not_quoted(err):
 def test_the_command_line_comes_before_a_homes_file(err):
     configure("json", None)
     serve_events("text", "error")
-    assert event_log.is_json()
+    assert event_log.is_served()
     event("message", level="error")
     assert lines(err)[0]["level"] == "error"
     assert event_log.chosen_words() == ["--log-format", "json", "--log-level", "error"]

@@ -42,7 +42,7 @@ class Served:
     home: CoordinatorHome
     port: int
     seen: list[tuple[str, str, bytes]] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
 
     def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         trust = ssl.create_default_context(cafile=str(self.home.authority.certificate))
@@ -90,7 +90,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     upstream.socket = context.wrap_socket(upstream.socket, server_side=True)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     trust = ssl.create_default_context(cafile=str(home.authority.certificate))
-    gateway = Gateway(f"https://127.0.0.1:{behind}", trust, tell=served.told.append)
+    gateway = Gateway(
+        f"https://127.0.0.1:{behind}", trust, tell=lambda *said: served.told.append(said)
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             gateway,
@@ -152,6 +154,7 @@ def test_whatever_else_is_asked_never_reaches_the_superlink(served, method, path
     assert (status, body) in {(404, b""), (400, b"Invalid HTTP request received.")}
     assert len(served.seen) == before
     assert len(served.told) == told + (status == 404)
+    assert all(name == "refused-at-gateway" for name, _ in served.told)
 
 
 def test_a_body_beyond_all_that_a_node_sends_is_refused_before_it_is_read(served):
@@ -170,6 +173,27 @@ def test_a_callers_own_mistake_is_not_told_as_the_superlinks(served):
     before, told = len(served.seen), len(served.told)
     assert served.ask("GET", "/health", b"a body that is not passed on")[0] == 400
     assert (len(served.seen), len(served.told)) == (before, told)
+
+
+def test_a_superlink_that_is_away_is_told_by_another_name_than_a_refusal(served):
+    said: list[tuple[str, str]] = []
+    with socket.socket() as nobody:  # bound and not listening
+        nobody.bind(("127.0.0.1", 0))
+        trust = ssl.create_default_context(cafile=str(served.home.authority.certificate))
+        address = f"https://127.0.0.1:{nobody.getsockname()[1]}"
+        gateway = Gateway(address, trust, tell=lambda *told: said.append(told))
+        answers: list[dict[str, object]] = []
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request"}
+
+        async def send(message: dict[str, object]) -> None:
+            answers.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/health"}
+        asyncio.run(gateway({**scope, "query_string": b"", "headers": []}, receive, send))
+    assert answers[0]["status"] == 502
+    assert said == [("superlink-silent", "ConnectError")]
 
 
 def test_a_caller_that_trusts_another_authority_ends_at_the_door(served, tmp_path):
