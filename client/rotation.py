@@ -63,7 +63,7 @@ def plans_that_end(home: Home, which: Collection[str]) -> dict[str, str]:
 def rotate(home: Home, which: Collection[str]) -> SiteKeys:
     """Makes new keys, has the ledger hand itself on to them, and puts them in their place.
 
-    Approvals that name a key which changes are revoked first, and their frozen records deleted. A
+    Approvals that name a key which changes end before it does, their frozen records are deleted. A
     crash at any point leaves the old keys or, once the ledger has the entry, the new ones; the next
     command or vault that opens the home settles which (`fedloom.client.key_files`).
 
@@ -82,8 +82,9 @@ def rotate(home: Home, which: Collection[str]) -> SiteKeys:
     with changing_keys(home.path):
         try:
             with decided_ledger(home) as ledger:
+                _refuse_while_running(ledger)
+                _stage(home, which)  # before approvals end: a full disk ends none
                 _end_approvals(home, ledger, which)
-                _stage(home, which)
                 old, new = public_keys(home), _coming(home)
                 signing = _file(home.key_path)
                 ledger.rotate(old, new, load_private_key(signing))
@@ -92,17 +93,19 @@ def rotate(home: Home, which: Collection[str]) -> SiteKeys:
     return new
 
 
-def _end_approvals(home: Home, ledger: Ledger, which: Collection[str]) -> None:
-    open_plans = ledger.open_plans
-    for plan in open_plans:
+def _refuse_while_running(ledger: Ledger) -> None:
+    for plan in ledger.open_plans:
         unfinished = ledger.grants(plan)[-1].unfinished
         if unfinished:
             raise RefusedError(
                 f"run {unfinished[0].run} of plan {plan[:12]} is under way here, and a site's keys "
                 "change between runs; let it end, or end it with `fedloom site revoke PLAN`"
             )
+
+
+def _end_approvals(home: Home, ledger: Ledger, which: Collection[str]) -> None:
     if {KEY, EXCHANGE} & set(which):
-        for plan in open_plans:
+        for plan in ledger.open_plans:
             home.forget_plan(plan)
             ledger.revoke(plan)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -119,6 +120,22 @@ def test_approvals_under_old_keys_end_and_their_records_are_deleted(homes):
     rotate(home, ALL)
     assert not home.snapshot_path(plan).exists()
     assert read_ledger(home.path).open_plans == {}
+
+
+def test_a_key_that_cannot_be_made_ends_no_approval(homes, monkeypatch):
+    home, before = homes["north"], public_keys(homes["north"])
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fedloom.client.rotation.generate_exchange_key", full)
+    with pytest.raises(OSError):
+        rotate(home, ALL)
+    assert public_keys(home) == before
+    (plan,) = read_ledger(home.path).open_plans
+    assert home.snapshot_path(plan).exists()
+    monkeypatch.undo()
+    assert works(home.path, before)
 
 
 def test_the_nodes_key_alone_leaves_approvals_as_they_are(homes):
