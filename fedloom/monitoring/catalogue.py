@@ -67,7 +67,10 @@ SITE: Mapping[str, Described] = {
     ),
     "fedloom_site_rounds": Described("counter", "Rounds answered, over all runs.", _MESSAGES),
     "fedloom_site_refusals": Described(
-        "counter", "Messages that were refused, or met by silence.", _MESSAGES, ("code",)
+        "counter",
+        "Messages that were refused, or met by silence.",
+        "a refusal never depends on records; silence is seen by whoever asked",
+        ("code",),
     ),
     "fedloom_site_open_runs": Described("gauge", "Runs begun and not finished.", _MESSAGES),
     "fedloom_site_last_answer_timestamp_seconds": Described(

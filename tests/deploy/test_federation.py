@@ -20,6 +20,8 @@ import pytest
 import fedloom
 from fedloom.cli.local_federation import LocalFederation, Records
 from fedloom.client.sources import Source
+from fedloom.common.audit_entries import Began, Message
+from fedloom.common.audit_log import AuditLog
 from fedloom.deployment.namespaces import Namespaces
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.node_key import generate_node_key
@@ -310,6 +312,31 @@ def test_a_killed_coordinator_is_noticed_and_its_run_ends_in_a_verified_release(
     for site in SITES:
         kinds = [entry.read().kind for entry in read_ledger(federation.home(site)).entries]
         assert kinds.count("commit") == 2 and kinds.count("reserve") == 1
+
+
+def test_audit_logs_and_metrics_of_all_parties_tell_of_that_run(federation):
+    """After the run above: what the sites' logs hold is what their ledgers hold."""
+    for site in SITES:
+        home = federation.home(site)
+        lines = [line.entry for line in AuditLog(home).lines()]
+        answers = [e for e in lines if isinstance(e, Message) and e.round and e.outcome == "ok"]
+        assert {(e.round, e.stored) for e in answers} >= {(1, False), (2, False)}
+        assert sum(not e.stored for e in answers) == 2
+        assert all(e.sender is not None for e in answers)
+        assert "join" in {e.words[1] for e in lines if isinstance(e, Began)}
+        shown = federation.command(site, "site", "metrics", "--home", str(home), "--once")
+        assert "fedloom_site_rounds_total 2.0" in shown.stdout
+        assert federation.command(site, "site", "health", "--home", str(home)).returncode == 0
+    at = ("--coordinator", str(federation.coordinator))
+    asked = [line.entry for line in AuditLog(federation.coordinator).lines()]
+    answered = {e.site for e in asked if isinstance(e, Message) and e.outcome == "ok"}
+    assert answered == set(SITES)
+    shown = federation.command(None, "coordinator", "metrics", *at, "--once")
+    assert "fedloom_coordinator_rounds_total 2.0" in shown.stdout
+    assert 'fedloom_coordinator_site_online{site="north"} 1.0' in shown.stdout
+    assert federation.command(None, "coordinator", "health", *at).returncode == 0
+    events = (federation.coordinator / "logs" / "coordinator.log").read_text().splitlines()
+    assert any(" done run=" in line for line in events)
 
 
 def is_online(federation: LocalFederation, site: str) -> bool:
