@@ -36,8 +36,9 @@ _READING = {
 }
 _HIDDEN = {"--query", "--url"}
 _PASSWORD = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^/@\s:]*:)[^@\s]*@", re.IGNORECASE)
-_LONGEST_WORD = 1000
-_MOST_WORDS = 300
+# Together, and written as JSON, well below the longest line that a log takes.
+_LONGEST_WORD = 500
+_MOST_WORDS = 200
 
 
 @dataclass(slots=True)
