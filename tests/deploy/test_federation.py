@@ -20,8 +20,6 @@ import pytest
 import fedloom
 from fedloom.cli.local_federation import LocalFederation, Records
 from fedloom.client.sources import Source
-from fedloom.common.audit_entries import Began, Message
-from fedloom.common.audit_log import AuditLog
 from fedloom.deployment.namespaces import Namespaces
 from fedloom.privacy.ledger import read_ledger
 from fedloom.privacy.node_key import generate_node_key
@@ -29,6 +27,7 @@ from fedloom.server.connection_limits import ConnectionLimits
 from fedloom.server.flower_control import bundle
 from fedloom.server.provision.certificates import Authority, make_authority
 from fedloom.server.status import holder_of_run
+from tests.deploy.watched import coordinator_tells_of_the_run, site_tells_of_the_run
 from tests.federation import make, table
 
 pytestmark = pytest.mark.deploy
@@ -315,28 +314,9 @@ def test_a_killed_coordinator_is_noticed_and_its_run_ends_in_a_verified_release(
 
 
 def test_audit_logs_and_metrics_of_all_parties_tell_of_that_run(federation):
-    """After the run above: what the sites' logs hold is what their ledgers hold."""
     for site in SITES:
-        home = federation.home(site)
-        lines = [line.entry for line in AuditLog(home).lines()]
-        answers = [e for e in lines if isinstance(e, Message) and e.round and e.outcome == "ok"]
-        assert {(e.round, e.stored) for e in answers} >= {(1, False), (2, False)}
-        assert sum(not e.stored for e in answers) == 2
-        assert all(e.sender is not None for e in answers)
-        assert {"serve", "up"} <= {word for e in lines if isinstance(e, Began) for word in e.words}
-        shown = federation.command(site, "site", "metrics", "--home", str(home), "--once")
-        assert "fedloom_site_rounds_total 2.0" in shown.stdout
-        assert federation.command(site, "site", "health", "--home", str(home)).returncode == 0
-    at = ("--coordinator", str(federation.coordinator))
-    asked = [line.entry for line in AuditLog(federation.coordinator).lines()]
-    answered = {e.site for e in asked if isinstance(e, Message) and e.outcome == "ok"}
-    assert answered == set(SITES)
-    shown = federation.command(None, "coordinator", "metrics", *at, "--once")
-    assert "fedloom_coordinator_rounds_total 2.0" in shown.stdout
-    assert 'fedloom_coordinator_site_online{site="north"} 1.0' in shown.stdout
-    assert federation.command(None, "coordinator", "health", *at).returncode == 0
-    events = (federation.coordinator / "logs" / "coordinator.log").read_text().splitlines()
-    assert any(" done run=" in line for line in events)
+        site_tells_of_the_run(federation, site)
+    coordinator_tells_of_the_run(federation, SITES)
 
 
 def is_online(federation: LocalFederation, site: str) -> bool:
