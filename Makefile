@@ -115,7 +115,7 @@ outputs: $(VENV)/.dev
 
 # Versions for Linux and every Python that is admitted; no hashes, so any build of torch fits.
 lock: $(VENV)/.dev
-	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --extra train --extra dev --extra helm \
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --extra train --extra dev \
 	  --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 # The lowest versions of what we ask for ourselves; what tests and linters need is the newest.

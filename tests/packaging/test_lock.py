@@ -12,12 +12,15 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
+# Large, and of use to nobody who runs fedloom.
+UNLOCKED = {"helm"}
 
 
 def asked() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    words = [*project["dependencies"], *(word for extra in extras.values() for word in extra)]
+    locked_extras = [words for name, words in extras.items() if name not in UNLOCKED]
+    words = [*project["dependencies"], *(word for extra in locked_extras for word in extra)]
     return [found for found in map(Requirement, words) if found.name != project["name"]]
 
 
