@@ -76,6 +76,7 @@ class AuditLog:
         Raises:
           DiskFullError: the disk takes no more; the log is as it was.
           ConfigError: the file is a link, no plain file, or somebody else's.
+          VerificationError: the newest line is damaged; a line after it would hide that.
         """
         try:
             with self._opened() as descriptor:
@@ -129,8 +130,8 @@ class AuditLog:
                     continue
                 size = os.fstat(descriptor).st_size
                 if size > self._largest_part:
-                    last = parse_line(_last_line(self.path), self.path.name)
-                    os.rename(self.path, self.folder / f"audit-{last.seq:012d}.jsonl")
+                    number, _ = _newest(self.path)
+                    os.rename(self.path, self.folder / f"audit-{number:012d}.jsonl")
                     _force(self.folder)
                     continue
                 yield descriptor
@@ -174,6 +175,10 @@ class AuditLog:
         for entry in entries:
             number += 1
             line = _line(Stamped(seq=number, previous=previous, time=now, user=user, entry=entry))
+            if (
+                len(line) + 2 > _LARGEST_LINE
+            ):  # with the ends around it: it could not be found again
+                raise ValueError(f"a line of an audit log has {len(line)} bytes, too many")
             previous = sha256_hex(line)
             numbers.append(number)
             text += line + b"\n"
@@ -192,8 +197,7 @@ class AuditLog:
         parts = [part for part in self.parts() if part != self.path or size]
         if not parts:
             return 0, FIRST
-        raw = _last_line(parts[-1])
-        return parse_line(raw, parts[-1].name).seq, sha256_hex(raw)
+        return _newest(parts[-1])
 
 
 def line_digest(line: Stamped) -> str:
@@ -230,6 +234,23 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
         for raw in stream:
             if raw.endswith(b"\n"):
                 yield raw[:-1]
+
+
+def _newest(part: Path) -> tuple[int, str]:
+    """Returns number and digest of a file's newest line.
+
+    Raises:
+      VerificationError: it is damaged; the text says how to go on.
+    """
+    raw = _last_line(part)
+    try:
+        return parse_line(raw, str(part)).seq, sha256_hex(raw)
+    except VerificationError as error:
+        raise VerificationError(
+            f"{error}. Nothing was done. Note the file's digest elsewhere (sha256sum {part}), keep "
+            f"the file under another name (mv {part} {part}.damaged), and do it again: a new "
+            "chain begins, or goes on from the part before"
+        ) from error
 
 
 def _last_line(path: Path) -> bytes:

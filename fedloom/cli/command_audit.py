@@ -17,6 +17,7 @@ import click
 
 from fedloom.common.audit_entries import Began, Ended
 from fedloom.common.audit_log import AuditLog
+from fedloom.common.digest import canonical_json
 
 __all__ = ["CommandAudit", "note_command", "note_home", "shown_words"]
 
@@ -36,9 +37,9 @@ _READING = {
 }
 _HIDDEN = {"--query", "--url"}
 _PASSWORD = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^/@\s:]*:)[^@\s]*@", re.IGNORECASE)
-# Together, and written as JSON, well below the longest line that a log takes.
-_LONGEST_WORD = 500
-_MOST_WORDS = 200
+_LONGEST_WORD = 1000
+# Of all words as JSON; a log reads back lines of up to 1 MiB.
+_MOST_BYTES = 64 << 10
 
 
 @dataclass(slots=True)
@@ -68,7 +69,8 @@ class CommandAudit:
             return
         line = None
         if _is_home(folder):
-            began = Began(words=self._words, sudo=os.environ.get("SUDO_USER"))
+            sudo = os.environ.get("SUDO_USER")
+            began = Began(words=self._words, sudo=None if sudo is None else _plain(sudo))
             (line,) = AuditLog(folder).append(began)
         self._noted.append(_Noted(folder=folder, line=line))
 
@@ -111,8 +113,8 @@ def shown_words(words: Sequence[str]) -> tuple[str, ...]:
     ('--query=(hidden)', 'sqlite://a:(hidden)@c')
     """
     shown: list[str] = []
-    hide = False
-    for word in words[:_MOST_WORDS]:
+    hide, left = False, _MOST_BYTES
+    for place, word in enumerate(words):
         option, equals, _ = word.partition("=")
         if hide:
             text = "(hidden)"
@@ -121,11 +123,17 @@ def shown_words(words: Sequence[str]) -> tuple[str, ...]:
         else:
             text = _PASSWORD.sub(r"\g<before>(hidden)@", word)
         hide = not hide and word in _HIDDEN
-        # A name that is not UTF-8 reaches Python as surrogates, which JSON cannot say.
-        shown.append(text[:_LONGEST_WORD].encode("utf-8", "replace").decode())
-    if len(words) > _MOST_WORDS:
-        shown.append(f"(and {len(words) - _MOST_WORDS} more)")
+        shown.append(_plain(text))
+        left -= len(canonical_json(shown[-1])) + 1
+        if left < 0:
+            shown[-1] = f"(and {len(words) - place} more)"
+            break
     return tuple(shown)
+
+
+def _plain(text: str) -> str:
+    """Returns the beginning; a name that is not UTF-8 has surrogates, which JSON cannot say."""
+    return text[:_LONGEST_WORD].encode("utf-8", "replace").decode()
 
 
 def _is_home(folder: Path) -> bool:

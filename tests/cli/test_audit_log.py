@@ -8,6 +8,8 @@ import os
 
 import pytest
 
+from fedloom.cli.command_audit import CommandAudit
+from fedloom.common.audit_entries import Began
 from fedloom.common.audit_log import AuditLog
 from tests.federation import cli, table
 
@@ -66,6 +68,29 @@ def test_a_command_that_cannot_be_noted_does_nothing(home, monkeypatch):
     monkeypatch.undo()
     assert done.code == 5
     assert not (home / "paused").exists()
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "\x01" * 1000, "\U0001f600" * 1000, "\udcff", ""])
+def test_however_many_words_a_command_has_its_line_can_be_read_back(tmp_path, monkeypatch, word):
+    (tmp_path / "key.pem").touch()
+    monkeypatch.setenv("SUDO_USER", "s" * 100_000)
+    audit = CommandAudit([word] * 70_000)
+    audit.begin(tmp_path)
+    audit.end(0)
+    began, ended = AuditLog(tmp_path).lines()
+    assert isinstance(began.entry, Began) and began.entry.words[-1].endswith(" more)")
+    assert len(AuditLog(tmp_path).path.read_bytes()) < 80_000 and ended.seq == 2
+
+
+def test_after_its_damaged_log_was_moved_aside_a_command_works_again(home):
+    path = AuditLog(home).path
+    path.write_bytes(path.read_bytes()[:-10] + b"\n")
+    refused = cli("site", "pause", "--home", home)
+    assert refused.code == 4 and f"{path}.damaged" in refused.err
+    assert not (home / "paused").exists()
+    path.rename(f"{path}.damaged")
+    assert cli("site", "pause", "--home", home).code == 0
+    assert (home / "paused").exists() and cli("site", "audit-log", home).code == 0
 
 
 def test_a_broken_chain_ends_with_4(home):

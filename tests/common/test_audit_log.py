@@ -154,6 +154,37 @@ def test_processes_that_append_at_one_time_keep_one_chain(tmp_path):
     assert len(lines) == 75 and all(isinstance(line.entry, Began) for line in lines)
 
 
+def test_a_damaged_newest_line_stops_all_until_its_file_is_moved_aside(tmp_path):
+    log = filled(tmp_path, 3)
+    log.path.write_bytes(log.path.read_bytes()[:-20] + b"x" * 19 + b"\n")
+    before = log.path.read_bytes()
+    with pytest.raises(VerificationError) as caught:
+        log.append(Ended(exit_code=0))
+    assert f"mv {log.path} {log.path}.damaged" in str(caught.value)
+    assert f"sha256sum {log.path}" in str(caught.value) and log.path.read_bytes() == before
+    log.path.rename(f"{log.path}.damaged")
+    assert log.append(Ended(exit_code=0)) == [1]
+    assert log.head()[0] == 1
+
+
+def test_a_damaged_file_moved_aside_leaves_the_chain_of_the_parts_before(tmp_path):
+    log = filled(tmp_path, 10, largest_part=1000)
+    ends = int(log.parts()[-2].stem.removeprefix("audit-"))
+    log.path.write_bytes(b"damaged\n")
+    with pytest.raises(VerificationError):
+        log.append(Ended(exit_code=0))
+    log.path.rename(f"{log.path}.damaged")
+    assert log.append(Ended(exit_code=0)) == [ends + 1]
+    assert log.head()[0] == ends + 1
+
+
+def test_a_line_that_could_not_be_read_back_is_not_written(tmp_path):
+    log = filled(tmp_path, 1)
+    with pytest.raises(ValueError, match="too many"):
+        log.append(Began(words=("x" * (1 << 20),)))
+    assert log.append(Ended(exit_code=0)) == [2]
+
+
 def test_a_line_is_plain_json_with_a_kind(tmp_path):
     log = AuditLog(tmp_path)
     log.append(Began(words=("site", "pause")))
