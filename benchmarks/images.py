@@ -156,7 +156,9 @@ def dealt(images: Array, labels: Array, folder: Path, seed: int) -> dict[str, Pa
     return paths
 
 
-def released(data: dict[str, Array], epsilon: float, seed: int, folder: Path) -> tuple[Any, ...]:
+def released(
+    data: dict[str, Array], model: str, epsilon: float, seed: int, folder: Path
+) -> tuple[Any, ...]:
     """Runs the study and returns synthetic images, labels, and the seconds of study and draw."""
     images, labels = data["train_images"], data["train_labels"]
     channels = images.shape[3] if images.ndim == 4 else 1
@@ -169,8 +171,7 @@ def released(data: dict[str, Array], epsilon: float, seed: int, folder: Path) ->
     (folder / "study.toml").write_text(
         '[study]\nname = "images"\nschema = "schema.toml"\ntarget = "label"\n'
         f'[privacy]\nepsilon = {epsilon}\ndelta = {DELTA}\ntrust = "secure-sum"\n'
-        '[model]\nkind = "image-mixture"\n'
-        + "".join(f'[[site]]\nname = "{name}"\n' for name in paths)
+        f'[model]\nkind = "{model}"\n' + "".join(f'[[site]]\nname = "{name}"\n' for name in paths)
     )
     start = time.perf_counter()
     run = fedloom.simulate(folder / "study.toml", paths, out=folder / "run")
@@ -188,6 +189,7 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, action="append", required=True)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--sheets", type=Path, help="folder for a page of each release")
+    parser.add_argument("--model", default="image-mixture")
     options = parser.parse_args()
     with np.load(options.data) as arrays:
         data = {name: arrays[name] for name in arrays.files}
@@ -200,11 +202,11 @@ def main() -> None:
     for epsilon in options.epsilon:
         for seed in range(options.seeds):
             with tempfile.TemporaryDirectory() as folder:
-                made, labels, fit, draw = released(data, epsilon, seed, Path(folder))
+                made, labels, fit, draw = released(data, options.model, epsilon, seed, Path(folder))
             if options.sheets:
                 options.sheets.mkdir(exist_ok=True)
                 sheet(made, labels, options.sheets / f"{options.data.stem}_{epsilon:g}_{seed}.png")
-            line = {"epsilon": epsilon, "seed": seed}
+            line = {"model": options.model, "epsilon": epsilon, "seed": seed}
             line["accuracy"] = accuracy(trained(made, labels, seed), test, answers)
             line |= judged(judge, test, answers, made, labels)
             print(json.dumps({**line, "study_s": fit, "draw_s": draw}), flush=True)

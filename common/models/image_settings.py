@@ -12,7 +12,6 @@ from fedloom.common.models.settings import (
     GradientRounds,
     ModelSettings,
     Rate,
-    SampleRate,
     Size,
 )
 
@@ -85,9 +84,8 @@ class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
       average_decay: of the moving average that is published.
     """
 
-    num_rounds: Count = 200
-    sample_rate: SampleRate = 0.05
-    server_learning_rate: Rate = 0.01
+    num_rounds: Count = 100
+    server_learning_rate: Rate = 0.003
     average_decay: Decay = 0.95
 
 
@@ -101,10 +99,9 @@ class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
       generator_decay: of its moving average, over turns.
     """
 
-    num_rounds: Count = 200
-    sample_rate: SampleRate = 0.05
+    num_rounds: Count = 100
     server_learning_rate: Rate = 0.002
     critic_steps: Count = 2
     generator_steps: Annotated[int, Meta(ge=0, le=100_000)] = 2
-    generator_learning_rate: Rate = 0.0005
+    generator_learning_rate: Rate = 0.00005
     generator_decay: Decay = 0.95
