@@ -19,9 +19,11 @@ import pandas as pd
 import fedloom
 from fedloom.client.approval import approve
 from fedloom.client.home import Home
+from fedloom.client.message_audit import MessageAudit
 from fedloom.client.records import holds_same
 from fedloom.client.sources import Source, Table
 from fedloom.client.vault import Vault
+from fedloom.common.audit_log import AuditLog
 from fedloom.common.errors import ConfigError, DiskFullError, IncompleteError, StudyError
 from fedloom.common.files import NOTHING_LOST, replacing
 from fedloom.common.schema import Schema
@@ -37,7 +39,7 @@ from fedloom.server.head_registry import registry_path
 from fedloom.server.run_folder import RunFolder
 from fedloom.server.status import hold_run
 
-__all__ = ["SimulatedStudy", "load_simulated", "prepare", "run_prepared"]
+__all__ = ["SimulatedStudy", "homes_elsewhere", "load_simulated", "prepare", "run_prepared"]
 
 _MIN_ROOM_BYTES = 1 << 20
 
@@ -104,10 +106,14 @@ def _run_here(
     from fedloom.server.coordinate import coordinate
 
     vaults: dict[str, Vault] = {}
+    audits = {
+        name: MessageAudit(AuditLog(path)) for name, path in homes_elsewhere(folder, {}).items()
+    }
     try:
         for name, path in _homes_of(folder).items():
             seed = None if insecure_seed is None else _seed_of(name, insecure_seed)
-            vaults[name] = Vault.open(path, device=device, insecure_seed=seed)
+            note = {"note": audits[name]} if name in audits else {}
+            vaults[name] = Vault.open(path, device=device, insecure_seed=seed, **note)
         with in_process_link(vaults) as link:
             coordinate(folder.path, link, on_event=on_event)
     except IncompleteError as error:
@@ -116,6 +122,8 @@ def _run_here(
     finally:
         for vault in vaults.values():
             vault.close()
+        for audit in audits.values():
+            audit.close()
 
 
 def _check_room(homes: Mapping[str, Path], error: IncompleteError) -> None:
@@ -207,6 +215,23 @@ def prepare(
             },
         )
     return folder
+
+
+def homes_elsewhere(folder: RunFolder, given: Mapping[str, Path]) -> dict[str, Path]:
+    """Returns the homes by site that a run takes from elsewhere: each keeps an audit log.
+
+    Args:
+      folder: of the run, which need not exist yet.
+      given: homes that the command names; a run that was begun knows its own.
+
+    Returns:
+      Absolute paths. A home that the run made in its own folder is a rehearsal, and not among them.
+    """
+    homes = {name: path.resolve() for name, path in given.items()}
+    if folder.exists():
+        homes |= _homes_of(folder)
+    own = (folder.path / "sites").resolve()
+    return {name: path for name, path in homes.items() if path.parent != own}
 
 
 def _check_own_keys(

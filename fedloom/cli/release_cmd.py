@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from fedloom.cli.command_audit import note_command
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
 
@@ -41,7 +42,12 @@ def build(run: Path, out: Path, seed: int | None, evidence: Path | None) -> None
     """
     from fedloom.privacy.release import build_release
     from fedloom.privacy.release.manifest import read_manifest
+    from fedloom.server.run_folder import RunFolder
 
+    begun = RunFolder(run)
+    home = begun.state().get("coordinator") if begun.exists() else None
+    if home is not None:  # whose key signs
+        note_command(Path(home))
     folder = build_release(run, out, seed=seed, evidence=evidence)
     key = read_manifest(folder).signer.public_key
     click.echo(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedloom.cli.command_audit import note_command
 from fedloom.cli.options import clamp_options, name_value_pairs
 from fedloom.cli.output import print_counts
 from fedloom.cli.progress import RunProgress
@@ -181,7 +182,8 @@ def learn(
     from fedloom.cli.learned_output import learned_summary, print_learned
     from fedloom.common.models.registry import model_kind
     from fedloom.common.study import load_study
-    from fedloom.simulation import prepare, run_prepared
+    from fedloom.server.run_folder import RunFolder
+    from fedloom.simulation import homes_elsewhere, prepare, run_prepared
 
     agreed, description = load_study(study)
     if model_kind(agreed.model.kind).makes_records:
@@ -189,13 +191,16 @@ def learn(
             f"{study}: [model] kind is {agreed.model.kind!r}; a schema is learned by a study of "
             'its own with kind = "schema" and a budget of its own'
         )
+    given = {name: Path(path) for name, path in name_value_pairs(homes, "--home").items()}
+    for home in homes_elsewhere(RunFolder(out), given).values():
+        note_command(home)
     with RunProgress(quiet=as_json) as progress:
         folder = prepare(
             agreed,
             description,
             site_sources(sites, sources, dialect),
             out=out,
-            homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
+            homes=given,
             where=study,
             limit=limit,
             resume=resume,

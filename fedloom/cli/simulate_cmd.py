@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedloom.cli.command_audit import note_command
 from fedloom.cli.options import clamp_options, name_value_pairs
 from fedloom.cli.progress import RunProgress
 from fedloom.cli.source_options import site_source_options, site_sources
@@ -74,7 +75,8 @@ def simulate(
     themselves, by --home NAME=DIR.
     """
     from fedloom.cli.learned_output import print_learned
-    from fedloom.simulation import load_simulated, prepare, run_prepared
+    from fedloom.server.run_folder import RunFolder
+    from fedloom.simulation import homes_elsewhere, load_simulated, prepare, run_prepared
 
     started = time.monotonic()
     simulated = load_simulated(study)
@@ -83,13 +85,16 @@ def simulate(
             f"rehearsal of plan {simulated.plan.digest()[:12]}: with its noise, and keys of its "
             "own; no key that the plan names signs anything"
         )
+    given = {name: Path(path) for name, path in name_value_pairs(homes, "--home").items()}
+    for home in homes_elsewhere(RunFolder(out), given).values():
+        note_command(home)
     with RunProgress(quiet=as_json) as progress:
         folder = prepare(
             simulated.study,
             simulated.schema,
             site_sources(sites, sources, dialect),
             out=out,
-            homes={name: Path(path) for name, path in name_value_pairs(homes, "--home").items()},
+            homes=given,
             rehearsed=simulated.plan,
             where=study,
             limit=limit,

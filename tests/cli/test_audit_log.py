@@ -9,9 +9,9 @@ import os
 import pytest
 
 from fedloom.cli.command_audit import CommandAudit
-from fedloom.common.audit_entries import Began
+from fedloom.common.audit_entries import Began, Ended, Message
 from fedloom.common.audit_log import AuditLog
-from tests.federation import cli, table
+from tests.federation import cli, make, table
 
 
 @pytest.fixture
@@ -132,6 +132,29 @@ def test_a_coordinators_commands_are_noted(tmp_path):
     assert cli("coordinator", "renew", "--coordinator", made).code == 0
     done = cli("coordinator", "audit-log", made)
     assert done.code == 0 and "coordinator renew" in done.out
+
+
+def test_a_simulation_is_noted_in_a_home_elsewhere_with_its_messages_and_so_is_its_release(
+    tmp_path,
+):
+    federation, home, run = make(tmp_path / "study"), tmp_path / "south", tmp_path / "one"
+    words = ("--home", f"south={home}")
+    assert federation.simulate(run, *words).code == 0
+    entries = [line.entry for line in AuditLog(home).lines()]
+    messages = [(e.query, e.outcome) for e in entries if isinstance(e, Message)]
+    assert messages[0] == ("prepare", "ok") and messages[-1] == ("finish", "ok")
+    assert isinstance(entries[-1], Ended) and entries[-1].words[0] == "simulate"
+    assert not (run / "sites" / "north" / "audit.jsonl").exists()  # a rehearsal's own home
+    code = federation.simulate(run, "--resume", sites=False).code
+    *_, began, ended = (line.entry for line in AuditLog(home).lines())
+    assert code == 0 and isinstance(began, Began) and isinstance(ended, Ended)
+    coordinator = tmp_path / "fed"
+    assert cli("coordinator", "init", coordinator, "--host", "localhost").code == 0
+    state = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**state, "coordinator": str(coordinator)}))
+    assert cli("release", "build", run, "--out", tmp_path / "release").code == 0
+    *_, began, ended = (line.entry for line in AuditLog(coordinator).lines())
+    assert began.words[:2] == ("release", "build") and ended.exit_code == 0
 
 
 def test_a_program_that_ends_by_leaving_the_interpreter_is_noted_too(home, monkeypatch):
