@@ -28,8 +28,8 @@ __all__ = ["Finding", "doctor", "examine"]
 
 CORE = (
     "click", "cryptography", "dp-accounting", "jinja2", "msgspec", "numpy", "openpyxl", "pandas",
-    "pg8000", "pillow", "pyarrow", "rfc8785", "rich", "safetensors", "scipy", "sqlalchemy",
-    "tzdata",
+    "pg8000", "pillow", "prometheus-client", "pyarrow", "rfc8785", "rich", "safetensors", "scipy",
+    "sqlalchemy", "tzdata",
 )  # fmt: skip
 TRAIN = (
     "flwr", "grpcio", "httpx", "opacus", "protobuf", "tensorboard", "torch", "uvicorn",

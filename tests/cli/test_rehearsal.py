@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -147,7 +148,15 @@ def test_a_rehearsal_takes_neither_the_coordinators_key_nor_a_stewards_home(tmp_
     for words in ((*at_homes(parties.homes), *key), parties.words):
         done = rehearse(path, tmp_path / "run", *words)
         assert done.code == 2 and words[-2] in done.err
-    assert contents(parties.homes) == before and not (tmp_path / "run").exists()
+    after = contents(parties.homes)
+    assert not (tmp_path / "run").exists()
+    # Nothing is opened or charged; that it was tried is noted.
+    assert {path for path in after if after[path] != before.get(path)} == {
+        str(home / "audit.jsonl") for home in parties.homes.values()
+    }
+    for home in parties.homes.values():
+        last = (home / "audit.jsonl").read_text().splitlines()[-1]
+        assert json.loads(last)["exit_code"] == 2
 
 
 def test_a_plan_that_is_none_is_refused_by_name(tmp_path):
