@@ -32,7 +32,8 @@ CORE = (
     "sqlalchemy", "tzdata",
 )  # fmt: skip
 TRAIN = (
-    "flwr", "grpcio", "httpx", "opacus", "protobuf", "tensorboard", "torch", "uvicorn",
+    "flwr", "grpcio", "httpx", "opacus", "protobuf", "starlette", "tensorboard", "torch",
+    "uvicorn",
 )  # fmt: skip
 FLOWER_PROGRAMS = ("flwr", "flower-superlink", "flower-supernode")
 MIN_FREE_BYTES = 200 * 2**20
