@@ -206,11 +206,7 @@ def _is_before(head: SignedHead, newest: SeenHead | None) -> bool:
     return newest is not None and len(head.lost) == newest.epoch and head.seq < newest.seq
 
 
-@lru_cache(maxsize=4096)
-def _verified(key: str, data: bytes, signature: str) -> bool:
-    """As `verify`: every site of a roster checks the same heads, in a simulation in one process."""
-    return verify(key, data, signature)
-
-
+@lru_cache(maxsize=1 << 15)
 def _signed(key: str, known: KnownHead) -> bool:
-    return _verified(key, known.signed_bytes(), known.head.signature)
+    """Every site of a roster checks the same heads, and a simulation is one process."""
+    return verify(key, known.signed_bytes(), known.head.signature)
