@@ -26,7 +26,7 @@ _ENDED = ""
 """In place of a run's name: where the newest heads of a plan's ended runs are kept."""
 
 
-def goes_on(seen: SeenHead | None, head: SignedHead, links: tuple[str, ...]) -> bool:
+def goes_on(seen: SeenHead | None, head: SignedHead, links: Sequence[str]) -> bool:
     """Tells whether a head is of the ledger that was seen before, and not older.
 
     A restored ledger goes on from one that it counts as spent up to what was seen at least.
@@ -44,7 +44,7 @@ def goes_on(seen: SeenHead | None, head: SignedHead, links: tuple[str, ...]) -> 
     missing = head.seq - seen.seq
     if missing < 0 or missing > len(links):
         return False
-    return follow(seen, links[len(links) - missing :]) == head.seen
+    return follow(seen, tuple(links[len(links) - missing :])) == head.seen
 
 
 class SeenHeads:
