@@ -23,20 +23,18 @@ from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.generator import ImageGenerator, generator_shapes
 from fedloom.common.images.net_sizes import corrector_inputs, dense_shapes
 from fedloom.common.images.shape import ImageShape
-from fedloom.common.images.tone import tone_shapes, toned
+from fedloom.common.images.tone import tone_shapes
 from fedloom.common.images.vectors import MOST_COORDINATES
-from fedloom.common.images.written import CONTRAST, dense
+from fedloom.common.images.written import CONTRAST, TonedImages, dense
 
 __all__ = ["BASE", "CorrectedImages", "corrected_shapes", "network_inputs"]
 
 Array = NDArray[Any]
 
 BASE = "base."
-# Images drawn at a time: bounds memory, and is part of what a seed means.
-_CHUNK = 2048
 
 
-class CorrectedImages:
+class CorrectedImages(TonedImages):
     """Draws images of given classes; see `fedloom.common.images.sampler.ImageSource`."""
 
     def __init__(self, artifact: Artifact, shape: ImageShape) -> None:
@@ -56,16 +54,6 @@ class CorrectedImages:
         self._latent = int(artifact.config["latent"])
         self._classes = len(self._arrays["class_prior"])
         self._coordinates = Coordinates(shape, int(artifact.config["detail"]))
-
-    def draw(self, classes: Array, rng: np.random.Generator) -> Array:
-        """Draws one image for each class given, (N, height, width, channels) uint8."""
-        shape = self.shape
-        images = np.zeros((len(classes), shape.height, shape.width, shape.channels), np.uint8)
-        for start in range(0, len(classes), _CHUNK):
-            own = classes[start : start + _CHUNK]
-            made = toned(self.untoned(own, rng), own, self._arrays)
-            images[start : start + _CHUNK] = np.rint(made * 255.0).astype(np.uint8)
-        return images
 
     def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws images before their values are moved, in [0, 1]."""

@@ -10,6 +10,7 @@ Arrays: `class_prior` (C,), `net.` with the six arrays of `dense_shapes`, and th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ from fedloom.common.images.net_sizes import dense_shapes
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import tone_shapes, toned
 
-__all__ = ["CONTRAST", "WrittenImages", "dense", "written_shapes"]
+__all__ = ["CONTRAST", "TonedImages", "WrittenImages", "dense", "written_shapes"]
 
 Array = NDArray[Any]
 
@@ -33,7 +34,28 @@ CONTRAST = 4.0
 _CHUNK = 2048
 
 
-class WrittenImages:
+class TonedImages(ABC):
+    """What the networks' images share: drawn in parts, values moved along tone curves last."""
+
+    shape: ImageShape
+    _arrays: dict[str, Array]
+
+    def draw(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws one image for each class given, (N, height, width, channels) uint8."""
+        shape = self.shape
+        images = np.zeros((len(classes), shape.height, shape.width, shape.channels), np.uint8)
+        for start in range(0, len(classes), _CHUNK):
+            own = classes[start : start + _CHUNK]
+            made = toned(self.untoned(own, rng), own, self._arrays)
+            images[start : start + _CHUNK] = np.rint(made * 255.0).astype(np.uint8)
+        return images
+
+    @abstractmethod
+    def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws images before their values are moved, in [0, 1]."""
+
+
+class WrittenImages(TonedImages):
     """Draws images of given classes; see `fedloom.common.images.sampler.ImageSource`."""
 
     def __init__(self, artifact: Artifact, shape: ImageShape) -> None:
@@ -45,16 +67,6 @@ class WrittenImages:
         self._latent = int(artifact.config["latent"])
         self._classes = len(self._arrays["class_prior"])
         self._coordinates = Coordinates(shape, int(artifact.config["detail"]))
-
-    def draw(self, classes: Array, rng: np.random.Generator) -> Array:
-        """Draws one image for each class given, (N, height, width, channels) uint8."""
-        shape = self.shape
-        images = np.zeros((len(classes), shape.height, shape.width, shape.channels), np.uint8)
-        for start in range(0, len(classes), _CHUNK):
-            own = classes[start : start + _CHUNK]
-            made = toned(self.untoned(own, rng), own, self._arrays)
-            images[start : start + _CHUNK] = np.rint(made * 255.0).astype(np.uint8)
-        return images
 
     def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws images before their values are moved, in [0, 1]."""
