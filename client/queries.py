@@ -20,7 +20,6 @@ import numpy as np
 from fedloom.client.records import Records, Snapshot
 from fedloom.common.messages import Request
 from fedloom.common.models.settings import WeightRounds
-from fedloom.common.scores import EvaluationQueries
 from fedloom.common.statistic_kinds import statistic_kind
 from fedloom.common.vocabulary import Query, Stage
 from fedloom.privacy.mechanisms.noisy_sum import noisy_sum
@@ -108,7 +107,7 @@ def _statistic(phase: Any, question: _Question, records: Records) -> Array:
 
 def _evaluate(phase: Any, question: _Question, records: Records) -> Array:
     assert isinstance(phase, EvaluationPhase)
-    evaluation = EvaluationQueries(question.plan.encoding)
+    evaluation = question.plan.schema.kind.make_evaluation(question.plan.coder)
     sums = evaluation.sums(records.features, records.classes, question.arrays)
     parts = [
         noisy_sum(

@@ -5,7 +5,8 @@ carry over to records that they were not made from. The coordinator sends public
 from the synthetic rows alone; a record is then counted as follows.
 
 - "scores" (only where classes can be told apart): every question asks whether a record is of
-  certain classes, and a linear function of the record's one-hot cells is its score. A record adds
+  certain classes, and a linear function of the record's one-hot cells, and of what else its kind
+  has (`fedloom.common.images.scores`: pixels), is its score. A record adds
   one to the cell (question, answer, bin of the score) of each of the Q questions, or nothing
   where the question leaves its class out: at most Q ones, norm sqrt(Q).
 - "marginals": a record adds one to one cell of each column: exactly m ones, or m + 1 with a
@@ -27,8 +28,10 @@ from typing import Any
 import numpy as np
 
 from fedloom.common.arrays import check_shapes
+from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.sampling import sample_codes
 
 __all__ = ["BINS", "MAX_WEIGHT", "EvaluationQueries", "Histogram"]
 
@@ -56,6 +59,9 @@ class Histogram:
 
 class EvaluationQueries:
     """The histograms of one encoding, and how records are counted into them.
+
+    Records here are rows of a table: their features are their codes, (N, m). A kind of record
+    that has more than columns is a subclass.
 
     Attributes:
       histograms: in the order in which the answer holds them.
@@ -126,20 +132,41 @@ class EvaluationQueries:
         if (np.diff(arrays["edges"], axis=1) < 0).any():
             raise ConfigError("edges must not decrease")
 
-    def sums(
-        self, feature_codes: Array, classes: Array, arrays: Mapping[str, Array]
-    ) -> dict[str, Array]:
-        """Returns the exact histograms of a table, int64, by name.
+    def drawn(self, artifact: Artifact, count: int, seed: int) -> tuple[Array, Array]:
+        """Draws synthetic records, the same for the same seed: features (N, ...), classes (N,)."""
+        return sample_codes(artifact, self.encoding, count, seed=seed)
+
+    def codes(self, features: Array) -> Array:
+        """Returns the codes (N, m) of the columns of records."""
+        return features
+
+    def numbers(self, features: Array) -> Array:
+        """Returns what else than cells a scorer is fitted on, (N, K) float64; nothing here."""
+        return np.zeros((len(features), 0))
+
+    def scorer_arrays(self, weights: Array, of_numbers: Array) -> dict[str, Array]:
+        """Returns fitted scorers as arrays of a request.
 
         Args:
-          feature_codes: (N, m) codes, each within its block.
+          weights: (Q, D + 1) of the cells, and last a constant.
+          of_numbers: (Q, K) of the `numbers`.
+        """
+        return {"weights": weights.astype(np.float32)}
+
+    def sums(
+        self, features: Array, classes: Array, arrays: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Returns the exact histograms of records, int64, by name.
+
+        Args:
+          features: (N, ...) coded records.
           classes: (N,) class of each record.
           arrays: checked by `check`.
         """
-        sums = {"marginals": self._marginals(feature_codes, classes, arrays["groups"])}
+        sums = {"marginals": self._marginals(self.codes(features), classes, arrays["groups"])}
         if self.num_questions:
             parts = [
-                self._question(feature_codes, classes, arrays, number)
+                self._question(features, classes, arrays, number)
                 for number in range(self.num_questions)
             ]
             sums["scores"] = np.concatenate(parts)
@@ -178,23 +205,25 @@ class EvaluationQueries:
             found[str(self.encoding.target)] = marginals[self.encoding.width :]
         return found
 
-    def scores(self, feature_codes: Array, weights: Array) -> Array:
-        """Returns one question's score of each record, (N,) float64, each by itself.
+    def scores(self, features: Array, arrays: Mapping[str, Array], number: int) -> Array:
+        """Returns a question's score of each record, (N,) float64, each by itself.
 
         Args:
-          feature_codes: (N, m) codes, each within its block.
-          weights: (D + 1,) weights of the cells, and last a constant.
+          features: (N, ...) coded records.
+          arrays: of the request, its scorers.
+          number: of the question.
         """
-        total = np.full(len(feature_codes), float(weights[-1]), dtype=np.float64)
+        codes, weights = self.codes(features), arrays["weights"][number]
+        total = np.full(len(codes), float(weights[-1]), dtype=np.float64)
         for position, block in enumerate(self.encoding.features):
             part = weights[block.start : block.start + block.size].astype(np.float64)
-            total += part[feature_codes[:, position]]
+            total += part[codes[:, position]]
         return total
 
     def _question(
-        self, feature_codes: Array, classes: Array, arrays: Mapping[str, Array], number: int
+        self, features: Array, classes: Array, arrays: Mapping[str, Array], number: int
     ) -> Array:
-        scores = self.scores(feature_codes, arrays["weights"][number])
+        scores = self.scores(features, arrays, number)
         bins = np.zeros(len(scores), dtype=np.int64)
         for edge in arrays["edges"][number].astype(np.float64):
             bins += scores >= edge

@@ -149,10 +149,9 @@ def drafts_of(study: Study, schema: Schema) -> list[Draft]:
             )
         )
     if evaluation.share > 0.0:
-        if not schema.kind.only_columns:
+        if schema.kind.evaluation is None:
             raise StudyError(
-                f"[evaluation] scores columns, and {schema.kind.name} records are more than their "
-                "columns; remove it"
+                f"[evaluation] cannot score {schema.kind.name} records; remove the section"
             )
         encoding = encoding_of(study.model.kind, schema, study.target)
         drafts.append(draft_evaluation(evaluation, encoding, study.privacy, num_sites))

@@ -225,13 +225,14 @@ class _Run:
         phase = self._plan.evaluation
         if phase is None or self._folder.has_evaluation():
             return
-        asked, encoding, artifact = rounds[0], self._plan.encoding, self._folder.generator()
+        asked, artifact = rounds[0], self._folder.generator()
+        measured = self._plan.schema.kind.make_evaluation(self._plan.coder)
         seed = self._seed(asked.round)
-        arrays = evaluation_request(artifact, encoding, seed=seed)
+        arrays = evaluation_request(artifact, measured, seed=seed)
         opened = self._sums.ask(asked, arrays, phase.length)
         record = evaluation_result(
             artifact,
-            encoding,
+            measured,
             arrays,
             opened.values(),
             opened.stds,

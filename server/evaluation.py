@@ -17,7 +17,6 @@ from scipy.special import expit
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Block, Encoding
-from fedloom.common.sampling import sample_codes
 from fedloom.common.scores import BINS, EvaluationQueries
 from fedloom.privacy.held_back import evaluation_record
 
@@ -28,32 +27,36 @@ _CHECK_ROWS = 20_000
 _RIDGE = 1.0
 _MAX_WEIGHT = 30.0
 _STEPS = 100
+_LEAST_SPREAD = 0.05
 _BIN_GROUPS = 10
 _CATEGORY_GROUPS = 20
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def evaluation_request(artifact: Artifact, encoding: Encoding, *, seed: int) -> dict[str, Array]:
+def evaluation_request(
+    artifact: Artifact, measured: EvaluationQueries, *, seed: int
+) -> dict[str, Array]:
     """Returns the arrays of the request `evaluate`; the same for the same generator and seed.
 
     Args:
-      artifact: the generator whose rows are to be judged.
-      encoding: the public encoding.
-      seed: public, of the draw of synthetic rows.
+      artifact: the generator whose records are to be judged.
+      measured: what is counted.
+      seed: public, of the draw of synthetic records.
     """
-    measured = EvaluationQueries(encoding)
-    codes, classes = sample_codes(artifact, encoding, _FIT_ROWS, seed=seed)
-    arrays = {"groups": _groups(encoding, codes)}
+    features, classes = measured.drawn(artifact, _FIT_ROWS, seed)
+    codes = measured.codes(features)
+    arrays = {"groups": _groups(measured.encoding, codes)}
     if measured.num_questions:
         questions = _questions(measured, classes)
-        fitted = [_fit(encoding, codes, row[classes]) for row in questions]
-        arrays["questions"] = questions
-        arrays["weights"] = np.stack(fitted).astype(np.float32)
+        numbers = measured.numbers(features)
+        fitted = [_fit(measured.encoding, codes, numbers, row[classes]) for row in questions]
+        weights, of_numbers = (np.stack(part) for part in zip(*fitted, strict=True))
+        arrays |= {"questions": questions, **measured.scorer_arrays(weights, of_numbers)}
         arrays["edges"] = np.stack(
             [
-                _edges(measured.scores(codes, weights), row[classes])
-                for weights, row in zip(arrays["weights"], questions, strict=True)
+                _edges(measured.scores(features, arrays, number), row[classes])
+                for number, row in enumerate(questions)
             ]
         )
     measured.check(arrays)
@@ -62,7 +65,7 @@ def evaluation_request(artifact: Artifact, encoding: Encoding, *, seed: int) -> 
 
 def evaluation_result(
     artifact: Artifact,
-    encoding: Encoding,
+    measured: EvaluationQueries,
     arrays: dict[str, Array],
     vector: Array,
     stds: Sequence[float],
@@ -74,17 +77,19 @@ def evaluation_result(
 
     Args:
       artifact: the generator that was judged.
-      encoding: the public encoding.
+      measured: what was counted.
       arrays: the request's.
       vector: (length,) float64, the sum over sites, noise in it.
       stds: standard deviation of that noise in each histogram.
       hold_back: chance with which a unit was held back.
       seed: public, the request's; the rows to compare with are drawn from another.
     """
-    measured = EvaluationQueries(encoding)
-    codes, classes = sample_codes(artifact, encoding, _CHECK_ROWS, seed=seed + 1)
-    synthetic = measured.join(measured.sums(codes, classes, arrays))
-    return evaluation_record(encoding, arrays, vector, stds, synthetic, hold_back=hold_back)
+    synthetic = measured.join(
+        measured.sums(*measured.drawn(artifact, _CHECK_ROWS, seed + 1), arrays)
+    )
+    return evaluation_record(
+        measured.encoding, arrays, vector, stds, synthetic, hold_back=hold_back
+    )
 
 
 def _questions(measured: EvaluationQueries, classes: Array) -> Array:
@@ -106,10 +111,13 @@ def _questions(measured: EvaluationQueries, classes: Array) -> Array:
     return questions
 
 
-def _fit(encoding: Encoding, codes: Array, answers: Array) -> Array:
-    """Fits a logistic regression with a ridge on one-hot cells; returns (D + 1,) weights.
+def _fit(encoding: Encoding, codes: Array, numbers: Array, answers: Array) -> tuple[Array, Array]:
+    """Fits a logistic regression with a ridge on one-hot cells and numbers.
 
     A numeric label's own cells get no weight, and rows that the question leaves out do not count.
+
+    Returns:
+      (D + 1,) weights of the cells, and last a constant; (K,) weights of the numbers.
     """
     asked = answers >= 0
     truth = answers[asked].astype(np.float64)
@@ -118,10 +126,15 @@ def _fit(encoding: Encoding, codes: Array, answers: Array) -> Array:
         for position, block in enumerate(encoding.features)
         if block.name != encoding.target
     ]
-    width = encoding.width
+    width, shift, scale = (
+        encoding.width,
+        numbers.mean(axis=0),
+        np.maximum(numbers.std(axis=0), _LEAST_SPREAD),
+    )
+    standard = (numbers[asked] - shift) / scale
 
     def loss(weights: Array) -> tuple[float, Array]:
-        scores = np.full(len(truth), weights[-1])
+        scores = weights[width] + standard @ weights[width + 1 :]
         for row in cells:
             scores += weights[row]
         value = float((np.logaddexp(0.0, scores) - truth * scores).sum())
@@ -129,14 +142,16 @@ def _fit(encoding: Encoding, codes: Array, answers: Array) -> Array:
         gradient = _RIDGE * weights
         for row in cells:
             gradient[:width] += np.bincount(row, weights=slope, minlength=width)
-        gradient[-1] += slope.sum()
+        gradient[width] += slope.sum()
+        gradient[width + 1 :] += slope @ standard
         return value + _RIDGE / 2 * float(weights @ weights), gradient
 
-    found = minimize(
-        loss, np.zeros(width + 1), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
-    )
-    fitted: Array = np.clip(found.x, -_MAX_WEIGHT, _MAX_WEIGHT)
-    return fitted
+    start = np.zeros(width + 1 + numbers.shape[1])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+    of_numbers = found[width + 1 :] / scale
+    weights = np.clip(found[: width + 1], -_MAX_WEIGHT, _MAX_WEIGHT)
+    weights[width] -= float(shift @ of_numbers)
+    return weights, of_numbers
 
 
 def _edges(scores: Array, answers: Array) -> Array:

@@ -132,7 +132,7 @@ def _request(
         arrays = {"groups": groups.astype(np.int32)}
     elif asked.query == "evaluate":
         assert made.generator is not None
-        arrays = evaluation_request(made.generator, plan.encoding, seed=3)
+        arrays = evaluation_request(made.generator, EvaluationQueries(plan.encoding), seed=3)
     return Request(
         query=asked.query,
         study=plan.study_digest,
@@ -236,7 +236,7 @@ def make_evaluation(
     """Returns what a coordinator keeps of an evaluation on a held-back table."""
     encoding = plan.encoding
     measured = EvaluationQueries(encoding)
-    arrays = evaluation_request(generator, encoding, seed=3)
+    arrays = evaluation_request(generator, measured, seed=3)
     codes = encoding.encode(frame).codes
     sums = measured.sums(encoding.feature_codes(codes), encoding.classes(codes), arrays)
     assert plan.evaluation is not None
@@ -251,7 +251,7 @@ def make_evaluation(
     ]
     return evaluation_result(
         generator,
-        encoding,
+        measured,
         arrays,
         measured.join(sums) + np.concatenate(noise),
         stds,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fedloom.common.artifact import Artifact
     from fedloom.common.sampling.tally import Tally
     from fedloom.common.schema import Schema
+    from fedloom.common.scores import EvaluationQueries
 
 __all__ = ["Coded", "Coder", "RecordKind", "RecordSettings", "Sampler", "Statistics"]
 
@@ -131,6 +132,8 @@ class RecordKind:
       data: the data files of a release; see `fedloom.privacy.release.data_files.DataFiles`.
       figures: the report's sections that compare synthetic records with the noisy statistics, as
         HTML, from frame, statistics and `secure`.
+      evaluation: what `evaluate` counts on held-back records, from the coder; a
+        `fedloom.common.scores.EvaluationQueries`. None if the kind cannot be evaluated.
     """
 
     settings: type[RecordSettings]
@@ -145,6 +148,7 @@ class RecordKind:
     writers: Mapping[str, str]
     data: str
     figures: str
+    evaluation: str | None = None
 
     @property
     def name(self) -> str:
@@ -159,6 +163,12 @@ class RecordKind:
         """
         coder: Coder = load_part(self.coder)(schema, target)
         return coder
+
+    def make_evaluation(self, coder: Coder) -> EvaluationQueries:
+        """Returns what is counted on held-back records; only where `evaluation` is given."""
+        assert self.evaluation is not None
+        queries: EvaluationQueries = load_part(self.evaluation)(coder)
+        return queries
 
     def load(self, source: Any, schema: Schema, *, id_column: str | None = None) -> pd.DataFrame:
         """Loads a site's records; only at a site.

@@ -108,7 +108,7 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
 
     def check_arrays(self, plan: Plan, arrays: Arrays) -> None:
         """Checks the arrays of a request; see `Phase`."""
-        EvaluationQueries(plan.encoding).check(arrays)
+        _queries(plan).check(arrays)
 
     def answer_length(self, plan: Plan, arrays: Arrays) -> int:
         """Returns the coordinates of all histograms."""
@@ -116,7 +116,7 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
 
     def request_bytes(self, plan: Plan) -> int:
         """Returns the bytes of a request's arrays."""
-        return array_bytes(EvaluationQueries(plan.encoding).request_arrays())
+        return array_bytes(_queries(plan).request_arrays())
 
     def round_event(self, privacy: PrivacySettings) -> DpEvent:
         """Returns the event of all histograms, for a unit at `overlap` sites."""
@@ -172,6 +172,10 @@ class EvaluationPhase(PhaseSettings, frozen=True, kw_only=True):
             )
             for histogram in self.histograms
         ]
+
+
+def _queries(plan: Plan) -> EvaluationQueries:
+    return plan.schema.kind.make_evaluation(plan.coder)
 
 
 def draft_evaluation(

@@ -108,9 +108,11 @@ def test_a_score_does_not_depend_on_the_other_records() -> None:
     rng = np.random.default_rng(4)
     measured = evaluation("visited")
     codes, _ = random_records(measured.encoding, 64, rng)
-    weights = rng.normal(0, 1, measured.encoding.width + 1).astype(np.float32)
-    together = measured.scores(codes, weights)
-    alone = [measured.scores(codes[i : i + 1], weights)[0] for i in range(len(codes))]
+    weights = rng.normal(0, 1, (1, measured.encoding.width + 1)).astype(np.float32)
+    together = measured.scores(codes, {"weights": weights}, 0)
+    alone = [
+        measured.scores(codes[i : i + 1], {"weights": weights}, 0)[0] for i in range(len(codes))
+    ]
     assert together.tolist() == alone
 
 

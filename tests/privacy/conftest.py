@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import fedloom
 from fedloom.common.schema import Schema
+from fedloom.common.scores import EvaluationQueries
 from fedloom.common.study import parse_study
 from fedloom.privacy.keys import generate_key, load_private_key, public_key_hex, save_key
 from fedloom.privacy.ledger import Ledger
@@ -252,7 +253,7 @@ def write_run(
         asked = answers.opened[plan.rounds[-1].round]
         record = evaluation_result(
             answers.generator,
-            plan.encoding,
+            EvaluationQueries(plan.encoding),
             asked.request_arrays,
             asked.values(),
             asked.stds,

@@ -47,15 +47,15 @@ def generator(encoding: Encoding, seed: int = 1) -> Artifact:
 def test_a_request_fits_what_sites_accept_and_is_the_same_again(target: str | None) -> None:
     encoding = encoding_of(target)
     made = generator(encoding)
-    first = evaluation_request(made, encoding, seed=7)
+    first = evaluation_request(made, EvaluationQueries(encoding), seed=7)
     EvaluationQueries(encoding).check(first)
-    for name, array in evaluation_request(made, encoding, seed=7).items():
+    for name, array in evaluation_request(made, EvaluationQueries(encoding), seed=7).items():
         np.testing.assert_array_equal(first[name], array)
 
 
 def test_columns_with_many_cells_are_joined_and_special_values_stay_apart() -> None:
     encoding = encoding_of("visited")
-    groups = evaluation_request(generator(encoding), encoding, seed=7)["groups"]
+    groups = evaluation_request(generator(encoding), EvaluationQueries(encoding), seed=7)["groups"]
     age, town, sex = (groups[b.start : b.start + b.size] for b in encoding.features)
     assert len(np.unique(age[:40])) <= 10 and (np.diff(age[:40]) >= 0).all()
     assert age[40] == 40 and age[41] == 41
@@ -65,7 +65,7 @@ def test_columns_with_many_cells_are_joined_and_special_values_stay_apart() -> N
 
 def test_a_numeric_label_is_cut_in_the_middle_and_does_not_score_itself() -> None:
     encoding = encoding_of("age")
-    arrays = evaluation_request(generator(encoding), encoding, seed=7)
+    arrays = evaluation_request(generator(encoding), EvaluationQueries(encoding), seed=7)
     assert arrays["questions"][0].tolist()[-2:] == [-1, -1]
     assert (np.diff(arrays["questions"][0][:-2]) >= 0).all()
     (age,) = (block for block in encoding.features if block.name == "age")
@@ -75,7 +75,7 @@ def test_a_numeric_label_is_cut_in_the_middle_and_does_not_score_itself() -> Non
 def test_bins_hold_equally_many_rows_of_both_answers() -> None:
     encoding = encoding_of("visited")
     made = generator(encoding)
-    arrays = evaluation_request(made, encoding, seed=7)
+    arrays = evaluation_request(made, EvaluationQueries(encoding), seed=7)
     measured = EvaluationQueries(encoding)
     counts = measured.split(measured.join(measured.sums(*rows(made, encoding, 1), arrays)))
     shares = (counts["scores"][0] / counts["scores"][0].sum(axis=1, keepdims=True)).mean(axis=0)
@@ -102,11 +102,11 @@ def test_area_from_the_histogram_is_that_of_an_independent_logistic_regression(
     """The scorer is the oracle's; bins cost a few thousandths of the area."""
     encoding = encoding_of(target)
     made = generator(encoding)
-    arrays = evaluation_request(made, encoding, seed=7)
+    arrays = evaluation_request(made, EvaluationQueries(encoding), seed=7)
     measured = EvaluationQueries(encoding)
     codes, classes = rows(made, encoding, 11)
     vector = measured.join(measured.sums(codes, classes, arrays)).astype(np.float64)
-    result = evaluation_result(made, encoding, arrays, vector, [1e-6] * 2, hold_back=0.1, seed=7)
+    result = evaluation_result(made, measured, arrays, vector, [1e-6] * 2, hold_back=0.1, seed=7)
     train_codes, train_classes = rows(made, encoding, 7)
     for number, question in enumerate(result["figures"]["questions"]):
         answers = arrays["questions"][number]
