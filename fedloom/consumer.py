@@ -7,6 +7,7 @@
     release.sample(1000, where={"visited": "yes"})
     release.impute(table)
     release.infer("visited == yes ~ age + C(sex)")   # with honest intervals
+    release.drift("release-of-last-year").drifted
 
 Nothing here costs privacy: whatever is computed from a release is post-processing. A file is read
 only if the signed manifest holds its hash, so a file that was changed, added or exchanged raises;
@@ -38,6 +39,7 @@ from fedloom.privacy.release.typed_rows import dtypes
 
 if TYPE_CHECKING:
     from fedloom.common.marginals import NoisyMarginals
+    from fedloom.privacy.drift.result import Drift
     from fedloom.privacy.inference.result import Inference
     from fedloom.privacy.release.verify import Verification
 
@@ -269,6 +271,26 @@ class Release:
             epsilon=self.epsilon,
         )
 
+    def drift(self, old: str | Path | Release) -> Drift:
+        """Tells which columns have moved away from an earlier release; free of charge.
+
+        Only the first noisy counts of both are read, so the noise in them is known exactly. Another
+        schema will do: columns that both have, with the same values, are compared.
+
+        Args:
+          old: The earlier release, or its folder.
+
+        Raises:
+          ConfigError: the folder holds no release, or one of them is not of tables.
+        """
+        from fedloom.privacy.drift.result import drift_between
+
+        earlier = old if isinstance(old, Release) else Release(old)
+        alike = [
+            one.plan.privacy.rows_per_person * one.plan.privacy.overlap for one in (self, earlier)
+        ]
+        return drift_between(self._statistics, earlier._statistics, alike=(alike[0], alike[1]))
+
     @cached_property
     def _statistics(self) -> NoisyMarginals:
         from fedloom.privacy.answers.opened import OpenedRound, answer_path
@@ -276,7 +298,7 @@ class Release:
 
         if not isinstance(self.plan.coder, Encoding):
             raise ConfigError(
-                f"{self.path} holds no table; estimates come from the noisy counts of tables alone"
+                f"{self.path} holds no table; this is told by the noisy counts of tables alone"
             )
         rounds = [
             OpenedRound.load(self._checked(answer_path(asked.round)))

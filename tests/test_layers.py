@@ -60,7 +60,7 @@ TORCH_FREE = (
     "common/marginals.py", "privacy/noise.py",
     "privacy/accounting.py", "privacy/events.py", "privacy/plan*.py", "privacy/resolve.py",
     "privacy/keys.py", "privacy/secure_sum/*", "privacy/mechanisms/noisy_sum.py",
-    "privacy/ledger*", "privacy/release/*", "privacy/inference/*",
+    "privacy/ledger*", "privacy/release/*", "privacy/inference/*", "privacy/drift/*",
     "client/sources/*", "client/data_check.py",
     "server/learners/tree*.py", "server/learners/tilt.py",
     "client/home.py", "client/approval.py", "client/*_in_words.py", "client/site_config.py",

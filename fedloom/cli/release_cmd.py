@@ -1,4 +1,4 @@
-"""`fedloom release`: builds a signed release from a run, and verifies one."""
+"""`fedloom release`: builds a signed release from a run, verifies one, compares two."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
 
 from fedloom.cli.command_audit import note_command
 from fedloom.cli.options import json_option
 from fedloom.cli.output import print_json
 
 if TYPE_CHECKING:
+    from fedloom.privacy.drift.result import Drift
     from fedloom.privacy.release.verify.generator import Refit
 
 __all__ = ["release"]
@@ -117,6 +119,51 @@ def verify(
         click.echo("This release is what its publisher signed, and its price is as stated.")
     else:
         click.echo("Unchanged since signing; signer not checked: give --key to check it.")
+
+
+@release.command()
+@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
+@json_option
+def drift(new: Path, old: Path, as_json: bool) -> None:
+    """Tell which columns of the release NEW have moved away from those of the release OLD.
+
+    The first noisy counts of both are compared; their noise is known exactly. Nothing is asked of
+    any site and no privacy is spent. Neither release is verified: see `fedloom release verify`.
+    """
+    from fedloom.consumer import Release
+
+    found = Release(new).drift(old)
+    if as_json:
+        print_json({"new": str(new), "old": str(old), **found.to_dict()})
+        return
+    _show_drift(found)
+
+
+def _show_drift(found: Drift) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("column", overflow="fold")
+    for name in ("distance", "by chance", "std. error", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for one in found.columns:
+        told = one.distance
+        numbers = ["hidden", "", "", ""]
+        if told is not None:
+            numbers = [f"{x:.3f}" for x in (told.value, told.by_chance, told.std_error)]
+            numbers.append(f"{told.p_value:.2g}")
+        table.add_row(one.column, *numbers, one.verdict)
+    console.print(table)
+    click.echo(
+        "distance: share of records that would have to move between groups of values; by chance: "
+        "its mean if nothing has changed but noise and who was sampled; std. error: its deviation "
+        "then."
+    )
+    if found.not_compared:
+        click.echo(f"Not compared, as values differ: {', '.join(found.not_compared)}")
+    new, old = (f"{number:,.0f}" for number in found.records)
+    click.echo(f"About {new} records against {old}; no privacy was spent.")
 
 
 def _fits() -> Refit:
