@@ -34,7 +34,7 @@ Errors are those of `fedloom.common.errors`; the command line's exit code is the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,10 @@ from fedloom.common.study import Study
 from fedloom.privacy.plan import Plan
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fedloom.client.sources import Source
+    from fedloom.common.images.completion import Completed
     from fedloom.privacy.release.verify import Verification
 
 __all__ = ["Run", "simulate", "verify"]
@@ -130,6 +133,25 @@ class Run:
         plan = self.plan
         filled = impute(self._folder.generator(), plan.schema, plan.target, table, seed=seed)
         return filled.apply(table)
+
+    def complete(
+        self,
+        images: NDArray[Any],
+        *,
+        known: NDArray[Any] | None = None,
+        labels: Sequence[str | None] | None = None,
+        seed: int | None = None,
+    ) -> Completed:
+        """Completes images seen in part or coarsely, from the generator; free of charge.
+
+        The result is as private as the images. Arguments and errors are those of
+        `fedloom.common.images.completion.Completion.complete`.
+        """
+        from fedloom.common.images.completion import Completion
+
+        plan = self.plan
+        made = Completion(self._folder.generator(), plan.schema, plan.target)
+        return made.complete(images, known=known, labels=labels, seed=seed)
 
     def release(self, out: str | Path, *, evidence: str | Path | None = None) -> Path:
         """Builds the signed release of this run in the folder `out` and returns its path.

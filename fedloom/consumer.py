@@ -38,6 +38,9 @@ from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.typed_rows import dtypes
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fedloom.common.images.completion import Completed
     from fedloom.common.marginals import NoisyMarginals
     from fedloom.privacy.drift.result import Drift
     from fedloom.privacy.inference.result import Inference
@@ -214,6 +217,24 @@ class Release:
 
         found = impute(self._generator, self.schema, self.plan.target, table, seed=seed)
         return found.apply(table)
+
+    def complete(
+        self,
+        images: NDArray[Any],
+        *,
+        known: NDArray[Any] | None = None,
+        labels: Sequence[str | None] | None = None,
+        seed: int | None = None,
+    ) -> Completed:
+        """Completes images seen in part or coarsely, from the generator; free of charge.
+
+        The result is as private as the images, which stay where they are. Arguments and errors
+        are those of `fedloom.common.images.completion.Completion.complete`.
+        """
+        from fedloom.common.images.completion import Completion
+
+        made = Completion(self._generator, self.schema, self.plan.target)
+        return made.complete(images, known=known, labels=labels, seed=seed)
 
     def infer(
         self,

@@ -64,6 +64,7 @@ COMMANDS = {
     "ledger": Entry("fedloom.cli.ledger_cmd:ledger", "Verify a site's ledger."),
     "sample": Entry("fedloom.cli.sample_cmd:sample", "Draw records from a run or a release."),
     "impute": Entry("fedloom.cli.impute_cmd:impute", "Fill a table's missing values; free."),
+    "complete": Entry("fedloom.cli.complete_cmd:complete", "Complete or enlarge images; free."),
     "infer": Entry("fedloom.cli.infer_cmd:infer", "Estimate from a release, with intervals; free."),
     "release": Entry("fedloom.cli.release_cmd:release", "Build or verify a signed release."),
 }
