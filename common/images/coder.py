@@ -114,6 +114,11 @@ def image_settings(schema: Schema) -> ImageSettings:
     """
     if not isinstance(schema.records, ImageSettings):
         raise SchemaError("the schema describes no images; add a section [image]")
+    if not schema.columns:
+        raise SchemaError(
+            "a schema of images needs a column beside them, such as a category with one value that "
+            "all records have; add one"
+        )
     if IMAGE in schema.names:
         raise SchemaError(f"no column may be called {IMAGE!r} beside images; rename it")
     return schema.records

@@ -13,7 +13,7 @@ import pytest
 import fedloom
 from fedloom.cli.main import main
 from fedloom.client.sources.images import load_images
-from fedloom.common.errors import ConfigError, ReleaseError, StudyError
+from fedloom.common.errors import ConfigError, ReleaseError, SchemaError, StudyError
 from fedloom.common.study import load_study
 from fedloom.privacy.keys import load_private_key
 from fedloom.privacy.release.image_files import IMAGES
@@ -198,3 +198,15 @@ def test_statement_and_plan_name_each_sum_with_its_noise(release):
     statement = json.loads((release / "dp_statement.json").read_text())
     assert len(statement["mechanisms"]) == 7
     assert all(entry["noise_multiplier"] > 0 for entry in statement["mechanisms"])
+
+
+def test_images_without_any_column_are_refused_before_anything_is_asked(tmp_path):
+    (tmp_path / "schema.toml").write_text(SCHEMA.split("[[column]]")[0])
+    path = tmp_path / "study.toml"
+    path.write_text(
+        '[study]\nname = "digits"\nschema = "schema.toml"\n[privacy]\nepsilon = 1.0\ndelta = 1e-5\n'
+        '[[site]]\nname = "east"\n[[site]]\nname = "west"\n'
+    )
+    study, schema = load_study(path)
+    with pytest.raises(SchemaError, match="column"):
+        resolve_plan(study, schema, version=fedloom.__version__)
