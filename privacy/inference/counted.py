@@ -9,7 +9,7 @@ a new table here, and nothing else changes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Block, Encoding
+from fedloom.common.grid import Grid
 from fedloom.common.marginals import NoisyMarginals, OneWayMarginals
 from fedloom.common.three_way_marginals import ThreeWayMarginals
+from fedloom.privacy.inference.axis import adaptive_cells
 from fedloom.privacy.inference.margins import Margin, raw_margin, smooth_margin
 
 __all__ = ["CountedTable", "CountedTables", "counted_tables"]
@@ -92,18 +94,19 @@ class CountedTables:
             rest = tuple(other for other in range(table.counts.ndim) if other != axis)
             counts, variances = table.counts.sum(axis=rest), table.variances.sum(axis=rest)
             grid = self.encoding.grids[self.block(column).index]
-            self._margins[column] = (
-                raw_margin(counts)
-                if grid is None
-                else smooth_margin(
-                    counts, grid.stops - grid.starts + float(grid.discrete), float(variances.mean())
-                )
-            )
+            if grid is None:
+                self._margins[column] = raw_margin(counts)
+            else:
+                widths, places = _widths(grid), table.places[axis]
+                whole = np.bincount(places[: grid.size], widths)
+                margin = smooth_margin(counts, whole, float(variances.mean()))
+                within = np.append(widths / whole[places[: grid.size]], np.ones(len(places)))
+                self._margins[column] = replace(margin, places=places, within=within[: len(places)])
         return self._margins[column]
 
     def shares(self, column: str) -> Array:
         """Returns the estimated share of each cell of a column, (cells,): none is negative."""
-        return self.margin(column).shares
+        return self.margin(column).spread()
 
 
 def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
@@ -119,12 +122,7 @@ def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
         if statistics.by_class:
             yield layout.table(counts, ((block, np.arange(block.size)),), statistics.look_std)
         else:
-            yield CountedTable(
-                columns=(block.name,),
-                places=(np.arange(block.size),),
-                counts=counts.astype(np.float64),
-                variances=np.full(block.size, statistics.look_std**2),
-            )
+            yield _column_table(statistics, block, counts)
     yield from _triples(statistics, layout)
     if not statistics.has_pairs:
         return
@@ -138,6 +136,29 @@ def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
         )
         counts = np.stack([tables[a, b] for tables in by_class])
         yield layout.table(counts, parts, statistics.pair_std)
+
+
+def _column_table(statistics: NoisyMarginals, block: Block, counts: Array) -> CountedTable:
+    """Returns the table of a column alone, a fine axis on cells of the width that tells most."""
+    places = np.arange(block.size)
+    levels = statistics.axis_levels(statistics.encoding.features.index(block))
+    grid = statistics.encoding.grids[block.index]
+    if levels and grid is not None:
+        at, found = adaptive_cells(levels, _widths(grid), statistics.look_std**2)
+        beside = counts[grid.size :]
+        places = np.concatenate([at, len(found) + np.arange(len(beside))])
+        counts = np.concatenate([found, beside])
+    return CountedTable(
+        columns=(block.name,),
+        places=(places,),
+        counts=counts.astype(np.float64),
+        variances=np.full(len(counts), statistics.look_std**2),
+    )
+
+
+def _widths(grid: Grid) -> Array:
+    widths: Array = grid.stops - grid.starts + float(grid.discrete)
+    return widths
 
 
 def _triples(statistics: NoisyMarginals, layout: _Layout) -> Iterator[CountedTable]:

@@ -45,6 +45,8 @@ class Margin:
       slopes: (smooth,) of each expected count in s.
       precisions: (smooth,) of each count, 0 where it was kept as counted.
       penalty: weight of the penalty.
+      places: (finest cells,) in which of the cells above each finest cell of the column lies.
+      within: (finest cells,) which part of that cell it is; both None where they are the same.
     """
 
     shares: Array
@@ -54,6 +56,21 @@ class Margin:
     slopes: Array
     precisions: Array
     penalty: float = 0.0
+    places: Array | None = None
+    within: Array | None = None
+
+    def spread(self) -> Array:
+        """Returns the share of each finest cell of the column."""
+        if self.places is None or self.within is None:
+            return self.shares
+        spread: Array = self.shares[self.places] * self.within
+        return spread
+
+    def gathered(self, weights: Array) -> Array:
+        """Returns the mean in each cell of a weight of each finest cell."""
+        if self.places is None or self.within is None:
+            return weights
+        return np.bincount(self.places, weights * self.within, minlength=len(self.shares))
 
     def mean(self, weights: Array) -> float:
         """Returns the mean of a weight of each cell."""

@@ -117,6 +117,7 @@ class Sums:
         """Returns the sum over all records of a weight of each cell of a column."""
         number, margin = self.tables.finest(column), self.tables.margin(column)
         table, per_row = self.tables.tables[number], weights[self.rows.codes[column]]
+        weights = margin.gathered(weights)
         if margin.smooth:
             mean = margin.mean(weights)
             moved = margin.influence(weights) * self.records
