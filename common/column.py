@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from fedloom.common.code_hierarchy import Pairs, checked_hierarchy, leaves
 from fedloom.common.errors import SchemaError
 from fedloom.common.text import as_text, normal
 
 __all__ = ["KINDS", "MAX_BINS", "SCALES", "Bound", "Column"]
 
+Read = TypeVar("Read")
 Bound = int | float | dt.date | dt.datetime
 
 KINDS = ("integer", "real", "category", "datetime")
@@ -24,8 +26,9 @@ SCALES = ("auto", "linear", "log")
 MAX_BINS = 1024
 _MAX_EXACT = 2**53
 _KEYS = (
-    "name kind min max bounds values nullable special bins scale edges other description".split()
-)
+    "name kind min max bounds values nullable special bins scale edges other hierarchy parent "
+    "description"
+).split()
 _PRIVATE = "private"
 _LINE_ENDS = set("\r\n\0")
 
@@ -48,6 +51,10 @@ class Column:
       edges: First value of each bin but the first, increasing; or none. Not for datetimes.
       open: Bounds or categories are private and must be learned; there are none here.
       other: Label under which category values outside `values` are synthesised, or None.
+      hierarchy: Pairs of code and parent above the values, sorted; see
+        `fedloom.common.code_hierarchy`.
+      parent: Column that holds a parent of each of the values, or None; see
+        `fedloom.common.parent_column`.
       description: For people; part of the digest.
     """
 
@@ -64,12 +71,15 @@ class Column:
     edges: tuple[Bound, ...] = ()
     open: bool = False
     other: str | None = None
+    hierarchy: Pairs = ()
+    parent: str | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
         """Refuses a column that contradicts itself."""
         self._set("name", as_text(self.name))
         self._set("other", as_text(self.other))
+        self._set("parent", as_text(self.parent))
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
             raise SchemaError(f"a column has the name {self.name!r}; give it a printable name")
         if self.kind not in KINDS:
@@ -119,7 +129,7 @@ class Column:
         if fields.get("values") == _PRIVATE and fields["kind"] == "category":
             del fields["values"]
             fields["open"] = True
-        for key in ("values", "special", "edges"):
+        for key in ("values", "special", "edges", "hierarchy"):
             if key in fields:
                 if not isinstance(fields[key], (list, tuple)):
                     raise SchemaError(f"column '{name}': {key} must be a list in brackets")
@@ -148,6 +158,8 @@ class Column:
             "scale": None if self.scale == "auto" else self.scale,
             "edges": list(self.edges) or None,
             "other": self.other,
+            "hierarchy": [list(pair) for pair in self.hierarchy] or None,
+            "parent": self.parent,
             "description": self.description or None,
         }
         return {key: value for key, value in pairs.items() if value is not None}
@@ -172,6 +184,8 @@ class Column:
         ):
             raise self._error('values must be a list of strings, such as ["no", "yes"]')
         values = tuple(normal(str(value)) for value in self.values)
+        if self.hierarchy and not values and not self.open:
+            values = self._of_hierarchy(lambda: leaves(self.hierarchy))
         self._set("values", values)
         if self.other is not None and (not isinstance(self.other, str) or not self.other):
             raise self._error(f"other must be a label in quotes, got {self.other!r}")
@@ -187,6 +201,12 @@ class Column:
             raise self._error(f"values lists {repeated[0]!r} twice; list each once")
         if self.other in values:
             raise self._error(f"other = {self.other!r} is also one of values; keep one of the two")
+        if self.parent is not None and (not isinstance(self.parent, str) or not self.parent):
+            raise self._error(f"parent must be a column's name in quotes, got {self.parent!r}")
+        if self.hierarchy:
+            known = None if self.open else values
+            pairs = self._of_hierarchy(lambda: checked_hierarchy(self.hierarchy, known, self.other))
+            self._set("hierarchy", pairs)
         if self.open:
             if values:
                 raise self._error('values are either listed or "private"; keep one of the two')
@@ -199,11 +219,19 @@ class Column:
         if len(values) + self.nullable + (self.other is not None) < 2:
             raise self._error("a single value carries nothing; list more values or drop the column")
 
+    def _of_hierarchy(self, read: Callable[[], Read]) -> Read:
+        """Returns what is read from the hierarchy; an error of it names the column."""
+        try:
+            return read()
+        except SchemaError as error:
+            raise self._error(str(error)) from None
+
     def _check_number(self) -> None:
         if self.values:
             raise self._error(f"values belong to kind 'category', not to {self.kind!r}")
-        if self.other is not None:
-            raise self._error(f"other belongs to kind 'category', not to {self.kind!r}")
+        for key in ("other", "hierarchy", "parent"):
+            if getattr(self, key):
+                raise self._error(f"{key} belongs to kind 'category', not to {self.kind!r}")
         if self.scale not in SCALES:
             raise self._error(f"scale is {self.scale!r}; choose one of {', '.join(SCALES)}")
         if self.kind == "datetime" and self.scale == "log":

@@ -2,7 +2,8 @@
 
 A record adds one to its class and one to its code in each of m columns, as for counts within
 classes; on a fine axis also one to each wider cell that it falls in (`fedloom.common.hierarchy`),
-so that a range of an axis is told by few noisy counts. A column's counts are one number a code
+so that a range of an axis is told by few noisy counts; and one to the node of its code at each
+level of a public hierarchy (`fedloom.common.code_hierarchy`). A column's counts are one number a code
 instead of one a code and class, each with the same noise: rare codes are told twice as well with
 two classes. What classes differ in is told by the pairs, which are counted within classes.
 
@@ -36,7 +37,8 @@ class ColumnMarginals:
     A record adds one to its class, and one to each level of each of its m blocks (`levels`).
 
     Layout: the counts of the classes (C), then of all codes of all blocks (D), then block by block
-    the wider levels of a fine axis, the finer first; they count numbers that lie on the axis only.
+    the wider levels of a fine axis or of a hierarchy, the finer first; they count numbers that lie on
+    the axis, or listed values, only.
     """
 
     kind = "columns"
@@ -65,9 +67,17 @@ class ColumnMarginals:
         for position, (block, sizes) in enumerate(
             zip(self.encoding.features, self._wider, strict=True)
         ):
-            if sizes:
-                codes = feature_codes[:, position]
-                parts += list(level_counts(codes[codes < block.num_bins], block.num_bins))[1:]
+            if not sizes:
+                continue
+            codes = feature_codes[:, position]
+            codes = codes[codes < block.num_bins]
+            if block.ordered:
+                parts += list(level_counts(codes, block.num_bins))[1:]
+            else:
+                parts += [
+                    np.bincount(np.asarray(nodes)[codes], minlength=size)
+                    for nodes, size in zip(block.levels, sizes, strict=True)
+                ]
         return np.concatenate(parts).astype(np.int64)
 
     def rows(self, vector: Array) -> tuple[Array, Array]:
@@ -76,9 +86,9 @@ class ColumnMarginals:
         return vector[:first], vector[first : first + self.encoding.width]
 
     def levels(self, vector: Array, position: int) -> list[Array]:
-        """Returns the counts of a block's axis at each width, the finest first; views.
+        """Returns the counts of a block's axis or codes at each level, the finest first; views.
 
-        Empty where the axis is not fine, or there is none.
+        Empty where the axis is not fine, or there is neither an axis nor a hierarchy.
         """
         sizes = self._wider[position]
         if not sizes:
@@ -95,7 +105,12 @@ class ColumnMarginals:
 
 
 def _wider_sizes(block: Block) -> tuple[int, ...]:
-    """Returns the cells of each level above the finest, for an axis of more cells than usual."""
+    """Returns the cells of each level above the finest.
+
+    They are those of an axis of more cells than usual, or of a hierarchy of codes.
+    """
+    if block.levels:
+        return tuple(max(nodes) + 1 for nodes in block.levels)
     if not block.ordered or block.num_bins <= KEEP_ALL:
         return ()
     return level_sizes(block.num_bins)[1:]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fedloom.common.cells import axis_value, cell_text, read_categories, read_numbers
+from fedloom.common.code_hierarchy import code_levels
 from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.grid import DEFAULT_BINS, Grid, integer_grid, real_grid
@@ -55,6 +56,7 @@ class Block:
       ordered: Whether the bins lie on an axis; they come first, from left to right.
       sampleable: Whether a cell may appear in synthetic records.
       num_bins: How many of the cells are bins or categories; they come first.
+      levels: The levels above a category's values, the finest first: the node of each value.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Block:
     ordered: bool
     sampleable: tuple[bool, ...]
     num_bins: int
+    levels: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -334,6 +337,7 @@ def _blocks(
                 ordered=grid is not None,
                 sampleable=tuple(sampleable),
                 num_bins=bins,
+                levels=code_levels(column.hierarchy, column.values) if column.hierarchy else (),
             )
         )
     return tuple(blocks)

@@ -367,8 +367,20 @@ class NoisyMarginals:
     def axis_levels(self, position: int) -> list[Array]:
         """Returns a feature's noisy counts at each width of its axis, the finest first.
 
-        Empty where the look counted the axis at one width only.
+        Empty where the look counted the axis at one width only, or there is no axis.
         """
+        ordered = self.encoding.features[position].ordered
+        return self._levels(position) if ordered else []
+
+    def code_levels(self, position: int) -> list[Array]:
+        """Returns a feature's noisy counts at each level of its hierarchy, the codes first.
+
+        Empty where the look counted the codes alone, or there is no hierarchy.
+        """
+        ordered = self.encoding.features[position].ordered
+        return [] if ordered else self._levels(position)
+
+    def _levels(self, position: int) -> list[Array]:
         measured = self._looked()
         return [] if isinstance(measured, OneWayMarginals) else measured.levels(self.look, position)
 

@@ -20,6 +20,10 @@ column and remedy.
     kind = "category"
     values = ["0", "1"]
     other = "unknown"      # values outside the list are synthesised under this label
+    [[column]]
+    name = "diagnosis"
+    kind = "category"
+    hierarchy = "icd9.csv" # public codes and their parents; see `fedloom.common.code_hierarchy`
 
 Where no document tells them, `bounds = "private"` in place of min and max, or `values = "private"`
 in place of the list, leave a column open: a study of the kind "schema" learns them at a price. What
@@ -40,6 +44,7 @@ from pathlib import Path
 from typing import Any
 
 from fedloom.common.blanks import BLANK, blanks
+from fedloom.common.code_hierarchy import with_hierarchy_files
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
@@ -107,7 +112,8 @@ class Schema:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path}: not valid TOML: {error}") from None
         try:
-            return cls.from_dict(with_listed_files(data, path.parent))
+            listed = with_hierarchy_files(with_listed_files(data, path.parent), path.parent)
+            return cls.from_dict(listed)
         except SchemaError as error:
             raise SchemaError(f"{path}: {error}") from None
 

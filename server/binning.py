@@ -1,7 +1,7 @@
 """Which cells pairs are counted on: chosen from the noisy look alone, never from a record.
 
 Neighbouring bins are joined until each group holds roughly the same noisy mass, and rare
-categories until they have some, so that a cell of a table of pairs can be expected to stand out
+categories until they have some (under a hierarchy node by node: `fedloom.server.code_groups`), so that a cell of a table of pairs can be expected to stand out
 from the noise that is to come, and all tables together stay below a limit. It is deterministic
 post-processing of the look; a record adds the same to the pairs whatever comes out.
 """
@@ -21,6 +21,7 @@ from fedloom.privacy.answers.opened import OpenedRound, spread_of
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.phases import StatisticPhase
 from fedloom.privacy.plan import Plan, RoundQuery
+from fedloom.server.code_groups import code_groups
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 
 __all__ = ["Design", "merge_cells", "pair_design"]
@@ -98,6 +99,8 @@ def _groups(block: Block, shares: Array, wanted: float) -> NDArray[np.int32]:
     if wanted <= 1.0:
         return np.zeros(block.size, dtype=np.int32)
     least = 1.0 / wanted
+    if block.levels:
+        return code_groups(block, shares, least=least / 2, most=max(int(2 * wanted), 1))
     bins = block.num_bins if block.ordered else 0
     groups = np.zeros(block.size, dtype=np.int32)
     if bins:

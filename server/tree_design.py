@@ -3,7 +3,8 @@
 Pairs: of an ordered column the heavy cells and spikes stand alone, as values that signal something
 of their own (zero gains, a round limit); the others are joined with their neighbours to equal noisy
 mass, some twenty groups in all. Categories stand alone as far as they weigh three times their
-noise, the rest of a column is one group. Triples: three groups a column, thirds of an ordered
+noise, the rest of a column is one group; under a hierarchy each rare code joins the lowest node that
+stands out (`fedloom.server.code_groups`). Triples: three groups a column, thirds of an ordered
 column's mass, or the two heaviest groups and the rest.
 
 All of it is deterministic post-processing; a record adds the same to pairs and triples whatever
@@ -26,6 +27,7 @@ from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.phases import StatisticPhase
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.binning import Design
+from fedloom.server.code_groups import code_groups
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 
 __all__ = ["choose_coarse_groups", "choose_groups", "tree_design"]
@@ -40,6 +42,8 @@ _SPIKE, _LEAST_SPIKE = 3.0, 0.01
 # Records that an average cell of a pair should hold, in standard deviations of its noise.
 _SIGNAL = 0.5
 _COARSE = 3
+# Where there is no noise a group of codes still has that share.
+_LEAST = 1e-6
 _SHRINK = 0.8
 
 
@@ -132,6 +136,8 @@ def _groups(
     """Returns the groups of one block."""
     if most <= 1:
         return np.zeros(block.size, dtype=np.int32)
+    if block.levels:
+        return code_groups(block, shares, least=max(least, _LEAST), most=values)
     bins = block.num_bins if block.ordered else 0
     groups = np.zeros(block.size, dtype=np.int32)
     used = 0

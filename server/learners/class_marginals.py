@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fedloom.common.encoding import Block
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.server.learners.code_levels import smooth_codes
 from fedloom.server.learners.hierarchy import smooth_hierarchy
 from fedloom.server.learners.smoothing import flat, near, tree
 
@@ -81,9 +82,11 @@ def _from_columns(statistics: NoisyMarginals) -> Array:
     for position, block in enumerate(encoding.features):
         span = slice(block.start, block.start + block.size)
         groups = _groups_of(statistics, block)
-        levels = statistics.axis_levels(position)
+        levels, codes = statistics.axis_levels(position), statistics.code_levels(position)
         if levels:
             shared = _looked_at_many_widths(statistics, block, levels, together[span])
+        elif codes:
+            shared = _looked_at_many_levels(statistics, block, codes, together[span])
         else:
             covariance = _covariance(statistics, block, statistics.column_std()[span])
             shared = _pooled(block, together[span], covariance, total) / total
@@ -118,16 +121,37 @@ def _looked_at_many_widths(
     found = np.zeros(block.size)
     found[cells] = heads[:-1]
     found[:bins] = smooth_hierarchy(levels, std, np.ones(bins), max(float(heads[-1]), 1e-9))
-    if statistics.groups is not None:
-        groups = _groups_of(statistics, block)
-        of_group = statistics.column_std()[block.start : block.start + block.size]
-        members = np.bincount(groups).astype(np.float64)
-        within = std**2 * (1.0 - 1.0 / members)
-        spread = np.maximum(np.bincount(groups, of_group**2) / members - within, 0.0) * members**2
-        expected = np.bincount(groups, found).astype(np.float64)
-        moved = near(np.bincount(groups, together).astype(np.float64), spread, expected)
-        found *= (moved / np.maximum(expected, 1e-300))[groups]
-    return found / total
+    return _moved_to_groups(statistics, block, found, together) / total
+
+
+def _looked_at_many_levels(
+    statistics: NoisyMarginals, block: Block, levels: list[Array], together: Array
+) -> Array:
+    """Returns the shares of a block's codes over all classes, seen at each level of a hierarchy."""
+    total, std = statistics.total(), statistics.look_std
+    cells, _ = _cells(block)
+    looked = statistics.looked_codes()[block.start : block.start + block.size]
+    variances = np.full(len(cells), std**2)
+    found = np.zeros(block.size)
+    found[cells] = smooth_codes(looked[cells], variances, block.levels, levels[1:], std, total)
+    return _moved_to_groups(statistics, block, found, together) / total
+
+
+def _moved_to_groups(
+    statistics: NoisyMarginals, block: Block, found: Array, together: Array
+) -> Array:
+    """Moves groups of codes to what columns and pairs say of them together."""
+    if statistics.groups is None:
+        return found
+    std, groups = statistics.look_std, _groups_of(statistics, block)
+    of_group = statistics.column_std()[block.start : block.start + block.size]
+    members = np.bincount(groups).astype(np.float64)
+    within = std**2 * (1.0 - 1.0 / members)
+    spread = np.maximum(np.bincount(groups, of_group**2) / members - within, 0.0) * members**2
+    expected = np.bincount(groups, found).astype(np.float64)
+    moved = near(np.bincount(groups, together).astype(np.float64), spread, expected)
+    result: Array = found * (moved / np.maximum(expected, 1e-300))[groups]
+    return result
 
 
 def _groups_of(statistics: NoisyMarginals, block: Block) -> NDArray[Any]:
@@ -168,6 +192,9 @@ def _pooled(block: Block, counts: Array, covariance: Array, total: float) -> Arr
     cells, bins = _cells(block)
     heads, variances = _heads(counts, covariance, cells, bins)
     found = np.zeros(block.size)
+    if block.levels:
+        found[cells] = smooth_codes(heads, variances, block.levels, (), 0.0, total)
+        return found
     heads = flat(heads, variances, total)
     found[cells] = heads[: len(cells)]
     if bins:

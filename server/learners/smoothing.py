@@ -10,6 +10,8 @@ of EM from even ones, so that little is read into few counts.
 - `near`: cells of which a distribution is known that they should resemble, such as a class's and
   that of all classes. A cell's ratio to it comes from a mixture on a grid of ratios, 0 among them:
   a class may lack what others have, and a count that noise alone explains is then near 0.
+- `shared_out`: nodes of a hierarchy under parents whose counts are known; as `near`, with wider
+  ratios, and each parent's nodes have its sum.
 - `tree`: bins of an axis, split in two over and over. The share that a part takes of its
   parent is normal around the one expected, of one of several widths for each level, so that smooth
   axes come out smooth and spikes that are certain stay.
@@ -24,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["flat", "near", "split_masses", "tree"]
+__all__ = ["flat", "near", "shared_out", "split_masses", "tree"]
 
 Array = NDArray[np.float64]
 
@@ -39,6 +41,9 @@ _RATIOS = np.concatenate([[0.0], np.geomspace(0.01, 32.0, 61)])
 _RATIO_SPACING = 0.5 * math.log(32.0 / 0.01) / 60
 _LIKELY_RATIOS = np.exp(-0.5 * (np.log(np.maximum(_RATIOS, 1e-9)) / 0.7) ** 2) + 1e-3
 _LIKELY_RATIOS /= _LIKELY_RATIOS.sum()
+# Ratios of a node to an equal share of its parent: one of hundreds of codes may hold most of it.
+_WIDE_RATIOS = np.concatenate([[0.0], np.geomspace(0.01, 1000.0, 101)])
+_WIDE_SPACING = 0.5 * math.log(1000.0 / 0.01) / 100
 _WIDTHS = np.array([0.0, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6])
 # Where trees split; the mean of three shows no edges of any one of them.
 _CUTS = (0.4, 0.5, 0.6)
@@ -71,6 +76,33 @@ def near(counts: Array, variances: Array, expected: Array) -> Array:
     widths = _RATIO_SPACING * _RATIOS * unit
     mean, spread = _posterior(counts, variances, atoms, widths, _LIKELY_RATIOS)
     return _summing(np.maximum(mean, 0.0), spread + _TINY * total, total)
+
+
+def shared_out(
+    masses: Array, parents: NDArray[Any], shares: Array, counts: Array, variances: Array
+) -> Array:
+    """Shares out each mass among its nodes, as noisy counts of the nodes say.
+
+    Args:
+      masses: (p,) not negative.
+      parents: (k,) the mass that each node belongs to.
+      shares: (k,) positive: what is expected of each node; those of one parent sum to one.
+      counts: (k,) noisy counts of the nodes.
+      variances: (k,) of their noise.
+
+    Returns:
+      (k,) masses of the nodes; those of one parent sum to its mass.
+    """
+    expected = masses[parents] * shares + _TINY
+    atoms = _WIDE_RATIOS * expected[:, None]
+    means, spreads = _posterior(counts, variances, atoms, _WIDE_SPACING * atoms)
+    result = np.zeros(len(counts))
+    order = np.argsort(parents, kind="stable")
+    ends = np.cumsum(np.bincount(parents, minlength=len(masses)))
+    for mass, rows in zip(masses, np.split(order, ends[:-1]), strict=True):
+        spread = spreads[rows] + _TINY
+        result[rows] = _summing(np.maximum(means[rows], 0.0), spread, float(mass))
+    return result
 
 
 def _posterior(
