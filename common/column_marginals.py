@@ -3,9 +3,9 @@
 A record adds one to its class and one to its code in each of m columns, as for counts within
 classes; on a fine axis also one to each wider cell that it falls in (`fedloom.common.hierarchy`),
 so that a range of an axis is told by few noisy counts; and one to the node of its code at each
-level of a public hierarchy (`fedloom.common.code_hierarchy`). A column's counts are one number a code
-instead of one a code and class, each with the same noise: rare codes are told twice as well with
-two classes. What classes differ in is told by the pairs, which are counted within classes.
+level of a public hierarchy (`fedloom.common.code_hierarchy`). A column's counts are one number a
+code instead of one a code and class, each with the same noise: rare codes are told twice as well
+with two classes. What classes differ in is told by the pairs, which are counted within classes.
 
 `reconcile_columns` puts both together. All of that is post-processing.
 """
@@ -37,8 +37,8 @@ class ColumnMarginals:
     A record adds one to its class, and one to each level of each of its m blocks (`levels`).
 
     Layout: the counts of the classes (C), then of all codes of all blocks (D), then block by block
-    the wider levels of a fine axis or of a hierarchy, the finer first; they count numbers that lie on
-    the axis, or listed values, only.
+    the wider levels of a fine axis or of a hierarchy, the finer first; they count numbers that lie
+    on the axis, or listed values, only.
     """
 
     kind = "columns"

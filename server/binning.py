@@ -1,7 +1,8 @@
 """Which cells pairs are counted on: chosen from the noisy look alone, never from a record.
 
 Neighbouring bins are joined until each group holds roughly the same noisy mass, and rare
-categories until they have some (under a hierarchy node by node: `fedloom.server.code_groups`), so that a cell of a table of pairs can be expected to stand out
+categories until they have some (under a hierarchy node by node: `fedloom.server.code_groups`), so
+that a cell of a table of pairs can be expected to stand out
 from the noise that is to come, and all tables together stay below a limit. It is deterministic
 post-processing of the look; a record adds the same to the pairs whatever comes out.
 """

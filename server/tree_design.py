@@ -3,8 +3,8 @@
 Pairs: of an ordered column the heavy cells and spikes stand alone, as values that signal something
 of their own (zero gains, a round limit); the others are joined with their neighbours to equal noisy
 mass, some twenty groups in all. Categories stand alone as far as they weigh three times their
-noise, the rest of a column is one group; under a hierarchy each rare code joins the lowest node that
-stands out (`fedloom.server.code_groups`). Triples: three groups a column, thirds of an ordered
+noise, the rest of a column is one group; under a hierarchy each rare code joins the lowest node
+that stands out (`fedloom.server.code_groups`). Triples: three groups a column, thirds of an ordered
 column's mass, or the two heaviest groups and the rest.
 
 All of it is deterministic post-processing; a record adds the same to pairs and triples whatever

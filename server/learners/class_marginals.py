@@ -192,9 +192,6 @@ def _pooled(block: Block, counts: Array, covariance: Array, total: float) -> Arr
     cells, bins = _cells(block)
     heads, variances = _heads(counts, covariance, cells, bins)
     found = np.zeros(block.size)
-    if block.levels:
-        found[cells] = smooth_codes(heads, variances, block.levels, (), 0.0, total)
-        return found
     heads = flat(heads, variances, total)
     found[cells] = heads[: len(cells)]
     if bins:
