@@ -52,6 +52,8 @@ def _column(plan: Plan, column: Column) -> str:
         said += ", learned by this study"
     elif column.kind == "category":
         said = f"{len(column.values)} values"
+        if column.hierarchy:
+            said += ", rare ones counted together by the hierarchy of the schema"
     else:
         said = f"{column.minimum} to {column.maximum}"
     parts = [f"{column.name}: {column.kind}, {said}"]

@@ -49,7 +49,7 @@ def smooth_codes(
     estimates = [(counts.astype(np.float64), np.maximum(variances, 1e-12))]
     for place in range(1, len(nodes)):
         up = _parents(nodes[place - 1], nodes[place])
-        below, uncertain = (np.bincount(up, part) for part in estimates[-1])
+        below, uncertain = (np.bincount(up, part).astype(np.float64) for part in estimates[-1])
         if looked:
             own = np.zeros(len(below))
             own[: len(looked[place - 1])] = looked[place - 1]

@@ -44,6 +44,11 @@ _LIKELY_RATIOS /= _LIKELY_RATIOS.sum()
 # Ratios of a node to an equal share of its parent: one of hundreds of codes may hold most of it.
 _WIDE_RATIOS = np.concatenate([[0.0], np.geomspace(0.01, 1000.0, 101)])
 _WIDE_SPACING = 0.5 * math.log(1000.0 / 0.01) / 100
+# As in Zipf's law, large ratios are as rare as they are large.
+_LIKELY_WIDE = 1.0 / np.maximum(_WIDE_RATIOS, 1.0)
+_LIKELY_WIDE /= _LIKELY_WIDE.sum()
+# Steepest tilt to a known sum, by which it is shared out, and steps of bisection towards it.
+_STEEPEST, _HALVINGS = 1e5, 60
 _WIDTHS = np.array([0.0, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6])
 # Where trees split; the mean of three shows no edges of any one of them.
 _CUTS = (0.4, 0.5, 0.6)
@@ -95,13 +100,20 @@ def shared_out(
     """
     expected = masses[parents] * shares + _TINY
     atoms = _WIDE_RATIOS * expected[:, None]
-    means, spreads = _posterior(counts, variances, atoms, _WIDE_SPACING * atoms)
-    result = np.zeros(len(counts))
-    order = np.argsort(parents, kind="stable")
-    ends = np.cumsum(np.bincount(parents, minlength=len(masses)))
-    for mass, rows in zip(masses, np.split(order, ends[:-1]), strict=True):
-        spread = spreads[rows] + _TINY
-        result[rows] = _summing(np.maximum(means[rows], 0.0), spread, float(mass))
+    posterior, means, _ = _weighed(counts, variances, atoms, _WIDE_SPACING * atoms, _LIKELY_WIDE)
+    logs = np.log(np.maximum(posterior, 1e-300))
+    sizes = (masses + _TINY)[parents]
+    # What is known of a sum tilts the posterior of all its nodes alike, the less certain the more.
+    low, high = np.full(len(masses), -_STEEPEST), np.full(len(masses), _STEEPEST)
+    for _ in range(_HALVINGS):
+        slopes = (low + high) / 2
+        tilted = logs - (slopes[parents] / sizes)[:, None] * means
+        tilted = np.exp(tilted - tilted.max(axis=1, keepdims=True))
+        found = np.maximum((tilted * means).sum(axis=1) / tilted.sum(axis=1), 0.0)
+        above = np.bincount(parents, found, minlength=len(masses)) > masses
+        low, high = np.where(above, slopes, low), np.where(above, high, slopes)
+    found += _TINY * expected
+    result: Array = found * (masses / np.bincount(parents, found, minlength=len(masses)))[parents]
     return result
 
 
@@ -109,14 +121,22 @@ def _posterior(
     counts: Array, variances: Array, atoms: Array, widths: Array, start: Array | None = None
 ) -> tuple[Array, Array]:
     """Returns mean and standard deviation of each count under a mixture of narrow normals."""
+    posterior, means, spreads = _weighed(counts, variances, atoms, widths, start)
+    mean = (posterior * means).sum(axis=1)
+    second = (posterior * (means**2 + spreads)).sum(axis=1)
+    return mean, np.sqrt(np.maximum(second - mean**2, 0.0))
+
+
+def _weighed(
+    counts: Array, variances: Array, atoms: Array, widths: Array, start: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Returns weight, mean and variance of each count under each of a mixture's normals."""
     noise = np.maximum(variances, _TINY)[:, None]
     marginal = noise + widths**2
     fit = -0.5 * ((counts[:, None] - atoms) ** 2 / marginal + np.log(marginal))
     posterior = _mixture(fit, start)
     means = (atoms * noise + counts[:, None] * widths**2) / marginal
-    mean = (posterior * means).sum(axis=1)
-    second = (posterior * (means**2 + noise * widths**2 / marginal)).sum(axis=1)
-    return mean, np.sqrt(np.maximum(second - mean**2, 0.0))
+    return posterior, means, noise * widths**2 / marginal
 
 
 def tree(counts: Array, covariance: Array, expected: Array, total: float) -> Array:
