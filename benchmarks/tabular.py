@@ -23,7 +23,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ SPLIT_SEED = 20_260_101
 QUICK_ROWS = 8_000
 # Kinds without training rounds.
 FROM_STATISTICS = ("tree", "mixture")
+Questions = Callable[[pd.DataFrame, pd.DataFrame, Schema], float]
 # Sites of one run take consecutive seeds; runs must not share any.
 JOINT = ("others", "tv_3", "cramer", "c2st", "rare_1", "rare_2")
 MEASURES = ("boosting", "logistic", "tv_1", "tv_2", *JOINT, "seconds", "epsilon", "epsilon_rdp")
@@ -62,6 +63,14 @@ def adult() -> pd.DataFrame:
         for part in ("train", "test")
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def split() -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
+    """Returns Adult's records to fit, those to test, and the public schema."""
+    schema, records = Schema.load(ROOT / "benchmarks" / "adult" / "schema.toml"), adult()
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(records))
+    test = records.iloc[order[:TEST_ROWS]].reset_index(drop=True)
+    return records.iloc[order[TEST_ROWS:]].reset_index(drop=True), test, schema
 
 
 def deal(records: pd.DataFrame, sites: int, skew: float | None, seed: int) -> list[pd.DataFrame]:
@@ -82,21 +91,35 @@ def quality(
     test: pd.DataFrame,
     schema: Schema,
     fitted: pd.DataFrame | None = None,
+    *,
+    target: str | None = TARGET,
+    others: Questions = adult_questions,
 ) -> dict[str, Any]:
     """Measures a table, synthetic or real, against the test records.
 
     With the fitted records it measures what columns say together, too, as `joint_scores` does, and
     other questions than the label (`other_targets`).
+
+    Args:
+      train: the table.
+      test: real records that were not fitted.
+      schema: of both.
+      fitted: real records that the table was made from.
+      target: the label that models learn; None for none.
+      others: mean AUC over other questions.
     """
-    learned, distance = utility(train, test, schema, TARGET), marginals(test, train, schema)
+    found: dict[str, Any] = {}
+    if target is not None:
+        learned = utility(train, test, schema, target)
+        found = {"boosting": learned.boosting, "logistic": learned.logistic}
+    distance = marginals(test, train, schema)
     return {
-        "boosting": learned.boosting,
-        "logistic": learned.logistic,
+        **found,
         "tv_1": distance.mean_one_way,
         "tv_2": distance.mean_two_way,
         "absent": len(absent_categories(test, train, schema)),
         **({} if fitted is None else joint_scores(fitted, test, train, schema)),
-        **({} if fitted is None else {"others": adult_questions(train, test, schema)}),
+        **({} if fitted is None else {"others": others(train, test, schema)}),
     }
 
 
@@ -156,11 +179,7 @@ def run(
 
 def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yields one result for each table, run and seed."""
-    schema = Schema.load(ROOT / "benchmarks" / "adult" / "schema.toml")
-    records = adult()
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(records))
-    test = records.iloc[order[:TEST_ROWS]].reset_index(drop=True)
-    fitted = records.iloc[order[TEST_ROWS:]].reset_index(drop=True)
+    fitted, test, schema = split()
     if options.quick:
         fitted = fitted.iloc[:QUICK_ROWS]
     yield {"what": "real data", "seed": 0, **quality(fitted, test, schema, fitted)}
