@@ -157,7 +157,7 @@ def dealt(images: Array, labels: Array, folder: Path, seed: int) -> dict[str, Pa
 
 
 def released(
-    data: dict[str, Array], model: str, epsilon: float, seed: int, folder: Path
+    data: dict[str, Array], model: str, look: bool, epsilon: float, seed: int, folder: Path
 ) -> tuple[Any, ...]:
     """Runs the study and returns synthetic images, labels, and the seconds of study and draw."""
     images, labels = data["train_images"], data["train_labels"]
@@ -171,7 +171,9 @@ def released(
     (folder / "study.toml").write_text(
         '[study]\nname = "images"\nschema = "schema.toml"\ntarget = "label"\n'
         f'[privacy]\nepsilon = {epsilon}\ndelta = {DELTA}\ntrust = "secure-sum"\n'
-        f'[model]\nkind = "{model}"\n' + "".join(f'[[site]]\nname = "{name}"\n' for name in paths)
+        f'[model]\nkind = "{model}"\n'
+        + ('[statistics]\nkind = "one-way"\n' if look else "")
+        + "".join(f'[[site]]\nname = "{name}"\n' for name in paths)
     )
     start = time.perf_counter()
     run = fedloom.simulate(folder / "study.toml", paths, out=folder / "run")
@@ -190,6 +192,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--sheets", type=Path, help="folder for a page of each release")
     parser.add_argument("--model", default="image-mixture")
+    parser.add_argument("--look", action="store_true", help="train from a look alone, no sums")
     options = parser.parse_args()
     with np.load(options.data) as arrays:
         data = {name: arrays[name] for name in arrays.files}
@@ -202,11 +205,13 @@ def main() -> None:
     for epsilon in options.epsilon:
         for seed in range(options.seeds):
             with tempfile.TemporaryDirectory() as folder:
-                made, labels, fit, draw = released(data, options.model, epsilon, seed, Path(folder))
+                made, labels, fit, draw = released(
+                    data, options.model, options.look, epsilon, seed, Path(folder)
+                )
             if options.sheets:
                 options.sheets.mkdir(exist_ok=True)
                 sheet(made, labels, options.sheets / f"{options.data.stem}_{epsilon:g}_{seed}.png")
-            line = {"model": options.model, "epsilon": epsilon, "seed": seed}
+            line = {"model": options.model, "look": options.look, "epsilon": epsilon, "seed": seed}
             line["accuracy"] = accuracy(trained(made, labels, seed), test, answers)
             line |= judged(judge, test, answers, made, labels)
             print(json.dumps({**line, "study_s": fit, "draw_s": draw}), flush=True)

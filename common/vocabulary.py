@@ -15,6 +15,8 @@ __all__ = [
     "NoiseAt",
     "Optimizer",
     "Query",
+    "Reading",
+    "Rivalry",
     "Stage",
     "Status",
     "Trust",
@@ -121,6 +123,21 @@ class Engine(StrEnum):
 
     FUSED = "fused"
     OPACUS = "opacus"
+
+
+class Reading(StrEnum):
+    """How a network looks at an image: its low frequencies by dense layers, or convolutions."""
+
+    FREQUENCIES = "frequencies"
+    CONVOLUTIONS = "convolutions"
+
+
+class Rivalry(StrEnum):
+    """What a critic loses by a score of the wrong sign, and a generator by its fakes' scores."""
+
+    HINGE = "hinge"
+    LOGISTIC = "logistic"
+    WASSERSTEIN = "wasserstein"
 
 
 class Optimizer(StrEnum):

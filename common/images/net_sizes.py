@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedloom.common.images.shape import ImageShape
+from fedloom.common.vocabulary import Reading
 
 if TYPE_CHECKING:
     from fedloom.common.images.coder import ImageCoder
-    from fedloom.common.models.image_settings import ImageGanSettings, ImageVaeSettings
+    from fedloom.common.models.image_settings import (
+        ImageGanSettings,
+        ImageNetSettings,
+        ImageVaeSettings,
+    )
 
 __all__ = [
     "corrector_inputs",
@@ -36,12 +41,10 @@ def reader_layers(shape: ImageShape) -> list[tuple[int, int, int]]:
     return found
 
 
-def read_width(shape: ImageShape) -> int:
-    """Returns how many numbers the convolutions make of an image.
-
-    >>> read_width(ImageShape(height=28, width=28, channels=1))
-    512
-    """
+def read_width(settings: ImageNetSettings, shape: ImageShape) -> int:
+    """Returns how many numbers an encoder or a critic makes of an image before its last layer."""
+    if settings.reading is Reading.FREQUENCIES:
+        return _padded(settings.reading_hidden)
     height, width, layers = shape.height, shape.width, reader_layers(shape)
     for _ in layers:
         height, width = -(-height // 2), -(-width // 2)
@@ -64,14 +67,16 @@ def dense_shapes(inputs: int, hidden: int, outputs: int) -> dict[str, tuple[int,
 def vae_parameters(settings: ImageVaeSettings, coder: ImageCoder) -> int:
     """Returns the coordinates of a gradient of an `image-vae`."""
     classes = coder.encoding.num_classes
-    heads = 2 * _linear(read_width(coder.shape) + classes, settings.latent)
+    heads = 2 * _linear(read_width(settings, coder.shape) + classes, settings.latent)
     detail = min(settings.detail, coder.shape.num_values)
-    return _reader(coder.shape) + heads + _dense(settings.latent + classes, settings.hidden, detail)
+    decoder = _dense(settings.latent + classes, settings.hidden, detail)
+    return _reader(settings, coder.shape) + heads + decoder
 
 
 def critic_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
     """Returns the coordinates of a gradient of the critic of an `image-gan`."""
-    return _reader(coder.shape) + _linear(read_width(coder.shape), coder.encoding.num_classes)
+    width = read_width(settings, coder.shape)
+    return _reader(settings, coder.shape) + _linear(width, coder.encoding.num_classes)
 
 
 def corrector_inputs(detail: int, latent: int, num_classes: int) -> int:
@@ -90,7 +95,10 @@ def generator_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
     return _dense(inputs, settings.hidden, detail)
 
 
-def _reader(shape: ImageShape) -> int:
+def _reader(settings: ImageNetSettings, shape: ImageShape) -> int:
+    if settings.reading is Reading.FREQUENCIES:
+        width = settings.reading_hidden
+        return _linear(min(settings.detail, shape.num_values), width) + _linear(width, width)
     return sum(out * (into * kernel**2 + 1) for into, out, kernel in reader_layers(shape))
 
 

@@ -1,98 +1,84 @@
 """The critic of a GAN of images: the private module that sites train.
 
-A record's loss is the hinge max(0, 1 - D(x, y)), averaged over its views. Fakes need no site: the
-coordinator knows the generator, clips the critic's gradients on as many fakes as it likes in the
-same way, and adds them to the noised sum as post-processing. So a request holds the critic alone.
+A record's loss is that of its score as one of its class, averaged over its views; `mismatch` adds
+the mean loss of its scores as one of each other class, which are to be low, so that the critic
+also tells classes apart. All of it is one loss of one record. Fakes need no site: the coordinator
+knows the generator, clips the critic's gradients on as many fakes as it likes in the same way, and
+adds them to the noised sum as post-processing. So a request holds the critic alone.
 
-The critic reads an image by convolutions and scores it by a direction of its class. It starts at
-exactly zero: the first gradients are the differences of what real and fake images look like to
-the convolutions, class by class.
+The critic scores what it reads of an image by a direction of its class. It starts at exactly zero:
+the first gradients are the differences of what real and fake images look like, class by class.
 
-Sources: Lim & Ye 2017 (arXiv:1705.02894) for the hinge; Miyato & Koyama 2018 (arXiv:1802.05637)
-for a direction for each class; gradients of fakes outside the mechanism as in Xie et al. 2018
-(arXiv:1802.06739).
+Sources: Miyato & Koyama 2018 (arXiv:1802.05637) for a direction for each class; Reed et al. 2016
+(arXiv:1605.05396) for records of another class; gradients of fakes outside the mechanism as in Xie
+et al. 2018 (arXiv:1802.06739).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedloom.common.images.coder import PIXELS, ImageCoder
+from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.net_sizes import read_width
 from fedloom.common.losses import per_record
-from fedloom.common.models.decoder import class_rows, fresh_linear, padded
-from fedloom.common.models.draws import Draws
-from fedloom.common.models.image_networks import ImageReader
+from fedloom.common.models.decoder import fresh_linear, padded
+from fedloom.common.models.image_model import ImageModel
+from fedloom.common.models.image_networks import reader_of
 from fedloom.common.models.image_settings import ImageGanSettings
-from fedloom.common.models.image_vae import pictures
-from fedloom.common.models.image_views import views_of
-from fedloom.common.models.private_model import Arrays, load_weights
+from fedloom.common.models.rivalry import critic_losses
 
 __all__ = ["ImageCritic", "ImageGan"]
 
 
 class ImageCritic(nn.Module):
-    """Scores images (B, channels, height, width) of classes (B, C): (B,), high for records."""
+    """Scores images less the centre, (B, channels, height, width): high for records."""
 
-    def __init__(self, coder: ImageCoder, rng: torch.Generator) -> None:
-        """Draws the convolutions; the first scores are exactly zero."""
+    def __init__(self, settings: ImageGanSettings, coder: ImageCoder, rng: torch.Generator) -> None:
+        """Draws what reads images; the first scores are exactly zero."""
         super().__init__()
         self.num_classes = coder.encoding.num_classes
-        width, out = padded(read_width(coder.shape)), padded(self.num_classes)
-        self.reader = ImageReader(coder.shape, rng)
+        width, out = padded(read_width(settings, coder.shape)), padded(self.num_classes)
+        self.reader = reader_of(settings, coder.shape, rng)
         self.score = fresh_linear(width, out, rng, weight_std=0.0)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Returns the score of each image as one of each class, (B, C)."""
+        scores: Tensor = self.score(self.reader(images))[:, : self.num_classes]
+        return scores
 
     def forward(self, images: Tensor, classes: Tensor) -> Tensor:
         """Returns the score of each image as one of its class."""
-        scores: Tensor = self.score(self.reader(images))[:, : self.num_classes]
-        return (scores * classes).sum(1)
+        return (self.scores(images) * classes).sum(1)
 
 
-class ImageGan:
+class ImageGan(ImageModel[ImageCritic]):
     """The `image-gan` model; see `fedloom.common.models.private_model.PrivateModel`."""
 
     def __init__(self, settings: ImageGanSettings, coder: ImageCoder) -> None:
         """Takes the plan's model."""
-        self.settings, self._coder = settings, coder
-        self.num_classes = coder.encoding.num_classes
-        self.public_shapes: dict[str, tuple[int, ...]] = {}
+        super().__init__(settings, coder)
+        self.settings = settings
 
     def private_module(self, seed: int = 0) -> ImageCritic:
         """Returns the critic with initial weights."""
-        return ImageCritic(self._coder, torch.Generator().manual_seed(seed))
-
-    def request_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of the critic's weights."""
-        return {name: tuple(p.shape) for name, p in self.private_module().named_parameters()}
-
-    def restore(self, arrays: Mapping[str, NDArray[np.float32]]) -> tuple[ImageCritic, Arrays]:
-        """Returns the critic with a request's weights; there are no public arrays."""
-        module = self.private_module()
-        load_weights(module, arrays)
-        return module, {}
-
-    def make_batch(
-        self,
-        features: NDArray[Any],
-        classes: NDArray[np.int64],
-        public: Mapping[str, NDArray[np.float32]],
-        draws: Draws,
-    ) -> dict[str, Tensor]:
-        """Returns the views of each image, and its class."""
-        batch = {"classes": class_rows(classes, self.num_classes)}
-        for number, view in enumerate(views_of(pictures(features[PIXELS]), self.settings, draws)):
-            batch[f"view{number}"] = view
-        return batch
+        rng = torch.Generator().manual_seed(seed)
+        return ImageCritic(self.settings, self._coder, rng)
 
     def loss(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """Returns each record's hinge loss, the average over its views, (B,)."""
-        views = self.settings.views
-        scores = [module(batch[f"view{number}"], batch["classes"]) for number in range(views)]
-        losses = torch.stack([torch.relu(1.0 - score) for score in scores]).sum(0) / views
-        return per_record(losses, len(batch["classes"]))
+        """Returns each record's loss, the average over its views, (B,)."""
+        views, classes = self.settings.views, batch["classes"]
+        losses = [
+            self._of_view(module, batch[f"view{number}"] - batch["centre"], classes)
+            for number in range(views)
+        ]
+        return per_record(torch.stack(losses).sum(0) / views, len(classes))
+
+    def _of_view(self, module: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+        assert isinstance(module, ImageCritic)
+        scores, rivalry = module.scores(images), self.settings.loss
+        right = critic_losses(rivalry, (scores * classes).sum(1))
+        wrong = (critic_losses(rivalry, -scores) * (1.0 - classes)).sum(1)
+        return right + self.settings.mismatch / max(self.num_classes - 1, 1) * wrong

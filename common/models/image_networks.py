@@ -1,9 +1,10 @@
-"""Networks of images: one that reads them by convolutions, one that writes them as frequencies.
+"""Networks of images: two that read them, and one that writes them as frequencies.
 
-Images are read by convolutions of stride two until they are at most four pixels high and wide.
-They are written as the lowest frequencies of the public cosine basis, so that few weights have to
-be learned under noise whatever the size of an image. No layer mixes the records of a batch, widths
-are multiples of 16, and the clip of `fedloom.privacy.clipping` has closed forms for all of them.
+Images are written as the lowest frequencies of the public cosine basis, so that few weights have
+to be learned under noise whatever the size of an image. They are read from the same frequencies by
+two dense layers, or by convolutions of stride two until they are at most four pixels high and
+wide. No layer mixes the records of a batch, widths are multiples of 16, and the clip of
+`fedloom.privacy.clipping` has closed forms for all of them.
 """
 
 from __future__ import annotations
@@ -15,13 +16,49 @@ from torch import Tensor, nn
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.net_sizes import reader_layers
 from fedloom.common.images.shape import ImageShape
-from fedloom.common.models.decoder import fresh_linear, padded
+from fedloom.common.models.decoder import fresh_linear, joined, padded
+from fedloom.common.models.image_settings import ImageNetSettings
+from fedloom.common.vocabulary import Reading
 
-__all__ = ["DenseNet", "Frequencies", "ImageReader"]
+__all__ = ["ConvolutionReader", "DenseNet", "Frequencies", "FrequencyReader", "reader_of"]
+
+# Length of what dense layers see of an image whose every value is 1 off the centre.
+_LENGTH = 24.0
+_SLOPE = 0.2
+_FIRST_STD = 0.3
 
 
-class ImageReader(nn.Module):
-    """Convolutions from images (B, channels, height, width) in [0, 1] to (B, `read_width`)."""
+def reader_of(settings: ImageNetSettings, shape: ImageShape, rng: torch.Generator) -> nn.Module:
+    """Returns what reads images less their centre, (B, channels, height, width).
+
+    Its output has `fedloom.common.images.net_sizes.read_width` numbers a row.
+    """
+    if settings.reading is Reading.CONVOLUTIONS:
+        return ConvolutionReader(shape, rng)
+    return FrequencyReader(shape, settings.detail, settings.reading_hidden, rng)
+
+
+class FrequencyReader(nn.Module):
+    """Two dense layers that see the lowest frequencies of an image."""
+
+    def __init__(self, shape: ImageShape, detail: int, hidden: int, rng: torch.Generator) -> None:
+        """Draws weights that keep the size of what they see."""
+        super().__init__()
+        self._frequencies = Frequencies(shape, detail)
+        self._scale = _LENGTH / shape.num_values**0.5
+        inputs, width = padded(self._frequencies.count), padded(hidden)
+        self.inner = fresh_linear(inputs, width, rng, weight_std=_FIRST_STD)
+        self.middle = fresh_linear(width, width, rng, weight_std=(2.0 / width) ** 0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns what the last layer says, row by row."""
+        read = self._scale * self._frequencies.of(images)
+        read = nn.functional.leaky_relu(self.inner(read), _SLOPE)
+        return nn.functional.leaky_relu(self.middle(read), _SLOPE)
+
+
+class ConvolutionReader(nn.Module):
+    """Convolutions of stride two."""
 
     def __init__(self, shape: ImageShape, rng: torch.Generator) -> None:
         """Draws weights that keep the size of what they see."""
@@ -36,7 +73,7 @@ class ImageReader(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns what the last layer says, row by row."""
-        read = 2.0 * images - 1.0
+        read = 2.0 * images
         for layer in self.layers:
             read = nn.functional.silu(layer(read))
         return read.flatten(1)
@@ -46,12 +83,35 @@ class DenseNet(nn.Module):
     """Two hidden layers of tanh; what is beyond the widths is padding."""
 
     def __init__(
-        self, inputs: int, hidden: int, outputs: int, rng: torch.Generator, *, last_std: float
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        rng: torch.Generator,
+        *,
+        last_std: float,
+        latent: int,
+        classes: int,
     ) -> None:
-        """Draws weights; the last layer's have standard deviation `last_std` over sqrt(hidden)."""
+        """Draws weights.
+
+        Args:
+          inputs: what it sees; the last `latent + classes` of them are the latent and the class.
+          hidden: width of both layers.
+          outputs: what it writes.
+          rng: of the weights.
+          last_std: standard deviation of the last layer's weights, times sqrt(hidden).
+          latent: its dimensions; they weigh the same at first, whatever else is seen.
+          classes: how many; one of these inputs is 1, so it weighs as much as the whole latent.
+        """
         super().__init__()
         width, hidden = padded(inputs), padded(hidden)
         self.inner = fresh_linear(width, hidden, rng, weight_std=inputs**-0.5)
+        named = inputs - classes
+        with torch.no_grad():
+            drawn = self.inner.weight[:, named - latent : named]
+            drawn.normal_(0.0, (latent + classes) ** -0.5, generator=rng)
+            self.inner.weight[:, named:inputs].normal_(0.0, 1.0, generator=rng)
         self.middle = fresh_linear(hidden, hidden, rng, weight_std=hidden**-0.5)
         self.outer = fresh_linear(hidden, padded(outputs), rng, weight_std=last_std * hidden**-0.5)
 
@@ -74,7 +134,12 @@ class Frequencies:
         basis[: self.count, : self.values] = images
         self._basis = torch.from_numpy(basis)
 
+    def of(self, images: Tensor) -> Tensor:
+        """Returns the padded coordinates of images (B, channels, height, width)."""
+        flat = images.permute(0, 2, 3, 1).flatten(1)
+        return joined(flat) @ self._basis.to(flat).T
+
     def images(self, coordinates: Tensor) -> Tensor:
         """Returns (B, height * width * channels) of padded coordinates, channels last."""
-        written: Tensor = coordinates @ self._basis.to(coordinates.device)
+        written: Tensor = coordinates @ self._basis.to(coordinates)
         return written[:, : self.values]

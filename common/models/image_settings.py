@@ -14,6 +14,7 @@ from fedloom.common.models.settings import (
     Rate,
     Size,
 )
+from fedloom.common.vocabulary import Reading, Rivalry
 
 __all__ = [
     "ImageGanGradients",
@@ -36,8 +37,10 @@ class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
 
     Attributes:
       hidden: width of the hidden layers of what writes images.
+      reading: how encoder or critic look at an image.
+      reading_hidden: width of their dense layers; convolutions have widths of their own.
       latent: dimensions of the latent.
-      detail: frequencies of the cosine basis that are written, at most.
+      detail: frequencies of the cosine basis that are read and written, at most.
       start_steps: steps on images that the statistics give, before the first round; free.
       views: versions of each record that its loss is averaged over; costs time, not budget.
       shift: pixels by which a view may be shifted.
@@ -45,6 +48,8 @@ class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
     """
 
     hidden: Size = 128
+    reading: Reading = Reading.FREQUENCIES
+    reading_hidden: Size = 128
     latent: Size = 16
     detail: Annotated[int, Meta(ge=1, le=4096)] = 256
     start_steps: Annotated[int, Meta(ge=0, le=100_000)] = 800
@@ -72,9 +77,17 @@ class ImageGanSettings(
 
     Attributes:
       lipschitz: greatest singular value that a layer of the critic may have.
+      loss: of critic and generator.
+      mismatch: weight of a record's scores as one of other classes in the critic's loss.
+      hidden: width of the hidden layers of the generator, which no site sees.
+      latent: dimensions of the latent.
     """
 
-    lipschitz: Rate = 2.0
+    hidden: Size = 256
+    latent: Size = 32
+    lipschitz: Rate = 1.3
+    loss: Rivalry = Rivalry.HINGE
+    mismatch: Annotated[float, Meta(ge=0.0, le=1e3)] = 0.0
 
 
 class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
@@ -84,8 +97,8 @@ class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
       average_decay: of the moving average that is published.
     """
 
-    num_rounds: Count = 100
-    server_learning_rate: Rate = 0.003
+    num_rounds: Count = 200
+    server_learning_rate: Rate = 0.01
     average_decay: Decay = 0.95
 
 
@@ -95,13 +108,14 @@ class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
     Attributes:
       critic_steps: rounds between the generator's turns.
       generator_steps: of the generator in a turn.
-      generator_learning_rate: of its optimiser.
+      generator_learning_rate: of its optimiser; None: 0.001 from a look alone, where it has all to
+        learn, and 0.00005 from all sums, where it begins as the mixture.
       generator_decay: of its moving average, over turns.
     """
 
     num_rounds: Count = 100
     server_learning_rate: Rate = 0.002
-    critic_steps: Count = 2
-    generator_steps: Annotated[int, Meta(ge=0, le=100_000)] = 2
-    generator_learning_rate: Rate = 0.00005
+    critic_steps: Count = 1
+    generator_steps: Annotated[int, Meta(ge=0, le=100_000)] = 1
+    generator_learning_rate: Rate | None = None
     generator_decay: Decay = 0.95

@@ -5,7 +5,7 @@ entropies of all values, of which each in [0, 1] counts as a probability, plus `
 divergence of its posterior from N(0, I). Only the decoder is published, and latents are drawn from
 N(0, I), never by encoding records.
 
-The encoder reads images by convolutions; the decoder writes them as low frequencies.
+Encoder and decoder read and write low frequencies, or the encoder reads by convolutions.
 
 Sources: Kingma & Welling 2013 (arXiv:1312.6114); Sohn et al. 2015 (conditional form).
 """
@@ -20,18 +20,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedloom.common.images.coder import PIXELS, ImageCoder
+from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.net_sizes import read_width
 from fedloom.common.images.written import CONTRAST
 from fedloom.common.losses import gaussian_kl, per_record
-from fedloom.common.models.decoder import class_rows, fresh_linear, joined, padded
+from fedloom.common.models.decoder import fresh_linear, joined, padded
 from fedloom.common.models.draws import Draws
-from fedloom.common.models.image_networks import DenseNet, Frequencies, ImageReader
+from fedloom.common.models.image_model import ImageModel
+from fedloom.common.models.image_networks import DenseNet, Frequencies, reader_of
 from fedloom.common.models.image_settings import ImageVaeSettings
-from fedloom.common.models.image_views import views_of
-from fedloom.common.models.private_model import Arrays, load_weights
 
-__all__ = ["ImageVae", "ImageVaeModule", "pictures"]
+__all__ = ["ImageVae", "ImageVaeModule"]
 
 _INITIAL_LOG_VARIANCE = -1.0
 _LOG_VARIANCE_RANGE = (-6.0, 2.0)
@@ -46,19 +45,25 @@ class ImageVaeModule(nn.Module):
         super().__init__()
         classes = coder.encoding.num_classes
         self.latent = settings.latent
-        read = read_width(coder.shape)
+        read = read_width(settings, coder.shape)
         width, heads = padded(read + classes), padded(settings.latent)
-        self.reader = ImageReader(coder.shape, rng)
+        self.reader = reader_of(settings, coder.shape, rng)
         self.mean = fresh_linear(width, heads, rng, weight_std=read**-0.5)
         self.log_variance = fresh_linear(width, heads, rng, weight_std=0.1 * read**-0.5)
         nn.init.constant_(self.log_variance.bias, _INITIAL_LOG_VARIANCE)
         detail = min(settings.detail, coder.shape.num_values)
         self.decoder = DenseNet(
-            settings.latent + classes, settings.hidden, detail, rng, last_std=_FIRST_OUTPUT
+            settings.latent + classes,
+            settings.hidden,
+            detail,
+            rng,
+            last_std=_FIRST_OUTPUT,
+            latent=settings.latent,
+            classes=classes,
         )
 
     def posterior(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns posterior means and log variances, both (B, latent)."""
+        """Returns means and log variances, both (B, latent), of images less the centre."""
         read = joined(self.reader(images), classes)
         mean = self.mean(read)[:, : self.latent]
         return mean, self.log_variance(read)[:, : self.latent].clamp(*_LOG_VARIANCE_RANGE)
@@ -69,30 +74,19 @@ class ImageVaeModule(nn.Module):
         return written
 
 
-class ImageVae:
+class ImageVae(ImageModel[ImageVaeModule]):
     """The `image-vae` model; see `fedloom.common.models.private_model.PrivateModel`."""
 
     def __init__(self, settings: ImageVaeSettings, coder: ImageCoder) -> None:
         """Takes the plan's model."""
-        self.settings, self._coder = settings, coder
-        self.num_classes = coder.encoding.num_classes
+        super().__init__(settings, coder)
+        self.settings = settings
         self.frequencies = Frequencies(coder.shape, settings.detail)
-        self.public_shapes: dict[str, tuple[int, ...]] = {}
 
     def private_module(self, seed: int = 0) -> ImageVaeModule:
         """Returns encoder and decoder with initial weights."""
         rng = torch.Generator().manual_seed(seed)
         return ImageVaeModule(self.settings, self._coder, rng)
-
-    def request_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of all weights."""
-        return {name: tuple(p.shape) for name, p in self.private_module().named_parameters()}
-
-    def restore(self, arrays: Mapping[str, NDArray[np.float32]]) -> tuple[ImageVaeModule, Arrays]:
-        """Returns the module with a request's weights; there are no public arrays."""
-        module = self.private_module()
-        load_weights(module, arrays)
-        return module, {}
 
     def make_batch(
         self,
@@ -101,10 +95,9 @@ class ImageVae:
         public: Mapping[str, NDArray[np.float32]],
         draws: Draws,
     ) -> dict[str, Tensor]:
-        """Returns the views of each image, its class, and latent noise for each view."""
-        batch = {"classes": class_rows(classes, self.num_classes)}
-        for number, view in enumerate(views_of(pictures(features[PIXELS]), self.settings, draws)):
-            batch[f"view{number}"] = view
+        """Returns what every model of images sees, and latent noise for each view."""
+        batch = super().make_batch(features, classes, public, draws)
+        for number in range(self.settings.views):
             batch[f"noise{number}"] = draws.normal(len(classes), self.settings.latent)
         return batch
 
@@ -117,16 +110,10 @@ class ImageVae:
 
     def _of_view(self, module: ImageVaeModule, batch: Mapping[str, Tensor], number: str) -> Tensor:
         images, classes = batch["view" + number], batch["classes"]
-        mean, log_variance = module.posterior(images, classes)
+        mean, log_variance = module.posterior(images - batch["centre"], classes)
         latent = mean + torch.exp(0.5 * log_variance) * batch["noise" + number]
         logits = CONTRAST * self.frequencies.images(module.coordinates(latent, classes))
         truth = images.permute(0, 2, 3, 1).flatten(1)
         entropy = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         divergence = gaussian_kl(mean, log_variance)
         return per_record(entropy.sum(1), len(images)) + self.settings.beta * divergence
-
-
-def pictures(pixels: NDArray[np.uint8]) -> Tensor:
-    """Returns (B, channels, height, width) in [0, 1] of (B, height, width, channels) bytes."""
-    moved = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    return torch.from_numpy(moved).float() / 255.0

@@ -6,9 +6,9 @@ singular value, which is post-processing and keeps the critic's slope bounded. A
 `critic_steps` rounds the generator takes its steps, on fakes alone.
 
 The generator begins as the mixture that the sums give, exactly, and learns what to add to it; and
-the critic's convolutions begin by telling the classes of images of that mixture apart. After a look
-alone it begins as the coarse mean of each class, and the critic at random. Published is the
-generator's moving average.
+the critic's reader begins by telling the classes of images of that mixture apart. After a look
+alone it begins as the coarse mean of each class and random detail, and the critic at random.
+Published is the generator's moving average.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ from fedloom.common.images.corrected import BASE, CorrectedImages, network_input
 from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.net_sizes import corrector_inputs
 from fedloom.common.models.decoder import class_rows, joined
-from fedloom.common.models.effective_noise import effective_noise, trust_in_training
 from fedloom.common.models.image_gan import ImageCritic, ImageGan
+from fedloom.common.models.image_model import CENTRE, pictures
 from fedloom.common.models.image_networks import DenseNet, Frequencies
 from fedloom.common.models.image_settings import ImageGanGradients, ImageGanSettings
-from fedloom.common.models.image_vae import pictures
-from fedloom.common.models.private_model import count_parameters, load_weights, read_weights
+from fedloom.common.models.private_model import load_weights, read_weights
+from fedloom.common.models.rivalry import critic_losses, generator_losses
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.images.learner import mixture_arrays
-from fedloom.server.images.start import (
-    coarse_arrays,
-    drawn_images,
-    fitted,
-    has_sums,
-    look_arrays,
-    matched_tones,
-)
+from fedloom.server.images.start import coarse_arrays, drawn_images, fitted, has_sums
+from fedloom.server.images.trained import WEIGHTS, ImageNetLearner
 from fedloom.server.learners.learner import State, section, with_prefix
 from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
 
 __all__ = ["ImageGanLearner"]
 
-_WEIGHTS, _MOMENTS = "weights/", "moments/"
-_NET, _NET_MOMENTS, _AVERAGE = "net/", "net moments/", "average/"
-_PUBLISHED = ("class_prior", "probabilities")
-_FAKES, _BATCH = 1024, 256
-# Images that the critic's convolutions learn from before the first round.
+_NET, _NET_MOMENTS, _AVERAGE, _START = "net/", "net moments/", "average/", "start/"
+_LAST = ("outer.weight", "outer.bias")
+_FAKES, _BATCH = 2048, 256
+# Images that the critic's reader learns from before the first round.
 _IMAGES, _OF_STEP, _RATE = 10_000, 128, 0.003
+_RATE_FROM_LOOK, _RATE_FROM_SUMS = 0.001, 0.00005
+# What the network adds at first where all images of a class are alike without it.
+_FIRST_DETAIL = 0.3
+# With momentum both sides run after where the other was (measured: accuracy .39 instead of .83).
+_MOMENTUM = 0.0
 # Beyond black and white a value still has this part of its slope, or it could not come back.
 _LEAK = 0.1
 
 Arrays = dict[str, NDArray[Any]]
+# Network, base, shares of classes, centre.
+_Parts = tuple[DenseNet, ImageGenerator, NDArray[Any], Tensor]
 
 
-class ImageGanLearner:
+class ImageGanLearner(ImageNetLearner):
     """Learns an `image-gan`; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
@@ -76,81 +76,56 @@ class ImageGanLearner:
         """Takes model and training of the plan, and how many sites' noises add up."""
         assert isinstance(training.settings, ImageGanGradients)
         self._model, self._settings, self._coder = ImageGan(model, coder), model, coder
+        self._rounds = training.settings
+        super().__init__(self._model, training, self._rounds, num_sites)
         self._detail = min(model.detail, coder.shape.num_values)
         self._coordinates = Coordinates(coder.shape, self._detail)
         self._frequencies = Frequencies(coder.shape, self._detail)
         self._classes = coder.encoding.num_classes
-        self._phase, self._rounds, self._num_sites = training, training.settings, num_sites
 
     def initialise(self, statistics: NoisyImages, seed: int) -> State:
         """Returns a generator that shows what the sums tell, and an undecided critic."""
-        noise = effective_noise(
-            self._rounds,
-            self._phase.noise_multiplier,
-            num_parameters=count_parameters(self._model),
-            records=statistics.total(),
-            num_sites=self._num_sites,
-        )
-        arrays, critic = look_arrays(statistics), self._model.private_module(seed % 2**31)
-        if has_sums(statistics):
+        arrays, meta = self._look(statistics)
+        critic, sums = self._model.private_module(seed % 2**31), has_sums(statistics)
+        if sums:
             mixture = mixture_arrays(statistics, seed)
             del mixture["probabilities"]
             arrays |= with_prefix(mixture, BASE)
-            self._teach_classes(critic, statistics, seed)
+            self._teach_classes(critic, statistics, arrays[CENTRE], seed)
         else:
             arrays |= with_prefix(coarse_arrays(statistics), BASE)
-        net = read_weights(self._network(seed % 2**31))
-        arrays |= with_prefix(self._bounded(read_weights(critic)), _WEIGHTS)
+        net = read_weights(self._network(seed % 2**31, last_std=0.0 if sums else _FIRST_DETAIL))
+        arrays |= with_prefix(self._bounded(read_weights(critic)), WEIGHTS)
         arrays |= {**with_prefix(net, _NET), **with_prefix(net, _AVERAGE)}
-        meta = {"step": 0, "turns": 0, "trust": trust_in_training(noise)}
-        return State(arrays=arrays, meta=meta)
-
-    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
-        """Returns the critic."""
-        return section(state.arrays, _WEIGHTS)
-
-    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of the critic."""
-        return self._model.request_shapes()
+        if sums:
+            arrays |= with_prefix({name: net[name] for name in _LAST}, _START)
+        return State(arrays=arrays, meta={**meta, "turns": 0})
 
     def update(
         self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
     ) -> State:
         """Moves the critic, and the generator when it is its turn."""
-        step, arrays = int(state.meta["step"]) + 1, dict(state.arrays)
-        meta = {**state.meta, "step": step}
-        critic, _ = self._model.restore(section(arrays, _WEIGHTS))
-        fakes = self._gradient_on_fakes(critic, arrays, seed)
+        arrays, meta = dict(state.arrays), dict(state.meta)
+        fakes = self._gradient_on_fakes(self._critic(arrays), arrays, seed)
         gradient = {name: aggregate[name] / normaliser + fakes[name] for name in aggregate}
-        weights, moments = adam(
-            section(arrays, _WEIGHTS),
-            gradient,
-            section(arrays, _MOMENTS),
-            learning_rate=falling_rate(
-                self._rounds.server_learning_rate, step, self._rounds.num_rounds
-            ),
-            step=step,
-        )
-        weights = self._bounded(weights)
-        arrays |= {**with_prefix(weights, _WEIGHTS), **with_prefix(moments, _MOMENTS)}
-        if step % self._rounds.critic_steps == 0:
+        weights, kept, meta["step"] = self._step(state, gradient, momentum=_MOMENTUM)
+        arrays |= {**kept, **with_prefix(self._bounded(weights), WEIGHTS)}
+        if meta["step"] % self._rounds.critic_steps == 0:
             meta["turns"] = int(meta["turns"]) + 1
-            self._turn(arrays, int(meta["turns"]), seed)
+            self._turn(arrays, meta["turns"], seed)
         return State(arrays=arrays, meta=meta)
 
     def export(self, state: State) -> Artifact:
         """Returns the averaged generator, its tones matched to the noisy histograms.
 
-        What it adds to its base is shrunk by the trust that the training's noise allows.
+        What it adds to the mixture of the sums is shrunk by the trust that the training's noise
+        allows; from a look alone there is nothing to fall back on.
         """
-        arrays: Arrays = {name: state.arrays[name] for name in _PUBLISHED}
-        arrays |= with_prefix(section(state.arrays, BASE), BASE)
-        net = section(state.arrays, _AVERAGE)
-        for name in ("outer.weight", "outer.bias"):
-            net[name] = (net[name] * np.float32(state.meta["trust"])).astype(np.float32)
-        arrays |= with_prefix(net, "net.")
-        untoned = CorrectedImages(self._artifact(arrays), self._coder.shape).untoned
-        return self._artifact(arrays | matched_tones(untoned, state.arrays))
+        arrays = with_prefix(section(state.arrays, BASE), BASE)
+        net, trust = section(state.arrays, _AVERAGE), np.float32(state.meta["trust"])
+        for name, first in section(state.arrays, _START).items():
+            net[name] = first + trust * (net[name] - first)
+        return self._published(state, {**arrays, **with_prefix(net, "net.")})
 
     def _artifact(self, arrays: Arrays) -> Artifact:
         _, groups, directions = arrays[BASE + "centres"].shape
@@ -163,17 +138,31 @@ class ImageGanLearner:
         }
         return Artifact(kind="image-gan", config=config, arrays=arrays)
 
-    def _network(self, seed: int = 0) -> DenseNet:
-        inputs = corrector_inputs(self._detail, self._settings.latent, self._classes)
-        rng = torch.Generator().manual_seed(seed)
-        return DenseNet(inputs, self._settings.hidden, self._detail, rng, last_std=0.0)
+    def _source(self, artifact: Artifact) -> CorrectedImages:
+        return CorrectedImages(artifact, self._coder.shape)
 
-    def _fakes(
-        self, net: DenseNet, base: ImageGenerator, prior: NDArray[Any], count: int, seed: int
-    ) -> tuple[Tensor, Tensor]:
-        """Returns fakes (count, channels, height, width) and their classes as rows."""
+    def _network(self, seed: int = 0, *, last_std: float = 0.0) -> DenseNet:
+        inputs = corrector_inputs(self._detail, self._settings.latent, self._classes)
+        return DenseNet(
+            inputs,
+            self._settings.hidden,
+            self._detail,
+            torch.Generator().manual_seed(seed),
+            last_std=last_std,
+            latent=self._settings.latent,
+            classes=self._classes,
+        )
+
+    def _critic(self, arrays: Arrays) -> ImageCritic:
+        critic = self._model.private_module()
+        load_weights(critic, section(arrays, WEIGHTS))
+        return critic
+
+    def _fakes(self, parts: _Parts, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Returns fakes less the centre, (count, channels, height, width), and class rows."""
+        net, base, prior, centre = parts
         rng, shape = np.random.default_rng(seed), self._coder.shape
-        classes = rng.choice(self._classes, size=count, p=prior / prior.sum())
+        classes = rng.choice(self._classes, size=count, p=prior)
         images = base.shades(classes, rng)
         latents = rng.standard_normal((count, self._settings.latent))
         seen = network_inputs(images, latents, classes, self._classes, self._coordinates)
@@ -183,22 +172,24 @@ class ImageGanLearner:
         leaking = clipped + _LEAK * (values - values.detach())
         leaking = torch.where((values < 0.0) | (values > 1.0), leaking, clipped)
         shaped = leaking.reshape(count, shape.height, shape.width, shape.channels)
-        return shaped.permute(0, 3, 1, 2).contiguous(), class_rows(classes, self._classes)
+        seen_about = shaped.permute(0, 3, 1, 2).contiguous() - centre
+        return seen_about, class_rows(classes, self._classes)
 
-    def _parts(self, arrays: Arrays) -> tuple[DenseNet, ImageGenerator, NDArray[Any]]:
+    def _parts(self, arrays: Arrays) -> _Parts:
         net = self._network()
         load_weights(net, section(arrays, _NET))
         prior = arrays["class_prior"].astype(np.float64)
-        return net, ImageGenerator(self._coder.shape, section(arrays, BASE)), prior
+        base = ImageGenerator(self._coder.shape, section(arrays, BASE))
+        return net, base, prior / prior.sum(), torch.from_numpy(np.array(arrays[CENTRE]))
 
     def _gradient_on_fakes(self, critic: ImageCritic, arrays: Arrays, seed: int) -> Arrays:
         """Returns the mean of the critic's gradients on fakes, each clipped as on records."""
         with torch.no_grad():
-            images, classes = self._fakes(*self._parts(arrays), _FAKES, seed)
+            images, classes = self._fakes(self._parts(arrays), _FAKES, seed)
+        rivalry = self._settings.loss
 
         def loss(module: nn.Module, batch: Any) -> Tensor:
-            scores: Tensor = module(batch["images"], batch["classes"])
-            return torch.relu(1.0 + scores)
+            return critic_losses(rivalry, -module(batch["images"], batch["classes"]))
 
         sums = clipped_gradient_sum(
             critic,
@@ -210,22 +201,28 @@ class ImageGanLearner:
 
     def _turn(self, arrays: Arrays, turn: int, seed: int) -> None:
         """Lets the generator take its steps; writes into `arrays`."""
-        critic, _ = self._model.restore(section(arrays, _WEIGHTS))
+        critic = self._critic(arrays)
         critic.requires_grad_(False)
-        net, base, prior = self._parts(arrays)
+        parts = self._parts(arrays)
+        net = parts[0]
         weights, moments = section(arrays, _NET), section(arrays, _NET_MOMENTS)
-        of_turn = self._rounds.generator_steps
+        of_turn, rate = self._rounds.generator_steps, self._rounds.generator_learning_rate
+        if rate is None:
+            rate = _RATE_FROM_SUMS if section(arrays, _START) else _RATE_FROM_LOOK
+        rate = falling_rate(rate, self._rounds.critic_steps * turn, self._rounds.num_rounds)
         for number in range(of_turn):
             load_weights(net, weights)
-            images, classes = self._fakes(net, base, prior, _BATCH, seed + 1 + number)
+            images, classes = self._fakes(parts, _BATCH, seed + 1 + number)
             named = dict(net.named_parameters())
-            gradients = torch.autograd.grad(-critic(images, classes).mean(), list(named.values()))
+            lost = generator_losses(self._settings.loss, critic(images, classes)).mean()
+            gradients = torch.autograd.grad(lost, list(named.values()))
             weights, moments = adam(
                 weights,
                 {name: value.numpy() for name, value in zip(named, gradients, strict=True)},
                 moments,
-                learning_rate=self._rounds.generator_learning_rate,
+                learning_rate=rate,
                 step=(turn - 1) * of_turn + number + 1,
+                momentum=_MOMENTUM,
             )
         average = moving_average(
             section(arrays, _AVERAGE), weights, decay=self._rounds.generator_decay, step=turn
@@ -244,10 +241,13 @@ class ImageGanLearner:
             bounded[name] = value
         return bounded
 
-    def _teach_classes(self, critic: ImageCritic, statistics: NoisyImages, seed: int) -> None:
-        """Trains the convolutions to tell classes of the mixture's images apart; scores stay 0."""
+    def _teach_classes(
+        self, critic: ImageCritic, statistics: NoisyImages, centre: NDArray[Any], seed: int
+    ) -> None:
+        """Trains the reader to tell classes of the mixture's images apart; scores stay 0."""
         images, classes = drawn_images(statistics, _IMAGES, seed)
-        seen, labels = pictures(images), torch.from_numpy(classes)
+        seen = pictures(images) - torch.from_numpy(np.array(centre))
+        labels = torch.from_numpy(classes)
         head = nn.Linear(critic.score.in_features, self._classes)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)

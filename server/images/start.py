@@ -26,7 +26,15 @@ from fedloom.server.images.tones import class_tones
 from fedloom.server.learners.class_marginals import class_prior
 from fedloom.server.learners.devices import fitting
 
-__all__ = ["coarse_arrays", "drawn_images", "fitted", "has_sums", "look_arrays", "matched_tones"]
+__all__ = [
+    "centre_of",
+    "coarse_arrays",
+    "drawn_images",
+    "fitted",
+    "has_sums",
+    "look_arrays",
+    "matched_tones",
+]
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -54,12 +62,26 @@ def look_arrays(statistics: NoisyImages) -> Arrays:
     return {name: value.astype(np.float32) for name, value in arrays.items()}
 
 
-def coarse_arrays(statistics: NoisyImages) -> Arrays:
-    """Returns a mixture whose every image is the coarse mean of its class, as a look tells it."""
+def coarse_means(statistics: NoisyImages) -> Array:
+    """Returns the coarse mean of each class, as a look tells it, (C, height, width, channels)."""
     fit = image_fit(statistics)
     coarse = Coordinates(fit.shape, COARSE)
     shown = fit.look.views[0] / fit.counts[:, None]
-    images = np.clip(0.5 + coarse.images(shown[:, : coarse.count]), 0.0, 1.0)
+    means: Array = np.clip(0.5 + coarse.images(shown[:, : coarse.count]), 0.0, 1.0)
+    return means
+
+
+def centre_of(statistics: NoisyImages) -> Array:
+    """Returns the coarse mean of all images, (channels, height, width) float32."""
+    prior = class_prior(statistics)
+    mean = np.tensordot(prior / prior.sum(), coarse_means(statistics), axes=1)
+    centre: Array = np.ascontiguousarray(mean.transpose(2, 0, 1)).astype(np.float32)
+    return centre
+
+
+def coarse_arrays(statistics: NoisyImages) -> Arrays:
+    """Returns a mixture whose every image is the coarse mean of its class."""
+    fit, images = image_fit(statistics), coarse_means(statistics)
     fine = fit.coordinates
     classes = len(images)
     means = np.zeros((classes, fine.count + FRAME_WIDTH))

@@ -18,34 +18,28 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import PIXELS, ImageCoder
 from fedloom.common.images.written import WrittenImages
 from fedloom.common.models.draws import SeededDraws
-from fedloom.common.models.effective_noise import effective_noise, trust_in_training
+from fedloom.common.models.image_model import CENTRE
 from fedloom.common.models.image_settings import ImageVaeGradients, ImageVaeSettings
 from fedloom.common.models.image_vae import ImageVae, ImageVaeModule
-from fedloom.common.models.private_model import count_parameters, read_weights
+from fedloom.common.models.private_model import read_weights
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.phases import TrainingPhase
-from fedloom.server.images.start import (
-    drawn_images,
-    fitted,
-    has_sums,
-    look_arrays,
-    matched_tones,
-)
+from fedloom.server.images.start import drawn_images, fitted, has_sums
+from fedloom.server.images.trained import WEIGHTS, ImageNetLearner
 from fedloom.server.learners.learner import State, section, with_prefix
-from fedloom.server.learners.optimisers import adam, falling_rate, moving_average
+from fedloom.server.learners.optimisers import moving_average
 
 __all__ = ["ImageVaeLearner"]
 
-_WEIGHTS, _AVERAGE, _MOMENTS, _START = "weights/", "average/", "moments/", "start/"
+_AVERAGE, _START = "average/", "start/"
 _DECODER = "decoder."
-_PUBLISHED = ("class_prior", "probabilities")
 # Images that networks learn from before the first round.
 _IMAGES, _BATCH, _RATE = 10_000, 128, 0.003
 
 Arrays = dict[str, NDArray[Any]]
 
 
-class ImageVaeLearner:
+class ImageVaeLearner(ImageNetLearner):
     """Learns an `image-vae`; see `fedloom.server.learners.learner.Learner`."""
 
     def __init__(
@@ -58,65 +52,38 @@ class ImageVaeLearner:
     ) -> None:
         """Takes model and training of the plan, and how many sites' noises add up."""
         assert isinstance(training.settings, ImageVaeGradients)
-        self._model, self._coder = ImageVae(model, coder), coder
+        self._model, self._coder, self._rounds = ImageVae(model, coder), coder, training.settings
+        super().__init__(self._model, training, self._rounds, num_sites)
         self._config = {
             "detail": model.detail,
             "hidden": model.hidden,
             "latent": model.latent,
         }
-        self._phase, self._rounds, self._num_sites = training, training.settings, num_sites
 
     def initialise(self, statistics: NoisyImages, seed: int) -> State:
         """Returns what the sums tell: tones, and a VAE of the mixture's images if there is one."""
-        noise = effective_noise(
-            self._rounds,
-            self._phase.noise_multiplier,
-            num_parameters=count_parameters(self._model),
-            records=statistics.total(),
-            num_sites=self._num_sites,
-        )
-        arrays = look_arrays(statistics)
+        arrays, meta = self._look(statistics)
         module = self._model.private_module(seed % 2**31)
         if has_sums(statistics):
-            self._pretrain(module, statistics, seed)
+            self._pretrain(module, statistics, arrays[CENTRE], seed)
             arrays |= with_prefix(read_weights(module.decoder), _START)
         weights = read_weights(module)
-        arrays |= {**with_prefix(weights, _WEIGHTS), **with_prefix(weights, _AVERAGE)}
-        return State(arrays=arrays, meta={"step": 0, "trust": trust_in_training(noise)})
-
-    def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
-        """Returns encoder and decoder."""
-        return section(state.arrays, _WEIGHTS)
-
-    def answer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of encoder and decoder."""
-        return self._model.request_shapes()
+        arrays |= {**with_prefix(weights, WEIGHTS), **with_prefix(weights, _AVERAGE)}
+        return State(arrays=arrays, meta=meta)
 
     def update(
         self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
     ) -> State:
         """Takes one step of Adam along a gradient sum."""
-        step = int(state.meta["step"]) + 1
-        rate = falling_rate(self._rounds.server_learning_rate, step, self._rounds.num_rounds)
-        weights, moments = adam(
-            section(state.arrays, _WEIGHTS),
-            aggregate,
-            section(state.arrays, _MOMENTS),
-            learning_rate=rate,
-            step=step,
-        )
+        weights, kept, step = self._step(state, aggregate)
         average = moving_average(
             section(state.arrays, _AVERAGE),
             weights,
             decay=self._rounds.average_decay,
             step=step,
         )
-        changed = {
-            **with_prefix(weights, _WEIGHTS),
-            **with_prefix(moments, _MOMENTS),
-            **with_prefix(average, _AVERAGE),
-        }
-        return State(arrays={**state.arrays, **changed}, meta={**state.meta, "step": step})
+        kept |= {**with_prefix(weights, WEIGHTS), **with_prefix(average, _AVERAGE)}
+        return State(arrays={**state.arrays, **kept}, meta={**state.meta, "step": step})
 
     def export(self, state: State) -> Artifact:
         """Returns the decoder, its tones matched to the noisy histograms.
@@ -128,23 +95,29 @@ class ImageVaeLearner:
         trust, start = np.float32(state.meta["trust"]), section(state.arrays, _START)
         for name, first in start.items():
             weights[name] = first + trust * (weights[name] - first)
-        arrays: Arrays = {name: state.arrays[name] for name in _PUBLISHED}
-        arrays |= with_prefix(weights, "net.")
-        untoned = WrittenImages(self._artifact(arrays), self._coder.shape).untoned
-        return self._artifact(arrays | matched_tones(untoned, state.arrays))
+        return self._published(state, with_prefix(weights, "net."))
 
     def _artifact(self, arrays: Arrays) -> Artifact:
         return Artifact(kind="image-vae", config=dict(self._config), arrays=arrays)
 
-    def _pretrain(self, module: ImageVaeModule, statistics: NoisyImages, seed: int) -> None:
+    def _source(self, artifact: Artifact) -> WrittenImages:
+        return WrittenImages(artifact, self._coder.shape)
+
+    def _pretrain(
+        self,
+        module: ImageVaeModule,
+        statistics: NoisyImages,
+        centre: NDArray[np.float32],
+        seed: int,
+    ) -> None:
         """Trains encoder and decoder in place on images of the mixture."""
         images, classes = drawn_images(statistics, _IMAGES, seed)
         features = np.zeros(len(images), dtype=self._coder.record_type)
         features[PIXELS] = images
-        draws = SeededDraws(seed)
+        draws, public = SeededDraws(seed), {CENTRE: centre}
 
         def loss(chosen: NDArray[np.int64], device: torch.device) -> torch.Tensor:
-            batch = self._model.make_batch(features[chosen], classes[chosen], {}, draws)
+            batch = self._model.make_batch(features[chosen], classes[chosen], public, draws)
             there = {name: value.to(device) for name, value in batch.items()}
             return self._model.loss(module, there).mean()
 

@@ -26,6 +26,7 @@ def adam(
     *,
     learning_rate: float,
     step: int,
+    momentum: float = _BETA1,
 ) -> tuple[Arrays, Arrays]:
     """Takes one step; the size of the gradients, and so their normaliser, does not matter.
 
@@ -35,6 +36,7 @@ def adam(
       moments: as an earlier step returned them; empty at first.
       learning_rate: step size.
       step: number of this step, from 1.
+      momentum: beta_1, how much of the gradients before this one moves the weights too.
 
     Returns:
       New float32 weights, and new moments `first/NAME` and `second/NAME`.
@@ -43,9 +45,9 @@ def adam(
     kept: Arrays = {}
     for name, weight in weights.items():
         gradient = np.asarray(gradients[name], dtype=np.float64)
-        first = _BETA1 * moments.get(f"first/{name}", 0.0) + (1 - _BETA1) * gradient
+        first = momentum * moments.get(f"first/{name}", 0.0) + (1 - momentum) * gradient
         second = _BETA2 * moments.get(f"second/{name}", 0.0) + (1 - _BETA2) * gradient**2
-        direction = (first / (1 - _BETA1**step)) / (np.sqrt(second / (1 - _BETA2**step)) + _TINY)
+        direction = (first / (1 - momentum**step)) / (np.sqrt(second / (1 - _BETA2**step)) + _TINY)
         updated[name] = (weight - learning_rate * direction).astype(np.float32)
         kept[f"first/{name}"], kept[f"second/{name}"] = first, second
     return updated, kept

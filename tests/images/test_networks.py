@@ -11,7 +11,7 @@ from fedloom.common.images.coder import PIXELS, ImageCoder
 from fedloom.common.images.written import WrittenImages, written_shapes
 from fedloom.common.models import build_model
 from fedloom.common.models.draws import SeededDraws
-from fedloom.common.models.image_vae import pictures
+from fedloom.common.models.image_model import CENTRE, pictures
 from fedloom.common.models.image_views import views_of
 from fedloom.common.models.private_model import count_parameters, read_weights
 from fedloom.common.models.registry import num_parameters, read_model
@@ -22,6 +22,7 @@ from fedloom.privacy.clipping.row_invariance import rows_are_invariant
 from fedloom.privacy.clipping.units import Part, trainable
 
 KINDS = ("image-vae", "image-gan")
+READINGS = ("frequencies", "convolutions")
 SHAPES = [(8, 8, 1), (28, 28, 1), (9, 13, 3), (64, 64, 3)]
 
 
@@ -47,32 +48,36 @@ def records(coder, count, seed=0):
 
 
 def batch_of(model, coder, count, seed=0):
-    return model.make_batch(*records(coder, count, seed), {}, SeededDraws(seed))
+    public = {CENTRE: np.full(model.public_shapes[CENTRE], 0.25, dtype=np.float32)}
+    return model.make_batch(*records(coder, count, seed), public, SeededDraws(seed))
 
 
+@pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_number_of_weights_is_known_without_torch(tmp_path, kind, shape):
-    model, coder, settings = made(tmp_path, kind, shape, hidden=40, latent=5, detail=100)
+def test_the_number_of_weights_is_known_without_torch(tmp_path, kind, reading, shape):
+    model, coder, settings = made(
+        tmp_path, kind, shape, reading=reading, hidden=40, latent=5, detail=100
+    )
     assert num_parameters(settings, coder) == count_parameters(model)
 
 
+@pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES[:3])
-def test_all_rows_are_computed_alike(tmp_path, kind, shape):
-    model, coder, _ = made(tmp_path, kind, shape, hidden=32, latent=5, views=2, shift=1)
+def test_all_rows_are_computed_alike(tmp_path, kind, reading, shape):
+    model, coder, _ = made(
+        tmp_path, kind, shape, reading=reading, hidden=32, latent=5, views=2, shift=1
+    )
     assert rows_are_invariant(model, coder=coder, max_physical_batch=64)
 
 
+@pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_closed_forms_cover_the_networks_and_agree_with_opacus(tmp_path, kind):
-    model, coder, _ = made(tmp_path, kind, (9, 13, 3), hidden=16, latent=3)
+def test_the_closed_forms_cover_the_networks_and_agree_with_opacus(tmp_path, kind, reading):
+    model, coder, _ = made(tmp_path, kind, (9, 13, 3), reading=reading, hidden=16, latent=3)
     module = stirred(model).double()
-    model.frequencies = getattr(model, "frequencies", None)
-    batch = batch_of(model, coder, 6)
-    batch = {name: value.double() for name, value in batch.items()}
-    if model.frequencies is not None:
-        model.frequencies._basis = model.frequencies._basis.double()
+    batch = {name: value.double() for name, value in batch_of(model, coder, 6).items()}
     fused = fused_sum(module, trainable(module), model.loss, Part(batch, 6), 0.5)
     expected = clipped_gradient_sum(module, model.loss, batch, max_grad_norm=0.5, engine="opacus")
     for name, value in expected.items():
@@ -102,7 +107,10 @@ def test_views_that_are_clipped_one_by_one_are_caught(tmp_path, kind):
     model, coder, _ = made(tmp_path, kind, (8, 8, 1), hidden=16, latent=3, views=5, shift=2)
     batch, module = batch_of(model, coder, 1), stirred(model)
     single, _, _ = made(tmp_path, kind, (8, 8, 1), hidden=16, latent=3)
-    apart = {"classes": batch["classes"].expand(5, -1)}
+    apart = {
+        "classes": batch["classes"].expand(5, -1),
+        "centre": batch["centre"].expand(5, -1, -1, -1),
+    }
     for name in ("view", "noise"):
         if name + "0" in batch:
             apart[name + "0"] = torch.cat([batch[f"{name}{number}"] for number in range(5)])

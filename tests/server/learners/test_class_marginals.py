@@ -66,21 +66,23 @@ def test_classes_that_may_not_be_synthesised_have_no_prior(toy):
     assert (prior[~np.array(toy.encoding.class_sampleable)] == 0).all()
 
 
-def test_adam_takes_the_steps_of_torch_whatever_the_scale():
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_adam_takes_the_steps_of_torch_whatever_the_scale(momentum):
     import torch
 
     rng = np.random.default_rng(2)
     weight = torch.nn.Parameter(torch.zeros(4, dtype=torch.float64))
-    oracle = torch.optim.Adam([weight], lr=0.1, betas=(0.9, 0.99), eps=1e-12)
+    oracle = torch.optim.Adam([weight], lr=0.1, betas=(momentum, 0.99), eps=1e-12)
     ours, moments = {"w": np.zeros(4, dtype=np.float32)}, {}
     scaled, scaled_moments = dict(ours), {}
+    how = {"learning_rate": 0.1, "momentum": momentum}
     for step in range(1, 6):
         gradient = rng.normal(0, 1, 4)
         weight.grad = torch.from_numpy(gradient)
         oracle.step()
-        ours, moments = adam(ours, {"w": gradient}, moments, learning_rate=0.1, step=step)
+        ours, moments = adam(ours, {"w": gradient}, moments, **how, step=step)
         scaled, scaled_moments = adam(
-            scaled, {"w": 1000.0 * gradient}, scaled_moments, learning_rate=0.1, step=step
+            scaled, {"w": 1000.0 * gradient}, scaled_moments, **how, step=step
         )
     np.testing.assert_allclose(ours["w"], weight.detach().numpy(), rtol=1e-5)
     np.testing.assert_allclose(ours["w"], scaled["w"], rtol=1e-5)
