@@ -125,13 +125,15 @@ def reconcile_columns(
     groups: Array | None = None,
     tables: Sequence[Mapping[tuple[int, int], Array]] = (),
     pair_std: float = 1.0,
+    of_classes: Sequence[Array] = (),
+    of_classes_std: float = 1.0,
 ) -> ConsistentMarginals:
     """Returns estimates of counts within classes that agree with each other.
 
     A class's size is the mean, by precision, of its count and of its tables' sums; its groups are
-    those of the tables' margins, moved to what the columns' own counts say of all classes
-    together. Within a group a class has the codes of all classes. Without tables classes differ in
-    size alone.
+    those of the tables' margins and of their own counts, moved to what the columns say of all
+    classes together. Within a group a class has the codes of all classes. Without tables classes
+    differ in size alone.
 
     Args:
       counts: (C,) noisy records of each class.
@@ -141,12 +143,18 @@ def reconcile_columns(
       groups: (D,) group of each cell within its block, if there are tables.
       tables: for each class, the noisy table on groups of each pair of blocks.
       pair_std: standard deviation of the tables' cells.
+      of_classes: for each block, the noisy counts (C, G) of its groups within classes, if any.
+      of_classes_std: their standard deviation.
     """
     look_var, pair_var = max(look_std, _MIN_STD) ** 2, max(pair_std, _MIN_STD) ** 2
+    group_var = max(of_classes_std, _MIN_STD) ** 2
     precisions, sums = [1.0 / look_var], [counts.astype(np.float64)]
     for pair in tables[0] if tables else ():
         precisions.append(1.0 / (tables[0][pair].size * pair_var))
         sums.append(np.array([table[pair].sum() for table in tables]))
+    for groups_of_classes in of_classes:
+        precisions.append(1.0 / (groups_of_classes.shape[1] * group_var))
+        sums.append(groups_of_classes.sum(axis=1))
     weights = np.array(precisions)
     total = (weights[:, None] * np.array(sums)).sum(axis=0) / weights.sum()
     parts, start = [], 0
@@ -154,6 +162,8 @@ def reconcile_columns(
         span = slice(start, start + size)
         of = np.zeros(size, dtype=np.int64) if groups is None else groups[span].astype(np.int64)
         margins = table_margins(position, tables, pair_var)
+        if of_classes:
+            margins = _with_own(margins, of_classes[position], group_var)
         parts.append(_block(cells[span].astype(np.float64), of, look_var, total, *margins))
         start += size
     stds = [np.concatenate([part[place] for part in parts]) * (look_std > 0) for place in (1, 2)]
@@ -164,6 +174,14 @@ def reconcile_columns(
         one_way_std=stds[0],
         column_std=stds[1],
     )
+
+
+def _with_own(margins: tuple[Array, float], counts: Array, variance: float) -> tuple[Array, float]:
+    """Returns margins' deviations (C, G) and precision with a block's own counts of its groups."""
+    (deviations, precision), weight = margins, 1.0 / variance
+    own = counts - counts.mean(axis=1, keepdims=True)
+    both = precision + weight
+    return (precision * deviations + weight * own) / both, both
 
 
 def _block(

@@ -30,6 +30,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fedloom.common.class_column_marginals import NoisyClassColumns
     from fedloom.common.three_way_marginals import NoisyTriples
 
 __all__ = [
@@ -242,6 +243,7 @@ class NoisyMarginals:
       site_totals: noisy number of records of each site, at least 1.
       by_class: whether the look counts codes within each class; else it is a `ColumnMarginals` sum.
       triples: coarse triples within each class, or None.
+      class_columns: the groups' counts within each class, beside a `ColumnMarginals` look, or None.
     """
 
     encoding: Encoding
@@ -253,6 +255,7 @@ class NoisyMarginals:
     site_totals: Mapping[str, float] = field(default_factory=dict)
     by_class: bool = True
     triples: NoisyTriples | None = None
+    class_columns: NoisyClassColumns | None = None
 
     def __post_init__(self) -> None:
         """Refuses vectors of the wrong length or with numbers that are not finite."""
@@ -263,6 +266,8 @@ class NoisyMarginals:
         if self.groups is not None and self.pairs is not None:
             check_groups(self.encoding, self.groups, most_cells=len(self.pairs))
             _check_vector(TwoWayMarginals(self.encoding, self.groups), self.pairs)
+        if self.class_columns is not None:
+            self.class_columns.check(self)
 
     @property
     def has_pairs(self) -> bool:
@@ -329,6 +334,7 @@ class NoisyMarginals:
         reconcile = reconcile_marginals if self.by_class else reconcile_columns
         if self.pairs is None or self.groups is None or self.pair_std is None:
             return reconcile(counts, cells, self.look_std, sizes)
+        own = {} if self.class_columns is None else self.class_columns.for_reconciling()
         return reconcile(
             counts,
             cells,
@@ -337,6 +343,7 @@ class NoisyMarginals:
             groups=self.groups,
             tables=[dict(self.tables(label)) for label in range(self.encoding.num_classes)],
             pair_std=self.pair_std,
+            **own,
         )
 
     def group_variances(self, position: int) -> Array:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from fedloom.common.arrays import Shapes, check_shapes
+from fedloom.common.class_column_marginals import ClassColumnMarginals, check_class_groups
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.discovery import Discovery
 from fedloom.common.encoding import Encoding
@@ -114,6 +115,14 @@ def _columns(coder: Encoding, arrays: Arrays) -> ColumnMarginals:
     return ColumnMarginals(coder)
 
 
+def _class_columns(coder: Encoding, arrays: Arrays) -> ClassColumnMarginals:
+    return ClassColumnMarginals(coder, arrays["groups"])
+
+
+def _check_class_columns(coder: Encoding, arrays: Arrays, max_cells: int) -> None:
+    check_class_groups(coder, arrays["groups"], max_cells)
+
+
 def _three_way(coder: Encoding, arrays: Arrays) -> ThreeWayMarginals:
     return ThreeWayMarginals(coder, arrays["groups"])
 
@@ -179,6 +188,14 @@ STATISTICS: dict[str, StatisticKind] = {
             "classes",
             of=_columns,
             counts_columns=True,
+        ),
+        StatisticKind(
+            name="class-columns",
+            words="counts of single columns within each class, on the cells of the pairs",
+            of=_class_columns,
+            arrays=_groups,
+            check=_check_class_columns,
+            fixed_length=False,
         ),
         StatisticKind(
             name="three-way",

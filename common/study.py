@@ -34,7 +34,6 @@ from fedloom.common.privacy_settings import PrivacySettings, default_exchange, p
 from fedloom.common.schema import Schema
 from fedloom.common.text import as_text, normal
 from fedloom.common.typed import Line, PublicKey, Section, plain, read_typed
-from fedloom.common.usual_model import usual_model
 from fedloom.common.vocabulary import Exchange, Trust
 
 __all__ = [
@@ -100,6 +99,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
       kind: which marginals within each class are counted, at the most.
       share: of the budget.
       one_way_share: of that, for the one-way counts, where pairs are counted too.
+      class_share: of that, for the columns within classes of a model that looks at them apart.
       three_way_share: of that, for coarse triples of columns, where they are counted.
       memory_mb: at a site, for the counts of pairs.
       spare_rounds: attempts of each statistics round that make good void ones, in the price.
@@ -108,6 +108,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     kind: MarginalKind | None = None
     share: Annotated[float, Meta(ge=1e-4, le=1.0)] | None = None
     one_way_share: Share | None = None
+    class_share: Share | None = None
     three_way_share: Share | None = None
     memory_mb: Annotated[int, Meta(ge=1, le=16_384)] = 200
     spare_rounds: Annotated[int, Meta(ge=0, le=1_000)] = 0
@@ -292,13 +293,7 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
         )
     _check_sites(file.site, where)
     privacy = privacy_settings(file.privacy, schema, len(file.site), where=where)
-    asks_triples = file.statistics.kind == "three-way" or file.statistics.three_way_share
-    usual = usual_model(
-        schema,
-        privacy,
-        [site.records for site in file.site],
-        plain=not file.model and not asks_triples,
-    )
+    usual = "schema" if schema.open_columns else schema.kind.default_model
     model = read_model({"kind": usual, **file.model}, where=where)
     return Study(
         name=normal(file.study.name),

@@ -143,10 +143,11 @@ def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
     # One column has no pairs.
     most: MarginalKind = "one-way" if len(encoding.features) < 2 else "pairwise"
     kind: MarginalKind
-    if given.kind == "three-way" or given.three_way_share is not None:
+    if given.kind == "three-way" or (given.three_way_share, given.class_share) != (None, None):
         raise StudyError(
-            f'kind = "{study.model.kind}" takes no counts of triples; remove [statistics] '
-            'three_way_share and kind = "three-way", or choose [model] kind = "tree"'
+            f'kind = "{study.model.kind}" takes no counts of triples, nor columns apart from its '
+            "look; remove [statistics] three_way_share, class_share and "
+            'kind = "three-way", or choose [model] kind = "tree"'
         )
     if trains:
         kind = "one-way" if most == "one-way" else given.kind or "one-way"

@@ -1,15 +1,17 @@
-"""Which counts a `tree` is made from: columns, pairs and coarse triples, with their shares.
+"""Which counts a `tree` is made from: columns, pairs, coarse triples, with their shares.
 
-Everything follows from public values. A column's counts take little and give rare values; pairs
-within classes are what the tree is fitted to and take most; triples on coarse groups take a sixth
-where a table is narrow enough for their cells to stand out from noise. The shares are of the
-budget as 1 / noise variance; docs/decisions/ tells on which tables they were chosen.
+Everything follows from public values. A column's counts give rare values and the cells of all that
+follows; pairs within classes are what the tree is fitted to and take most; columns within classes
+say by themselves what the label has to do with each; triples on coarse groups take a seventh where
+a table is narrow enough for their cells to stand out from noise. The shares are of the budget as
+1 / noise variance; docs/decisions/ tells on which tables they were chosen.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from fedloom.common.class_column_marginals import ClassColumnMarginals
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
@@ -22,10 +24,12 @@ from fedloom.privacy.plan_size import check_statistics_size, max_pair_cells
 
 __all__ = ["tree_measures"]
 
-_ONE_WAY_SHARE, _THREE_WAY_SHARE = 0.08, 0.17
+_ONE_WAY_SHARE, _CLASS_SHARE, _THREE_WAY_SHARE = 0.16, 0.14, 0.14
 # In wider tables a cell of triples holds little but noise.
 _MOST_COLUMNS_OF_TRIPLES = 20
-Counted = OneWayMarginals | ColumnMarginals | TwoWayMarginals | ThreeWayMarginals
+Counted = (
+    OneWayMarginals | ColumnMarginals | TwoWayMarginals | ClassColumnMarginals | ThreeWayMarginals
+)
 _KINDS: tuple[MarginalKind, ...] = ("one-way", "pairwise", "three-way")
 
 
@@ -53,14 +57,22 @@ def tree_measures(study: Study, coder: Encoding) -> Measures:
         return Measures(settings=settings, drafts=[only])
     columns, cells = ColumnMarginals(coder), max_pair_cells(settings)
     first = share * (settings.one_way_share or 0.0)
+    of_classes = share * (settings.class_share or 0.0)
     third = share * (settings.three_way_share or 0.0) if kind == "three-way" else 0.0
     drafts = [
         draft("columns", first, columns, columns.length),
-        draft("pairwise", share - first - third, TwoWayMarginals(coder), cells),
+        draft("pairwise", share - first - of_classes - third, TwoWayMarginals(coder), cells),
     ]
+    # Sensitivity does not depend on the groups: one for each column is the smallest layout.
+    one_group = groups_of_one(coder) * 0
+    if of_classes > 0:
+        # At most as many groups as cells, and as the pairs' tables leave room for.
+        most = min(coder.num_classes * coder.width, cells)
+        drafts.append(
+            draft("class-columns", of_classes, ClassColumnMarginals(coder, one_group), most)
+        )
     if third > 0:
-        # Sensitivity does not depend on the groups: one for each column is the smallest layout.
-        triples = ThreeWayMarginals(coder, groups_of_one(coder) * 0)
+        triples = ThreeWayMarginals(coder, one_group)
         drafts.append(draft("three-way", third, triples, cells))
     return Measures(settings=settings, drafts=drafts)
 
@@ -89,10 +101,24 @@ def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
     third = given.three_way_share
     if kind == "three-way" and third is None:
         third = _THREE_WAY_SHARE
-    if first + (third or 0.0) >= 1.0:
+    of_classes = given.class_share
+    if of_classes is None and kind != "one-way" and encoding.num_classes > 1:
+        of_classes = _CLASS_SHARE
+    if of_classes and encoding.num_classes < 2:
         raise StudyError(
-            "[statistics] one_way_share and three_way_share leave nothing for pairs; lower one"
+            "[statistics] class_share is for columns within classes, and the study has no target; "
+            "remove it"
+        )
+    if first + (of_classes or 0.0) + (third or 0.0) >= 1.0:
+        raise StudyError(
+            "[statistics] one_way_share, class_share and three_way_share leave nothing for pairs; "
+            "lower one"
         )
     return msgspec.structs.replace(
-        given, kind=kind, share=share, one_way_share=first, three_way_share=third
+        given,
+        kind=kind,
+        share=share,
+        one_way_share=first,
+        class_share=of_classes,
+        three_way_share=third,
     )

@@ -1,11 +1,14 @@
 """On which cells a tree's pairs and triples are counted: chosen from the noisy columns alone.
 
-Pairs: of an ordered column the heavy cells and spikes stand alone, as values that signal something
-of their own (zero gains, a round limit); the others are joined with their neighbours to equal noisy
-mass, some twenty groups in all. Categories stand alone as far as they weigh three times their
-noise, the rest of a column is one group; under a hierarchy each rare code joins the lowest node
-that stands out (`fedloom.server.code_groups`). Triples: three groups a column, thirds of an ordered
-column's mass, or the two heaviest groups and the rest.
+Pairs, and columns within classes: of an ordered column the heavy cells and spikes stand alone, as
+values that signal something of their own (zero gains, a round limit); the others are joined with
+their neighbours to equal noisy mass, some twenty groups in all, fewer where records are few: an
+average cell of a pair holds a standard deviation of its noise. Categories stand alone as far as
+they weigh three times their noise, the rest of a column is one group; under a hierarchy each rare
+code joins the lowest node that stands out (`fedloom.server.code_groups`).
+
+Triples: three groups a column, thirds of an ordered column's mass, or the two heaviest groups and
+the rest.
 
 All of it is deterministic post-processing; a record adds the same to pairs and triples whatever
 comes out.
@@ -34,13 +37,13 @@ __all__ = ["choose_coarse_groups", "choose_groups", "tree_design"]
 
 Array = NDArray[Any]
 
-_MOST_ORDERED, _MOST_VALUES, _FEWEST = 20, 64, 4
+_MOST_ORDERED, _MOST_VALUES, _FEWEST = 20, 64, 2
 # A group weighs so many standard deviations of a column's noise.
 _STANDS_OUT = 3.0
 # A spike: so many times its neighbours, and this share of the column at the least.
 _SPIKE, _LEAST_SPIKE = 3.0, 0.01
 # Records that an average cell of a pair should hold, in standard deviations of its noise.
-_SIGNAL = 0.5
+_SIGNAL = 1.0
 _COARSE = 3
 # Where there is no noise a group of codes still has that share.
 _LEAST = 1e-6
@@ -48,7 +51,9 @@ _SHRINK = 0.8
 
 
 def tree_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) -> Design:
-    """Designs a tree's next statistic: columns as they are, then pairs, then triples.
+    """Designs a tree's next statistic.
+
+    Columns as they are, then pairs, then columns within classes on the same groups, then triples.
 
     Args:
       plan: that is carried out.
@@ -61,6 +66,9 @@ def tree_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) ->
     statistics, cells = noisy_statistics(plan, opened), asked.phase.max_cells
     if asked.phase.statistic == "three-way":
         return Design(arrays={"groups": choose_coarse_groups(statistics, most_cells=cells)})
+    if asked.phase.statistic == "class-columns":
+        assert statistics.groups is not None
+        return Design(arrays={"groups": statistics.groups})
     std = asked.phase.noise_std * spread_of(plan, len(opened[0].sites))
     groups = choose_groups(statistics, pair_std=std, most_cells=cells)
     told = {

@@ -36,6 +36,7 @@ NOISE = {
     "one-way": 1 / 3,
     "columns": 1 / 3,
     "pairwise": 1 / 3,
+    "class-columns": 1 / 3,
     "three-way": 1 / 3,
     "discovery": 1 / 3,
     "evaluation": 0.5,
@@ -43,7 +44,12 @@ NOISE = {
 }
 COUNTS = {"one-way": (1,), "pairwise": (2,), "evaluate": (3,), "both looks": (1, 2)}
 """What is asked of a plan of `counting_plan`, by the rounds' numbers."""
-COUNTS_OF_TREE = {"columns": (1,), "three-way": (3,), "all of a tree": (1, 2, 3)}
+COUNTS_OF_TREE = {
+    "columns": (1,),
+    "class-columns": (3,),
+    "three-way": (4,),
+    "all of a tree": (1, 2, 3, 4),
+}
 """The same of a plan of `tree_plan`."""
 
 _EVALUATED = "\n[evaluation]\nshare = 0.2\nhold_back = 0.5\n"
@@ -62,7 +68,7 @@ def counting_plan(folder: Path, *, louder: float = 1.0, **options: Any) -> Plan:
 
 
 def tree_plan(folder: Path, **options: Any) -> Plan:
-    """Returns a plan of a tree: columns, pairs, triples, an evaluation."""
+    """Returns a plan of a tree: columns, pairs, columns within classes, triples, an evaluation."""
     return audited_plan(folder, "tree", noise=NOISE, more=_EVALUATED, **options)
 
 
@@ -213,7 +219,7 @@ def _counting_request(plan: Plan, number: int, roster: Sequence[str] | None) -> 
             "weights": np.linspace(-1, 1, width + 1, dtype=np.float32)[None],
             "edges": np.linspace(-2, 2, BINS - 1, dtype=np.float32)[None],
         }
-    elif asked.phase.name in ("pairwise", "three-way"):
+    elif asked.phase.name in ("pairwise", "class-columns", "three-way"):
         arrays = {"groups": groups_of_one(plan.encoding)}
     return _request(plan, number, roster, arrays)
 

@@ -120,7 +120,6 @@ class RecordKind:
       settings: type of the schema's section, with the kind's name.
       only_columns: whether a record is its columns and nothing else.
       default_model: `[model] kind` of a study that names none.
-      small_model: the same where few records are declared for the noise; None for no other.
       coder: a `Coder`, from schema and target.
       loader: the records of a source as a data frame, from source, schema and `id_column`.
       check: a site's report on loaded records, from frame, schema, `where` and `id_column`.
@@ -139,7 +138,6 @@ class RecordKind:
     settings: type[RecordSettings]
     only_columns: bool
     default_model: str
-    small_model: str | None = None
     coder: str
     loader: str
     check: str

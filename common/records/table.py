@@ -19,7 +19,6 @@ TABLE = RecordKind(
     settings=TableSettings,
     only_columns=True,
     default_model="tree",
-    small_model="mixture",
     coder="fedloom.common.encoding:Encoding",
     loader="fedloom.client.sources.table:load_table",
     check="fedloom.client.data_check:check",

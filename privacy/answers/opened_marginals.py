@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from fedloom.common.class_column_marginals import ClassColumnMarginals, NoisyClassColumns
+from fedloom.common.encoding import Encoding
+from fedloom.common.errors import ConfigError
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.parts import load_part
 from fedloom.common.three_way_marginals import NoisyTriples
@@ -59,6 +64,7 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
             totals[entry.name] = float(entry.records)
     further = {opened.sums[0].name: opened for opened in rounds[1:]}
     pairs, triples = further.get("pairwise"), further.get("three-way")
+    of_classes = further.get("class-columns")
     return NoisyMarginals(
         encoding=encoding,
         look=look.values(),
@@ -75,4 +81,18 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
             counts=triples.values().reshape(encoding.num_classes, -1),
             std=triples.sums[0].std,
         ),
+        class_columns=None if of_classes is None else _class_columns(encoding, of_classes, pairs),
     )
+
+
+def _class_columns(
+    encoding: Encoding, opened: OpenedRound, pairs: OpenedRound | None
+) -> NoisyClassColumns:
+    groups = opened.request_arrays["groups"]
+    if pairs is None or not np.array_equal(groups, pairs.request_arrays["groups"]):
+        raise ConfigError(
+            "columns within classes must be counted on the groups of the pairs; the coordinator "
+            "that asked for others must be asked why"
+        )
+    measured = ClassColumnMarginals(encoding, groups)
+    return NoisyClassColumns(counts=tuple(measured.blocks(opened.values())), std=opened.sums[0].std)

@@ -124,6 +124,7 @@ def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
         else:
             yield _column_table(statistics, block, counts)
     yield from _triples(statistics, layout)
+    yield from _class_columns(statistics, layout)
     if not statistics.has_pairs:
         return
     groups = statistics.groups
@@ -159,6 +160,15 @@ def _column_table(statistics: NoisyMarginals, block: Block, counts: Array) -> Co
 def _widths(grid: Grid) -> Array:
     widths: Array = grid.stops - grid.starts + float(grid.discrete)
     return widths
+
+
+def _class_columns(statistics: NoisyMarginals, layout: _Layout) -> Iterator[CountedTable]:
+    counted, groups = statistics.class_columns, statistics.groups
+    if counted is None or groups is None:
+        return
+    for block, counts in zip(statistics.encoding.features, counted.counts, strict=True):
+        part = groups[block.start : block.start + block.size].astype(np.int64)
+        yield layout.table(counts, ((block, part),), counted.std)
 
 
 def _triples(statistics: NoisyMarginals, layout: _Layout) -> Iterator[CountedTable]:

@@ -86,7 +86,7 @@ class PlannedNoise:
         return cls(
             plan.encoding,
             columns=stds.get("columns"),
-            one_way=stds.get("one-way"),
+            one_way=stds.get("one-way", stds.get("class-columns")),
             pair=stds.get("pairwise"),
         )
 
@@ -97,8 +97,10 @@ class PlannedNoise:
         Args:
           statistics: the noisy sums over sites.
         """
-        look = "one_way" if statistics.by_class else "columns"
-        return cls(statistics.encoding, pair=statistics.pair_std, **{look: statistics.look_std})
+        stds = {"one_way" if statistics.by_class else "columns": statistics.look_std}
+        if statistics.class_columns is not None:
+            stds["one_way"] = statistics.class_columns.std
+        return cls(statistics.encoding, pair=statistics.pair_std, **stds)
 
     def of_all(self, size: float, *, label: bool) -> float | None:
         """Returns the half width for a share of all records, whose number is known far better.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from fedloom.common.class_column_marginals import ClassColumnMarginals, NoisyClassColumns
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
+from fedloom.common.errors import ConfigError
 from fedloom.common.grid import FINE_BINS
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals
 from fedloom.common.schema import Column, Schema
@@ -33,21 +37,35 @@ def records(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return codes.astype(np.int32), classes
 
 
-def noisy(std: float, pair_std: float | None, rows: int = 5000, seed: int = 1) -> NoisyMarginals:
+def noisy(
+    std: float,
+    pair_std: float | None,
+    rows: int = 5000,
+    seed: int = 1,
+    class_std: float | None = None,
+    stated: float | None = None,
+) -> NoisyMarginals:
     codes, classes = records(rows)
     rng, columns = np.random.default_rng(seed), ColumnMarginals(ENCODING)
     look = columns.sum(codes, classes) + rng.normal(0, std, columns.length)
     if pair_std is None:
         return NoisyMarginals(encoding=ENCODING, look=look, look_std=std, by_class=False)
     pairs = TwoWayMarginals(ENCODING, GROUPS.astype(np.int32))
+    counted = pairs.sum(codes, classes) + rng.normal(0, pair_std, pairs.length)
+    of_classes = None
+    if class_std is not None:
+        apart = ClassColumnMarginals(ENCODING, GROUPS.astype(np.int32))
+        sums = apart.sum(codes, classes) + rng.normal(0, class_std, apart.length)
+        of_classes = NoisyClassColumns(counts=tuple(apart.blocks(sums)), std=stated or class_std)
     return NoisyMarginals(
         encoding=ENCODING,
         look=look,
         look_std=std,
         groups=GROUPS.astype(np.int32),
-        pairs=pairs.sum(codes, classes) + rng.normal(0, pair_std, pairs.length),
+        pairs=counted,
         pair_std=pair_std,
         by_class=False,
+        class_columns=of_classes,
     )
 
 
@@ -123,6 +141,46 @@ def test_a_groups_variance_is_that_of_its_count():
         counts.append(np.bincount(of, found.one_way(0)[0]) - size * members / block.size)
     stated, seen = found.group_variances(0), np.var(counts, axis=0)
     assert seen.mean() == pytest.approx(stated.mean(), rel=0.2)
+
+
+def spread_of_a_classes_groups(stated: float | None) -> tuple[float, float]:
+    """Returns mean variance of a class's groups, their sum known: as stated, and over 400 draws."""
+    block, of = ENCODING.features[0], GROUPS[: ENCODING.features[0].size]
+    members, counts = np.bincount(of), []
+    for seed in range(400):
+        found = noisy(30.0, 20.0, seed=seed, class_std=10.0, stated=stated)
+        size = float(found.class_counts()[0])
+        counts.append(np.bincount(of, found.one_way(0)[0]) - size * members / block.size)
+    known = 1.0 - 1.0 / len(members)
+    return known * float(found.group_variances(0).mean()), float(np.var(counts, axis=0).mean())
+
+
+def test_a_classes_groups_that_are_counted_apart_have_the_stated_variance():
+    """Within a tenth; a twin that takes half of their noise for all of it is told."""
+    stated, seen = spread_of_a_classes_groups(None)
+    assert seen == pytest.approx(stated, rel=0.1)
+    assert stated < 0.7 * noisy(30.0, 20.0).group_variances(0).mean()
+    stated, seen = spread_of_a_classes_groups(5.0)
+    assert seen != pytest.approx(stated, rel=0.5)
+
+
+def test_without_noise_of_their_own_a_classes_groups_are_what_was_counted():
+    found, of = noisy(30.0, 20.0, class_std=1e-6), GROUPS[: ENCODING.features[0].size]
+    for label in (0, 1):
+        groups = np.bincount(of, found.one_way(label)[0])
+        np.testing.assert_allclose(groups, np.bincount(of, exact(label)[: len(of)]), atol=1e-3)
+
+
+def test_counts_on_other_groups_than_those_of_the_pairs_are_refused():
+    found = noisy(30.0, 20.0, class_std=10.0)
+    of_classes = found.class_columns
+    assert of_classes is not None
+    with pytest.raises(ConfigError):
+        dataclasses.replace(
+            found, class_columns=NoisyClassColumns(counts=of_classes.counts[:-1], std=10.0)
+        )
+    with pytest.raises(ConfigError):
+        dataclasses.replace(found, groups=None, pairs=None, pair_std=None)
 
 
 def test_pairs_make_columns_more_certain_and_never_less():

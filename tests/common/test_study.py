@@ -57,26 +57,6 @@ def test_a_study_without_a_model_gets_the_usual_one_of_its_records(toy_schema):
     assert parse_study(without, images).model.kind == "image-mixture"
 
 
-def with_records(records, **sections):
-    sites = [{**site, "records": records} for site in RAW["site"]]
-    raw = {name: value for name, value in RAW.items() if name != "model"}
-    return {**raw, "site": sites, **sections}
-
-
-def test_few_declared_records_for_the_noise_get_a_mixture(toy_schema):
-    def kind(raw):
-        return parse_study(raw, toy_schema).model.kind
-
-    epsilon, columns = RAW["privacy"]["epsilon"], len(toy_schema.columns)
-    few = int(160 * columns / epsilon / len(RAW["site"]))
-    assert kind(with_records(few // 2)) == "mixture"
-    assert kind(with_records(few * 10)) == "tree"
-    larger = {**RAW["privacy"], "epsilon": 100 * epsilon}
-    assert kind(with_records(few // 2, privacy=larger)) == "tree"
-    assert kind(with_records(few // 2, model={"max_clique": 500})) == "tree"
-    assert kind(with_records(few // 2, statistics={"kind": "three-way"})) == "tree"
-
-
 def test_the_digest_depends_on_every_section_and_on_the_schema(toy_schema):
     base = parse_study(RAW, toy_schema).digest()
     variants = [

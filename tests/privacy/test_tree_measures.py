@@ -13,34 +13,42 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.resolve import resolve_plan
 
 
-def plan(columns: int, *, person: bool = False, **statistics: object) -> Plan:
+def plan(
+    columns: int,
+    *,
+    person: bool = False,
+    target: str | None = "t",
+    model: str = "tree",
+    **statistics: object,
+) -> Plan:
     parts = [Column(f"c{number}", "category", values=("a", "b")) for number in range(columns)]
     schema = Schema((*parts, Column("t", "category", values=("0", "1"))))
     privacy = {"epsilon": 1.0, "delta": 1e-5, "trust": "per-site"}
     if person:
         privacy |= {"unit": "person", "id": "p", "rows_per_person": 3}
     raw = {
-        "study": {"name": "s", "schema": "x", "target": "t"},
+        "study": {"name": "s", "schema": "x", **({"target": target} if target else {})},
         "privacy": privacy,
-        "model": {"kind": "tree"},
+        "model": {"kind": model},
         "statistics": statistics,
         "site": [{"name": "one"}],
     }
     return resolve_plan(parse_study(raw, schema), schema, version="0.1.0")
 
 
-def test_columns_pairs_and_triples_share_the_budget():
+def test_columns_pairs_classes_and_triples_share_the_budget():
     phases = plan(5).phases
     assert [(phase.name, phase.share) for phase in phases] == [
-        ("columns", 0.08),
-        ("pairwise", pytest.approx(0.75)),
-        ("three-way", pytest.approx(0.17)),
+        ("columns", 0.16),
+        ("pairwise", pytest.approx(0.56)),
+        ("class-columns", 0.14),
+        ("three-way", pytest.approx(0.14)),
     ]
-    norms = [math.sqrt(number) for number in (6, math.comb(5, 2), math.comb(5, 3))]
+    norms = [math.sqrt(number) for number in (6, math.comb(5, 2), 5, math.comb(5, 3))]
     assert [phase.l2_norm for phase in phases] == pytest.approx(norms)
     # Shares are of 1 / variance in units of the sensitivity: one scale for all.
     scaled = [phase.share * phase.noise_multiplier**2 for phase in phases]
-    assert scaled == pytest.approx([scaled[0]] * 3, rel=1e-4)
+    assert scaled == pytest.approx([scaled[0]] * 4, rel=1e-4)
 
 
 def test_a_persons_rows_add_up():
@@ -53,9 +61,9 @@ def test_a_persons_rows_add_up():
     "columns, names",
     [
         (1, ["one-way"]),
-        (2, ["columns", "pairwise"]),
-        (20, ["columns", "pairwise", "three-way"]),
-        (21, ["columns", "pairwise"]),
+        (2, ["columns", "pairwise", "class-columns"]),
+        (20, ["columns", "pairwise", "class-columns", "three-way"]),
+        (21, ["columns", "pairwise", "class-columns"]),
     ],
 )
 def test_what_is_counted_follows_from_the_number_of_columns(columns, names):
@@ -63,7 +71,8 @@ def test_what_is_counted_follows_from_the_number_of_columns(columns, names):
 
 
 def test_a_study_may_leave_triples_out_or_ask_for_them_in_a_wider_table():
-    assert [phase.name for phase in plan(5, kind="pairwise").phases] == ["columns", "pairwise"]
+    names = [phase.name for phase in plan(5, kind="pairwise").phases]
+    assert names == ["columns", "pairwise", "class-columns"]
     assert plan(22, kind="three-way").phases[-1].name == "three-way"
     assert plan(5, three_way_share=0.4).phases[-1].share == pytest.approx(0.4)
 
@@ -75,8 +84,21 @@ def test_a_study_may_leave_triples_out_or_ask_for_them_in_a_wider_table():
         (5, {"kind": "one-way"}),
         (5, {"share": 0.5}),
         (5, {"one_way_share": 0.5, "three_way_share": 0.5}),
+        (5, {"one_way_share": 0.5, "class_share": 0.4, "three_way_share": 0.1}),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(columns, statistics):
     with pytest.raises(StudyError):
         plan(columns, **statistics)
+
+
+def test_without_a_target_there_are_no_classes_to_count_within():
+    phases = plan(5, target=None).phases
+    assert [phase.name for phase in phases] == ["columns", "pairwise", "three-way"]
+    with pytest.raises(StudyError, match="class_share"):
+        plan(5, target=None, class_share=0.1)
+
+
+def test_a_mixture_has_no_columns_apart_from_its_look():
+    with pytest.raises(StudyError, match="class_share"):
+        plan(5, model="mixture", class_share=0.1)

@@ -77,7 +77,7 @@ def test_a_trees_sums_over_a_roster_give_away_what_is_claimed_and_no_more(
     assert tight(f"{name}, of four", counting_audit(home, plan, name, roster=THREE))
 
 
-@pytest.mark.parametrize("name", ["columns", "three-way"])
+@pytest.mark.parametrize("name", ["columns", "class-columns", "three-way"])
 def test_a_tree_that_adds_half_the_noise_is_caught(home, folder, tell, name):
     audit = counting_audit(home, tree_plan(folder), name)
     claim = dataclasses.replace(audit, claim=audit.claim / 2)
