@@ -276,8 +276,7 @@ class NoisyMarginals:
 
     def class_counts(self) -> Array:
         """Returns the estimated records of each class, (num_classes,), never negative."""
-        counts: Array = np.maximum(self._agreed.counts, 0.0)
-        return counts
+        return np.asarray(np.maximum(self._agreed.counts, 0.0))
 
     def count_std(self) -> float:
         """Returns the standard deviation of each of `class_counts`, before the cut at zero."""
@@ -329,17 +328,14 @@ class NoisyMarginals:
 
     @cached_property
     def _agreed(self) -> ConsistentMarginals:
-        counts, cells = self._looked().rows(self.look)
         sizes = [block.size for block in self.encoding.features]
+        looked = (*self._looked().rows(self.look), self.look_std, sizes)
         reconcile = reconcile_marginals if self.by_class else reconcile_columns
         if self.pairs is None or self.groups is None or self.pair_std is None:
-            return reconcile(counts, cells, self.look_std, sizes)
+            return reconcile(*looked)
         own = {} if self.class_columns is None else self.class_columns.for_reconciling()
         return reconcile(
-            counts,
-            cells,
-            self.look_std,
-            sizes,
+            *looked,
             groups=self.groups,
             tables=[dict(self.tables(label)) for label in range(self.encoding.num_classes)],
             pair_std=self.pair_std,
@@ -376,16 +372,14 @@ class NoisyMarginals:
 
         Empty where the look counted the axis at one width only, or there is no axis.
         """
-        ordered = self.encoding.features[position].ordered
-        return self._levels(position) if ordered else []
+        return self._levels(position) if self.encoding.features[position].ordered else []
 
     def code_levels(self, position: int) -> list[Array]:
         """Returns a feature's noisy counts at each level of its hierarchy, the codes first.
 
         Empty where the look counted the codes alone, or there is no hierarchy.
         """
-        ordered = self.encoding.features[position].ordered
-        return [] if ordered else self._levels(position)
+        return [] if self.encoding.features[position].ordered else self._levels(position)
 
     def _levels(self, position: int) -> list[Array]:
         measured = self._looked()
