@@ -26,7 +26,8 @@ SCALES = ("auto", "linear", "log")
 MAX_BINS = 1024
 _MAX_EXACT = 2**53
 _KEYS = (
-    "name kind min max bounds values nullable special bins scale edges other hierarchy description"
+    "name kind min max bounds values nullable special bins scale edges other hierarchy parent "
+    "description"
 ).split()
 _PRIVATE = "private"
 _LINE_ENDS = set("\r\n\0")
@@ -52,6 +53,8 @@ class Column:
       other: Label under which category values outside `values` are synthesised, or None.
       hierarchy: Pairs of code and parent above the values, sorted; see
         `fedloom.common.code_hierarchy`.
+      parent: Column that holds a parent of each of the values, or None; see
+        `fedloom.common.parent_column`.
       description: For people; part of the digest.
     """
 
@@ -69,12 +72,14 @@ class Column:
     open: bool = False
     other: str | None = None
     hierarchy: Pairs = ()
+    parent: str | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
         """Refuses a column that contradicts itself."""
         self._set("name", as_text(self.name))
         self._set("other", as_text(self.other))
+        self._set("parent", as_text(self.parent))
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
             raise SchemaError(f"a column has the name {self.name!r}; give it a printable name")
         if self.kind not in KINDS:
@@ -154,6 +159,7 @@ class Column:
             "edges": list(self.edges) or None,
             "other": self.other,
             "hierarchy": [list(pair) for pair in self.hierarchy] or None,
+            "parent": self.parent,
             "description": self.description or None,
         }
         return {key: value for key, value in pairs.items() if value is not None}
@@ -195,6 +201,8 @@ class Column:
             raise self._error(f"values lists {repeated[0]!r} twice; list each once")
         if self.other in values:
             raise self._error(f"other = {self.other!r} is also one of values; keep one of the two")
+        if self.parent is not None and (not isinstance(self.parent, str) or not self.parent):
+            raise self._error(f"parent must be a column's name in quotes, got {self.parent!r}")
         if self.hierarchy:
             known = None if self.open else values
             pairs = self._of_hierarchy(lambda: checked_hierarchy(self.hierarchy, known, self.other))
@@ -221,7 +229,7 @@ class Column:
     def _check_number(self) -> None:
         if self.values:
             raise self._error(f"values belong to kind 'category', not to {self.kind!r}")
-        for key in ("other", "hierarchy"):
+        for key in ("other", "hierarchy", "parent"):
             if getattr(self, key):
                 raise self._error(f"{key} belongs to kind 'category', not to {self.kind!r}")
         if self.scale not in SCALES:

@@ -24,6 +24,7 @@ column and remedy.
     name = "diagnosis"
     kind = "category"
     hierarchy = "icd9.csv" # public codes and their parents; see `fedloom.common.code_hierarchy`
+    parent = "chapter"     # a column that holds one of them; see `fedloom.common.parent_column`
 
 Where no document tells them, `bounds = "private"` in place of min and max, or `values = "private"`
 in place of the list, leave a column open: a study of the kind "schema" learns them at a price. What
@@ -48,6 +49,7 @@ from fedloom.common.code_hierarchy import with_hierarchy_files
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
+from fedloom.common.parent_column import with_parent_columns
 from fedloom.common.records import (
     RECORDS,
     RecordKind,
@@ -92,7 +94,9 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise SchemaError(f"column '{repeated[0]}' is described twice; keep one description")
-        constraints = checked_constraints(self.constraints, self.columns)
+        columns, rules = with_parent_columns(self.columns, self.constraints)
+        object.__setattr__(self, "columns", columns)
+        constraints = checked_constraints(rules, columns)
         object.__setattr__(self, "constraints", constraints)
 
     @classmethod
