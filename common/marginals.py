@@ -31,6 +31,7 @@ from fedloom.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedloom.common.class_column_marginals import NoisyClassColumns
+    from fedloom.common.parities import NoisyParities
     from fedloom.common.three_way_marginals import NoisyTriples
 
 __all__ = [
@@ -79,8 +80,7 @@ class OneWayMarginals:
         for position, block in enumerate(self.encoding.features):
             cells = classes.astype(np.int64) * block.size + feature_codes[:, position]
             counts = np.bincount(cells, minlength=self.encoding.num_classes * block.size)
-            span = slice(1 + block.start, 1 + block.start + block.size)
-            total[:, span] = counts.reshape(-1, block.size)
+            total[:, 1 + block.start :][:, : block.size] = counts.reshape(-1, block.size)
         return total.reshape(-1)
 
     def rows(self, vector: Array) -> tuple[Array, Array]:
@@ -244,6 +244,7 @@ class NoisyMarginals:
       by_class: whether the look counts codes within each class; else it is a `ColumnMarginals` sum.
       triples: coarse triples within each class, or None.
       class_columns: the groups' counts within each class, beside a `ColumnMarginals` look, or None.
+      parities: products of signs of three to five columns, or None.
     """
 
     encoding: Encoding
@@ -256,6 +257,7 @@ class NoisyMarginals:
     by_class: bool = True
     triples: NoisyTriples | None = None
     class_columns: NoisyClassColumns | None = None
+    parities: NoisyParities | None = None
 
     def __post_init__(self) -> None:
         """Refuses vectors of the wrong length or with numbers that are not finite."""
@@ -360,8 +362,7 @@ class NoisyMarginals:
         of_class = 1.0 if self.by_class else float(np.square(share).mean())
         within = of_class * self.look_std**2 * (1.0 - 1.0 / members)
         cells = np.bincount(groups, std**2) / members
-        variances: Array = np.maximum(cells - within, 0.0) * members**2
-        return variances
+        return np.asarray(np.maximum(cells - within, 0.0) * members**2)
 
     def looked_codes(self) -> Array:
         """Returns the look's noisy counts of all codes as they came: (C, D), or (D,) by column."""

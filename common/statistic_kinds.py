@@ -29,6 +29,7 @@ from fedloom.common.images.statistics import (
     request_shapes,
 )
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, check_groups
+from fedloom.common.parities import Parities, check_halves
 from fedloom.common.three_way_marginals import ThreeWayMarginals, check_coarse_groups
 
 __all__ = ["STATISTICS", "Statistic", "StatisticKind", "statistic_kind"]
@@ -131,6 +132,18 @@ def _check_three_way(coder: Encoding, arrays: Arrays, max_cells: int) -> None:
     check_coarse_groups(coder, arrays["groups"], max_cells)
 
 
+def _parities(coder: Encoding, arrays: Arrays) -> Parities:
+    return Parities(coder, arrays["halves"])
+
+
+def _halves(coder: Encoding) -> Shapes:
+    return {"halves": ((coder.width,), "int32")}
+
+
+def _check_parities(coder: Encoding, arrays: Arrays, max_cells: int) -> None:
+    check_halves(coder, arrays["halves"])
+
+
 @dataclass(frozen=True, slots=True)
 class _OpenColumns:
     """The discovery of an open schema; its records have no classes."""
@@ -205,6 +218,15 @@ STATISTICS: dict[str, StatisticKind] = {
             arrays=_groups,
             check=_check_three_way,
             fixed_length=False,
+        ),
+        StatisticKind(
+            name="parities",
+            words="for each set of three, four or five columns, each cut in two halves, how many "
+            "more records of a class have an even number of values in upper halves than have an "
+            "odd one (of two classes, the difference between them)",
+            of=_parities,
+            arrays=_halves,
+            check=_check_parities,
         ),
         StatisticKind(
             name="discovery",

@@ -101,6 +101,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
       one_way_share: of that, for the one-way counts, where pairs are counted too.
       class_share: of that, for the columns within classes of a model that looks at them apart.
       three_way_share: of that, for coarse triples of columns, where they are counted.
+      parity_share: of that, for parities of three to five columns; 0 for none.
       memory_mb: at a site, for the counts of pairs.
       spare_rounds: attempts of each statistics round that make good void ones, in the price.
     """
@@ -110,6 +111,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     one_way_share: Share | None = None
     class_share: Share | None = None
     three_way_share: Share | None = None
+    parity_share: Annotated[float, Meta(ge=0.0, le=1.0 - 1e-4)] | None = None
     memory_mb: Annotated[int, Meta(ge=1, le=16_384)] = 200
     spare_rounds: Annotated[int, Meta(ge=0, le=1_000)] = 0
 

@@ -68,11 +68,14 @@ def _resolved(study: Study) -> tuple[MarginalKind | None, float]:
     """
     given, whole = study.statistics, 1.0 - study.evaluation.share
     name = study.model.kind
-    for_tables = (given.one_way_share, given.class_share, given.three_way_share)
+    for_tables = (
+        *(given.one_way_share, given.class_share),
+        *(given.three_way_share, given.parity_share),
+    )
     if any(part is not None for part in for_tables):
         raise StudyError(
             f'kind = "{name}" starts from sums over images; remove [statistics] one_way_share, '
-            "class_share and three_way_share, which are for tables"
+            "class_share, three_way_share and parity_share, which are for tables"
         )
     if not model_kind(name).trains:
         if given.kind is not None or given.share not in (None, whole):

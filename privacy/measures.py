@@ -143,10 +143,11 @@ def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
     # One column has no pairs.
     most: MarginalKind = "one-way" if len(encoding.features) < 2 else "pairwise"
     kind: MarginalKind
-    if given.kind == "three-way" or (given.three_way_share, given.class_share) != (None, None):
+    of_tree = (given.class_share, given.three_way_share, given.parity_share)
+    if given.kind == "three-way" or any(part is not None for part in of_tree):
         raise StudyError(
-            f'kind = "{study.model.kind}" takes no counts of triples, nor columns apart from its '
-            "look; remove [statistics] three_way_share, class_share and "
+            f'kind = "{study.model.kind}" takes neither triples nor parities, nor columns apart '
+            "from its look; remove [statistics] three_way_share, class_share, parity_share and "
             'kind = "three-way", or choose [model] kind = "tree"'
         )
     if trains:

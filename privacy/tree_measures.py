@@ -1,10 +1,11 @@
-"""Which counts a `tree` is made from: columns, pairs, coarse triples, with their shares.
+"""What a `tree` is made from: columns, pairs, coarse triples and parities, with their shares.
 
 Everything follows from public values. A column's counts give rare values and the cells of all that
 follows; pairs within classes are what the tree is fitted to and take most; columns within classes
 say by themselves what the label has to do with each; triples on coarse groups take a seventh where
-a table is narrow enough for their cells to stand out from noise. The shares are of the budget as
-1 / noise variance; docs/decisions/ tells on which tables they were chosen.
+a table is narrow enough for their cells to stand out from noise; parities, one number for each set
+of columns, find what more columns say together, also in wider tables. The shares are of the budget
+as 1 / noise variance; docs/decisions/ tells on which tables they were chosen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, groups_of_one
+from fedloom.common.parities import Parities, parity_sets
 from fedloom.common.study import MarginalKind, StatisticsSettings, Study
 from fedloom.common.three_way_marginals import ThreeWayMarginals
 from fedloom.privacy.measures import Measures, statistic_draft
@@ -25,10 +27,17 @@ from fedloom.privacy.plan_size import check_statistics_size, max_pair_cells
 __all__ = ["tree_measures"]
 
 _ONE_WAY_SHARE, _CLASS_SHARE, _THREE_WAY_SHARE = 0.16, 0.14, 0.14
+# Of parities: a part for each set, so that few sets do not bear less noise than they need to.
+_PARITY_SHARE, _LEAST_PARITY_SHARE, _SHARE_OF_A_SET = 0.10, 0.02, 5e-5
 # In wider tables a cell of triples holds little but noise.
 _MOST_COLUMNS_OF_TRIPLES = 20
 Counted = (
-    OneWayMarginals | ColumnMarginals | TwoWayMarginals | ClassColumnMarginals | ThreeWayMarginals
+    OneWayMarginals
+    | ColumnMarginals
+    | TwoWayMarginals
+    | ClassColumnMarginals
+    | ThreeWayMarginals
+    | Parities
 )
 _KINDS: tuple[MarginalKind, ...] = ("one-way", "pairwise", "three-way")
 
@@ -59,9 +68,11 @@ def tree_measures(study: Study, coder: Encoding) -> Measures:
     first = share * (settings.one_way_share or 0.0)
     of_classes = share * (settings.class_share or 0.0)
     third = share * (settings.three_way_share or 0.0) if kind == "three-way" else 0.0
+    fourth = share * (settings.parity_share or 0.0)
+    left = share - first - of_classes - third - fourth
     drafts = [
         draft("columns", first, columns, columns.length),
-        draft("pairwise", share - first - of_classes - third, TwoWayMarginals(coder), cells),
+        draft("pairwise", left, TwoWayMarginals(coder), cells),
     ]
     # Sensitivity does not depend on the groups: one for each column is the smallest layout.
     one_group = groups_of_one(coder) * 0
@@ -74,6 +85,9 @@ def tree_measures(study: Study, coder: Encoding) -> Measures:
     if third > 0:
         triples = ThreeWayMarginals(coder, one_group)
         drafts.append(draft("three-way", third, triples, cells))
+    if fourth > 0:
+        parities = Parities(coder, one_group)
+        drafts.append(draft("parities", fourth, parities, parities.length))
     return Measures(settings=settings, drafts=drafts)
 
 
@@ -109,10 +123,11 @@ def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
             "[statistics] class_share is for columns within classes, and the study has no target; "
             "remove it"
         )
-    if first + (of_classes or 0.0) + (third or 0.0) >= 1.0:
+    parity = _parity_share(given.parity_share, columns)
+    if first + (of_classes or 0.0) + (third or 0.0) + parity >= 1.0:
         raise StudyError(
-            "[statistics] one_way_share, class_share and three_way_share leave nothing for pairs; "
-            "lower one"
+            "[statistics] one_way_share, class_share, three_way_share and parity_share leave "
+            "nothing for pairs; lower one"
         )
     return msgspec.structs.replace(
         given,
@@ -121,4 +136,22 @@ def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
         one_way_share=first,
         class_share=of_classes,
         three_way_share=third,
+        parity_share=parity,
     )
+
+
+def _parity_share(given: float | None, columns: int) -> float:
+    """Returns the share of parities of a table of so many columns.
+
+    Raises:
+      StudyError: a share is given and there are no sets to ask for.
+    """
+    sets = len(parity_sets(columns))
+    if given and not sets:
+        raise StudyError(
+            f"[statistics] parity_share asks for parities, of which a table of {columns} columns "
+            "beside the label has too many, or less than four columns; remove it"
+        )
+    if given is not None or not sets:
+        return given or 0.0
+    return min(max(_SHARE_OF_A_SET * sets, _LEAST_PARITY_SHARE), _PARITY_SHARE)

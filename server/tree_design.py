@@ -8,10 +8,11 @@ they weigh three times their noise, the rest of a column is one group; under a h
 code joins the lowest node that stands out (`fedloom.server.code_groups`).
 
 Triples: three groups a column, thirds of an ordered column's mass, or the two heaviest groups and
-the rest.
+the rest. Parities: an ordered column is cut at its median, other groups are dealt, the heaviest
+first, to the half that weighs less.
 
-All of it is deterministic post-processing; a record adds the same to pairs and triples whatever
-comes out.
+All of it is deterministic post-processing; a record adds the same to pairs, triples and parities
+whatever comes out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from fedloom.server.binning import Design
 from fedloom.server.code_groups import code_groups
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 
-__all__ = ["choose_coarse_groups", "choose_groups", "tree_design"]
+__all__ = ["choose_coarse_groups", "choose_groups", "choose_halves", "tree_design"]
 
 Array = NDArray[Any]
 
@@ -53,7 +54,8 @@ _SHRINK = 0.8
 def tree_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) -> Design:
     """Designs a tree's next statistic.
 
-    Columns as they are, then pairs, then columns within classes on the same groups, then triples.
+    Columns as they are, then pairs, then columns within classes on the same groups, then triples
+    and parities.
 
     Args:
       plan: that is carried out.
@@ -69,6 +71,8 @@ def tree_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) ->
     if asked.phase.statistic == "class-columns":
         assert statistics.groups is not None
         return Design(arrays={"groups": statistics.groups})
+    if asked.phase.statistic == "parities":
+        return Design(arrays={"halves": choose_halves(statistics)})
     std = asked.phase.noise_std * spread_of(plan, len(opened[0].sites))
     groups = choose_groups(statistics, pair_std=std, most_cells=cells)
     told = {
@@ -129,6 +133,39 @@ def choose_coarse_groups(statistics: NoisyMarginals, *, most_cells: int) -> NDAr
         if encoding.num_classes * (first**3 - 3 * first * second + 2 * third) // 6 <= most_cells:
             break
     return np.concatenate(coarse).astype(np.int32)
+
+
+def choose_halves(statistics: NoisyMarginals) -> NDArray[np.int32]:
+    """Returns the half, 0 or 1, of each cell within its block for parities, (D,).
+
+    No group of the pairs is split. A column of one group lies in half 0.
+
+    Args:
+      statistics: the columns' noisy counts, and the pairs with their groups.
+    """
+    assert statistics.groups is not None
+    halves = []
+    for block, part in zip(statistics.encoding.features, _shares(statistics), strict=True):
+        of = statistics.groups[block.start : block.start + block.size].astype(np.int64)
+        shares = np.bincount(of, part)
+        halves.append(_halves(shares, _order(block, of))[of])
+    return np.concatenate(halves).astype(np.int32)
+
+
+def _halves(shares: Array, order: Array | None) -> NDArray[np.int64]:
+    """Returns the half of each group."""
+    upper = np.zeros(len(shares), dtype=np.int64)
+    if order is not None and len(order) > 1:
+        below = np.cumsum(shares[order])[:-1]
+        cut = int(np.abs(below - shares.sum() / 2.0).argmin()) + 1
+        upper[order[cut:]] = 1
+        return upper
+    weights = np.zeros(2)
+    for group in np.argsort(-shares, kind="stable"):
+        upper[group] = int(weights[1] < weights[0])
+        # A group of no share counts a little, so that the second one is not in the first's half.
+        weights[upper[group]] += max(float(shares[group]), 1e-12)
+    return upper
 
 
 def _shares(statistics: NoisyMarginals) -> list[Array]:

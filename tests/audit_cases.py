@@ -14,7 +14,7 @@ from fedloom.common.marginals import groups_of_one
 from fedloom.common.messages import Request
 from fedloom.common.scores import BINS
 from fedloom.privacy.plan import Plan
-from tests.audited import allowed, audited_plan, neighbours
+from tests.audited import FOUR_COLUMNS, allowed, audited_plan, neighbours
 from tests.crafted_weights import crafted_weights
 from tests.mu_audit import Audit, Vector, claimed_mu
 
@@ -38,6 +38,7 @@ NOISE = {
     "pairwise": 1 / 3,
     "class-columns": 1 / 3,
     "three-way": 1 / 3,
+    "parities": 1 / 3,
     "discovery": 1 / 3,
     "evaluation": 0.5,
     "training": 0.3,
@@ -48,7 +49,8 @@ COUNTS_OF_TREE = {
     "columns": (1,),
     "class-columns": (3,),
     "three-way": (4,),
-    "all of a tree": (1, 2, 3, 4),
+    "parities": (5,),
+    "all of a tree": (1, 2, 3, 4, 5),
 }
 """The same of a plan of `tree_plan`."""
 
@@ -68,8 +70,10 @@ def counting_plan(folder: Path, *, louder: float = 1.0, **options: Any) -> Plan:
 
 
 def tree_plan(folder: Path, **options: Any) -> Plan:
-    """Returns a plan of a tree: columns, pairs, columns within classes, triples, an evaluation."""
-    return audited_plan(folder, "tree", noise=NOISE, more=_EVALUATED, **options)
+    """Returns a plan of a tree: columns, pairs, both by class, triples, parities, an evaluation."""
+    return audited_plan(
+        folder, "tree", noise=NOISE, more=_EVALUATED, schema=FOUR_COLUMNS, **options
+    )
 
 
 def counting_audit(
@@ -221,6 +225,8 @@ def _counting_request(plan: Plan, number: int, roster: Sequence[str] | None) -> 
         }
     elif asked.phase.name in ("pairwise", "class-columns", "three-way"):
         arrays = {"groups": groups_of_one(plan.encoding)}
+    elif asked.phase.name == "parities":
+        arrays = {"halves": np.minimum(groups_of_one(plan.encoding), 1)}
     return _request(plan, number, roster, arrays)
 
 

@@ -28,6 +28,7 @@ from tests.federation import MODELS, make, request
 
 __all__ = [
     "CANARY",
+    "FOUR_COLUMNS",
     "FOUR_SITES",
     "OTHER",
     "ROWS_PER_PERSON",
@@ -41,8 +42,8 @@ __all__ = [
 FOUR_SITES = ("east", "north", "south", "west")
 ROWS_PER_PERSON = 3
 # No other row shares a cell with the canary; its town spells at exactly the norm of all texts.
-CANARY = {"age": 63, "sex": "male", "town": "canary-town", "visited": "yes"}
-OTHER = {"age": 0, "sex": "female", "town": "east", "visited": "no"}
+CANARY = {"age": 63, "sex": "male", "town": "canary-town", "visited": "yes", "insured": "yes"}
+OTHER = {"age": 0, "sex": "female", "town": "east", "visited": "no", "insured": "no"}
 _SCHEMA = """
 [[column]]
 name = "age"
@@ -65,6 +66,10 @@ name = "visited"
 kind = "category"
 values = ["no", "yes"]
 """
+FOUR_COLUMNS = (
+    f'{_SCHEMA}\n[[column]]\nname = "insured"\nkind = "category"\nvalues = ["no", "yes"]\n'
+)
+"""A schema with one more column: from four columns on there are sums of parities."""
 _OPEN = {
     "age": '[[column]]\nname = "age"\nkind = "integer"\nbounds = "private"\n',
     "town": '[[column]]\nname = "town"\nkind = "category"\nvalues = "private"\n',

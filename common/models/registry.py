@@ -276,7 +276,10 @@ MODELS: dict[str, ModelKind] = {
             design="fedloom.server.tree_design:tree_design",
             learner="fedloom.server.learners.tree:TreeLearner",
             source="fedloom.common.sampling.tree:TreeSource",
-            fitted=frozenset({"groups", "cliques", "parents", "coarse", "pool_rows", "pool_seed"}),
+            fitted=frozenset(
+                {"groups", "cliques", "parents", "coarse", "parities", "halves"}
+                | {"pool_rows", "pool_seed"}
+            ),
             shapes="fedloom.common.models.tree:tree_shapes",
         ),
         ModelKind(

@@ -4,10 +4,12 @@ Within class c a record of groups g (each column's cells are joined to a few gro
 in proportion to
 
     exp(sum base[g_a] + sum edges[g_a, g_b]
-        + sum columns[g_a] + sum pairs[g_a, g_b] + sum triples[h_a, h_b, h_d])
+        + sum columns[g_a] + sum pairs[g_a, g_b] + sum triples[h_a, h_b, h_d]
+        + sum parities[b_s])
 
 `base` and `edges` hold what the tree holds exactly: single columns, and pairs within a clique.
-`columns`, `pairs` (all of them) and `triples` (on coarser groups h) are the tilt: they bring
+`columns`, `pairs` (all of them), `triples` (on coarser groups h) and `parities` (of a few sets s of
+columns; b_s is 1 where an odd number of them lie in their upper half) are the tilt: they bring
 relations that no clique holds. They were fitted to a pool of rows that seed and number give again
 (`Tree.pool`); on other rows of the same tree they hold nearly, but not as closely.
 
@@ -33,6 +35,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import CliqueTree
+from fedloom.common.parities import odd_rows
 from fedloom.common.typed import Section, read_typed
 
 __all__ = ["Tree", "TreeShape", "log_mean", "log_potentials", "marginals", "tree_shapes"]
@@ -41,9 +44,11 @@ Array = NDArray[Any]
 
 # A published tree with more cells takes more memory than reading a release should.
 _MAX_CELLS = 1 << 23
+_MAX_PARITIES = 1 << 10
 
 Code = Annotated[int, Meta(ge=0)]
 Parent = Annotated[int, Meta(ge=-1)]
+Half = Annotated[int, Meta(ge=0, le=1)]
 PoolRows = Annotated[int, Meta(ge=0, le=1 << 20)]
 
 
@@ -55,6 +60,8 @@ class TreeShape(Section, frozen=True, kw_only=True):
       cliques: features of each clique, ascending.
       parents: the clique that each hangs on, -1 for the first.
       coarse: for each feature the coarse group of each of its groups; empty without triples.
+      parities: ascending features of each set whose parity is tilted.
+      halves: for each feature the half of each of its groups; empty without parities.
       pool_rows: for each class the rows of the pool that its tilt was fitted to; 0 without a tilt.
       pool_seed: of these pools.
     """
@@ -63,6 +70,8 @@ class TreeShape(Section, frozen=True, kw_only=True):
     cliques: tuple[tuple[Code, ...], ...]
     parents: tuple[Parent, ...]
     coarse: tuple[tuple[Code, ...], ...] = ()
+    parities: Annotated[tuple[tuple[Code, ...], ...], Meta(max_length=_MAX_PARITIES)] = ()
+    halves: tuple[tuple[Half, ...], ...] = ()
     pool_rows: tuple[PoolRows, ...]
     pool_seed: Code
 
@@ -79,12 +88,14 @@ class TreeShape(Section, frozen=True, kw_only=True):
         if good and shape.coarse:
             good = [len(part) for part in shape.coarse] == list(shape.sizes)
             good = good and all(map(_numbered, shape.coarse))
+        if good and shape.parities:
+            good = [len(part) for part in shape.halves] == list(shape.sizes)
         features = range(len(sizes))
         good = good and len(shape.pool_rows) == encoding.num_classes
         good = good and len(shape.cliques) == len(shape.parents) > 0
         good = good and all(
-            clique and all(c in features for c in clique) and sorted(set(clique)) == list(clique)
-            for clique in shape.cliques
+            part and all(c in features for c in part) and sorted(set(part)) == list(part)
+            for part in (*shape.cliques, *shape.parities)
         )
         if not good or not shape.tree.is_tree():
             raise ConfigError(
@@ -105,6 +116,8 @@ class TreeShape(Section, frozen=True, kw_only=True):
             "cliques": [list(clique) for clique in self.cliques],
             "parents": list(self.parents),
             "coarse": [list(part) for part in self.coarse],
+            "parities": [list(columns) for columns in self.parities],
+            "halves": [list(part) for part in self.halves],
             "pool_rows": list(self.pool_rows),
             "pool_seed": self.pool_seed,
         }
@@ -123,6 +136,12 @@ class TreeShape(Section, frozen=True, kw_only=True):
         """Returns the coarse groups (features, N) of groups."""
         parts = zip(self.coarse, groups, strict=True)
         return np.stack([np.asarray(of)[part] for of, part in parts])
+
+    def parity_codes(self, groups: Array) -> Array:
+        """Returns whether an odd number of each set lie in upper halves, (sets, N), of groups."""
+        parts = zip(self.halves, groups, strict=True)
+        upper = np.stack([np.asarray(of, dtype=np.uint8)[part] for of, part in parts])
+        return odd_rows(upper, self.parities)
 
     @property
     def tree(self) -> CliqueTree:
@@ -148,6 +167,11 @@ class TreeShape(Section, frozen=True, kw_only=True):
     def triples(self) -> CellTables:
         """Tables of all triples of coarse groups."""
         return _all_tables(self.coarse_sizes, 3)
+
+    @property
+    def parity_tables(self) -> CellTables:
+        """Tables of the parities, each with the cells even and odd."""
+        return _all_tables((2,) * len(self.parities), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +243,9 @@ class Tree:
         if self.shape.coarse:
             coarse = self.shape.coarse_codes(groups)
             logs += self.shape.triples.sums(self.arrays["triples"][label], coarse)
+        if self.shape.parities:
+            odd = self.shape.parity_codes(groups)
+            logs += self.shape.parity_tables.sums(self.arrays["parities"][label], odd)
         return logs
 
 
@@ -275,6 +302,8 @@ def tree_shapes(config: Mapping[str, Any], encoding: Encoding) -> dict[str, tupl
     }
     if shape.coarse:
         shapes["triples"] = (classes, shape.triples.length)
+    if shape.parities:
+        shapes["parities"] = (classes, shape.parity_tables.length)
     return shapes
 
 

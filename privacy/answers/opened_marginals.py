@@ -11,6 +11,7 @@ from fedloom.common.class_column_marginals import ClassColumnMarginals, NoisyCla
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.parities import NoisyParities, class_signs
 from fedloom.common.parts import load_part
 from fedloom.common.three_way_marginals import NoisyTriples
 from fedloom.privacy.answers.opened import OpenedRound
@@ -65,6 +66,7 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
     further = {opened.sums[0].name: opened for opened in rounds[1:]}
     pairs, triples = further.get("pairwise"), further.get("three-way")
     of_classes = further.get("class-columns")
+    parities = further.get("parities")
     return NoisyMarginals(
         encoding=encoding,
         look=look.values(),
@@ -82,6 +84,13 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
             std=triples.sums[0].std,
         ),
         class_columns=None if of_classes is None else _class_columns(encoding, of_classes, pairs),
+        parities=None
+        if parities is None
+        else NoisyParities(
+            halves=parities.request_arrays["halves"],
+            sums=parities.values().reshape(len(class_signs(encoding.class_sampleable)), -1),
+            std=parities.sums[0].std,
+        ),
     )
 
 

@@ -117,7 +117,8 @@ def drift_between(
 
 
 def _look_alone(statistics: NoisyMarginals) -> NoisyMarginals:
-    return replace(statistics, groups=None, pairs=None, pair_std=None, triples=None)
+    alone = replace(statistics, triples=None, parities=None, class_columns=None)
+    return replace(alone, groups=None, pairs=None, pair_std=None)
 
 
 def _total_std(statistics: NoisyMarginals) -> float:

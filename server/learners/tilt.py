@@ -53,7 +53,12 @@ class NoisyTables:
 
 
 def tilt(
-    noisy: Sequence[NoisyTables], records: float, *, strength: float, sweeps: int = _SWEEPS
+    noisy: Sequence[NoisyTables],
+    records: float,
+    *,
+    strength: float,
+    sweeps: int = _SWEEPS,
+    weights: Array | None = None,
 ) -> list[Array]:
     """Returns theta (length,) of each of the groups of tables.
 
@@ -63,13 +68,15 @@ def tilt(
       strength: k, how much the pool counts, in units of the noise's own weight; less for a table
         that the pool certainly misses.
       sweeps: over all tables.
+      weights: (R,) of the rows before; None for equal ones.
     """
     thetas = [np.zeros(part.tables.length) for part in noisy]
     if not noisy or not records > 0:
         return thetas
     rows = noisy[0].codes.shape[1]
-    weights = np.full(rows, records / rows)
-    slacks = [_slacks(part, records, strength, len(noisy)) for part in noisy]
+    weights = np.ones(rows) if weights is None else weights
+    weights = weights * (records / weights.sum())
+    slacks = [_slacks(part, weights, strength, len(noisy)) for part in noisy]
     for _ in range(sweeps):
         for part, theta, of_tables in zip(noisy, thetas, slacks, strict=True):
             for table, span in enumerate(part.tables.spans):
@@ -89,7 +96,7 @@ def tilt(
     return thetas
 
 
-def _slacks(part: NoisyTables, records: float, strength: float, kinds: int) -> list[float]:
+def _slacks(part: NoisyTables, weights: Array, strength: float, kinds: int) -> list[float]:
     """Returns k s^2 of each table.
 
     Where a table's residual under the pool is beyond what its noise and the pool's explain, by a
@@ -97,14 +104,14 @@ def _slacks(part: NoisyTables, records: float, strength: float, kinds: int) -> l
     (empirical Bayes): (sum r^2 - K s^2) / sum c^2. A strong relation that the tree cannot hold,
     such as a parity of three columns, is then met in full.
     """
-    rows = part.codes.shape[1]
+    records, squares = float(weights.sum()), np.square(weights)
     slacks = []
     for table, span in enumerate(part.tables.spans):
         cells = part.tables.cells(table, part.codes)
         wanted = part.counts[span]
-        counts = np.bincount(cells, minlength=len(wanted)) * (records / rows)
+        counts = np.bincount(cells, weights, minlength=len(wanted))
         residual = wanted + (records - wanted.sum()) / len(wanted) - counts
-        noise = part.std**2 + counts * (records / rows)
+        noise = part.std**2 + np.bincount(cells, squares, minlength=len(wanted))
         found = strength
         chance = _SIGNIFICANT / (kinds * len(part.tables.spans))
         if float((residual**2 / noise).sum()) > chi2.isf(chance, len(wanted)):

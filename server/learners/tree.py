@@ -12,6 +12,7 @@ import itertools
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +23,11 @@ from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import CliqueTree
 from fedloom.common.models.registry import TreeSettings
 from fedloom.common.models.tree import Tree, TreeShape, log_mean
+from fedloom.common.parities import class_signs
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State, UntrainedLearner
+from fedloom.server.learners.parity_terms import WeightedRows, missed_parities
 from fedloom.server.learners.tilt import NoisyTables, tilt
 from fedloom.server.learners.tree_fit import TreeFit
 from fedloom.server.learners.tree_structure import choose_tree
@@ -111,11 +114,13 @@ class _ClassFits:
         columns = tuple(itertools.combinations(range(len(sizes)), 2))
         self._all_pairs = CellTables(sizes, columns)
         tree = self._structure()
+        triples, parities = statistics.triples, statistics.parities
         self.shape = TreeShape(
             groups=tuple(tuple(map(int, part)) for part in self._parts),
             cliques=tree.cliques,
             parents=tree.parents,
-            coarse=_coarse_of_groups(statistics, self._parts),
+            coarse=() if triples is None else self._of_groups(triples.groups),
+            halves=() if parities is None else self._of_groups(parities.halves),
             pool_rows=tuple(map(self._pool_rows, range(encoding.num_classes))),
             pool_seed=seed % _SEEDS,
         )
@@ -134,14 +139,18 @@ class _ClassFits:
         }
         if shape.coarse:
             arrays["triples"] = np.zeros((num_classes, shape.triples.length), dtype=np.float32)
+        asked = {label: self._fit(label, arrays) for label in self._telling}
+        self._add_parities(asked, arrays)
         for label in map(int, np.flatnonzero(self._prior > 0)):
-            if label in self._telling:
-                self._fit(label, arrays)
             arrays["log_scale"][label] = -self._log_total(label, arrays)
         return arrays
 
-    def _fit(self, label: int, arrays: dict[str, Array]) -> None:
-        """Fits the tree of a class, then its tilt, and puts both into the arrays."""
+    def _fit(self, label: int, arrays: dict[str, Array]) -> list[NoisyTables]:
+        """Fits the tree of a class, then its tilt, and puts both into the arrays.
+
+        Returns:
+          What the tilt was to meet.
+        """
         records = float(self._records[label])
         arrays["base"][label], arrays["edges"][label] = TreeFit(
             self.shape.tree,
@@ -153,13 +162,53 @@ class _ClassFits:
         ).solve()
         # The pool is drawn from the tree as it will be published, so that it can be drawn again.
         pool = self._published(arrays).pool(label)
-        tilts = tilt(self._asked(label, pool), records, strength=self._strength)
+        asked = self._asked(label, pool)
+        self._tilt(label, asked, arrays)
+        return asked
+
+    def _tilt(self, label: int, asked: list[NoisyTables], arrays: dict[str, Array]) -> None:
+        tilts = tilt(asked, float(self._records[label]), strength=self._strength)
         arrays["columns"][label] = tilts[0]
         spans = dict(zip(self.shape.pairs.columns, self.shape.pairs.spans, strict=True))
         for columns, span in zip(self._tilted.columns, self._tilted.spans, strict=True):
             arrays["pairs"][label][spans[columns]] = tilts[1][span]
-        for theta in tilts[2:]:
-            arrays["triples"][label] = theta
+        further = [name for name in ("triples", "parities") if name in arrays]
+        for name, theta in zip(further, tilts[2:], strict=True):
+            arrays[name][label] = theta
+
+    def _add_parities(self, asked: dict[int, list[NoisyTables]], arrays: dict[str, Array]) -> None:
+        """Tilts anew, with the parities that the tree and its tilt certainly miss."""
+        noisy = self._statistics.parities
+        if noisy is None:
+            return
+        tree, rows, others = self._published(arrays), {}, {}
+        halves = [np.asarray(of, dtype=np.uint8) for of in self.shape.halves]
+        for label, of_class in asked.items():
+            pool = of_class[0].codes
+            logs = tree.log_tilt(label, pool)
+            weights = np.exp(logs - logs.max())
+            weights *= float(self._records[label]) / weights.sum()
+            upper = np.stack([of[part] for of, part in zip(halves, pool, strict=True)])
+            rows[label] = WeightedRows(halves=upper, weights=weights)
+        signs = 1.0 - 2.0 * noisy.halves
+        for label in set(range(len(self._prior))) - set(asked):
+            means = [
+                float(self._cells[label, block.start : block.start + block.size] @ part)
+                for block, part in _by_block(signs, self._statistics.encoding)
+            ]
+            records = float(self._prior[label]) * self._statistics.total()
+            others[label] = (records, np.array(means))
+        of_classes = class_signs(self._statistics.encoding.class_sampleable)
+        terms = missed_parities(noisy, of_classes, rows, others=others, strength=self._strength)
+        if terms is None:
+            self.shape = msgspec.structs.replace(self.shape, halves=())
+            return
+        self.shape = msgspec.structs.replace(self.shape, parities=terms.sets)
+        length = self.shape.parity_tables.length
+        arrays["parities"] = np.zeros((len(self._prior), length), dtype=np.float32)
+        for label, of_class in asked.items():
+            odd = self.shape.parity_codes(of_class[0].codes)
+            self._tilt(label, [*of_class, terms.asked(label, odd)], arrays)
 
     def _asked(self, label: int, pool: Array) -> list[NoisyTables]:
         """Returns what a class's pool is to meet: columns, all pairs, and triples if there are."""
@@ -238,6 +287,14 @@ class _ClassFits:
         """Returns the estimated records of each group of each feature in a class."""
         return [float(self._records[label]) * np.exp(logs) for logs in self._base[label]]
 
+    def _of_groups(self, cells: Array) -> tuple[tuple[int, ...], ...]:
+        """Returns of each group of each feature what is said of its cells."""
+        found, blocks = [], _by_block(cells, self._statistics.encoding)
+        for (_, own), part in zip(blocks, self._parts, strict=True):
+            first = np.unique(part, return_index=True)[1]
+            found.append(tuple(int(own[cell]) for cell in first))
+        return tuple(found)
+
     def _log_shares(self, label: int) -> list[Array]:
         """Returns the logarithms of the shares of each feature's groups in a class."""
         logs = []
@@ -248,18 +305,8 @@ class _ClassFits:
         return logs
 
 
-def _coarse_of_groups(
-    statistics: NoisyMarginals, groups: list[Array]
-) -> tuple[tuple[int, ...], ...]:
-    """Returns the coarse group of each group of each feature; nothing without triples."""
-    if statistics.triples is None or len(groups) < 3:
-        return ()
-    found = []
-    for block, part in zip(statistics.encoding.features, groups, strict=True):
-        coarse = statistics.triples.groups[block.start : block.start + block.size]
-        first = np.unique(part, return_index=True)[1]
-        found.append(tuple(int(coarse[cell]) for cell in first))
-    return tuple(found)
+def _by_block(cells: Array, encoding: Encoding) -> list[tuple[Block, Array]]:
+    return [(block, cells[block.start : block.start + block.size]) for block in encoding.features]
 
 
 def _sampleable(shares: Array, encoding: Encoding) -> Array:

@@ -36,19 +36,21 @@ def plan(
     return resolve_plan(parse_study(raw, schema), schema, version="0.1.0")
 
 
-def test_columns_pairs_classes_and_triples_share_the_budget():
+def test_columns_pairs_classes_triples_and_parities_share_the_budget():
     phases = plan(5).phases
     assert [(phase.name, phase.share) for phase in phases] == [
         ("columns", 0.16),
-        ("pairwise", pytest.approx(0.56)),
+        ("pairwise", pytest.approx(0.54)),
         ("class-columns", 0.14),
         ("three-way", pytest.approx(0.14)),
+        ("parities", pytest.approx(0.02)),
     ]
-    norms = [math.sqrt(number) for number in (6, math.comb(5, 2), 5, math.comb(5, 3))]
+    sets = math.comb(5, 3) + math.comb(5, 4) + 1
+    norms = [math.sqrt(number) for number in (6, math.comb(5, 2), 5, math.comb(5, 3), sets)]
     assert [phase.l2_norm for phase in phases] == pytest.approx(norms)
     # Shares are of 1 / variance in units of the sensitivity: one scale for all.
     scaled = [phase.share * phase.noise_multiplier**2 for phase in phases]
-    assert scaled == pytest.approx([scaled[0]] * 4, rel=1e-4)
+    assert scaled == pytest.approx([scaled[0]] * 5, rel=1e-4)
 
 
 def test_a_persons_rows_add_up():
@@ -62,8 +64,10 @@ def test_a_persons_rows_add_up():
     [
         (1, ["one-way"]),
         (2, ["columns", "pairwise", "class-columns"]),
-        (20, ["columns", "pairwise", "class-columns", "three-way"]),
-        (21, ["columns", "pairwise", "class-columns"]),
+        (3, ["columns", "pairwise", "class-columns", "three-way"]),
+        (20, ["columns", "pairwise", "class-columns", "three-way", "parities"]),
+        (21, ["columns", "pairwise", "class-columns", "parities"]),
+        (64, ["columns", "pairwise", "class-columns"]),
     ],
 )
 def test_what_is_counted_follows_from_the_number_of_columns(columns, names):
@@ -71,10 +75,16 @@ def test_what_is_counted_follows_from_the_number_of_columns(columns, names):
 
 
 def test_a_study_may_leave_triples_out_or_ask_for_them_in_a_wider_table():
-    names = [phase.name for phase in plan(5, kind="pairwise").phases]
+    names = [phase.name for phase in plan(5, kind="pairwise", parity_share=0.0).phases]
     assert names == ["columns", "pairwise", "class-columns"]
-    assert plan(22, kind="three-way").phases[-1].name == "three-way"
-    assert plan(5, three_way_share=0.4).phases[-1].share == pytest.approx(0.4)
+    assert plan(22, kind="three-way").phases[3].name == "three-way"
+    assert plan(5, three_way_share=0.4).phases[3].share == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("columns, share", [(5, 0.02), (12, 0.07535), (14, 0.1), (40, 0.1)])
+def test_the_share_of_parities_follows_from_their_number(columns, share):
+    assert plan(columns).phases[-1].share == pytest.approx(share, rel=1e-3)
+    assert plan(columns, parity_share=0.05).phases[-1].share == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +95,9 @@ def test_a_study_may_leave_triples_out_or_ask_for_them_in_a_wider_table():
         (5, {"share": 0.5}),
         (5, {"one_way_share": 0.5, "three_way_share": 0.5}),
         (5, {"one_way_share": 0.5, "class_share": 0.4, "three_way_share": 0.1}),
+        (5, {"one_way_share": 0.5, "parity_share": 0.5}),
+        (64, {"parity_share": 0.1}),
+        (3, {"parity_share": 0.1}),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(columns, statistics):
@@ -94,7 +107,7 @@ def test_settings_that_do_not_fit_are_refused(columns, statistics):
 
 def test_without_a_target_there_are_no_classes_to_count_within():
     phases = plan(5, target=None).phases
-    assert [phase.name for phase in phases] == ["columns", "pairwise", "three-way"]
+    assert [phase.name for phase in phases] == ["columns", "pairwise", "three-way", "parities"]
     with pytest.raises(StudyError, match="class_share"):
         plan(5, target=None, class_share=0.1)
 

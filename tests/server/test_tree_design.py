@@ -8,9 +8,10 @@ import pytest
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, check_groups, group_sizes
+from fedloom.common.parities import check_halves
 from fedloom.common.schema import Column, Schema
 from fedloom.common.three_way_marginals import check_coarse_groups
-from fedloom.server.tree_design import choose_coarse_groups, choose_groups
+from fedloom.server.tree_design import choose_coarse_groups, choose_groups, choose_halves
 
 ENCODING = Encoding(
     Schema(
@@ -71,6 +72,26 @@ def test_the_limit_on_cells_is_kept(limit):
     check_groups(ENCODING, groups, max(limit, 3 * ENCODING.num_classes))
     coarse = choose_coarse_groups(statistics(20_000, 5.0, groups), most_cells=limit)
     check_coarse_groups(ENCODING, coarse, max(limit, ENCODING.num_classes))
+
+
+def test_columns_are_cut_in_halves_of_like_mass_that_split_no_group_of_the_pairs():
+    groups = choose_groups(statistics(20_000, 20.0), pair_std=20.0, most_cells=10**6)
+    halves = choose_halves(statistics(20_000, 20.0, groups))
+    check_halves(ENCODING, halves)
+    gain, age, job = halves[:65], halves[65 : 65 + 66], halves[-9:]
+    assert gain[0] == 0 and gain[50] == 1  # four fifths are zero
+    assert (np.diff(age[:64]) >= 0).all() and 28 <= (age[:64] == 0).sum() <= 36
+    assert job[0] == 0 and job[1] == job[2] == 1
+    for block in ENCODING.features:
+        part = slice(block.start, block.start + block.size)
+        pairs = {(int(a), int(b)) for a, b in zip(groups[part], halves[part], strict=True)}
+        assert len(pairs) == int(groups[part].max()) + 1
+
+
+@pytest.mark.parametrize("rows, std", [(0, 50.0), (500, 1e5)])
+def test_halves_are_halves_where_noise_hides_a_column(rows, std):
+    groups = choose_groups(statistics(rows, std), pair_std=std, most_cells=10**6)
+    check_halves(ENCODING, choose_halves(statistics(rows, std, groups)))
 
 
 def test_triples_are_counted_on_three_groups_that_split_no_group_of_the_pairs():

@@ -20,6 +20,7 @@ import fedloom.privacy.phases.statistic as statistic
 import tests.mu_audit as mu_audit
 from fedloom.client.persons import kept_rows
 from fedloom.client.records import Records
+from fedloom.common.parities import Parities
 from fedloom.privacy.noise import NoiseSource
 from tests.audit_cases import (
     COUNTS,
@@ -77,11 +78,17 @@ def test_a_trees_sums_over_a_roster_give_away_what_is_claimed_and_no_more(
     assert tight(f"{name}, of four", counting_audit(home, plan, name, roster=THREE))
 
 
-@pytest.mark.parametrize("name", ["columns", "class-columns", "three-way"])
+@pytest.mark.parametrize("name", ["columns", "class-columns", "three-way", "parities"])
 def test_a_tree_that_adds_half_the_noise_is_caught(home, folder, tell, name):
     audit = counting_audit(home, tree_plan(folder), name)
     claim = dataclasses.replace(audit, claim=audit.claim / 2)
     assert tell(f"{name}, half the noise", claim.run(TRIALS_OF_TWINS)).reached > 1.0
+
+
+def test_a_record_that_counts_twice_in_a_parity_is_caught(home, folder, monkeypatch):
+    honest = Parities.sum
+    monkeypatch.setattr(Parities, "sum", lambda self, *rows: 2 * honest(self, *rows))
+    assert caught(counting_audit(home, tree_plan(folder), "parities"))
 
 
 @pytest.mark.parametrize(

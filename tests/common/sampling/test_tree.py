@@ -35,6 +35,8 @@ SHAPE = TreeShape(
     cliques=((0, 1), (1, 2)),
     parents=(-1, 0),
     coarse=((0, 1, 1, 2), (0, 1, 1), (0, 1, 0)),
+    parities=((0, 1, 2), (0, 2)),
+    halves=((0, 1, 0, 1), (0, 0, 1), (1, 0, 0)),
     pool_rows=(0, 0, 0),
     pool_seed=7,
 )
@@ -69,6 +71,10 @@ def groups_of(arrays: dict[str, np.ndarray], label: int) -> np.ndarray:
         log = sum(singles[starts[c] + g] for c, g in enumerate(record))
         for tables in (pairs, edges):
             log += sum(table[record[a], record[b]] for (a, b), table in tables.items())
+        upper = [SHAPE.halves[c][g] for c, g in enumerate(record)]
+        for number, columns in enumerate(SHAPE.parities):
+            odd = sum(upper[c] for c in columns) % 2
+            log += arrays["parities"][label][2 * number + odd]
         chances[record] = np.exp(
             log + triple[tuple(SHAPE.coarse[c][g] for c, g in enumerate(record))]
         )
@@ -146,7 +152,7 @@ def test_without_conditions_rows_come_from_the_pool_that_the_tilt_was_fitted_to(
         np.testing.assert_allclose(drawn, wanted / weights.sum(), atol=2e-3)
 
 
-@pytest.mark.parametrize("part", ["columns", "pairs", "triples", "edges"])
+@pytest.mark.parametrize("part", ["columns", "pairs", "triples", "edges", "parities"])
 def test_a_part_that_is_left_out_is_caught(part):
     given = artifact()
     without = {**given.arrays, part: np.zeros_like(given.arrays[part])}
