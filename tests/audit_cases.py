@@ -50,7 +50,7 @@ COUNTS_OF_TREE = {
     "class-columns": (3,),
     "three-way": (4,),
     "parities": (5,),
-    "all of a tree": (1, 2, 3, 4, 5),
+    "four sums of a tree": (1, 2, 4, 5),
 }
 """The same of a plan of `tree_plan`."""
 
