@@ -50,7 +50,7 @@ COUNTS_OF_TREE = {
     "class-columns": (3,),
     "three-way": (4,),
     "parities": (5,),
-    "four sums of a tree": (1, 2, 4, 5),
+    "all sums of a tree": (1, 2, 3, 4, 5),
 }
 """The same of a plan of `tree_plan`."""
 
@@ -70,9 +70,14 @@ def counting_plan(folder: Path, *, louder: float = 1.0, **options: Any) -> Plan:
 
 
 def tree_plan(folder: Path, **options: Any) -> Plan:
-    """Returns a plan of a tree: columns, pairs, both by class, triples, parities, an evaluation."""
+    """Returns a plan of a tree: columns, pairs, both by class, triples, parities, an evaluation.
+
+    Its noise is 1.35 times the usual: an audit of 4,000 trials cannot tell what five sums of the
+    usual noise give away together.
+    """
+    noise = {phase: 1.35 * multiplier for phase, multiplier in NOISE.items()}
     return audited_plan(
-        folder, "tree", noise=NOISE, more=_EVALUATED, schema=FOUR_COLUMNS, **options
+        folder, "tree", noise=noise, more=_EVALUATED, schema=FOUR_COLUMNS, **options
     )
 
 
