@@ -53,14 +53,15 @@ def mst(asked: Given, rng: np.random.Generator) -> pd.DataFrame:
         members = np.sqrt(np.bincount(merged[c]))  # equal noise in every cell
         values = np.bincount(merged[c], noisy[c]) / members
         singles.append(_measurement(values, (c,), std, members))
-    model = estimation.MirrorDescent().estimate(domain, singles, iters=_STEPS)
+    total = max(float(np.mean([counts.sum() for counts in noisy.values()])), 1.0)
+    model = estimation.MirrorDescent().estimate(domain, singles, total, iters=_STEPS)
     tree = _tree(table, sizes, model, third, rng)
     std = math.sqrt(max(len(tree), 1) / (2 * third))
     pairs = []
     for pair in tree:
         counts = _counted(table, pair, sizes)
         pairs.append(LinearMeasurement(counts + std * rng.normal(size=counts.shape), pair, std))
-    model = estimation.MirrorDescent().estimate(domain, [*singles, *pairs], iters=_STEPS)
+    model = estimation.MirrorDescent().estimate(domain, [*singles, *pairs], total, iters=_STEPS)
     made = pd.DataFrame(model.synthetic_data(len(table)).to_dict())
     return pd.DataFrame({c: _unmerged(made[c].to_numpy(), merged[c], rng) for c in columns})
 
