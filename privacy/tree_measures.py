@@ -28,7 +28,7 @@ __all__ = ["tree_measures"]
 
 _ONE_WAY_SHARE, _CLASS_SHARE, _THREE_WAY_SHARE = 0.16, 0.14, 0.14
 # Of parities: a part for each set, so that few sets do not bear less noise than they need to.
-_PARITY_SHARE, _LEAST_PARITY_SHARE, _SHARE_OF_A_SET = 0.10, 0.02, 5e-5
+_PARITY_SHARE, _LEAST_PARITY_SHARE, _SHARE_OF_A_SET = 0.10, 0.02, 5e-6
 # In wider tables a cell of triples holds little but noise.
 _MOST_COLUMNS_OF_TRIPLES = 20
 Counted = (

@@ -4,7 +4,8 @@ Pairs, and columns within classes: of an ordered column the heavy cells and spik
 values that signal something of their own (zero gains, a round limit); the others are joined with
 their neighbours to equal noisy mass, some twenty groups in all, fewer where records are few: an
 average cell of a pair holds a standard deviation of its noise. Categories stand alone as far as
-they weigh three times their noise, the rest of a column is one group; under a hierarchy each rare
+they weigh three times their noise, the rest of a column is one group; no column has fewer than two
+groups, where it has two cells; under a hierarchy each rare
 code joins the lowest node that stands out (`fedloom.server.code_groups`).
 
 Triples: three groups a column, thirds of an ordered column's mass, or the two heaviest groups and
@@ -191,13 +192,15 @@ def _groups(
         used = int(groups[:bins].max()) + 1
     ranked = bins + np.argsort(-shares[bins:], kind="stable")
     alone = [cell for cell in ranked if shares[cell] >= least][: max(values - 1, 0)]
+    if not bins and not alone:
+        alone = [ranked[0]]  # a column of one group would tell nothing
     rare = [cell for cell in ranked if cell not in set(alone)]
     for cell in alone:
         groups[cell] = used
         used += 1
     if rare:
         # What is left over has a group of its own if it weighs something, or none beside it.
-        heavy = used == 0 or shares[rare].sum() >= least / 2
+        heavy = used < _FEWEST or shares[rare].sum() >= least / 2
         groups[rare] = used if heavy else used - 1
     return groups
 
@@ -211,7 +214,8 @@ def _ordered(shares: Array, least: float, most: int) -> NDArray[np.int32]:
     if heavy.sum() > room:
         heavy &= shares >= (np.sort(shares)[-room] if room else np.inf)
     mass = float(shares[~heavy].sum())
-    parts = max(min(most - int(heavy.sum()), int(mass / max(least, 1e-9))), 1)
+    # Halves at the least: where the middle lies is told even by columns that noise drowns.
+    parts = max(min(most - int(heavy.sum()), max(int(mass / max(least, 1e-9)), _FEWEST)), 1)
     groups = np.zeros(len(shares), dtype=np.int32)
     used, held, fresh = 0, 0.0, True
     for place, share in enumerate(shares):

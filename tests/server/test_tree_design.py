@@ -63,6 +63,7 @@ def test_few_groups_are_left_where_noise_hides_a_column(rows, std):
     groups = choose_groups(statistics(rows, std), pair_std=std, most_cells=10**6)
     check_groups(ENCODING, groups, 10**6)
     assert max(group_sizes(ENCODING, groups)) <= 12
+    assert min(group_sizes(ENCODING, groups)) >= 2, "a column of one group tells nothing"
 
 
 @pytest.mark.parametrize("limit", [6000, 1000, 60, 1])
