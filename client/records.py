@@ -27,6 +27,7 @@ from fedloom.client.home import Home
 from fedloom.client.persons import kept_rows, person_ids
 from fedloom.common.errors import DataError, LedgerError
 from fedloom.common.files import write_whole
+from fedloom.common.npz import npz_bytes
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.plan import Plan
 
@@ -91,9 +92,7 @@ def freeze(home: Home, plan: Plan, private_frame: pd.DataFrame) -> str:
     }
     if persons is not None:
         arrays["persons"] = persons
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    data = buffer.getvalue()
+    data = npz_bytes(arrays, compressed=False)
     salt = secrets.token_bytes(_SALT_BYTES)
     commitment = hashlib.sha256(salt + data).hexdigest()
     write_whole(home.snapshot_path(plan.digest()), data, private=True)

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Block, Encoding
-from fedloom.common.scores import BINS, EvaluationQueries
+from fedloom.common.scores import BINS, MAX_WEIGHT, EvaluationQueries
 from fedloom.privacy.held_back import evaluation_record
 
 __all__ = ["evaluation_request", "evaluation_result"]
@@ -150,7 +150,9 @@ def _fit(encoding: Encoding, codes: Array, numbers: Array, answers: Array) -> tu
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
     of_numbers = found[width + 1 :] / scale
     weights = np.clip(found[: width + 1], -_MAX_WEIGHT, _MAX_WEIGHT)
-    weights[width] -= float(shift @ of_numbers)
+    # The last weight is a constant; a request holds none beyond MAX_WEIGHT.
+    constant = weights[width] - float(shift @ of_numbers)
+    weights[width] = np.clip(constant, -MAX_WEIGHT, MAX_WEIGHT)
     return weights, of_numbers
 
 
@@ -167,6 +169,7 @@ def _edges(scores: Array, answers: Array) -> Array:
     reached = np.cumsum(weights[order]) / weights.sum()
     positions = np.searchsorted(reached, np.arange(1, BINS) / BINS)
     edges = values[order][np.minimum(positions, len(values) - 1)].astype(np.float32)
+    edges = np.clip(edges, -MAX_WEIGHT, MAX_WEIGHT)
     edges[np.argmin(np.abs(edges))] = 0.0
     return np.sort(edges)
 

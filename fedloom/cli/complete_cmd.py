@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fedloom.cli.generator_folder import load_generator
 from fedloom.cli.table_file import not_written
 from fedloom.common.errors import ConfigError
 from fedloom.common.files import write_whole
+from fedloom.common.npz import npz_bytes
 from fedloom.common.records.image import IMAGE
+
+if TYPE_CHECKING:
+    from fedloom.privacy.plan import Plan
 
 __all__ = ["complete"]
 
@@ -54,21 +58,15 @@ def complete(source: Path, images: Path, out: Path, seed: int | None) -> None:
         raise ConfigError(f"{out} must end in .npz")
     given = _arrays(images)
     made = Completion(artifact, plan.schema, plan.target)
-    labels = given.get(plan.target or "")
     found = made.complete(
-        given[IMAGE],
-        known=given.get(_KNOWN),
-        labels=None if labels is None else [str(label) for label in labels],
-        seed=seed,
+        given[IMAGE], known=given.get(_KNOWN), labels=_labels(given, plan), seed=seed
     )
     arrays = {**given, IMAGE: found.images}
     arrays.pop(_KNOWN, None)
     if plan.target is not None:
         arrays |= {plan.target: found.labels, _CHANCE: found.chances}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
     try:
-        write_whole(out, stream.getvalue(), private=True)
+        write_whole(out, npz_bytes(arrays, compressed=True), private=True)
     except OSError as error:
         raise not_written(out, error) from error
     click.echo(f"{len(found.images):,} images completed in {out}", err=True)
@@ -76,6 +74,25 @@ def complete(source: Path, images: Path, out: Path, seed: int | None) -> None:
         "The result is as private as the images and stays with their owner; no privacy was spent.",
         err=True,
     )
+
+
+def _labels(given: dict[str, NDArray[Any]], plan: Plan) -> list[str] | None:
+    """Returns the class of each image as classes are called, "" where it is not known."""
+    labels = given.get(plan.target or "")
+    if labels is None:
+        return None
+    if labels.shape != given[IMAGE].shape[:1]:
+        raise ConfigError(f"array {plan.target!r} must hold one value for each image")
+    names = set(plan.encoding.class_labels)
+    texts = ["" if str(label) == "nan" else str(label) for label in labels]
+    if not set(texts) - names - {""}:
+        return texts
+    # Values as in a site's own file, such as numbers of an axis, whose classes have other names.
+    frame = pd.DataFrame({name: [None] * len(texts) for name in plan.schema.names}, dtype=object)
+    frame[plan.target] = [text or None for text in texts]
+    classes = plan.encoding.classes(plan.encoding.encode(frame).codes)
+    found = [plan.encoding.class_labels[label] for label in classes]
+    return [name if text else "" for name, text in zip(found, texts, strict=True)]
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedloom.common.npz import npz_bytes
 from fedloom.common.records.image import IMAGE
 from fedloom.common.times import times_as_text
 from fedloom.privacy.release.report.sheets import png
@@ -26,8 +27,7 @@ def write_npz(chunks: Iterable[pd.DataFrame], path: Path) -> int:
     images = np.stack([image for frame in frames for image in frame[IMAGE]])
     columns = pd.concat([_texts(frame) for frame in frames], ignore_index=True)
     arrays = {name: _plain(columns[name]) for name in columns.columns}
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **{IMAGE: images}, **arrays)
+    path.write_bytes(npz_bytes({IMAGE: images, **arrays}, compressed=True))
     return len(images)
 
 
