@@ -10,8 +10,11 @@ together. A value that is itself a parent stands beside the codes below it.
     hierarchy = "icd9.csv"   # beside the schema, with columns code and parent; or the pairs:
     hierarchy = [["250", "endocrine"], ["251", "endocrine"], ["401", "circulatory"]]
 
-A level of nodes that are not half as many as those of the finer level is left out: each level that
-is counted takes a part of the budget, and such a one tells little that the finer does not.
+A code may be named as its own parent, as files do that list the tops of a hierarchy too: such a
+pair says that the code exists, and nothing stands above it.
+
+A level is left out if it has more than half as many nodes as the finer level, or one node alone:
+each level that is counted takes a part of the budget, and such a one tells little.
 """
 
 from __future__ import annotations
@@ -101,9 +104,9 @@ def leaves(pairs: object) -> tuple[str, ...]:
     Raises:
       SchemaError: a code has two parents, or the pairs are no pairs.
     """
-    parents = _parents(pairs)
-    above = set(parents.values())
-    return tuple(code for code in parents if code not in above)
+    listed = _listed(pairs)
+    above = {parent for code, parent in listed.items() if code != parent}
+    return tuple(code for code in listed if code not in above)
 
 
 def ancestors(pairs: Pairs, values: Sequence[str]) -> list[tuple[str, ...]]:
@@ -138,6 +141,11 @@ def code_levels(pairs: Pairs, values: Sequence[str]) -> tuple[tuple[int, ...], .
 
 
 def _parents(pairs: object) -> dict[str, str]:
+    """Returns the parent of each code that has one other than itself."""
+    return {code: parent for code, parent in _listed(pairs).items() if code != parent}
+
+
+def _listed(pairs: object) -> dict[str, str]:
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, list | tuple)
         and len(pair) == len(_HEADER)
@@ -163,7 +171,7 @@ def _path(parents: Mapping[str, str], code: str) -> tuple[str, ...]:
     path: list[str] = []
     above = parents.get(code)
     while above is not None:
-        if above == code or above in path:
+        if above in path:
             raise SchemaError(f"hierarchy goes round in a circle at {code!r}; remove a pair of it")
         path.append(above)
         above = parents.get(above)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
@@ -196,7 +197,7 @@ class Column:
                     f"{text!r} is no category: a category is text on one line; for missing values "
                     "say nullable = true"
                 )
-        repeated = sorted({value for value in values if values.count(value) > 1})
+        repeated = sorted(value for value, times in Counter(values).items() if times > 1)
         if repeated:
             raise self._error(f"values lists {repeated[0]!r} twice; list each once")
         if self.other in values:

@@ -2,7 +2,8 @@
 
 Every open column is looked at alone: a number or time through `bounds`, a category through
 `categories`. A column in which nothing stands out of the noise cannot be completed; it is left out
-of the schema, and its finding says so. All of it is post-processing.
+of the schema, and its finding says so. A hierarchy of codes that does not fit the categories found
+is left out likewise: they were paid for and stay. All of it is post-processing.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from fedloom.common.category_codes import NORM
 from fedloom.common.cells import category_key
+from fedloom.common.code_hierarchy import checked_hierarchy
 from fedloom.common.column import Column
 from fedloom.common.discovery import MISSING, NUMBER_NORM, UNFIT, Discovery, OpenColumn
+from fedloom.common.errors import SchemaError
 from fedloom.common.schema import Schema
 from fedloom.server.learners import bounds, categories
 
@@ -160,11 +163,18 @@ def _category(
     read = categories.read_categories(open_column, cells, noise_std)
     values = {text: read[text] for text in sorted(read, key=_order) if text != other}
     if values:
+        unfit = _unfit_hierarchy(column, tuple(values), other)
         made = dataclasses.replace(
-            column, open=False, values=tuple(values), other=other, nullable=nullable
+            column,
+            open=False,
+            values=tuple(values),
+            other=other,
+            nullable=nullable,
+            hierarchy=() if unfit else column.hierarchy,
         )
         found = f"{len(values)} categories, the rest as {other!r}"
         found += ", with missing values" if nullable else ""
+        found += f", without the hierarchy ({unfit})" if unfit else ""
     else:
         made, found = None, "nothing stands out of the noise: list the values, or drop the column"
     return made, Finding(
@@ -179,6 +189,17 @@ def _category(
         missing=float(counts[MISSING]),
         unfit=float(counts[UNFIT]),
     )
+
+
+def _unfit_hierarchy(column: Column, values: tuple[str, ...], other: str) -> str | None:
+    """Returns why a hierarchy cannot stand above the categories found; None where it can."""
+    if not column.hierarchy:
+        return None
+    try:
+        checked_hierarchy(column.hierarchy, values, other)
+    except SchemaError as error:
+        return str(error)
+    return None
 
 
 def _order(text: str) -> tuple[bool, float, str]:

@@ -82,12 +82,22 @@ def test_an_open_column_keeps_the_whole_table() -> None:
     assert column.open and [list(pair) for pair in column.hierarchy] == PAIRS
 
 
+def test_a_code_that_is_its_own_parent_is_a_value_above_which_nothing_stands() -> None:
+    made = schema(hierarchy=[["unknown", "unknown"], ["x", "x"], *PAIRS]).columns[0]
+    assert made.values == ("unknown", "a", "b", "c", "d")
+    assert [list(pair) for pair in made.hierarchy] == PAIRS
+    assert code_levels(made.hierarchy, made.values) == ()
+    assert ancestors(made.hierarchy, made.values)[0] == ()
+    assert Schema.from_dict({"column": [made.to_dict(), LABEL]}).columns[0] == made
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"hierarchy": [["a", "x"], ["a", "y"], ["b", "x"]]}, "two parents"),
         ({"hierarchy": [["a", "b"], ["b", "a"]], "values": ["a", "b"]}, "circle"),
-        ({"hierarchy": [["a", "a"]], "values": ["a", "b"]}, "circle"),
+        ({"hierarchy": [["a", "a"]], "values": ["a", "b"]}, "none of the values"),
+        ({"hierarchy": [["a", "a"], ["a", "x"], ["b", "x"]]}, "two parents"),
         ({"hierarchy": [["e", "x"]], "values": ["a", "b"]}, "none of the values"),
         ({"hierarchy": [[f"{i}", f"{i + 1}"] for i in range(9)], "values": ["0", "1"]}, "levels"),
         ({"hierarchy": [["a", 1]], "values": ["a", "b"]}, "pairs of texts"),

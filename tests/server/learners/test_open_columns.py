@@ -108,3 +108,24 @@ def test_missing_values_are_told_where_they_stand_out_alone() -> None:
             completed, _ = complete_schema(discovery, total + noise, STD)
             told += completed is not None and completed.column("visits").nullable
         assert least <= told <= most
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kept"),
+    [
+        ((("9", "low"), ("10", "low"), ("never", "high")), {"9": "low", "10": "low"}),
+        ((("009", "low"), ("010", "low")), {}),
+        ((("9", "low"), ("(other)", "low")), {}),
+    ],
+)
+def test_a_hierarchy_that_does_not_fit_is_left_out_and_told_and_the_values_stay(
+    pairs: tuple[tuple[str, str], ...], kept: dict[str, str]
+) -> None:
+    discovery = Discovery(Schema((Column("town", "category", open=True, hierarchy=pairs),)))
+    total = discovery.sum(discovery.encode(table()[["town"]]).codes)
+    noise = np.random.default_rng(20260101).normal(0, STD, discovery.length)
+    schema, (finding,) = complete_schema(discovery, total + noise, STD)
+    assert schema is not None and finding.complete
+    assert {"9", "10", "north", "south"} <= set(schema.column("town").values)
+    assert dict(schema.column("town").hierarchy) == kept
+    assert ("without the hierarchy" in finding.found) == (not kept)
