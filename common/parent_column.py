@@ -6,9 +6,14 @@
     hierarchy = "icd9.csv"
     parent = "chapter"     # the column that holds, of every code, one of the nodes above it
 
-The code then determines the parent, in every synthetic record: the schema gets a constraint of
-fixed combinations for the two. Where that constraint is listed already, the hierarchy may be left
-out, for it says which parent each code has. Either way it is public, never read from records.
+The code then determines the parent in every synthetic record in which neither is missing, unless
+the code is the label of what is not listed: the schema gets a constraint of fixed combinations for
+the two. Where a constraint that holds both is listed already, the hierarchy may be left out, for it
+says which parent each code has. Either way it is public, never read from records. A code above
+which nothing stands, but that is a value of the other column itself, is its own parent there.
+
+No column can be in two constraints. So a chain (code, block, chapter) and two columns with one
+parent column need their combinations listed, all of the three columns in one constraint.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from fedloom.common.code_hierarchy import Pairs, ancestors
 from fedloom.common.column import Column
 from fedloom.common.errors import SchemaError
 from fedloom.common.schema_constraint import Constraint
+from fedloom.common.text import normal
 
 __all__ = ["with_parent_columns"]
 
@@ -44,19 +50,30 @@ def with_parent_columns(
             found.append(column)
             continue
         above = _above(column, by_name)
-        listed = [rule for rule in rules if set(rule.columns) == {column.name, above.name}]
-        told = _parents_of_rows(column, listed[0]) if listed else {}
+        listed = [
+            rule
+            for rule in rules
+            if rule.kind == "fixed-combinations" and {column.name, above.name} <= set(rule.columns)
+        ]
+        told = _parents_of_rows(column, above, listed[0]) if listed else {}
         if not column.hierarchy:
-            pairs: Pairs = tuple(told.items())
+            pairs: Pairs = tuple((code, parent) for code, parent in told.items() if code != parent)
             column = replace(column, hierarchy=pairs) if pairs else column
+        if not column.hierarchy and not told:
+            raise _error(
+                column,
+                f"parent = '{above.name}' needs a hierarchy, or a constraint of "
+                "fixed-combinations that lists the two columns",
+            )
         known = _parents_of_hierarchy(column, above)
         if not listed:
             rules.append(_rule(column, above, known))
         elif told != known:
+            code = min(dict(told.items() ^ known.items()))
             raise _error(
                 column,
-                f"hierarchy and the listed combinations with '{above.name}' differ, or one of "
-                "them lacks a code; remove one of the two",
+                f"hierarchy and the listed combinations with '{above.name}' differ in {code!r}; "
+                "add or correct its row, or the pair of it",
             )
         found.append(column)
     return tuple(found), tuple(rules)
@@ -71,28 +88,28 @@ def _above(column: Column, by_name: Mapping[str, Column]) -> Column:
     return above
 
 
-def _parents_of_rows(column: Column, rule: Constraint) -> dict[str, str]:
-    place = rule.columns.index(column.name)
+def _parents_of_rows(column: Column, above: Column, rule: Constraint) -> dict[str, str]:
+    places = [rule.columns.index(member.name) for member in (column, above)]
     told: dict[str, str] = {}
     for row in rule.rows:
-        code, parent = str(row[place]), str(row[1 - place])
+        code, parent = (normal(str(row[place])) for place in places)
         if code != column.other and told.setdefault(code, parent) != parent:
             raise _error(column, f"the listed combinations give {code!r} two parents; keep one")
     return told
 
 
 def _parents_of_hierarchy(column: Column, above: Column) -> dict[str, str]:
-    """Returns the lowest node above each value that the other column holds, else its `other`."""
-    if not column.hierarchy:
-        raise _error(
-            column,
-            f"parent = '{above.name}' needs a hierarchy, or a constraint of fixed-combinations "
-            "that lists the two columns",
-        )
+    """Returns each value's parent in the other column.
+
+    That is the lowest node above it that the column holds, else the value itself if the column
+    holds that, else the column's `other`.
+    """
     held, known = set(above.values), {}
     paths = ancestors(column.hierarchy, column.values)
     for value, path in zip(column.values, paths, strict=True):
         nodes = [node for node in path if node in held]
+        if not nodes and value in held and above.other not in path:
+            nodes = [value]
         if not nodes and above.other is None:
             raise _error(
                 column,
