@@ -1,8 +1,13 @@
 """The few groups of cells on which a column of two studies is compared.
 
-Some ten groups tell of a shift what thousands of noisy cells would hide. Which cells form a group
-follows from the earlier study's counts, the noise of both and the new number of records alone; the
-new counts have no other say in it, so that a test on the groups keeps its level.
+Some ten groups tell of a shift what thousands of noisy cells would hide. A test on groups that the
+tested counts chose keeps its level only if the choice says nothing of the difference. Cells that
+one study chose would be those that its noise had made large, and the other study would seem to
+have fewer in them. So groups follow from the pooled share of each cell, in which each study weighs
+by the inverse of its variance: if both populations are alike, this is uncorrelated with the
+difference, to first order in the noise. Variances are those of noise and of sampling at the share
+that the choice is about; a cell whose share is far from it keeps a little correlation, but there
+the choice is hardly left to noise.
 """
 
 from __future__ import annotations
@@ -69,9 +74,13 @@ def grouped(new: LookedColumn, old: LookedColumn) -> tuple[Grouped, Grouped]:
             max(float(one.counts.sum()) + (0.0 if axis is None else float(axis.counts.sum())), 1.0)
             for one, axis in ((new, wide_new), (old, wide_old))
         ]
-        std = math.hypot(math.sqrt(new.variance) / totals[0], math.sqrt(old.variance) / totals[1])
-        alone = old.counts / totals[1] >= _STANDS_OUT * std
-        runs = None if wide_old is None else _runs(wide_old, totals[1], std)
+        noise = np.array([new.variance, old.variance]) / np.square(totals)
+        least = _STANDS_OUT * math.sqrt(noise.sum())
+        shares = np.array([new.counts / totals[0], old.counts / totals[1]])
+        alone = _pooled(shares, noise + least / np.array(totals)) >= least
+        runs = None
+        if wide_new is not None and wide_old is not None:
+            runs = _runs((wide_new, wide_old), totals, noise)
         found = (_on(new, wide_new, runs, alone), _on(old, wide_old, runs, alone))
         if best is None or len(found[0].counts) > len(best[0].counts):
             best = found
@@ -99,23 +108,42 @@ def _common_widths(
     return found[::-1]
 
 
-def _runs(axis: Axis, total: float, std: float) -> Array:
+def _pooled(shares: Array, variances: Array) -> Array:
+    """Returns shares (n,) of both studies that are uncorrelated with their difference.
+
+    Args:
+      shares: (2, n) of each study.
+      variances: (2,) of a share of each.
+    """
+    both = float(variances.sum())
+    weight = float(variances[1]) / both if both > 0 else 0.5
+    pooled: Array = weight * shares[0] + (1.0 - weight) * shares[1]
+    return pooled
+
+
+def _runs(axes: tuple[Axis, Axis], totals: list[float], noise: Array) -> Array:
     """Returns the left ends of runs of cells that hold enough each, the first among them.
 
     Args:
-      axis: of the earlier study.
-      total: its number of records.
-      std: noise of one count in shares, of both studies together.
+      axes: of both studies, on the same cells.
+      totals: their numbers of records.
+      noise: (2,) variance of the noise of one count of each, in shares.
     """
-    starts, held, members = [0], 0.0, 0.0
-    for place, (share, joined) in enumerate(zip(axis.counts / total, axis.members, strict=True)):
-        held, members = held + float(share), members + float(joined)
-        if held >= max(_LEAST, _STANDS_OUT * std * math.sqrt(members)):
+    cells = len(axes[0].starts)
+    shares = np.array([one.counts / total for one, total in zip(axes, totals, strict=True)])
+    noises = noise[:, None] * np.array([one.members for one in axes])
+    # A run is a sum of cells: at the mean share of a cell, its variance is the sum of theirs.
+    pooled = _pooled(shares, noises.mean(axis=1) + 1.0 / (cells * np.array(totals)))
+    starts, held, variance = [0], 0.0, 0.0
+    for place, (share, spread) in enumerate(zip(pooled, noises.sum(axis=0), strict=True)):
+        held, variance = held + float(share), variance + float(spread)
+        if held >= max(_LEAST, _STANDS_OUT * math.sqrt(variance)):
             starts.append(place + 1)
-            held, members = 0.0, 0.0
+            held, variance = 0.0, 0.0
     if len(starts) > 1:  # what is left over joins the last run
         starts.pop()
-    return axis.starts[starts]
+    found: Array = axes[0].starts[starts]
+    return found
 
 
 def _on(column: LookedColumn, axis: Axis | None, runs: Array | None, alone: Array) -> Grouped:

@@ -2,8 +2,12 @@
 
   drift            noise and sampling alone would not make the distance: chi-square with Holm's
                    correction over all columns, one false alarm in a hundred comparisons of studies
-  no drift seen    they might, and a shift of a tenth of the records would have been seen
-  drowned by noise they might, but a shift of a tenth of the records could hide in them
+  no drift seen    they might, and a shift of a tenth of the records from some groups of values to
+                   others would have been called drift nine times in ten or more, whichever it was
+  drowned by noise they might, but the chance to see some such shift is less, or may be: the
+                   power is a lower bound (`compare`)
+
+A shift within a group, such as between two rare codes, is not seen by either.
 
 The answers of both studies were paid for; comparing them is post-processing and costs nothing.
 """
@@ -26,8 +30,8 @@ DriftVerdict = Literal["drift", "no drift seen", "drowned by noise"]
 
 LEVEL = 0.01
 """Chance of a false alarm in any column, if the populations are alike."""
-# What could hide is a distance of so many standard deviations above what chance makes.
-_HIDES, _MATTERS = 2.0, 0.1
+# Total variation that matters, and the chance to see it that lets a column pass as unchanged.
+_MATTERS, _POWER = 0.1, 0.9
 _ORDER: tuple[DriftVerdict, ...] = ("drift", "drowned by noise", "no drift seen")
 
 
@@ -126,9 +130,11 @@ def _total_std(statistics: NoisyMarginals) -> float:
 
 
 def _judged(found: Sequence[tuple[str, Distance | None]]) -> list[ColumnDrift]:
-    drifted = _holm((name, one.p_value) for name, one in found if one is not None)
+    chances = [(name, one.p_value) for name, one in found if one is not None]
+    drifted = _holm(chances)
+    strictest = LEVEL / max(len(chances), 1)
     judged = [
-        ColumnDrift(column=name, verdict=_verdict(one, name in drifted), distance=one)
+        ColumnDrift(column=name, verdict=_verdict(one, name in drifted, strictest), distance=one)
         for name, one in found
     ]
     return sorted(judged, key=_order)
@@ -145,10 +151,11 @@ def _holm(chances: Iterable[tuple[str, float]]) -> set[str]:
     return significant
 
 
-def _verdict(found: Distance | None, drifted: bool) -> DriftVerdict:
+def _verdict(found: Distance | None, drifted: bool, level: float) -> DriftVerdict:
+    """Returns what to say; `level` is the strictest that Holm's correction tests a column at."""
     if drifted:
         return "drift"
-    if found is None or found.by_chance + _HIDES * found.std_error >= _MATTERS:
+    if found is None or found.power(_MATTERS, level) < _POWER:
         return "drowned by noise"
     return "no drift seen"
 
