@@ -3,7 +3,8 @@
   drift            noise and sampling alone would not make the distance: chi-square with Holm's
                    correction over all columns, one false alarm in a hundred comparisons of studies
   no drift seen    they might, and a shift of a tenth of the records from some groups of values to
-                   others would have been called drift nine times in ten or more, whichever it was
+                   others would have been called drift about nine times in ten or more, whichever
+                   it was
   drowned by noise they might, but the chance to see some such shift is less, or may be: the
                    power is a lower bound (`compare`)
 
