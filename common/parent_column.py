@@ -6,11 +6,12 @@
     hierarchy = "icd9.csv"
     parent = "chapter"     # the column that holds, of every code, one of the nodes above it
 
-The code then determines the parent in every synthetic record in which neither is missing, unless
-the code is the label of what is not listed: the schema gets a constraint of fixed combinations for
-the two. Where a constraint that holds both is listed already, the hierarchy may be left out, for it
-says which parent each code has. Either way it is public, never read from records. A code above
-which nothing stands, but that is a value of the other column itself, is its own parent there.
+The code then determines the parent in synthetic records: the schema gets a constraint of fixed
+combinations for the two. Where a constraint that holds both is listed already, the hierarchy may be
+left out, for it says which parent each code has. Either way it is public, never read from records.
+A constraint does not bind a record in which one of its columns is missing, nor a code that is the
+label of what is not listed. A code above which nothing stands, but that is a value of the other
+column itself, is its own parent there.
 
 No column can be in two constraints. So a chain (code, block, chapter) and two columns with one
 parent column need their combinations listed, all of the three columns in one constraint.
