@@ -6,10 +6,11 @@ some columns makes the sum of that set as large as the table; columns that have 
 each other make it small. One number a set is so little that sets of four and five columns can be
 asked for together, of which no table would stand out from noise. It is blind to what halves hide.
 
-Which sets there are follows from the number of columns alone. A record adds +1 or -1 to the sum of
-each set, whatever it holds and whatever the halves, so sensitivity, noise and price are fixed
-beforehand, and halves may follow earlier answers. Two classes have the signs +1 and -1; of more
-classes, and without a label, each has sums of its own, of which a record is in one at the most.
+Which sets there are follows from the numbers of columns and classes alone. A record adds +1 or -1
+to the sum of each set, whatever it holds and whatever the halves, so sensitivity, noise and price
+are fixed beforehand, and halves may follow earlier answers. Two classes have the signs +1 and -1;
+of more classes, and without a label, each has sums of its own, of which a record is in one at the
+most.
 
 Source: Walsh-Hadamard coefficients as private queries, Barak et al. 2007 (PODS), section 3.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "check_halves",
     "class_signs",
     "odd_rows",
+    "parity_rows",
     "parity_sets",
     "parity_sums",
 ]
@@ -45,30 +47,52 @@ Sets = tuple[tuple[int, ...], ...]
 # Columns of a set, and how many sets are asked for at the most. Below so many columns triples say
 # all that there is to say.
 _ORDERS, _MOST_SETS, _FEWEST_COLUMNS = (3, 4, 5), 40_000, 4
+# Sums of all sets and classes, and classes with sums of their own: what a site can hold and add up.
+_MOST_SUMS, _MOST_ROWS = 2_000_000, 1_000
 # Records that are multiplied at a time: sums of so many signs are exact in single precision.
 _CHUNK_ROWS = 1 << 12
 
 
-def parity_sets(columns: int) -> Sets:
+def parity_sets(columns: int, rows: int) -> Sets:
     """Returns the sets of columns that are asked for, ascending: all threes, then fours, fives.
 
     A size is asked for as a whole, as far as all sets together stay below a fixed number: all three
-    sizes up to 22 columns, threes and fours up to 31, threes up to 63, beyond that none.
+    sizes up to 22 columns, threes and fours up to 31, threes up to 63, beyond that none. With
+    classes that have sums of their own all sums together are bounded as well, at 2,000,000, which
+    50 classes reach; beyond 1,000 classes there are no sets.
 
     Args:
       columns: number of columns beside the label.
+      rows: sums of a set, from `parity_rows`.
 
-    >>> len(parity_sets(14)), len(parity_sets(40)), len(parity_sets(64))
+    >>> len(parity_sets(14, 1)), len(parity_sets(40, 1)), len(parity_sets(64, 1))
     (3367, 9880, 0)
+    >>> len(parity_sets(22, 300)), len(parity_sets(22, 1001))
+    (1540, 0)
     """
+    if rows > _MOST_ROWS:
+        return ()
     asked, total = [], 0
     for order in _ORDERS if columns >= _FEWEST_COLUMNS else ():
         total += math.comb(columns, order)
-        if total > _MOST_SETS:
+        if total > _MOST_SETS or total * rows > _MOST_SUMS:
             break
         asked.append(order)
     sets = (itertools.combinations(range(columns), order) for order in asked)
     return tuple(itertools.chain.from_iterable(sets))
+
+
+def parity_rows(sampleable: Sequence[bool]) -> int:
+    """Returns how many rows `class_signs` has, without making them.
+
+    Args:
+      sampleable: of each class, whether it may be synthesised.
+
+    >>> parity_rows([True, True, False]), parity_rows([True, True, True])
+    (1, 3)
+    """
+    count = int(np.count_nonzero(sampleable))
+    return 1 if count == 2 else count
 
 
 def class_signs(sampleable: Sequence[bool]) -> NDArray[np.int64]:
@@ -99,7 +123,7 @@ class Parities:
     def __init__(self, encoding: Encoding, halves: Array) -> None:
         """Takes the layout from a public encoding, and the half (0 or 1) of each cell, (D,)."""
         self.encoding, self.halves = encoding, halves
-        self.sets = parity_sets(len(encoding.features))
+        self.sets = parity_sets(len(encoding.features), parity_rows(encoding.class_sampleable))
         self.signs = class_signs(encoding.class_sampleable)
         self.length = len(self.signs) * len(self.sets)
         self.l2_norm = math.sqrt(len(self.sets))

@@ -99,7 +99,8 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
       kind: which marginals within each class are counted, at the most.
       share: of the budget.
       one_way_share: of that, for the one-way counts, where pairs are counted too.
-      class_share: of that, for the columns within classes of a model that looks at them apart.
+      class_share: of that, for the columns within classes of a model that looks at them apart; 0
+        for none.
       three_way_share: of that, for coarse triples of columns, where they are counted.
       parity_share: of that, for parities of three to five columns; 0 for none.
       memory_mb: at a site, for the counts of pairs.
@@ -109,7 +110,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     kind: MarginalKind | None = None
     share: Annotated[float, Meta(ge=1e-4, le=1.0)] | None = None
     one_way_share: Share | None = None
-    class_share: Share | None = None
+    class_share: Annotated[float, Meta(ge=0.0, le=1.0 - 1e-4)] | None = None
     three_way_share: Share | None = None
     parity_share: Annotated[float, Meta(ge=0.0, le=1.0 - 1e-4)] | None = None
     memory_mb: Annotated[int, Meta(ge=1, le=16_384)] = 200

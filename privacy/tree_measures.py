@@ -17,7 +17,7 @@ from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, groups_of_one
-from fedloom.common.parities import Parities, parity_sets
+from fedloom.common.parities import Parities, parity_rows, parity_sets
 from fedloom.common.study import MarginalKind, StatisticsSettings, Study
 from fedloom.common.three_way_marginals import ThreeWayMarginals
 from fedloom.privacy.measures import Measures, statistic_draft
@@ -77,8 +77,11 @@ def tree_measures(study: Study, coder: Encoding) -> Measures:
     # Sensitivity does not depend on the groups: one for each column is the smallest layout.
     one_group = groups_of_one(coder) * 0
     if of_classes > 0:
-        # At most as many groups as cells, and as the pairs' tables leave room for.
-        most = min(coder.num_classes * coder.width, cells)
+        # At most as many groups as cells, and as the pairs' tables leave room for;
+        # one group a column there always is.
+        most = min(
+            coder.num_classes * coder.width, max(cells, coder.num_classes * len(coder.features))
+        )
         drafts.append(
             draft("class-columns", of_classes, ClassColumnMarginals(coder, one_group), most)
         )
@@ -123,7 +126,7 @@ def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
             "[statistics] class_share is for columns within classes, and the study has no target; "
             "remove it"
         )
-    parity = _parity_share(given.parity_share, columns)
+    parity = _parity_share(given, encoding)
     if first + (of_classes or 0.0) + (third or 0.0) + parity >= 1.0:
         raise StudyError(
             "[statistics] one_way_share, class_share, three_way_share and parity_share leave "
@@ -140,18 +143,29 @@ def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:
     )
 
 
-def _parity_share(given: float | None, columns: int) -> float:
-    """Returns the share of parities of a table of so many columns.
+def _parity_share(settings: StatisticsSettings, encoding: Encoding) -> float:
+    """Returns the share of parities of a table: none if all their sums do not fit into memory.
 
     Raises:
       StudyError: a share is given and there are no sets to ask for.
     """
-    sets = len(parity_sets(columns))
+    given, columns = settings.parity_share, len(encoding.features)
+    rows = parity_rows(encoding.class_sampleable)
+    sets = len(parity_sets(columns, rows))
     if given and not sets:
         raise StudyError(
             f"[statistics] parity_share asks for parities, of which a table of {columns} columns "
-            "beside the label has too many, or less than four columns; remove it"
+            f"beside a label of {encoding.num_classes} classes has too many, or less than four "
+            "columns; remove it"
         )
+    if rows * sets > max_pair_cells(settings):
+        if given:
+            raise StudyError(
+                f"[statistics] parity_share asks for {rows * sets:,} sums of parities, which do "
+                f"not fit into [statistics] memory_mb = {settings.memory_mb}; raise it, or remove "
+                "parity_share"
+            )
+        sets = 0
     if given is not None or not sets:
         return given or 0.0
     return min(max(_SHARE_OF_A_SET * sets, _LEAST_PARITY_SHARE), _PARITY_SHARE)

@@ -93,7 +93,8 @@ def choose_groups(
     Args:
       statistics: the columns' noisy counts.
       pair_std: standard deviation of the noise that each count of a pair will bear.
-      most_cells: how many cells all tables of all classes may have together.
+      most_cells: how many cells all tables of all classes may have together, and the tables of
+        columns within classes, which are counted on the same groups.
     """
     encoding, shares = statistics.encoding, _shares(statistics)
     total = statistics.total()
@@ -107,7 +108,9 @@ def choose_groups(
             for block, part in zip(encoding.features, shares, strict=True)
         ]
         sizes = [int(part.max()) + 1 for part in parts]
-        cells = encoding.num_classes * (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+        pairs = (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+        # Of two columns, one of which has one group, pairs are fewer than groups.
+        cells = encoding.num_classes * max(pairs, sum(sizes))
         if cells <= most_cells or max(sizes) == 1:
             return np.concatenate(parts)
         most, values = max(most * _SHRINK, 1.0), max(values * _SHRINK, 1.0)

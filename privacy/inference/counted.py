@@ -78,11 +78,16 @@ class CountedTables:
         return self.encoding.blocks[schema.names.index(schema.column(column).name)]
 
     def finest(self, column: str) -> int:
-        """Returns the number of the table that tells a column alone best: by cells, then noise."""
+        """Returns the number of the table that tells a column alone best.
 
-        def rank(number: int) -> tuple[int, float]:
+        A table of the column alone, as a fine axis may be cut there into fewer cells than there are
+        groups in a pair, each of less noise; then by cells, then noise.
+        """
+
+        def rank(number: int) -> tuple[bool, int, float]:
             table = self.tables[number]
-            return -table.counts.shape[table.axis(column)], float(table.variances.sum())
+            alone = table.columns == (column,)
+            return not alone, -table.counts.shape[table.axis(column)], float(table.variances.sum())
 
         return min(self.holding({column}), key=rank)
 
@@ -100,8 +105,8 @@ class CountedTables:
                 widths, places = _widths(grid), table.places[axis]
                 whole = np.bincount(places[: grid.size], widths)
                 margin = smooth_margin(counts, whole, float(variances.mean()))
-                within = np.append(widths / whole[places[: grid.size]], np.ones(len(places)))
-                self._margins[column] = replace(margin, places=places, within=within[: len(places)])
+                within = _within_places(places, widths, whole)
+                self._margins[column] = replace(margin, places=places, within=within)
         return self._margins[column]
 
     def shares(self, column: str) -> Array:
@@ -160,6 +165,23 @@ def _column_table(statistics: NoisyMarginals, block: Block, counts: Array) -> Co
 def _widths(grid: Grid) -> Array:
     widths: Array = grid.stops - grid.starts + float(grid.discrete)
     return widths
+
+
+def _within_places(places: Array, widths: Array, whole: Array) -> Array:
+    """Returns each cell's part of the place that it lies in; the parts of a place add up to one.
+
+    Args:
+      places: of each cell, those of the axis first.
+      widths: of the cells of the axis.
+      whole: width of each place of the axis.
+    """
+    on_axis, beside = places[: len(widths)], places[len(widths) :]
+    sharing = np.bincount(beside, minlength=len(whole))[beside]
+    # A place that the axis reaches is the axis's: what lies beside it there weighs next to nothing.
+    parts: Array = np.append(
+        widths / whole[on_axis], np.where(beside < len(whole), 0.0, 1.0 / sharing)
+    )
+    return parts
 
 
 def _class_columns(statistics: NoisyMarginals, layout: _Layout) -> Iterator[CountedTable]:

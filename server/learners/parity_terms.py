@@ -121,7 +121,7 @@ class _Search:
         strength: float,
     ) -> None:
         self._noisy, self._rows, self._strength = noisy, rows, strength
-        self._sets = parity_sets(next(iter(rows.values())).halves.shape[0])
+        self._sets = parity_sets(next(iter(rows.values())).halves.shape[0], len(signs))
         self._signs, num_classes = signs, signs.shape[1]
         self._records, self._first = np.zeros(num_classes), np.zeros((num_classes, noisy.count))
         self._spread = np.zeros(num_classes)

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.parities import Parities, class_signs, odd_rows, parity_sets, parity_sums
+from fedloom.common.parities import (
+    Parities,
+    class_signs,
+    odd_rows,
+    parity_rows,
+    parity_sets,
+    parity_sums,
+)
 from fedloom.common.schema import Column, Schema
 from fedloom.common.statistic_kinds import statistic_kind
 
@@ -88,10 +95,34 @@ def test_a_label_that_is_a_parity_has_the_whole_table_in_the_sum_of_its_set():
     [(3, ()), (4, (3, 4)), (14, (3, 4, 5)), (22, (3, 4, 5)), (31, (3, 4)), (63, (3,)), (64, ())],
 )
 def test_which_sets_are_asked_for_follows_from_the_number_of_columns(columns, orders):
-    sets = parity_sets(columns)
+    sets = parity_sets(columns, 1)
     assert len(sets) == sum(math.comb(columns, order) for order in orders) <= 40_000
     assert sorted({len(part) for part in sets}) == sorted(set(orders))
     assert len(set(sets)) == len(sets) and all(sorted(part) == list(part) for part in sets)
+
+
+@pytest.mark.parametrize(
+    "columns, rows, orders",
+    [
+        (22, 56, (3, 4, 5)),
+        (22, 57, (3, 4)),
+        (22, 225, (3, 4)),
+        (22, 300, (3,)),
+        (63, 50, (3,)),
+        (63, 51, ()),
+        (5, 1_000, (3, 4, 5)),
+        (5, 1_001, ()),
+    ],
+)
+def test_many_classes_with_sums_of_their_own_leave_sizes_out(columns, rows, orders):
+    sets = parity_sets(columns, rows)
+    assert len(sets) == sum(math.comb(columns, order) for order in orders)
+    assert len(sets) * rows <= 2_000_000
+
+
+@pytest.mark.parametrize("sampleable", [[True], [True] * 2, [True] * 5, [True, False, True]])
+def test_rows_are_told_without_making_them(sampleable):
+    assert parity_rows(sampleable) == len(class_signs(sampleable))
 
 
 @settings(max_examples=20)

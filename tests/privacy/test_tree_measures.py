@@ -18,11 +18,12 @@ def plan(
     *,
     person: bool = False,
     target: str | None = "t",
+    classes: int = 2,
     model: str = "tree",
     **statistics: object,
 ) -> Plan:
     parts = [Column(f"c{number}", "category", values=("a", "b")) for number in range(columns)]
-    schema = Schema((*parts, Column("t", "category", values=("0", "1"))))
+    schema = Schema((*parts, Column("t", "category", values=tuple(map(str, range(classes))))))
     privacy = {"epsilon": 1.0, "delta": 1e-5, "trust": "per-site"}
     if person:
         privacy |= {"unit": "person", "id": "p", "rows_per_person": 3}
@@ -77,6 +78,8 @@ def test_what_is_counted_follows_from_the_number_of_columns(columns, names):
 def test_a_study_may_leave_triples_out_or_ask_for_them_in_a_wider_table():
     names = [phase.name for phase in plan(5, kind="pairwise", parity_share=0.0).phases]
     assert names == ["columns", "pairwise", "class-columns"]
+    names = [phase.name for phase in plan(5, kind="pairwise", class_share=0.0).phases]
+    assert names == ["columns", "pairwise", "parities"]
     assert plan(22, kind="three-way").phases[3].name == "three-way"
     assert plan(5, three_way_share=0.4).phases[3].share == pytest.approx(0.4)
 
@@ -103,6 +106,23 @@ def test_the_share_of_parities_follows_from_their_number(columns, share):
 def test_settings_that_do_not_fit_are_refused(columns, statistics):
     with pytest.raises(StudyError):
         plan(columns, **statistics)
+
+
+def test_more_classes_ask_for_fewer_sets_and_hold_no_more_sums():
+    phase = plan(22, classes=300).phases[-1]
+    assert phase.name == "parities" and phase.max_cells == 300 * math.comb(22, 3)
+    assert phase.l2_norm == pytest.approx(math.sqrt(math.comb(22, 3)))
+    assert plan(22, classes=3000).phases[-1].name == "class-columns"
+    with pytest.raises(StudyError, match="parity_share"):
+        plan(22, classes=3000, parity_share=0.1)
+
+
+def test_parities_that_do_not_fit_into_memory_are_left_out_or_refused():
+    """1 MB is 25,000 numbers; 20 columns have 21,489 sets, 22 have 35,189."""
+    assert plan(20, memory_mb=1).phases[-1].name == "parities"
+    assert plan(22, memory_mb=1).phases[-1].name == "class-columns"
+    with pytest.raises(StudyError, match="memory_mb"):
+        plan(22, memory_mb=1, parity_share=0.1)
 
 
 def test_without_a_target_there_are_no_classes_to_count_within():

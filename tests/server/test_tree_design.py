@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedloom.common.class_column_marginals import check_class_groups
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, check_groups, group_sizes
@@ -73,6 +74,33 @@ def test_the_limit_on_cells_is_kept(limit):
     check_groups(ENCODING, groups, max(limit, 3 * ENCODING.num_classes))
     coarse = choose_coarse_groups(statistics(20_000, 5.0, groups), most_cells=limit)
     check_coarse_groups(ENCODING, coarse, max(limit, ENCODING.num_classes))
+
+
+def test_columns_within_classes_keep_the_limit_of_the_pairs_too():
+    """Two columns of which one has a single group: pairs are fewer than groups."""
+    values = tuple(map(str, range(80)))
+    encoding = Encoding(
+        Schema(
+            (
+                Column("t", "category", values=tuple(map(str, range(300)))),
+                Column("a", "category", values=("p", "q")),
+                Column("b", "category", values=values),
+            )
+        ),
+        "t",
+    )
+    look = np.zeros(ColumnMarginals(encoding).length)
+    cells = np.zeros(encoding.width)
+    first, second = encoding.features
+    cells[first.start] = 300_000.0
+    cells[second.start : second.start + 80] = 300_000.0 / 80
+    look[:300] = 1000.0
+    look[encoding.num_classes : encoding.num_classes + encoding.width] = cells
+    noisy = NoisyMarginals(encoding=encoding, look=look, look_std=5.0, by_class=False)
+    for most in range(3_000, 25_000, 500):
+        groups = choose_groups(noisy, pair_std=5.0, most_cells=most)
+        check_groups(encoding, groups, most)
+        check_class_groups(encoding, groups, most)
 
 
 def test_columns_are_cut_in_halves_of_like_mass_that_split_no_group_of_the_pairs():

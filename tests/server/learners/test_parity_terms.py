@@ -10,7 +10,7 @@ from fedloom.server.learners.parity_terms import WeightedRows, missed_parities
 from fedloom.server.learners.tilt import tilt
 
 COLUMNS, RECORDS, ROWS = 8, 20_000.0, 6_000
-SETS = parity_sets(COLUMNS)
+SETS = parity_sets(COLUMNS, 1)
 TRUE = (0, 2, 3, 5)
 SHARES = (0.3, 0.7)
 
