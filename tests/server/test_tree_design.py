@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from fedloom.common.class_column_marginals import check_class_groups
 from fedloom.common.column_marginals import ColumnMarginals
-from fedloom.common.encoding import Encoding
+from fedloom.common.encoding import Block, Encoding
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, check_groups, group_sizes
 from fedloom.common.parities import check_halves
 from fedloom.common.schema import Column, Schema
 from fedloom.common.three_way_marginals import check_coarse_groups
+from fedloom.server import tree_design
 from fedloom.server.tree_design import choose_coarse_groups, choose_groups, choose_halves
 
 ENCODING = Encoding(
@@ -76,14 +79,14 @@ def test_the_limit_on_cells_is_kept(limit):
     check_coarse_groups(ENCODING, coarse, max(limit, ENCODING.num_classes))
 
 
-def test_columns_within_classes_keep_the_limit_of_the_pairs_too():
-    """Two columns of which one has a single group: pairs are fewer than groups."""
+def test_columns_within_classes_keep_the_limit_of_the_pairs_too(monkeypatch):
+    """A column that groups leave whole, beside another one: pairs are fewer than groups."""
     values = tuple(map(str, range(80)))
     encoding = Encoding(
         Schema(
             (
                 Column("t", "category", values=tuple(map(str, range(300)))),
-                Column("a", "category", values=("p", "q")),
+                Column("a", "integer", minimum=0, maximum=9, bins=1),
                 Column("b", "category", values=values),
             )
         ),
@@ -97,7 +100,13 @@ def test_columns_within_classes_keep_the_limit_of_the_pairs_too():
     look[:300] = 1000.0
     look[encoding.num_classes : encoding.num_classes + encoding.width] = cells
     noisy = NoisyMarginals(encoding=encoding, look=look, look_std=5.0, by_class=False)
-    for most in range(3_000, 25_000, 500):
+    cut = tree_design._groups
+
+    def whole(block: Block, shares: np.ndarray, **limits: Any) -> np.ndarray:
+        return cut(block, shares, **limits) * (block.name != "a")
+
+    monkeypatch.setattr(tree_design, "_groups", whole)
+    for most in range(1_000, 25_000, 200):
         groups = choose_groups(noisy, pair_std=5.0, most_cells=most)
         check_groups(encoding, groups, most)
         check_class_groups(encoding, groups, most)
