@@ -16,7 +16,8 @@ from tests.advice import unknown_advice
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("common", "privacy", "client", "server", "fedloom")
 # They start programs of others, whose options are not ours.
-OF_OTHERS = {"--extra-index-url", "--quality"}  # of pip, of a benchmark
+# Of pip, and of benchmarks.
+OF_OTHERS = {"--extra-index-url", "--look", "--quality", "--timeout"}
 STARTERS = {
     "client/node.py", "fedloom/deployment/coordinator_programs.py",
 }  # fmt: skip
