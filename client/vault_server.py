@@ -165,5 +165,8 @@ def serve_until_stopped(
         signal.signal(number, stop)
     server = VaultServer(handler, path, shared=shared)
     ready(server.address)
-    stopped.wait()
+    # The system may hand the signal to another thread, which does not wake this one, and only this
+    # one runs the handler: so it looks again each second.
+    while not stopped.wait(1.0):
+        pass
     server.stop(grace_s)
