@@ -19,13 +19,13 @@ each level that is counted takes a part of the budget, and such a one tells litt
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedloom.common.errors import SchemaError
-from fedloom.common.text import as_text, normal
+from fedloom.common.named_rows import named_rows
+from fedloom.common.text import normal
 
 __all__ = [
     "MAX_CODES",
@@ -182,19 +182,12 @@ def _with_pairs(entry: Any, folder: Path) -> Any:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("hierarchy"), str):
         return entry
     path = folder / entry["hierarchy"]
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise SchemaError(f"{path}: more than {_MAX_BYTES >> 20} MiB; keep the codes in use")
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [
-                {as_text(name): text for name, text in row.items()}
-                for row in csv.DictReader(stream)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SchemaError(
-            f"{path}: the hierarchy of column '{entry.get('name')}' cannot be read ({error}); "
-            "give a CSV file with the columns code and parent, in UTF-8"
-        ) from error
+    rows = named_rows(
+        path,
+        what=f"the hierarchy of column '{entry.get('name')}'",
+        needs="a CSV file with the columns code and parent, in UTF-8",
+        most_bytes=_MAX_BYTES,
+    )
     if not rows or not set(_HEADER) <= set(rows[0]):
         raise SchemaError(f"{path}: no rows, or no columns {' and '.join(_HEADER)}")
     # A code without a parent is a top of the hierarchy.

@@ -16,7 +16,6 @@ in every synthetic record; each is checked here so that there is always a record
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import difflib
 import math
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedloom.common.errors import SchemaError
+from fedloom.common.named_rows import named_rows
 from fedloom.common.text import as_text, normal
 
 if TYPE_CHECKING:
@@ -200,17 +200,11 @@ def _with_rows(entry: Any, folder: Path) -> Any:
     path, columns = folder / entry["file"], list(map(as_text, entry.get("columns", [])))
     if "rows" in entry:
         raise SchemaError(f"a constraint gives both rows and file = '{path}'; keep one of the two")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [
-                {as_text(name): text for name, text in row.items()}
-                for row in csv.DictReader(stream)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SchemaError(
-            f"{path}: the combinations of a constraint cannot be read ({error}); "
-            "give a CSV file with a header, in UTF-8"
-        ) from error
+    rows = named_rows(
+        path,
+        what="the combinations of a constraint",
+        needs="a CSV file with a header, in UTF-8",
+    )
     for name in columns:
         if not rows or name not in rows[0]:
             raise SchemaError(
