@@ -32,10 +32,10 @@ from fedloom.common.images.look import ImageLook
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.sums import L2_NORM
 from fedloom.common.images.vectors import image_vectors
-from fedloom.privacy.image_measures import _COLUMNS, _LOOK, _SHARES
-from fedloom.server.images.algebra import k_means, root_of
+from fedloom.privacy.image_measures import COLUMNS_SHARE, LOOK_SHARE, SHARES_OF_SUMS
+from fedloom.server.images.algebra import k_means
 from fedloom.server.images.fit import ImageFit, NoisyTotal
-from fedloom.server.images.learner import _tone
+from fedloom.server.images.learner import fitted_arrays
 
 DELTA, CELLS, DIRECTIONS, DRAWN, COMPARED = 1e-5, 50, 40, 2000, 5000
 SUMS = ("class_means", "spread", "class_spread", "group_means", "group_spread")
@@ -57,7 +57,7 @@ def mixture(images: Array, labels: Array, noise: float, rng: Any) -> tuple[Image
     """Fits a mixture to noisy sums; returns it and the shares of classes."""
     shape = ImageShape(height=images.shape[1], width=images.shape[2], channels=images.shape[3])
     classes = int(labels.max()) + 1
-    columns, look, *others = noise / np.sqrt([_COLUMNS, _LOOK, *_SHARES])
+    columns, look, *others = noise / np.sqrt([COLUMNS_SHARE, LOOK_SHARE, *SHARES_OF_SUMS])
     counts = np.bincount(labels) + rng.normal(0.0, columns, classes)
     totals: list[NoisyTotal] = []
     sizes = {"coordinates": 400, "directions": 90, "groups": 20}
@@ -71,18 +71,8 @@ def mixture(images: Array, labels: Array, noise: float, rng: Any) -> tuple[Image
     vectors = image_vectors(images, fit.coordinates, fit.view.framed)
     for name, std in zip(SUMS, others, strict=True):
         opened(getattr(fit, name).sum(vectors, labels), std)
-    groups, prior = fit.group_shapes, np.maximum(counts, 0.0) / np.maximum(counts, 0.0).sum()
-    arrays = {
-        "class_prior": prior,
-        "means": fit.means,
-        "grain": fit.grain,
-        "basis": fit.basis,
-        "weights": groups.weights,
-        "centres": groups.centres,
-        "roots": np.stack([[root_of(own) for own in row] for row in groups.spreads]),
-        "framed": np.array([float(fit.view.framed)]),
-    }
-    return ImageGenerator(shape, arrays | _tone(fit, arrays, prior, 7)), prior
+    prior = np.maximum(counts, 0.0) / np.maximum(counts, 0.0).sum()
+    return ImageGenerator(shape, fitted_arrays(fit, prior, 7)), prior
 
 
 def chosen(

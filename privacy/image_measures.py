@@ -21,12 +21,13 @@ from fedloom.common.study import MarginalKind, Study
 from fedloom.privacy.measures import Measures, statistic_draft
 from fedloom.privacy.plan_size import check_image_sums_size
 
-__all__ = ["image_measures"]
+__all__ = ["COLUMNS_SHARE", "LOOK_SHARE", "SHARES_OF_SUMS", "image_measures"]
 
-_COLUMNS, _LOOK = 0.03, 0.05
+# Parts of the statistics' budget: of the columns, of the look, and of the sums after it in order.
+COLUMNS_SHARE, LOOK_SHARE = 0.03, 0.05
+SHARES_OF_SUMS = (0.15, 0.15, 0.25, 0.12, 0.25)
 # Of the budget, before training rounds.
 _SHARES_BEFORE_TRAINING: dict[MarginalKind, float] = {"one-way": 0.08, "pairwise": 0.7}
-_SHARES = (0.15, 0.15, 0.25, 0.12, 0.25)
 
 
 def image_measures(study: Study, coder: ImageCoder) -> Measures:
@@ -42,13 +43,13 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
     kind, share = _resolved(study)
     columns, look = ColumnSum(coder, {}), LookSum(coder, {})
     asked = [
-        ("image-columns", _COLUMNS, columns.l2_norm, columns.length),
-        ("image-look", _LOOK, look.l2_norm, look.length),
+        ("image-columns", COLUMNS_SHARE, columns.l2_norm, columns.length),
+        ("image-look", LOOK_SHARE, look.l2_norm, look.length),
     ]
     if kind != "one-way":
         asked += [
             (name, part, float(L2_NORM), most_cells(name, coder))
-            for name, part in zip(IMAGE_SUMS, _SHARES, strict=True)
+            for name, part in zip(IMAGE_SUMS, SHARES_OF_SUMS, strict=True)
         ]
     check_image_sums_size(max(cells for *_, cells in asked), coder.encoding.num_classes)
     whole = math.fsum(part for _, part, *_ in asked)

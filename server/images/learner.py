@@ -23,7 +23,7 @@ from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.mixture import sampleable
 
-__all__ = ["ImageMixtureLearner", "columns_of", "mixture_arrays"]
+__all__ = ["ImageMixtureLearner", "columns_of", "fitted_arrays", "mixture_arrays"]
 
 Array = NDArray[Any]
 
@@ -65,12 +65,21 @@ def mixture_arrays(statistics: NoisyImages, seed: int) -> dict[str, Array]:
       statistics: all seven sums.
       seed: of the images that tones are matched on.
     """
-    fit = image_fit(statistics)
+    arrays = fitted_arrays(image_fit(statistics), class_prior(statistics), seed)
+    return {**arrays, "probabilities": columns_of(statistics).astype(np.float32)}
+
+
+def fitted_arrays(fit: ImageFit, prior: Array, seed: int) -> dict[str, Array]:
+    """Returns the arrays of a mixture that say what images are like, without columns beside them.
+
+    Args:
+      fit: with all its sums.
+      prior: (C,) shares of the classes.
+      seed: of the images that tones are matched on.
+    """
     groups = fit.group_shapes
-    prior = class_prior(statistics)
     arrays = {
         "class_prior": prior,
-        "probabilities": columns_of(statistics),
         "means": fit.means,
         "grain": fit.grain,
         "basis": fit.basis,
