@@ -69,16 +69,14 @@ def counting_plan(folder: Path, *, louder: float = 1.0, **options: Any) -> Plan:
     return audited_plan(folder, "mixture", noise=noise, more=_EVALUATED, **options)
 
 
-def tree_plan(folder: Path, **options: Any) -> Plan:
+def tree_plan(folder: Path, *, schema: str = FOUR_COLUMNS, **options: Any) -> Plan:
     """Returns a plan of a tree: columns, pairs, both by class, triples, parities, an evaluation.
 
     Its noise is 1.35 times the usual: an audit of 4,000 trials cannot tell what five sums of the
     usual noise give away together.
     """
     noise = {phase: 1.35 * multiplier for phase, multiplier in NOISE.items()}
-    return audited_plan(
-        folder, "tree", noise=noise, more=_EVALUATED, schema=FOUR_COLUMNS, **options
-    )
+    return audited_plan(folder, "tree", noise=noise, more=_EVALUATED, schema=schema, **options)
 
 
 def counting_audit(

@@ -9,6 +9,7 @@ neighbour is the same snapshot without the canary.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.federation import MODELS, make, request
 __all__ = [
     "CANARY",
     "FOUR_COLUMNS",
+    "MANY_LEVELS",
     "FOUR_SITES",
     "OTHER",
     "ROWS_PER_PERSON",
@@ -70,6 +72,14 @@ FOUR_COLUMNS = (
     f'{_SCHEMA}\n[[column]]\nname = "insured"\nkind = "category"\nvalues = ["no", "yes"]\n'
 )
 """A schema with one more column: from four columns on there are sums of parities."""
+_TOWNS = ["east", "west", "canary-town", *(f"town-{number}" for number in range(61))]
+_TREE = [[town, f"n32-{number // 2}"] for number, town in enumerate(_TOWNS)]
+_TREE += [[f"n{n}-{k}", f"n{n // 2}-{k // 2}"] for n in (32, 16, 8, 4) for k in range(n)]
+MANY_LEVELS = _SCHEMA.replace(
+    'values = ["east", "west", "canary-town"]',
+    f"values = {json.dumps(_TOWNS)}\nhierarchy = {json.dumps(_TREE)}",
+)
+"""A schema with a column of 64 codes, counted on five levels above them too."""
 _OPEN = {
     "age": '[[column]]\nname = "age"\nkind = "integer"\nbounds = "private"\n',
     "town": '[[column]]\nname = "town"\nkind = "category"\nvalues = "private"\n',

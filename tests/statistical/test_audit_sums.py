@@ -9,6 +9,7 @@ one bug built in, and their bounds must exceed it.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import fedloom.privacy.phases.statistic as statistic
 import tests.mu_audit as mu_audit
 from fedloom.client.persons import kept_rows
 from fedloom.client.records import Records
+from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.parities import Parities
 from fedloom.privacy.noise import NoiseSource
 from tests.audit_cases import (
@@ -31,7 +33,7 @@ from tests.audit_cases import (
     counting_plan,
     tree_plan,
 )
-from tests.audited import FOUR_SITES, ROWS_PER_PERSON, audited_plan, neighbours
+from tests.audited import FOUR_SITES, MANY_LEVELS, ROWS_PER_PERSON, audited_plan, neighbours
 from tests.mu_audit import claimed_mu
 from tests.oracles import gaussian_epsilon
 
@@ -89,6 +91,27 @@ def test_a_record_that_counts_twice_in_a_parity_is_caught(home, folder, monkeypa
     honest = Parities.sum
     monkeypatch.setattr(Parities, "sum", lambda self, *rows: 2 * honest(self, *rows))
     assert caught(counting_audit(home, tree_plan(folder), "parities"))
+
+
+@pytest.mark.parametrize("unit", ["record", "person"])
+def test_levels_of_a_hierarchy_give_away_what_is_claimed_and_no_more(home, folder, tight, unit):
+    persons = unit == "person"
+    plan = tree_plan(folder, schema=MANY_LEVELS, persons=persons)
+    assert ColumnMarginals(plan.encoding).l2_norm ** 2 == pytest.approx(1 + 3 + 5)
+    audit = counting_audit(home, plan, "columns", rows=ROWS_PER_PERSON + 2 if persons else 1)
+    assert tight(f"levels of codes, {unit}", audit)
+
+
+def test_a_price_that_forgets_the_levels_is_caught(home, folder, monkeypatch):
+    honest = ColumnMarginals.__init__
+
+    def without_levels(self, encoding):
+        honest(self, encoding)
+        self.l2_norm = math.sqrt(1 + len(encoding.features))
+
+    monkeypatch.setattr(ColumnMarginals, "__init__", without_levels)
+    plan = tree_plan(folder, schema=MANY_LEVELS)
+    assert caught(counting_audit(home, plan, "columns"))
 
 
 @pytest.mark.parametrize(
