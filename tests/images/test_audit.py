@@ -52,7 +52,7 @@ def plan(tmp_path, study_at):
     return assemble(study, schema, phases, version=fedloom.__version__)
 
 
-def tables(plan):
+def tables(plan, held_back=False):
     coder = plan.coder
     features = np.zeros(5, dtype=coder.record_type)
     features[PIXELS][1:] = np.random.default_rng(0).integers(90, 110, (4, 8, 8, 1))
@@ -61,12 +61,12 @@ def tables(plan):
     with_it = Records(features=features, classes=classes)
     without = Records(features=features[1:], classes=classes[1:])
     none = Records(features=features[:0], classes=classes[:0])
-    return {
-        "east": Neighbours(
-            without=Snapshot(training=without, held_back=none),
-            with_it=Snapshot(training=with_it, held_back=none),
-        )
-    }
+
+    def snapshot(records):
+        own, other = ("held_back", "training") if held_back else ("training", "held_back")
+        return Snapshot(**{own: records, other: none})
+
+    return {"east": Neighbours(without=snapshot(without), with_it=snapshot(with_it))}
 
 
 def audit(plan, name) -> Audit:

@@ -13,7 +13,7 @@ from fedloom.common.images.completion import Completion
 from fedloom.common.images.factor_groups import FactorGroup, View, factor_group, posterior_of
 from fedloom.common.npz import npz_bytes
 from fedloom.common.run_files import RunFiles
-from tests.images.conftest import SCHEMA, SITES
+from tests.images.conftest import SCHEMA, digits_run
 
 WHOLE = View(seen=lambda flat: flat, noise=lambda rest: rest)
 
@@ -71,21 +71,8 @@ def test_a_group_has_the_moments_of_its_images() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, digits):
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "schema.toml").write_text(SCHEMA)
-    sites = "".join(f'[[site]]\nname = "{site}"\n' for site in SITES)
-    (folder / "study.toml").write_text(
-        '[study]\nname = "digits"\nschema = "schema.toml"\ntarget = "digit"\n'
-        '[privacy]\nepsilon = 20.0\ndelta = 1e-5\ntrust = "secure-sum"\n'
-        f'[model]\nkind = "image-mixture"\n{sites}'
-    )
-    # The last 400 are nobody's records: they are what is completed.
-    rows = np.array_split(np.random.default_rng(0).permutation(1397), len(SITES))
-    tables = {}
-    for site, own in zip(SITES, rows, strict=True):
-        tables[site] = folder / f"{site}.npz"
-        np.savez(tables[site], image=digits["image"][own], digit=digits["digit"][own])
-    return fedloom.simulate(folder / "study.toml", tables, out=folder / "run")
+    """The last 400 digits are nobody's records: they are what is completed."""
+    return digits_run(tmp_path_factory.mktemp("study"), digits, rows=1397)
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import fedloom
-from fedloom.client.records import Records, Snapshot
 from fedloom.common.errors import ConfigError
 from fedloom.common.images.coder import CODES, PIXELS, ImageCoder
 from fedloom.common.images.scores import MAX_PIXEL_WEIGHT, ImageScores
 from fedloom.common.schema import Schema
 from fedloom.common.scores import BINS
 from fedloom.privacy.noise import NoiseSource
-from tests.audited import Neighbours, allowed
-from tests.images.conftest import AGE, SCHEMA, SITES
-from tests.images.test_audit import NOISE, SMALL, TRIALS, TRIALS_OF_TWINS
+from tests.audited import allowed
+from tests.images.conftest import AGE, SCHEMA, SITES, digits_run
+from tests.images.test_audit import NOISE, SMALL, TRIALS, TRIALS_OF_TWINS, tables
 from tests.mu_audit import Audit, claimed_mu
 
 UNIT = 2.0**-23
@@ -124,20 +123,7 @@ def test_a_request_with_other_weights_of_pixels_is_refused(measured, change):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, digits):
     """The digits at four sites, three in ten held back."""
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "schema.toml").write_text(SCHEMA)
-    sites = "".join(f'[[site]]\nname = "{site}"\n' for site in SITES)
-    (folder / "study.toml").write_text(
-        '[study]\nname = "digits"\nschema = "schema.toml"\ntarget = "digit"\n'
-        '[privacy]\nepsilon = 20.0\ndelta = 1e-5\ntrust = "secure-sum"\n'
-        f'[model]\nkind = "image-mixture"\n{HELD_BACK}{sites}'
-    )
-    rows = np.array_split(np.random.default_rng(0).permutation(len(digits["digit"])), len(SITES))
-    tables = {}
-    for site, own in zip(SITES, rows, strict=True):
-        tables[site] = folder / f"{site}.npz"
-        np.savez(tables[site], image=digits["image"][own], digit=digits["digit"][own])
-    return fedloom.simulate(folder / "study.toml", tables, out=folder / "run")
+    return digits_run(tmp_path_factory.mktemp("study"), digits, rows=1797, more=HELD_BACK)
 
 
 def test_held_back_images_are_told_apart_as_an_independent_regression_tells_them(run, digits):
@@ -184,25 +170,12 @@ def plan(tmp_path, study_at):
 
 def audit(plan) -> Audit:
     coder, number = plan.coder, len(plan.rounds)
-    features = np.zeros(5, dtype=coder.record_type)
-    features[PIXELS][1:] = np.random.default_rng(0).integers(90, 110, (4, 8, 8, 1))
-    features[PIXELS][0, :, 7] = 255
-    classes = np.array([1, 0, 0, 1, 1])
-    with_it = Records(features=features, classes=classes)
-    without = Records(features=features[1:], classes=classes[1:])
-    none = Records(features=features[:0], classes=classes[:0])
     arrays = request(ImageScores(coder), np.random.default_rng(5))
     arrays["questions"] = np.eye(3, 4, dtype=np.int32)
-    tables = {
-        "east": Neighbours(
-            without=Snapshot(training=none, held_back=without),
-            with_it=Snapshot(training=none, held_back=with_it),
-        )
-    }
     return Audit(
         plan=plan,
         requests=(allowed(plan, number, arrays=arrays),),
-        tables=tables,
+        tables=tables(plan, held_back=True),
         claim=claimed_mu(plan.rounds[number - 1].event),
     )
 
