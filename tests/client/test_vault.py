@@ -228,7 +228,7 @@ def test_an_error_during_computing_is_silence_and_the_attempt_is_computed_again(
     homes, plan, vault, monkeypatch
 ):
     def fails(*_, **__):
-        raise ConfigError("record 17 has age 93")
+        raise ConfigError("record 17 has age ninety-three")
 
     with monkeypatch.context() as patch:
         patch.setattr(vault_module, "answer_arrays", fails)
