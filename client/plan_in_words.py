@@ -28,6 +28,7 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
         *(f"  {phase.in_words(plan.privacy)}" for phase in plan.phases),
         *_open_columns(plan),
         *columns_in_words(plan),
+        *_public(plan),
         *_price(plan, runs),
         "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
         "about this plan.",
@@ -71,6 +72,19 @@ def _open_columns(plan: Plan) -> list[str]:
         return []
     names = ", ".join(column.name for column in plan.schema.open_columns)
     return [f"  It completes the schema: {names}. No records are made by this study."]
+
+
+def _public(plan: Plan) -> list[str]:
+    """Says that a public table takes part, and on which condition that costs nothing."""
+    if plan.public is None:
+        return []
+    return [
+        f"  A public table takes part at the coordinator: {plan.public.table} "
+        f"({plan.public.source}), SHA-256 {plan.public.sha256}.",
+        "  It costs nothing only if it holds none of this site's records and was not chosen by "
+        "looking at any; its counts are published without noise. Refuse the plan if you know "
+        "better.",
+    ]
 
 
 def _price(plan: Plan, runs: int) -> list[str]:

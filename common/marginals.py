@@ -31,6 +31,7 @@ from fedloom.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedloom.common.class_column_marginals import NoisyClassColumns
+    from fedloom.common.column_prior import ColumnPrior
     from fedloom.common.parities import NoisyParities
     from fedloom.common.three_way_marginals import NoisyTriples
 
@@ -111,14 +112,13 @@ class TwoWayMarginals:
         self.groups = groups_of_one(encoding) if groups is None else groups
         self.sizes = group_sizes(encoding, self.groups)
         self._spans: dict[tuple[int, int], slice] = {}
-        offset = 0
+        end = 0
         for a, first in enumerate(self.sizes):
             for b in range(a + 1, len(self.sizes)):
-                end = offset + first * self.sizes[b]
+                offset, end = end, end + first * self.sizes[b]
                 self._spans[a, b] = slice(offset, end)
-                offset = end
-        self._width = offset
-        self.length = encoding.num_classes * offset
+        self._width = end
+        self.length = encoding.num_classes * end
         self.l2_norm = math.sqrt(len(self._spans))
 
     def sum(self, feature_codes: Array, classes: Array) -> Array:
@@ -154,8 +154,7 @@ class TwoWayMarginals:
         gram = np.zeros((starts[-1], starts[-1]), dtype=vector.dtype)
         for (a, b), table in self.tables(vector, label):
             rows, columns = slice(starts[a], starts[a + 1]), slice(starts[b], starts[b + 1])
-            gram[rows, columns] = table
-            gram[columns, rows] = table.T
+            gram[rows, columns], gram[columns, rows] = table, table.T
         return gram
 
 
@@ -245,6 +244,7 @@ class NoisyMarginals:
       triples: coarse triples within each class, or None.
       class_columns: the groups' counts within each class, beside a `ColumnMarginals` look, or None.
       parities: products of signs of three to five columns, or None.
+      prior: what a public table says of single columns, or None.
     """
 
     encoding: Encoding
@@ -258,6 +258,7 @@ class NoisyMarginals:
     triples: NoisyTriples | None = None
     class_columns: NoisyClassColumns | None = None
     parities: NoisyParities | None = None
+    prior: ColumnPrior | None = None
 
     def __post_init__(self) -> None:
         """Refuses vectors of the wrong length or with numbers that are not finite."""
@@ -361,8 +362,8 @@ class NoisyMarginals:
         share = self.class_counts() / max(float(self.class_counts().sum()), 1e-9)
         of_class = 1.0 if self.by_class else float(np.square(share).mean())
         within = of_class * self.look_std**2 * (1.0 - 1.0 / members)
-        cells = np.bincount(groups, std**2) / members
-        return np.asarray(np.maximum(cells - within, 0.0) * members**2)
+        cells = np.bincount(groups, std**2) / members - within
+        return np.asarray(np.maximum(cells, 0.0) * members**2)
 
     def looked_codes(self) -> Array:
         """Returns the look's noisy counts of all codes as they came: (C, D), or (D,) by column."""
@@ -383,8 +384,7 @@ class NoisyMarginals:
         return [] if self.encoding.features[position].ordered else self._levels(position)
 
     def _levels(self, position: int) -> list[Array]:
-        measured = self._looked()
-        return [] if isinstance(measured, OneWayMarginals) else measured.levels(self.look, position)
+        return [] if self.by_class else ColumnMarginals(self.encoding).levels(self.look, position)
 
     def _looked(self) -> OneWayMarginals | ColumnMarginals:
         return (OneWayMarginals if self.by_class else ColumnMarginals)(self.encoding)

@@ -3,6 +3,7 @@
     plan.json            the plan
     run.json             name and state of the run, sites, attempts, versions
     heads.json           how far the sites' ledgers have come, unless the key has such a file
+    public.safetensors   the rows of a public table as codes, if the plan names one
     metrics.jsonl        one line a reported round, post-processing only
     tensorboard/         the same as TensorBoard events
     answers/             opened sums, and each site's signed part, mode 0600
@@ -70,6 +71,11 @@ class RunFiles:
     def generator_path(self) -> Path:
         """Folder of the generator."""
         return self.path / "generator"
+
+    @property
+    def public_path(self) -> Path:
+        """The rows of the plan's public table."""
+        return self.path / "public.safetensors"
 
     @property
     def schema_path(self) -> Path:

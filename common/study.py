@@ -12,6 +12,7 @@ two files that say the same have the same digest whatever their layout.
     [training]      exchange = "weights" | "gradients", and settings of the rounds
     [coordination]  min_sites, timeout_s
     [evaluation]    share of the budget for scores on held-back units, and how many are held back
+    [public]        table or release that serves as prior, source (fedloom.common.public_data)
     [release]       rows, title, licence, contact
     [coordinator]   key (Ed25519) that signs every request to the sites
     [[site]]        name, key (Ed25519), exchange-key (X25519), records (a declared, public size)
@@ -31,6 +32,7 @@ from fedloom.common.errors import StudyError
 from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.models.settings import Training
 from fedloom.common.privacy_settings import PrivacySettings, default_exchange, privacy_settings
+from fedloom.common.public_data import PublicData, located
 from fedloom.common.schema import Schema
 from fedloom.common.text import as_text, normal
 from fedloom.common.typed import Line, PublicKey, Section, plain, read_typed
@@ -172,6 +174,7 @@ class _File(Section, frozen=True, kw_only=True):
     training: dict[str, Any] = {}
     coordination: Coordination = Coordination()
     evaluation: EvaluationSettings = EvaluationSettings()
+    public: PublicData | None = None
     release: ReleaseSettings = ReleaseSettings()
     coordinator: Coordinator = Coordinator()
     site: Annotated[list[SiteEntry], Meta(min_length=1)]
@@ -187,6 +190,7 @@ class Study(Section, frozen=True, kw_only=True):
       privacy: budget, unit and trust.
       model: kind and settings of the generator.
       training: settings of the training rounds; None for a kind that is not trained.
+      public: a public table that is the prior of the fit, or None.
     """
 
     name: Line
@@ -201,10 +205,14 @@ class Study(Section, frozen=True, kw_only=True):
     release: ReleaseSettings = ReleaseSettings()
     coordinator: Coordinator = Coordinator()
     sites: tuple[SiteEntry, ...]
+    public: PublicData | None = None
 
     def digest(self) -> str:
         """Returns the SHA-256 of the canonical form."""
-        return digest(plain(self))
+        form = plain(self)
+        if self.public is None:
+            del form["public"]
+        return digest(form)
 
     def with_keys(self, keys: dict[str, tuple[str, str]]) -> Study:
         """Returns the study with the public keys of its sites filled in.
@@ -273,16 +281,19 @@ def load_study(path: Path) -> tuple[Study, Schema]:
     if not schema_path.exists():
         raise StudyError(f"{path}: [study] schema names {schema_path}, which does not exist")
     schema = Schema.load(schema_path)
-    return parse_study(raw, schema, where=str(path)), schema
+    return parse_study(raw, schema, where=str(path), folder=path.parent), schema
 
 
-def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") -> Study:
+def parse_study(
+    raw: dict[str, Any], schema: Schema, *, where: str = "study", folder: Path | None = None
+) -> Study:
     """Builds a study from the plain values of its file.
 
     Args:
       raw: sections as TOML gives them.
       schema: the schema that the study is about.
       where: name of the source, for messages.
+      folder: where the paths in `[public]` begin; None where its digests are filled in already.
 
     Raises:
       StudyError: a section or key is missing, unknown, of the wrong kind or out of range.
@@ -298,6 +309,16 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
     privacy = privacy_settings(file.privacy, schema, len(file.site), where=where)
     usual = "schema" if schema.open_columns else schema.kind.default_model
     model = read_model({"kind": usual, **file.model}, where=where)
+    public = file.public
+    if public is not None:
+        if model.kind != "tree":
+            raise StudyError(
+                f'{where}: [public] is the prior of a "tree", and the model is a "{model.kind}"; '
+                'remove it, or set [model] kind = "tree"'
+            )
+        public = public if folder is None else located(public, folder, where=where)
+        if public.sha256 is None:
+            raise StudyError(f"{where}: [public] names a file; give the study as a file too")
     return Study(
         name=normal(file.study.name),
         schema_digest=schema.digest(),
@@ -311,6 +332,7 @@ def parse_study(raw: dict[str, Any], schema: Schema, *, where: str = "study") ->
         release=file.release,
         coordinator=file.coordinator,
         sites=tuple(file.site),
+        public=public,
     )
 
 

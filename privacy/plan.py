@@ -32,6 +32,7 @@ from fedloom.common.models.coders import coder_of, encoding_of
 from fedloom.common.models.private_model import PrivateModel, build_model
 from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.privacy_settings import PrivacySettings
+from fedloom.common.public_data import PublicData
 from fedloom.common.records import Coder
 from fedloom.common.schema import Schema
 from fedloom.common.strict_json import read_json
@@ -93,6 +94,7 @@ class _Body(Section, frozen=True, kw_only=True):
     phases: list[dict[str, Any]]
     release: ReleaseSettings
     coordination: Coordination
+    public: PublicData | None = None
     price: StatedPrice
 
 
@@ -144,6 +146,7 @@ class Plan:
       phases: what is asked, in order; their shares of the budget sum to 1.
       release: rows, title and terms of the release.
       coordination: quorum and time-out.
+      public: a public table that is the prior of the fit, or None.
       stated_price: what it says that it costs.
 
     Raises:
@@ -163,16 +166,14 @@ class Plan:
     phases: tuple[Phase, ...]
     release: ReleaseSettings
     coordination: Coordination
+    public: PublicData | None
     stated_price: StatedPrice
 
     def __post_init__(self) -> None:
         """Refuses a plan that would leave part of its budget unused, or use more than all."""
         total = math.fsum(phase.share for phase in self.phases)
         if not self.phases or not math.isclose(total, 1.0, abs_tol=_SHARES_TOLERANCE):
-            raise StudyError(
-                f"the shares of a plan's phases must sum to 1, they sum to {total:g}; every kind "
-                "of model must say what its budget is for"
-            )
+            raise StudyError(f"the shares of a plan's phases must sum to 1, they sum to {total:g}")
 
     @classmethod
     def from_dict(cls, value: Any) -> Plan:
@@ -206,6 +207,7 @@ class Plan:
             phases=tuple(phase_from_plain(part, model) for part in body.phases),
             release=body.release,
             coordination=body.coordination,
+            public=body.public,
             stated_price=body.price,
         )
         try:
@@ -236,6 +238,7 @@ class Plan:
             "phases": [phase.to_plain() for phase in self.phases],
             "release": plain(self.release),
             "coordination": plain(self.coordination),
+            **({} if self.public is None else {"public": plain(self.public)}),
             "price": plain(self.stated_price),
         }
 
@@ -321,10 +324,8 @@ class Plan:
         Raises:
           StudyError: the plan has no site of that name.
         """
-        found = self._sites_by_name.get(name)
-        if found is None:
-            names = ", ".join(site.name for site in self.sites)
-            raise StudyError(f"the study has no site {name!r}; its sites are {names}")
+        if (found := self._sites_by_name.get(name)) is None:
+            raise StudyError(f"no site {name!r} in {', '.join(self._sites_by_name)}")
         return found
 
     @property

@@ -99,4 +99,6 @@ def study_of(plan: Plan) -> Study:
         "coordinator": plain(plan.coordinator),
         "site": [plain(site) for site in plan.sites],
     }
+    if plan.public is not None:
+        raw["public"] = plain(plan.public)
     return parse_study(raw, plan.schema, where="the plan")

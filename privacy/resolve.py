@@ -111,6 +111,7 @@ def assemble(study: Study, schema: Schema, phases: Sequence[Phase], *, version: 
         phases=tuple(phases),
         release=study.release,
         coordination=_coordination(study),
+        public=study.public,
         stated_price=nothing,
     )
     cost = plan.price()

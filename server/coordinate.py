@@ -25,6 +25,7 @@ from fedloom.common.errors import (
     RefusedError,
 )
 from fedloom.common.parts import load_part
+from fedloom.common.public_counts import PublicRecords
 from fedloom.common.records import Statistics
 from fedloom.common.vocabulary import Query, Stage, Status
 from fedloom.privacy.answers.opened import OpenedRound
@@ -36,6 +37,7 @@ from fedloom.server.checkpoints import Checkpoint, Checkpoints
 from fedloom.server.evaluation import evaluation_request, evaluation_result
 from fedloom.server.learned_schema import LearnedSchema
 from fedloom.server.learners import Learner, State, build_learner
+from fedloom.server.learners.public_prior import counted_like, informed
 from fedloom.server.learning import absorbed, round_seed, site_sizes
 from fedloom.server.link import Link
 from fedloom.server.metrics import Reporter
@@ -190,16 +192,28 @@ class _Run:
         for asked in rounds:
             if opened:
                 reporter.round(rounds[len(opened) - 1], list(opened[-1].sites), None, {})
-            design: Design = load_part(self._plan.kind.design)(self._plan, asked, opened)
+            design = self._design(asked, opened)
             if design.told:
                 self._folder.update_state(**design.told)
                 self._on_event({"event": "design", **design.told})
             length = asked.phase.answer_length(self._plan, design.arrays)
             opened.append(self._sums.ask(asked, design.arrays, length))
         statistics = opened_statistics(self._plan, opened)
+        if self._public is not None:
+            statistics = informed(statistics, counted_like(self._public, statistics))
         state = self._learner.initialise(statistics, self._seed(rounds[-1].round))
         self._keep(rounds[-1], state, opened[-1].sites, reporter)
         return state
+
+    def _design(self, asked: RoundQuery, opened: Sequence[OpenedRound]) -> Design:
+        # Only a tree's study may name a public table.
+        public = {} if self._public is None else {"public": self._public}
+        design: Design = load_part(self._plan.kind.design)(self._plan, asked, opened, **public)
+        return design
+
+    @cached_property
+    def _public(self) -> PublicRecords | None:
+        return self._folder.public_records()
 
     def _training_round(self, asked: RoundQuery, state: State, reporter: Reporter) -> State:
         shapes = self._learner.answer_shapes()

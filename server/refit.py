@@ -16,6 +16,7 @@ import numpy as np
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.messages import Answer
+from fedloom.common.public_counts import PublicCounts
 from fedloom.common.vocabulary import Query, Stage
 from fedloom.privacy.answers.files import part_path, read_part
 from fedloom.privacy.answers.opened import OpenedRound, lattice_values, noisy_sums
@@ -24,6 +25,7 @@ from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.secure_sum import open_sum
 from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.learners import build_learner
+from fedloom.server.learners.public_prior import informed
 from fedloom.server.learning import absorbed, round_seed, site_sizes
 
 __all__ = ["refit"]
@@ -32,7 +34,11 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 def refit(
-    plan: Plan, run: str, opened: Mapping[int, OpenedRound], evidence: Path | None
+    plan: Plan,
+    run: str,
+    opened: Mapping[int, OpenedRound],
+    evidence: Path | None,
+    public: PublicCounts | None = None,
 ) -> Artifact:
     """Returns the generator that the answers give.
 
@@ -41,6 +47,7 @@ def refit(
       run: the run's name.
       opened: the opened rounds, checked, by their number.
       evidence: folder of the sites' own parts, checked; a plan without training needs none.
+      public: counts of the plan's public table, or None.
 
     Raises:
       ReleaseError: a part cannot be read.
@@ -48,6 +55,8 @@ def refit(
     """
     looks = [asked.round for asked in plan.rounds if asked.phase.stage is Stage.STATISTICS]
     statistics = opened_statistics(plan, [opened[number] for number in looks])
+    if public is not None:
+        statistics = informed(statistics, public)
     learner = build_learner(plan)
     state = learner.initialise(statistics, round_seed(plan, run, looks[-1]))
     for asked in plan.rounds:

@@ -10,6 +10,7 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
 from fedloom.common.files import replacing, write_whole
+from fedloom.common.public_counts import PublicRecords
 from fedloom.common.run_files import DONE, RunFiles
 from fedloom.common.vocabulary import Stage
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
@@ -38,6 +39,7 @@ class RunFolder(RunFiles):
         run: str,
         details: dict[str, Any],
         key: PrivateKey | None = None,
+        public: PublicRecords | None = None,
     ) -> RunFolder:
         """Makes a run folder.
 
@@ -47,6 +49,7 @@ class RunFolder(RunFiles):
           run: the run's name at the sites.
           details: joins `run.json`.
           key: signs requests and the release; None for the key that lies in the folder already.
+          public: rows of the public table that the plan names, or None.
 
         Raises:
           ConfigError: the folder holds a run already, or the plan names another key.
@@ -56,13 +59,15 @@ class RunFolder(RunFiles):
             raise ConfigError(
                 f"{path} holds a run already; resume it with --resume or choose another --out"
             )
-        public = folder.take_key(key)
-        if public != plan.coordinator_key:
+        held = folder.take_key(key)
+        if held != plan.coordinator_key:
             raise ConfigError(
                 f"the plan names the coordinator's key {plan.coordinator_key}, {folder.key_path} "
-                f"holds {public}; run the plan with the key that it names"
+                f"holds {held}; run the plan with the key that it names"
             )
         plan.save(folder.plan_path)
+        if public is not None:
+            public.save(folder.public_path)
         folder.write_state(
             {
                 "run": run,
@@ -123,6 +128,10 @@ class RunFolder(RunFiles):
     def plan(self) -> Plan:
         """Reads the plan."""
         return Plan.load(self.plan_path)
+
+    def public_records(self) -> PublicRecords | None:
+        """Reads the rows of the plan's public table; None in a plan without one."""
+        return PublicRecords.load(self.public_path) if self.public_path.exists() else None
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replaces `run.json`, whole or not at all."""

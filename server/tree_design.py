@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fedloom.common.encoding import Block
 from fedloom.common.marginals import NoisyMarginals, group_sizes
+from fedloom.common.public_counts import PublicRecords
 from fedloom.privacy.answers.opened import OpenedRound, spread_of
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
 from fedloom.privacy.phases import StatisticPhase
@@ -34,6 +35,7 @@ from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.binning import Design
 from fedloom.server.code_groups import code_groups
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
+from fedloom.server.learners.public_prior import counted_like, informed
 
 __all__ = ["choose_coarse_groups", "choose_groups", "choose_halves", "tree_design"]
 
@@ -52,7 +54,12 @@ _LEAST = 1e-6
 _SHRINK = 0.8
 
 
-def tree_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) -> Design:
+def tree_design(
+    plan: Plan,
+    asked: RoundQuery,
+    opened: Sequence[OpenedRound],
+    public: PublicRecords | None = None,
+) -> Design:
     """Designs a tree's next statistic.
 
     Columns as they are, then pairs, then columns within classes on the same groups, then triples
@@ -62,11 +69,14 @@ def tree_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) ->
       plan: that is carried out.
       asked: the round to ask.
       opened: the statistics rounds before it.
+      public: the public table that is the fit's prior, or None.
     """
     if not opened:
         return Design()
     assert isinstance(asked.phase, StatisticPhase)
     statistics, cells = noisy_statistics(plan, opened), asked.phase.max_cells
+    if public is not None:
+        statistics = informed(statistics, counted_like(public, statistics))
     if asked.phase.statistic == "three-way":
         return Design(arrays={"groups": choose_coarse_groups(statistics, most_cells=cells)})
     if asked.phase.statistic == "class-columns":

@@ -66,7 +66,7 @@ def coordinate(
         receipt = Receipt.load(path)
         receipt.check(agreed)
         opened.keep_receipt(receipt)
-    folder = prepare_run(opened, agreed, out, resume=resume)
+    folder = prepare_run(opened, agreed, out, resume=resume, beside=plan.parent)
     if not as_json:
         _say_who_approved(opened, agreed)
     begin(opened, folder)

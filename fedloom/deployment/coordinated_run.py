@@ -27,6 +27,7 @@ from fedloom.deployment.coordinator_programs import control_of
 from fedloom.privacy.handover import chained_keys, handovers_path, read_handovers
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_version import check_version
+from fedloom.privacy.release.public_file import read_public_table
 from fedloom.server.flower_control import FlowerControl
 from fedloom.server.head_registry import registry_path
 from fedloom.server.provision.coordinator_home import CoordinatorHome
@@ -74,8 +75,17 @@ def check_invited(home: CoordinatorHome, plan: Plan) -> None:
             )
 
 
-def prepare_run(home: CoordinatorHome, plan: Plan, out: Path, *, resume: bool) -> RunFolder:
+def prepare_run(
+    home: CoordinatorHome, plan: Plan, out: Path, *, resume: bool, beside: Path
+) -> RunFolder:
     """Makes a run's folder, or opens it to go on.
+
+    Args:
+      home: the coordinator's.
+      plan: what is carried out.
+      out: the run's folder.
+      resume: whether it may be there already.
+      beside: folder in which the path of the plan's public table begins.
 
     Raises:
       ConfigError: the folder holds another run, or one without `resume`; or sites do not fit.
@@ -107,6 +117,7 @@ def prepare_run(home: CoordinatorHome, plan: Plan, out: Path, *, resume: bool) -
         plan,
         run=secrets.token_hex(_RUN_BYTES),
         key=home.key(),
+        public=read_public_table(plan, beside),
         details={
             "mode": "deployment",
             "coordinator": str(home.path.resolve()),

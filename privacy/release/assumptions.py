@@ -35,6 +35,11 @@ _LEARNED = (
     "person of the plan that it names. Of that plan the release holds what ledgers say, and "
     "not the plan itself."
 )
+_PUBLIC = (
+    "The public table that the plan names holds none of the records that the study protects, and "
+    "was not chosen, cut or written by looking at them; the counts of it in public.safetensors are "
+    "those of the file whose SHA-256 the plan names. Neither can be told from a release."
+)
 _PERSONS = "A site's id column tells its persons apart: all rows of one person have one id."
 _COLLUDING = (
     "At most {colluding} of the sites tell{s} the coordinator what the site knows; every other "
@@ -81,6 +86,8 @@ def assumptions(plan: Plan) -> list[dict[str, Any]]:
     listed.append({"code": "overlap", "sites_per_unit": overlap, "sites": sites, "text": text})
     if plan.schema.learned:
         listed.append({"code": "learned-prices", "text": _LEARNED})
+    if plan.public is not None:
+        listed.append({"code": "public-table-apart", "text": _PUBLIC})
     if plan.privacy.unit is Unit.PERSON:
         listed.append({"code": "ids-tell-persons", "text": _PERSONS})
     if plan.colluding is not None:

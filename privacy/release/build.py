@@ -38,6 +38,7 @@ from fedloom.privacy.release.marginals import (
     marginals_arrow,
     marginals_table,
 )
+from fedloom.privacy.release.public_file import PUBLIC, pack_public
 from fedloom.privacy.release.report.html import render_report
 from fedloom.privacy.release.run_files import FinishedRun
 from fedloom.privacy.release.statement import make_statement
@@ -156,6 +157,8 @@ def _copy_from_run(folder: Path, run: FinishedRun) -> None:
     if counts_marginals(plan):
         table = marginals_table(plan, run.opened[plan.rounds[0].round])
         pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
+    if run.public is not None:
+        (folder / PUBLIC).write_bytes(pack_public(plan, run.public, run.opened))
     plan.save(folder / "plan.json")
 
 

@@ -38,6 +38,7 @@ _OTHERS = (
     (re.compile(r"answers/marginals\.parquet\Z"), _ARRAYS),
     (re.compile(rf"ledger/{_SITE}\.json\Z"), MAX_JSON_BYTES),
     (re.compile(r"evaluation\.json\Z"), MAX_JSON_BYTES),
+    (re.compile(r"public\.safetensors\Z"), _ARRAYS),
     (re.compile(r"answers/round-[0-9]{4,}\.safetensors\Z"), _ARRAYS),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError, VerificationError
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.public_counts import PublicRecords
 from fedloom.common.run_files import RunFiles
 from fedloom.common.vocabulary import Stage
 from fedloom.privacy.answers.opened import OpenedRound, answer_path
@@ -32,6 +33,7 @@ class FinishedRun:
       generator: the generator.
       extracts: each site's signed ledger extract.
       metrics: post-processing, one mapping a round.
+      public: rows of the plan's public table; None in a plan without one.
       evaluation: what the histograms of held-back units say; None in a plan without them.
     """
 
@@ -43,6 +45,7 @@ class FinishedRun:
     generator: Artifact
     extracts: dict[str, dict[str, Any]]
     metrics: list[dict[str, Any]]
+    public: PublicRecords | None
     evaluation: dict[str, Any] | None
 
     @property
@@ -102,6 +105,7 @@ class FinishedRun:
             generator=generator,
             extracts=extracts,
             metrics=files.metrics(),
+            public=None if plan.public is None else PublicRecords.load(files.public_path),
             evaluation=None if plan.evaluation is None else files.evaluation(),
         )
 

@@ -67,12 +67,28 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "text": "training of the generator at the server, sampling and the report use noised "
             "answers alone and cost nothing; sampling more costs nothing either",
         },
+        **_public_data(plan),
         "rehearsal": {
             "sites": rehearsal,
             "text": "rehearsal: covers this run alone" if rehearsal else "none",
         },
         "assumptions": assumptions(plan),
         "not_covered": not_covered(),
+    }
+
+
+def _public_data(plan: Plan) -> dict[str, Any]:
+    """Names the public table that the fit began with; nothing in a plan without one."""
+    if plan.public is None:
+        return {}
+    return {
+        "public_data": {
+            "epsilon": 0.0,
+            **plain(plan.public),
+            "text": "a public table was the prior of the fit: it costs nothing if it holds none of "
+            "the records and was not chosen by looking at them (see assumptions); its counts are "
+            "in public.safetensors, without noise",
+        }
     }
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.column_prior import Expected
 from fedloom.common.encoding import Block
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.server.learners.code_levels import smooth_codes
 from fedloom.server.learners.hierarchy import smooth_hierarchy
-from fedloom.server.learners.smoothing import flat, near, tree
+from fedloom.server.learners.smoothing import flat, near, towards, tree
 
 __all__ = ["class_prior", "log_marginals"]
 
@@ -89,14 +90,17 @@ def _from_columns(statistics: NoisyMarginals) -> Array:
             shared = _looked_at_many_levels(statistics, block, codes, together[span])
         else:
             covariance = _covariance(statistics, block, statistics.column_std()[span])
-            shared = _pooled(block, together[span], covariance, total) / total
+            known = _expected(statistics, block)
+            shared = _pooled(block, together[span], covariance, total, known) / total
         grouped = np.bincount(groups, shared)
         for label, size in enumerate(sizes):
             own = grouped
             if statistics.groups is not None:
                 counts = np.bincount(groups, noisy[label][span]).astype(np.float64)
                 variances = statistics.group_variances(position)
-                own = near(counts, variances, grouped * size) / size
+                own = (
+                    _own_groups(statistics, block, label, counts, variances, grouped * size) / size
+                )
             cells = shared * (own / np.maximum(grouped, 1e-300))[groups]
             share = np.where(block.sampleable, np.maximum(cells, 0.0), 0.0)
             share = share / max(float(share.sum()), 1e-300) * (1.0 - _FLOOR) + _FLOOR / block.size
@@ -117,10 +121,12 @@ def _looked_at_many_widths(
     top = levels[-1]
     heads = np.append(looked[cells], top.sum())
     variances = np.append(np.full(len(cells), std**2), len(top) * std**2)
-    heads = flat(heads, variances, total)
+    known = _expected(statistics, block)
+    heads = _shrunk(heads, variances, total, known, cells, bins)
     found = np.zeros(block.size)
     found[cells] = heads[:-1]
-    found[:bins] = smooth_hierarchy(levels, std, np.ones(bins), max(float(heads[-1]), 1e-9))
+    axis = np.ones(bins) if known is None else known.shares[:bins]
+    found[:bins] = smooth_hierarchy(levels, std, axis, max(float(heads[-1]), 1e-9))
     return _moved_to_groups(statistics, block, found, together) / total
 
 
@@ -187,18 +193,69 @@ def _covariance(statistics: NoisyMarginals, block: Block, std: Array) -> Array:
     return covariance
 
 
-def _pooled(block: Block, counts: Array, covariance: Array, total: float) -> Array:
-    """Returns the counts of a block over all classes, zero where nothing may be synthesised."""
+def _pooled(
+    block: Block,
+    counts: Array,
+    covariance: Array,
+    total: float,
+    known: Expected | None = None,
+) -> Array:
+    """Returns the counts of a block over all classes, zero where nothing may be synthesised.
+
+    Args:
+      block: the column.
+      counts: (size,) noisy counts.
+      covariance: (size, size) of their noise.
+      total: number of records.
+      known: what a public table says of it; None for nothing.
+    """
     cells, bins = _cells(block)
     heads, variances = _heads(counts, covariance, cells, bins)
     found = np.zeros(block.size)
-    heads = flat(heads, variances, total)
+    heads = _shrunk(heads, variances, total, known, cells, bins)
     found[cells] = heads[: len(cells)]
     if bins:
-        found[:bins] = tree(
-            counts[:bins], covariance[:bins, :bins], np.ones(bins), float(heads[-1])
-        )
+        axis = np.ones(bins) if known is None else known.shares[:bins]
+        found[:bins] = tree(counts[:bins], covariance[:bins, :bins], axis, float(heads[-1]))
     return found
+
+
+def _expected(statistics: NoisyMarginals, block: Block) -> Expected | None:
+    return None if statistics.prior is None else statistics.prior.of(block)
+
+
+def _shrunk(
+    counts: Array,
+    variances: Array,
+    total: float,
+    known: Expected | None,
+    cells: NDArray[Any],
+    bins: int,
+) -> Array:
+    """Returns counts of single cells, and of all bins together if any, near what is expected."""
+    if known is None:
+        return flat(counts, variances, total)
+    shares = known.shares[cells]
+    if bins:
+        shares = np.append(shares, known.shares[:bins].sum())
+    return towards(counts, variances, shares * (total / float(shares.sum())), known.misfit)
+
+
+def _own_groups(
+    statistics: NoisyMarginals,
+    block: Block,
+    label: int,
+    counts: Array,
+    variances: Array,
+    expected: Array,
+) -> Array:
+    """Returns a class's groups: near those of all classes, or where a public table has them."""
+    known, groups = None, _groups_of(statistics, block)
+    if statistics.prior is not None:
+        known = statistics.prior.of_groups(block, label, groups)
+    if known is None:
+        return near(counts, variances, expected)
+    return towards(counts, variances, known.shares * float(expected.sum()), known.misfit)
 
 
 def _own(block: Block, counts: Array, covariance: Array, expected: Array) -> Array:

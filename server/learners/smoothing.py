@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["flat", "near", "shared_out", "split_masses", "tree"]
+__all__ = ["flat", "near", "risk", "risk_towards", "shared_out", "split_masses", "towards", "tree"]
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,57 @@ _CUTS = (0.4, 0.5, 0.6)
 _TINY = 1e-12
 
 
+def risk(counts: Array, variances: Array, total: float, expected: Array | None = None) -> float:
+    """Estimates the squared error of `near`, or of `flat` where nothing is expected.
+
+    Unbiased but for what the fitted prior owes to the same counts: |f(y) - y|^2 - sum v + 2 sum of
+    v times the derivative of f, which for a posterior mean is the posterior variance (Stein 1981).
+
+    Args:
+      counts: (k,) noisy counts y.
+      variances: (k,) of their noise, v.
+      total: their known sum.
+      expected: (k,) what `near` expects; None for `flat`.
+    """
+    if expected is None:
+        noise = np.maximum(variances, (1e-6 * total) ** 2)
+        mean, spread = _posterior(counts, noise, _GRID * total, _SPACING * _GRID * total)
+    else:
+        mean, spread = _near(counts, variances, expected)
+    return float((np.square(mean - counts) - variances + 2.0 * np.square(spread)).sum())
+
+
+def risk_towards(counts: Array, variances: Array, expected: Array, misfit: float) -> float:
+    """Estimates the squared error of `towards` without bias; see `risk`."""
+    kept = _kept(variances, expected, misfit)
+    moved = (1.0 - kept) * (counts - expected)
+    return float((np.square(moved) - variances + 2.0 * kept * variances).sum())
+
+
+def towards(counts: Array, variances: Array, expected: Array, misfit: float) -> Array:
+    """Returns the posterior means of counts around `expected`, with the same sum.
+
+    A count is normal around what is expected with the variance `misfit` times that, so the more a
+    public table is off, the more the noisy counts say.
+
+    Args:
+      counts: (k,) noisy counts.
+      variances: (k,) of their noise.
+      expected: (k,) not negative.
+      misfit: above 0.
+    """
+    total = float(expected.sum())
+    kept = _kept(variances, expected, misfit)
+    mean = np.maximum(expected + kept * (counts - expected), 0.0)
+    return _summing(mean, np.sqrt(kept * variances) + _TINY * total, total)
+
+
+def _kept(variances: Array, expected: Array, misfit: float) -> Array:
+    spread = misfit * expected
+    found: Array = spread / np.maximum(spread + variances, _TINY)
+    return found
+
+
 def flat(counts: Array, variances: Array, total: float) -> Array:
     """Returns the posterior means of counts that sum to `total`.
 
@@ -74,13 +125,18 @@ def flat(counts: Array, variances: Array, total: float) -> Array:
 def near(counts: Array, variances: Array, expected: Array) -> Array:
     """Returns the posterior means of counts that should resemble `expected`, with the same sum."""
     total = float(expected.sum())
+    mean, spread = _near(counts, variances, expected)
+    return _summing(np.maximum(mean, 0.0), spread + _TINY * total, total)
+
+
+def _near(counts: Array, variances: Array, expected: Array) -> tuple[Array, Array]:
+    total = float(expected.sum())
     # A cell of which all classes together tell nothing may still hold what noise could hide.
     hidden = np.minimum(0.5 * np.sqrt(np.maximum(variances, 0.0)), 0.05 * total)
     unit = np.where(_RATIOS > 1.0, (expected + hidden)[:, None], expected[:, None])
     atoms = expected[:, None] + (_RATIOS - 1.0) * unit
     widths = _RATIO_SPACING * _RATIOS * unit
-    mean, spread = _posterior(counts, variances, atoms, widths, _LIKELY_RATIOS)
-    return _summing(np.maximum(mean, 0.0), spread + _TINY * total, total)
+    return _posterior(counts, variances, atoms, widths, _LIKELY_RATIOS)
 
 
 def shared_out(

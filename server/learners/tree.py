@@ -104,7 +104,9 @@ class _ClassFits:
         self._prior = class_prior(statistics)
         self._records = np.maximum(self._prior * statistics.total(), 1.0)
         self._cells = _sampleable(np.exp(log_marginals(statistics)), encoding)
-        self._std = max(statistics.pair_std or 0.0, _MIN_STD)
+        known = None if statistics.prior is None else statistics.prior.relation_std
+        std = statistics.pair_std if known is None else known
+        self._std = max(std or 0.0, _MIN_STD)
         self._strength = min(_MOST_STRENGTH, _PRIOR_RECORDS / statistics.total())
         least = max(min(self._std, _LEAST * float(self._records.max())), _FEWEST)
         used = np.flatnonzero(self._prior > 0)

@@ -16,6 +16,7 @@ import numpy as np
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError
+from fedloom.common.public_counts import PublicCounts
 from fedloom.common.sampling import array_shapes
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
@@ -36,8 +37,8 @@ _REMEDY = (
     "still differ, do not use this release, and tell its publisher"
 )
 
-Refit = Callable[[Plan, str, Mapping[int, OpenedRound], Path | None], Artifact]
-"""Returns the generator that answers give, from plan, run, opened rounds and evidence."""
+Refit = Callable[[Plan, str, Mapping[int, OpenedRound], Path | None, PublicCounts | None], Artifact]
+"""Returns the generator that answers give, from plan, run, opened rounds, evidence and prior."""
 _NOT_NEGATIVE = ("probabilities", "class_prior", "weights")
 
 
@@ -93,6 +94,7 @@ def check_refit(
     opened: Mapping[int, OpenedRound],
     evidence: Path | None,
     refit: Refit,
+    public: PublicCounts | None = None,
 ) -> str:
     """Fits the generator again, and compares.
 
@@ -103,6 +105,7 @@ def check_refit(
       opened: the opened rounds, checked.
       evidence: folder of the sites' own parts, checked; None if the plan has no training.
       refit: fits.
+      public: counts of the plan's public table, checked, or None.
 
     Returns:
       What was found, for people.
@@ -110,7 +113,7 @@ def check_refit(
     Raises:
       ReleaseError: a parameter differs by more than `REFIT_TOLERANCE`.
     """
-    again = refit(plan, manifest.run, opened, evidence)
+    again = refit(plan, manifest.run, opened, evidence, public)
     if (again.kind, again.config) != (generator.kind, generator.config):
         raise _other(f"the answers give a {again.kind} of other sizes", manifest)
     if set(again.arrays) != set(generator.arrays):

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from fedloom.common.artifact import Artifact
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, FedloomError, ReleaseError
+from fedloom.common.public_counts import PublicCounts
 from fedloom.common.schema import Schema
 from fedloom.common.strict_json import parse_json, read_json
 from fedloom.privacy.answers.opened import OpenedRound
@@ -32,6 +33,7 @@ from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import TEXTS, json_text
 from fedloom.privacy.release.manifest import MANIFEST, Manifest, Signer, read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
+from fedloom.privacy.release.public_file import PUBLIC, check_public
 from fedloom.privacy.release.statement import STATEMENT_FORMAT
 from fedloom.privacy.release.verify.answers import check_answers
 from fedloom.privacy.release.verify.evaluation import check_evaluation
@@ -235,7 +237,12 @@ class _Inspection:
         self._look("marginals", MARGINALS, lambda: check_marginals(folder, plan, opened))
         self._look("evaluation", "evaluation.json", lambda: check_evaluation(folder, plan, opened))
         whole = self._look_at_evidence(plan, run, opened) and found is not None
-        self._look_at_fit(manifest, plan, opened, whole)
+        public: PublicCounts | None = None
+        if plan.public is not None or (folder / PUBLIC).exists():
+            had = self._read("public", PUBLIC, partial(_with_counts, folder, plan, opened))
+            whole &= had is not None
+            public = None if had is None else had[0]
+        self._look_at_fit(manifest, plan, opened, whole, public)
 
     def _look_at_evidence(self, plan: Plan, run: str, opened: Mapping[int, OpenedRound]) -> bool:
         """Looks at the sites' parts, and returns whether none that was given is wrong."""
@@ -257,6 +264,7 @@ class _Inspection:
         plan: Plan,
         opened: Mapping[int, OpenedRound],
         whole: bool,
+        public: PublicCounts | None,
     ) -> None:
         generator, refit, evidence = self._generator, self._refit, self._evidence
         if refit is None or not whole or generator is None:
@@ -264,7 +272,7 @@ class _Inspection:
             detail = f"not done, {why}: that the answers give this generator is not checked"
             self._checks.append(Check(name="refit", ok=None, detail=detail))
             return
-        check = partial(check_refit, generator, manifest, plan, opened, evidence, refit)
+        check = partial(check_refit, generator, manifest, plan, opened, evidence, refit, public)
         self._look("refit", "generator/", check)
 
     def _look(self, name: str, file: str, check: Callable[[], str]) -> bool:
@@ -376,6 +384,13 @@ class _Inspection:
         if canonical_json(read_json(self._folder / "codebook.json")) != canonical_json(made):
             raise ReleaseError("codebook.json is not the codebook of the plan's schema")
         return "every column as the plan's schema has it"
+
+
+def _with_counts(
+    folder: Path, plan: Plan, opened: Mapping[int, OpenedRound]
+) -> tuple[tuple[PublicCounts | None], str]:
+    counts, detail = check_public(folder, plan, opened)
+    return (counts,), detail
 
 
 def _number(statement: Mapping[str, Any] | None, key: str) -> float | None:
