@@ -10,6 +10,7 @@ post-processing.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,11 @@ def _looked_at_many_levels(
     looked = statistics.looked_codes()[block.start : block.start + block.size]
     variances = np.full(len(cells), std**2)
     found = np.zeros(block.size)
-    found[cells] = smooth_codes(looked[cells], variances, block.levels, levels[1:], std, total)
+    known = _expected(statistics, block)
+    known = None if known is None else replace(known, shares=known.shares[cells])
+    found[cells] = smooth_codes(
+        looked[cells], variances, block.levels, levels[1:], std, total, known
+    )
     return _moved_to_groups(statistics, block, found, together) / total
 
 

@@ -3,8 +3,9 @@
 From the codes up, a node's own noisy count and the sum of what lies below it are averaged by their
 variances (the upward pass of Hay et al. 2010, arXiv:0904.0942). Then downward, each node's count is
 shared out among what lies below it: by posterior means of their ratio to a public expectation, each
-code alike, under a prior that is read from all nodes of that level together. What stands out of the
-noise stays, and codes that noise hides are alike within the lowest node that stands out.
+code alike or as a public table has them, under a prior that is read from all nodes of that level
+together. What stands out of the noise stays, and codes that noise hides are as expected within the
+lowest node that stands out.
 
 All of it is post-processing.
 """
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.server.learners.smoothing import flat, shared_out
+from fedloom.common.column_prior import Expected
+from fedloom.server.learners.smoothing import flat, shared_out, towards
 
 __all__ = ["smooth_codes"]
 
@@ -31,6 +33,7 @@ def smooth_codes(
     looked: Sequence[NDArray[Any]],
     std: float,
     total: float,
+    known: Expected | None = None,
 ) -> Array:
     """Returns counts of codes, (n,), non-negative, with the given sum.
 
@@ -43,6 +46,7 @@ def smooth_codes(
         counted.
       std: standard deviation of the noise in each of `looked`.
       total: the sum, above 0.
+      known: what a public table says of the codes; None for nothing.
     """
     n = len(counts)
     nodes = [np.arange(n), *(_all_nodes(level, n) for level in levels)]
@@ -58,10 +62,15 @@ def smooth_codes(
             both = 1.0 / uncertain + precision
             below, uncertain = (below / uncertain + own * precision) / both, 1.0 / both
         estimates.append((below, uncertain))
-    masses = flat(*estimates[-1], total)
+    weights = np.ones(n) if known is None else known.shares / known.shares.sum()
+    if known is None:
+        masses = flat(*estimates[-1], total)
+    else:
+        expected = (total * np.bincount(nodes[-1], weights)).astype(np.float64)
+        masses = towards(*estimates[-1], expected, known.misfit)
     for place in range(len(nodes) - 2, -1, -1):
         up = _parents(nodes[place], nodes[place + 1])
-        members = np.bincount(nodes[place]).astype(np.float64)
+        members = np.bincount(nodes[place], weights)
         shares = members / np.bincount(up, members)[up]
         masses = shared_out(masses, up, shares, *estimates[place])
     return masses

@@ -102,7 +102,8 @@ def _columns(statistics: NoisyMarginals, public: PublicCounts) -> ColumnPrior:
     for position, block in enumerate(statistics.encoding.features):
         span = slice(block.start, block.start + block.size)
         shares[span] = _positive(cells[span])
-        counts = _wide(block, looked[span], statistics.axis_levels(position))
+        wider = statistics.axis_levels(position) or statistics.code_levels(position)
+        counts = _wide(block, looked[span], wider)
         levels = measured.levels(public.columns, position)
         expected = total * _positive(_wide(block, cells[span], levels))
         told[block.name] = counts, np.full(len(counts), std**2), expected
@@ -199,10 +200,10 @@ def _margin(tables: dict[tuple[int, int], Array], position: int) -> Array:
 
 
 def _wide(block: Block, cells: Array, levels: list[Array]) -> Array:
-    """Returns a block's cells beside its axis, then the axis at its widest."""
-    bins = block.num_bins if block.ordered else 0
-    top = levels[-1] if levels else cells[:bins]
-    return np.concatenate([cells[bins:], top]).astype(np.float64)
+    """Returns a block's cells beside its axis or hierarchy, then that at its widest level."""
+    below = len(levels[0]) if levels else block.num_bins if block.ordered else 0
+    top = levels[-1] if levels else cells[:below]
+    return np.concatenate([cells[below:], top]).astype(np.float64)
 
 
 def _margins(

@@ -13,6 +13,7 @@ from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals
 from fedloom.common.public_counts import PublicRecords
+from fedloom.common.schema import Column, Schema
 from fedloom.server.learners.class_marginals import log_marginals
 from fedloom.server.learners.public_prior import counted_like, informed
 from fedloom.server.learners.smoothing import flat, near, risk, risk_towards, towards
@@ -21,6 +22,7 @@ from tests.inferred import SCHEMA, drawn
 
 ENCODING = Encoding(SCHEMA, "sick")
 STD = 40.0
+CODES = tuple(f"{chapter}{code}" for chapter in "abcdef" for code in "0123456789")
 
 
 def records(frame: pd.DataFrame) -> PublicRecords:
@@ -156,3 +158,20 @@ def test_counts_have_the_layout_of_the_statistics():
     exact = counted_like(records(frame), known)
     assert exact.columns.shape == known.look.shape and exact.pairs.shape == known.pairs.shape
     assert int(ColumnMarginals(ENCODING).rows(exact.columns)[0].sum()) == 700
+
+
+def test_codes_of_a_hierarchy_come_nearer_too():
+    parents = {code: code[0] for code in CODES}
+    column = Column("code", "category", values=CODES, hierarchy=tuple(parents.items()))
+    encoding = Encoding(Schema((column, Column("t", "category", values=("0", "1")))), "t")
+    rng = np.random.default_rng(9)
+    shares = rng.dirichlet(np.full(len(CODES), 0.2))
+    ours, theirs = (rng.choice(len(CODES), size=(rows, 1), p=shares) for rows in (1000, 5000))
+    counts = ColumnMarginals(encoding).sum(ours, ours[:, 0] % 2)
+    look = counts + 15.0 * rng.normal(size=len(counts))
+    known = NoisyMarginals(encoding=encoding, look=look, look_std=15.0, by_class=False)
+    public = PublicRecords(features=theirs, classes=theirs[:, 0] % 2)
+    told = informed(known, counted_like(public, known))
+    alone, beside = (np.exp(log_marginals(one)[0, : len(CODES)]) for one in (known, told))
+    assert told.prior.misfit == {"code": pytest.approx(1.2, rel=0.1)}
+    assert np.abs(beside - shares).sum() < 0.5 * np.abs(alone - shares).sum()
