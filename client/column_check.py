@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fedloom.client.set_check import set_misfits
 from fedloom.client.sources.signs import Sign, category_sign, number_sign
 from fedloom.client.sources.time_signs import time_sign
 from fedloom.common.cells import Cells, axis_value, cell_text, read_categories, read_numbers
@@ -92,7 +93,7 @@ def check_column(column: Column, raw: pd.Series) -> ColumnReport:
       column: Of the public schema.
       raw: As of `load_table`.
     """
-    check = _check_category if column.kind == "category" else _check_number
+    check = {"category": _check_category, "set": _check_set}.get(column.kind, _check_number)
     return check(column, raw.reset_index(drop=True))
 
 
@@ -128,6 +129,20 @@ def _check_category(column: Column, raw: pd.Series) -> ColumnReport:
         problems.append(said)
         doubtful = True
     return _report(column, cells, named=unknown, problems=problems, doubtful=doubtful)
+
+
+def _check_set(column: Column, raw: pd.Series) -> ColumnReport:
+    """Reports on sets; one without a value is empty, or missing where that is allowed."""
+    missing, unknown, cut, problems = set_misfits(column, raw)
+    return ColumnReport(
+        name=column.name,
+        missing=missing,
+        clamped=cut,
+        unknown=unknown,
+        misfits=unknown,
+        values=len(raw),
+        problems=tuple(problems),
+    )
 
 
 def _check_number(column: Column, raw: pd.Series) -> ColumnReport:

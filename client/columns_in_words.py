@@ -54,6 +54,9 @@ def _column(plan: Plan, column: Column) -> str:
         said = f"{len(column.values)} values"
         if column.hierarchy:
             said += ", rare ones counted together by the hierarchy of the schema"
+    elif column.kind == "set":
+        most = column.maximum
+        said = f"of {len(column.values)} items at most {most} of each row"
     else:
         said = f"{column.minimum} to {column.maximum}"
     parts = [f"{column.name}: {column.kind}, {said}"]
@@ -84,7 +87,7 @@ def _ids(plan: Plan) -> str:
 def _values(plan: Plan) -> list[str]:
     """Says what becomes of values that the schema does not hold."""
     columns, lines = plan.schema.columns, []
-    numbers = [column for column in columns if column.kind != "category"]
+    numbers = [column for column in columns if column.kind not in ("category", "set")]
     if numbers:
         special = " (but for special values)" if any(column.special for column in numbers) else ""
         lines.append(
@@ -95,6 +98,12 @@ def _values(plan: Plan) -> list[str]:
         "Set aside: a value that cannot be read, that is no listed category, or that is missing "
         "where none may be. It counts as 'other', and the rest of its row stays in use."
     )
+    sets = [column.name for column in columns if column.kind == "set"]
+    if sets:
+        lines.append(
+            f"Cut: of a row's items in {', '.join(sets)} the first count that are listed, as many "
+            "as said above; other items are left out, and how many were is told to nobody."
+        )
     labels = [f"{column.name} as {column.other!r}" for column in columns if column.other]
     if labels:
         lines.append(

@@ -41,7 +41,10 @@ __all__ = [
     "axis_value",
     "category_key",
     "cell_text",
+    "missing_cells",
     "plain_cells",
+    "position_of",
+    "positions_of",
     "read_categories",
     "read_numbers",
     "read_texts",
@@ -91,7 +94,7 @@ def axis_value(bound: Bound, *, dates_only: bool = False) -> float:
 def read_numbers(column: Column, raw: pd.Series) -> Cells:
     """Reads an integer, real or datetime column; never fails."""
     raw = plain_cells(raw)
-    missing = _missing(raw)
+    missing = missing_cells(raw)
     if column.kind == "datetime":
         numbers = read_times(raw, dates_only=column.dates_only)
     else:
@@ -109,15 +112,15 @@ def read_numbers(column: Column, raw: pd.Series) -> Cells:
 def read_categories(column: Column, raw: pd.Series) -> Cells:
     """Reads a category column; a value outside the list is marked unreadable; never fails."""
     raw = plain_cells(raw)
-    positions = _positions(column)
+    positions = positions_of(column)
     if raw.dtype == object:
-        missing = _missing(raw)
+        missing = missing_cells(raw)
         texts = np.array([cell_text(value) for value in raw.to_numpy()], dtype=object)
         texts[missing] = None
         codes, uniques = pd.factorize(texts, use_na_sentinel=True)
     else:
         codes, uniques = pd.factorize(raw, use_na_sentinel=True)
-    known = [_position(positions, cell_text(value)) for value in uniques]
+    known = [position_of(positions, cell_text(value)) for value in uniques]
     values = np.array([*known, -1], dtype=np.int64)[codes]
     missing = codes < 0
     return Cells(values, missing, (values < 0) & ~missing, np.zeros(len(raw), dtype=bool))
@@ -131,7 +134,7 @@ def read_texts(raw: pd.Series) -> tuple[npt.NDArray[Any], Mask]:
       which has the text "".
     """
     raw = plain_cells(raw)
-    missing = _missing(raw)
+    missing = missing_cells(raw)
     # Cell by cell: equal objects may be written differently, so none may stand for another.
     texts = np.array([cell_text(value).strip() for value in raw.to_numpy(object)], dtype=object)
     texts[missing] = ""
@@ -167,14 +170,15 @@ def category_key(text: str) -> str:
     return _decimal_text(Decimal(text)) if _NUMERAL.fullmatch(text) else text
 
 
-def _positions(column: Column) -> dict[str, int]:
+def positions_of(column: Column) -> dict[str, int]:
     """Maps texts to positions: exact texts first, then keys that only one category has."""
     keys = [category_key(value) for value in column.values]
     positions = {key: i for i, key in enumerate(keys) if keys.count(key) == 1}
     return positions | {value: i for i, value in enumerate(column.values)}
 
 
-def _position(positions: dict[str, int], text: str) -> int:
+def position_of(positions: dict[str, int], text: str) -> int:
+    """Returns the position that a text stands for, -1 for none."""
     for form in (text, text.strip(), category_key(text)):
         if form in positions:
             return positions[form]
@@ -217,7 +221,8 @@ def _decimal_text(number: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-def _missing(raw: pd.Series) -> Mask:
+def missing_cells(raw: pd.Series) -> Mask:
+    """Tells where a column has no value (N,); never fails."""
     try:
         missing: Mask = raw.isna().to_numpy(dtype=bool)
     except ArithmeticError:  # a signalling NaN may not even be compared

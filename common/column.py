@@ -17,21 +17,24 @@ from fedloom.common.code_hierarchy import Pairs, checked_hierarchy, leaves
 from fedloom.common.errors import SchemaError
 from fedloom.common.text import as_text, normal
 
-__all__ = ["KINDS", "MAX_BINS", "SCALES", "Bound", "Column"]
+__all__ = ["KINDS", "MAX_BINS", "MAX_ITEMS", "SCALES", "Bound", "Column"]
 
 Read = TypeVar("Read")
 Bound = int | float | dt.date | dt.datetime
 
-KINDS = ("integer", "real", "category", "datetime")
+KINDS = ("integer", "real", "category", "datetime", "set")
 SCALES = ("auto", "linear", "log")
-MAX_BINS = 1024
+MAX_BINS, MAX_ITEMS = 1024, 32
 _MAX_EXACT = 2**53
 _KEYS = (
     "name kind min max bounds values nullable special bins scale edges other hierarchy parent "
-    "description"
+    "max_items separator description"
 ).split()
+_FIELDS = {"min": "minimum", "max": "maximum", "max_items": "maximum"}
+_BOUNDS, _OF_SETS = ("min", "max", "bounds"), ("max_items", "separator")
 _PRIVATE = "private"
 _LINE_ENDS = set("\r\n\0")
+_BAR = "|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,11 @@ class Column:
 
     Attributes:
       name: As in the records, in Unicode's normal form C, as all text here is.
-      kind: `integer`, `real`, `category` or `datetime`.
-      minimum: Smallest value (inclusive) of an integer, real or datetime column.
+      kind: `integer`, `real`, `category`, `datetime` or `set`: several of the values in one record.
+      minimum: Smallest value (inclusive) of an integer, real or datetime column; of a set 0.
       maximum: Largest value (inclusive). Two dates make a column of dates, otherwise timestamps
-        to the second; both in UTC or in one local time.
-      values: Categories, as strings, in the order of the encoding.
+        to the second; both in UTC or in one local time. Of a set the most items (`max_items`).
+      values: Categories, or the items of sets, as strings, in the order of the encoding.
       nullable: Missing values are part of the table.
       special: Values that stand apart from the grid and are kept exact, such as a spike at zero.
       bins: Size of the public grid, or None for the default.
@@ -56,6 +59,7 @@ class Column:
         `fedloom.common.code_hierarchy`.
       parent: Column that holds a parent of each of the values, or None; see
         `fedloom.common.parent_column`.
+      separator: Between the items of a set, where it is written as text.
       description: For people; part of the digest.
     """
 
@@ -74,6 +78,7 @@ class Column:
     other: str | None = None
     hierarchy: Pairs = ()
     parent: str | None = None
+    separator: str = _BAR
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -94,6 +99,8 @@ class Column:
                 raise self._error(f"{key} must be a {wanted.__name__}, got {value!r}")
         if self.kind == "category":
             self._check_category()
+        elif self.kind == "set":
+            self._check_set()
         else:
             self._check_number()
 
@@ -118,7 +125,13 @@ class Column:
             )
         if "kind" not in entry:
             raise SchemaError(f"column '{name}': no kind; add one of {', '.join(KINDS)}")
-        fields = {{"min": "minimum", "max": "maximum"}.get(k, k): v for k, v in entry.items()}
+        for key in _BOUNDS if entry["kind"] == "set" else _OF_SETS:
+            if key in entry:
+                raise SchemaError(
+                    f"column '{name}': kind {entry['kind']!r} has no {key}; remove it (a set has "
+                    "max_items, numbers and times have min and max)"
+                )
+        fields = {_FIELDS.get(k, k): v for k, v in entry.items()}
         if "bounds" in fields:
             if fields["bounds"] != _PRIVATE or fields["kind"] == "category":
                 raise SchemaError(
@@ -144,11 +157,14 @@ class Column:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the column as in TOML, JSON-able, with nothing that equals its default."""
+        of_set = self.kind == "set"
         pairs = {
             "name": self.name,
             "kind": self.kind,
-            "min": _plain(self.minimum),
-            "max": _plain(self.maximum),
+            "min": None if of_set else _plain(self.minimum),
+            "max": None if of_set else _plain(self.maximum),
+            "max_items": self.maximum if of_set else None,
+            "separator": None if self.separator == _BAR else self.separator,
             "bounds": _PRIVATE if self.open and self.kind != "category" else None,
             "values": _PRIVATE
             if self.open and self.kind == "category"
@@ -180,26 +196,9 @@ class Column:
             raise self._error("a category has no special values; put them into values")
         if self.scale != "auto" or self.edges:
             raise self._error("a category has no scale and no edges; remove them")
-        if isinstance(self.values, str) or not all(
-            isinstance(v, (str, int, float)) and not isinstance(v, bool) for v in self.values
-        ):
-            raise self._error('values must be a list of strings, such as ["no", "yes"]')
-        values = tuple(normal(str(value)) for value in self.values)
-        if self.hierarchy and not values and not self.open:
-            values = self._of_hierarchy(lambda: leaves(self.hierarchy))
-        self._set("values", values)
         if self.other is not None and (not isinstance(self.other, str) or not self.other):
             raise self._error(f"other must be a label in quotes, got {self.other!r}")
-        # An empty cell of a CSV file is a missing value, and its lines end at the end of a row.
-        for text in (*values, *([] if self.other is None else [self.other])):
-            if not text or set(text) & _LINE_ENDS:
-                raise self._error(
-                    f"{text!r} is no category: a category is text on one line; for missing values "
-                    "say nullable = true"
-                )
-        repeated = sorted(value for value, times in Counter(values).items() if times > 1)
-        if repeated:
-            raise self._error(f"values lists {repeated[0]!r} twice; list each once")
+        values = self._checked_values()
         if self.other in values:
             raise self._error(f"other = {self.other!r} is also one of values; keep one of the two")
         if self.parent is not None and (not isinstance(self.parent, str) or not self.parent):
@@ -219,6 +218,57 @@ class Column:
             )
         if len(values) + self.nullable + (self.other is not None) < 2:
             raise self._error("a single value carries nothing; list more values or drop the column")
+
+    def _checked_values(self) -> tuple[str, ...]:
+        """Returns the values as texts, each once; without any, those of the hierarchy."""
+        if isinstance(self.values, str) or not all(
+            isinstance(v, (str, int, float)) and not isinstance(v, bool) for v in self.values
+        ):
+            raise self._error('values must be a list of strings, such as ["no", "yes"]')
+        values = tuple(normal(str(value)) for value in self.values)
+        if self.hierarchy and not values and not self.open:
+            values = self._of_hierarchy(lambda: leaves(self.hierarchy))
+        self._set("values", values)
+        # An empty cell of a CSV file is a missing value, and its lines end at the end of a row.
+        for text in (*values, *([] if self.other is None else [self.other])):
+            if not text or set(text) & _LINE_ENDS:
+                raise self._error(
+                    f"{text!r} is no category: a category is text on one line; for missing values "
+                    "say nullable = true"
+                )
+        repeated = sorted(value for value, times in Counter(values).items() if times > 1)
+        if repeated:
+            raise self._error(f"values lists {repeated[0]!r} twice; list each once")
+        return values
+
+    def _check_set(self) -> None:
+        """Refuses a set that contradicts itself; its bounds become those of its number of items."""
+        for key in ("special", "bins", "scale", "edges", "other", "hierarchy", "parent"):
+            if getattr(self, key) not in ((), None, "auto"):
+                raise self._error(f"a set has no {key}; remove it")
+        values = self._checked_values()
+        if self.open or not values:
+            raise self._error("a set needs values = [...], all its items, from the documentation")
+        most = min(MAX_ITEMS, len(values))
+        if (
+            not isinstance(self.maximum, int)
+            or isinstance(self.maximum, bool)
+            or not 1 <= self.maximum <= most
+        ):
+            raise self._error(
+                f"max_items must be a whole number from 1 to {most}, got {self.maximum!r}: so many "
+                "items of a record are kept at the most"
+            )
+        mark = self.separator
+        if not isinstance(mark, str) or len(mark) != 1 or mark.isalnum() or not mark.strip():
+            raise self._error(f'separator must be one sign, such as "|" or ";", got {mark!r}')
+        for value in values:
+            if mark in value or value != value.strip():
+                raise self._error(
+                    f"{value!r} is no item: an item has no separator ({mark!r}) in it, and no "
+                    "white space around it; choose another separator or rename the item"
+                )
+        self._set("minimum", 0)
 
     def _of_hierarchy(self, read: Callable[[], Read]) -> Read:
         """Returns what is read from the hierarchy; an error of it names the column."""

@@ -1,4 +1,8 @@
-"""From cells to values: drawn within bins, exact for special values, typed as the schema says."""
+"""From cells to values: drawn within bins, exact for special values, typed as the schema says.
+
+A set is the text of a cell, its items in the order of the schema; an empty one has no value, unless
+missing sets are part of the table (`fedloom.common.set_cells`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import pandas as pd
 
 from fedloom.common.column import Column
 from fedloom.common.grid import Grid
+from fedloom.common.set_cells import sets_as_text
 
 if TYPE_CHECKING:
     from fedloom.common.encoding import Block
@@ -45,9 +50,24 @@ def has_no_value(column: Column, block: Block, codes: npt.NDArray[Any]) -> Mask:
 
 
 def typed_column(
-    column: Column, block: Block, codes: npt.NDArray[Any], values: Floats | None
+    column: Column,
+    block: Block,
+    codes: npt.NDArray[Any],
+    values: Floats | None,
+    items: npt.NDArray[Any] | None = None,
 ) -> pd.Series:
-    """Returns cells (N,) as a column of a table; `values` (N,) are the numbers of a numeric one."""
+    """Returns cells as a column of a table.
+
+    Args:
+      column: Of the schema.
+      block: Its cells.
+      codes: (N,) cell of each record.
+      values: (N,) numbers of a column of numbers or times.
+      items: (N, max_items) items of a set.
+    """
+    if items is not None:
+        texts = sets_as_text(column, items, has_no_value(column, block, codes))
+        return pd.Series(texts, dtype=_TEXT_DTYPE)
     if values is None:
         labels: npt.NDArray[Any] = np.full(block.size, None, dtype=object)
         labels[: block.num_bins] = column.values

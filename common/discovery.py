@@ -173,7 +173,8 @@ class Discovery:
                 part[:] = _packed(private_frame[name])
                 is_missing, is_unfit = part[:, 0] == -1, part[:, 0] == -2
             missing[name], unknown[name] = int(is_missing.sum()), int(is_unfit.sum())
-        return EncodedTable(codes, dict.fromkeys(missing, 0), unknown, missing)
+        none = np.empty((len(codes), 0), dtype=np.int32)
+        return EncodedTable(codes, none, dict.fromkeys(missing, 0), unknown, missing)
 
     def sum(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Returns the exact sum over records, (length,); their codes are (N, num_codes)."""

@@ -2,7 +2,9 @@
 
 Each column is one block of cells: its bins or categories, each special value, missing (if the
 column is nullable), other. Every record has exactly one 1 in every block, whatever it holds:
-numbers outside the bounds are clamped, everything else that does not fit goes to `other`. So a
+numbers outside the bounds are clamped, everything else that does not fit goes to `other`. Of a set
+the block holds the number of its items; the items themselves follow the codes
+(`fedloom.common.item_blocks`). So a
 record touches exactly m (m + 1) / 2 cells of the upper triangle of one class's Gram matrix, m
 being the number of blocks beside the label, and encoding one record depends on no other.
 
@@ -18,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fedloom.common.cells import axis_value, cell_text, read_categories, read_numbers
+from fedloom.common.cells import axis_value
 from fedloom.common.code_hierarchy import code_levels
+from fedloom.common.coding import encode_column
 from fedloom.common.decoding import draw_values, typed_column
 from fedloom.common.errors import DataError, SchemaError
 from fedloom.common.grid import DEFAULT_BINS, Grid, integer_grid, real_grid
+from fedloom.common.item_blocks import item_blocks
 from fedloom.common.records import Coded
 from fedloom.common.schema import Column, Schema
 
@@ -76,12 +80,15 @@ class EncodedTable:
 
     Attributes:
       codes: Cell of each record in each column's block, (N, columns), int32.
-      clamped: Per column, how many numbers were moved into the bounds or to whole numbers.
+      items: The items of all sets of each record, (N, item_places), int32; -1 for none.
+      clamped: Per column, how many numbers were moved into the bounds or to whole numbers, and how
+        many sets were cut.
       unknown: Per column, how many values were unreadable or outside the categories.
       missing: Per column, how many values were missing.
     """
 
     codes: Codes
+    items: Codes
     clamped: dict[str, int]
     unknown: dict[str, int]
     missing: dict[str, int]
@@ -97,6 +104,7 @@ class Encoding:
       features: The blocks that are modelled within a class: all columns, except the target if it
         is a category. Their `start` counts within this list.
       width: Number of cells of all features, D.
+      sets: The items of each set column, which follow the codes of the features.
       grids: The public grid of each column, in the schema's order; None for a category.
       class_labels: Name of each class; `class_sampleable` says which may be synthesised.
       class_of_cell: Class of each cell of the target's block; one cell without a target.
@@ -127,6 +135,8 @@ class Encoding:
         self.grids = tuple(column_grid(column, default_bins) for column in schema.columns)
         self.blocks = _blocks(schema, self.grids, range(len(schema.columns)))
         self._target = None if target is None else schema.names.index(schema.column(target).name)
+        if target is not None and schema.column(target).kind == "set":
+            raise SchemaError(f"target '{target}' is a set; a label is a single value")
         categorical = self._target is not None and self.grids[self._target] is None
         self._feature_indices = tuple(
             index
@@ -137,6 +147,7 @@ class Encoding:
             raise SchemaError(f"column '{target}' is the only one; a target needs others beside it")
         self.features = _blocks(schema, self.grids, self._feature_indices)
         self.width = sum(block.size for block in self.features)
+        self.sets = item_blocks(schema, [block.index for block in self.features])
         self.class_of_cell, self.class_labels, self.class_sampleable = self._make_classes()
 
     @property
@@ -146,8 +157,18 @@ class Encoding:
 
     @property
     def record_shape(self) -> tuple[int, ...]:
-        """One code for each feature."""
-        return (len(self.features),)
+        """One code for each feature, and a place for each item that sets may have."""
+        return (len(self.features) + self.item_places,)
+
+    @property
+    def item_places(self) -> int:
+        """How many items all sets of a record may have together."""
+        return sum(block.most for block in self.sets)
+
+    @property
+    def num_items(self) -> int:
+        """How many items all sets know together."""
+        return sum(block.size for block in self.sets)
 
     @property
     def record_type(self) -> str:
@@ -155,14 +176,14 @@ class Encoding:
         return "int32"
 
     def coded(self, private_frame: pd.DataFrame) -> Coded:
-        """Codes records as rows of feature codes (N, m); see `fedloom.common.records.base.Coder`.
+        """Codes records: feature codes, then items; see `fedloom.common.records.base.Coder`.
 
         Raises:
           DataError: a column of the schema is missing.
         """
         encoded = self.encode(private_frame)
         return Coded(
-            features=self.feature_codes(encoded.codes),
+            features=np.hstack([self.feature_codes(encoded.codes), encoded.items]),
             classes=self.classes(encoded.codes),
             clamped=encoded.clamped,
             unknown=encoded.unknown,
@@ -180,14 +201,15 @@ class Encoding:
                 f"the table has no column '{absent[0]}'; add it, or remove it from the schema"
             )
         codes = np.empty((len(private_frame), len(self.blocks)), dtype=np.int32)
+        items = [np.empty((len(private_frame), 0), dtype=np.int32)]
         clamped, unknown, missing = {}, {}, {}
         for column, grid, block in zip(self.schema.columns, self.grids, self.blocks, strict=True):
-            raw = private_frame[column.name]
-            encode = _encode_categories if grid is None else _encode_numbers
-            result = encode(column, grid, block, raw)
-            codes[:, block.index] = result[0]
-            clamped[column.name], unknown[column.name], missing[column.name] = result[1:]
-        return EncodedTable(codes, clamped, unknown, missing)
+            found = encode_column(column, grid, block, private_frame[column.name])
+            codes[:, block.index] = found.codes
+            items.append(found.items)
+            clamped[column.name], unknown[column.name] = found.clamped, found.unknown
+            missing[column.name] = found.missing
+        return EncodedTable(codes, np.hstack(items), clamped, unknown, missing)
 
     def classes(self, codes: Codes) -> Classes:
         """Returns the class of each record, (N,), from the codes of all columns."""
@@ -212,18 +234,27 @@ class Encoding:
         numeric target does not belong to the record's class, it is drawn anew within the class.
 
         Args:
-          feature_codes: (N, m), as of `feature_codes`.
+          feature_codes: (N, m + item_places), as the features of `coded`.
           classes: (N,), as of `classes`.
           rng: Source of the draws within bins; needs no secrecy.
         """
         codes = self.column_codes(feature_codes, classes, rng)
+        items = self.items_of(feature_codes)
         parts = zip(self.schema.columns, self.grids, self.blocks, strict=True)
         frame = {}
         for column, grid, block in parts:
             cells = codes[:, block.index]
             values = None if grid is None else draw_values(grid, cells, rng)
-            frame[column.name] = typed_column(column, block, cells, values)
+            frame[column.name] = typed_column(column, block, cells, values, items.get(block.index))
         return pd.DataFrame(frame)
+
+    def items_of(self, feature_codes: npt.NDArray[Any]) -> dict[int, npt.NDArray[Any]]:
+        """Returns the items (N, most) of each set by its column's place; views of the records."""
+        first = len(self.features)
+        return {
+            block.index: feature_codes[:, first + block.place : first + block.place + block.most]
+            for block in self.sets
+        }
 
     def column_codes(
         self,
@@ -237,7 +268,7 @@ class Encoding:
         within the class.
         """
         codes = np.zeros((len(feature_codes), len(self.blocks)), dtype=np.int32)
-        codes[:, list(self._feature_indices)] = feature_codes
+        codes[:, list(self._feature_indices)] = feature_codes[:, : len(self.features)]
         if self._target is not None:
             if self._target in self._feature_indices:
                 codes[:, self._target] = self._matching(codes[:, self._target], classes, rng)
@@ -299,6 +330,7 @@ def column_grid(column: Column, default_bins: int = DEFAULT_BINS) -> Grid | None
             edges=edges,
             default_bins=default_bins,
         )
+    # Of a set it is the number of items, each of which is a cell.
     scale = "linear" if column.kind == "datetime" else column.scale
     return integer_grid(
         int(low),
@@ -359,37 +391,4 @@ def _text(column: Column, axis: float) -> str:
             np.datetime64(int(axis), "D") if column.dates_only else np.datetime64(int(axis), "s")
         )
         return str(moment)
-    return str(int(axis)) if column.kind == "integer" else f"{axis:.6g}"
-
-
-def _encode_categories(
-    column: Column, grid: Grid | None, block: Block, raw: pd.Series
-) -> tuple[npt.NDArray[Any], int, int, int]:
-    cells = read_categories(column, raw)
-    codes = np.where(cells.missing | cells.unreadable, block.size - 1, cells.values)
-    if column.nullable:
-        codes[cells.missing] = block.size - 2
-    unknown = int(cells.unreadable.sum())
-    if column.other is not None and unknown:
-        unknown -= sum(cell_text(value) == column.other for value in raw[cells.unreadable])
-    return codes, 0, unknown, int(cells.missing.sum())
-
-
-def _encode_numbers(
-    column: Column, grid: Grid | None, block: Block, raw: pd.Series
-) -> tuple[npt.NDArray[Any], int, int, int]:
-    assert grid is not None and column.minimum is not None and column.maximum is not None
-    cells = read_numbers(column, raw)
-    low = axis_value(column.minimum, dates_only=column.dates_only)
-    high = axis_value(column.maximum, dates_only=column.dates_only)
-    special = np.isin(cells.values, grid.specials)
-    inside = np.clip(cells.values, low, high)
-    codes = grid.locate(inside).astype(np.int64)
-    for position, value in enumerate(grid.specials):
-        codes[(cells.values == value) | (~special & (inside == value))] = grid.size + position
-    nothing = cells.missing | cells.unreadable
-    codes[nothing] = block.size - 1
-    if column.nullable:
-        codes[cells.missing] = block.size - 2
-    moved = ((inside != cells.values) & ~special | cells.rounded) & ~nothing
-    return codes, int(moved.sum()), int(cells.unreadable.sum()), int(cells.missing.sum())
+    return str(int(axis)) if column.kind in ("integer", "set") else f"{axis:.6g}"

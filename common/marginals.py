@@ -10,8 +10,7 @@ Pairs are counted on groups of codes. Which codes form a group may depend on an 
 answer: a record adds one to each pair of columns whatever the groups, so neither the sensitivity
 nor the noise does.
 
-`NoisyMarginals` is what the coordinator holds after the sums over sites: everything read from it
-is post-processing.
+`NoisyMarginals` is what the coordinator holds after the sums: all read from it is post-processing.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from fedloom.common.class_column_marginals import NoisyClassColumns
     from fedloom.common.column_prior import ColumnPrior
     from fedloom.common.parities import NoisyParities
+    from fedloom.common.set_marginals import NoisyItems
     from fedloom.common.three_way_marginals import NoisyTriples
 
 __all__ = [
@@ -245,6 +245,7 @@ class NoisyMarginals:
       class_columns: the groups' counts within each class, beside a `ColumnMarginals` look, or None.
       parities: products of signs of three to five columns, or None.
       prior: what a public table says of single columns, or None.
+      items: of sets, or None.
     """
 
     encoding: Encoding
@@ -259,11 +260,11 @@ class NoisyMarginals:
     class_columns: NoisyClassColumns | None = None
     parities: NoisyParities | None = None
     prior: ColumnPrior | None = None
+    items: NoisyItems | None = None
 
     def __post_init__(self) -> None:
         """Refuses vectors of the wrong length or with numbers that are not finite."""
-        given = [value is not None for value in (self.groups, self.pairs, self.pair_std)]
-        if any(given) and not all(given):
+        if len({value is None for value in (self.groups, self.pairs, self.pair_std)}) > 1:
             raise ConfigError("noisy pairs need their groups, their sum and its noise together")
         _check_vector(self._looked(), self.look)
         if self.groups is not None and self.pairs is not None:
@@ -395,6 +396,5 @@ def _check_vector(
 ) -> None:
     if vector.shape != (measured.length,) or not np.isfinite(vector).all():
         raise ConfigError(
-            f"a {measured.kind} statistic of this schema has shape ({measured.length},) and "
-            f"finite numbers; got shape {vector.shape}"
+            f"a {measured.kind} statistic has {measured.length} finite numbers, not {vector.shape}"
         )

@@ -7,7 +7,7 @@ column and remedy.
 
     [[column]]
     name = "age"
-    kind = "integer"       # integer | real | category | datetime
+    kind = "integer"       # integer | real | category | datetime | set
     min = 0
     max = 120
     nullable = true        # missing values are kept as missing, and synthesised
@@ -25,6 +25,12 @@ column and remedy.
     kind = "category"
     hierarchy = "icd9.csv" # public codes and their parents; see `fedloom.common.code_hierarchy`
     parent = "chapter"     # a column that holds one of them; see `fedloom.common.parent_column`
+    [[column]]
+    name = "drugs"
+    kind = "set"           # several items in one record; see `fedloom.common.set_cells`
+    values = ["A10", "C09", "N02"]
+    max_items = 2          # of each record; the first that are listed
+    separator = "|"        # between them in a cell
 
 Where no document tells them, `bounds = "private"` in place of min and max, or `values = "private"`
 in place of the list, leave a column open: a study of the kind "schema" learns them at a price. What
@@ -49,6 +55,7 @@ from fedloom.common.code_hierarchy import with_hierarchy_files
 from fedloom.common.column import KINDS, MAX_BINS, SCALES, Bound, Column
 from fedloom.common.digest import digest
 from fedloom.common.errors import SchemaError
+from fedloom.common.item_files import with_item_files
 from fedloom.common.parent_column import with_parent_columns
 from fedloom.common.records import (
     RECORDS,
@@ -116,8 +123,9 @@ class Schema:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path}: not valid TOML: {error}") from None
         try:
-            listed = with_hierarchy_files(with_listed_files(data, path.parent), path.parent)
-            return cls.from_dict(listed)
+            for read in (with_listed_files, with_hierarchy_files, with_item_files):
+                data = read(data, path.parent)
+            return cls.from_dict(data)
         except SchemaError as error:
             raise SchemaError(f"{path}: {error}") from None
 

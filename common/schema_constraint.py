@@ -216,7 +216,7 @@ def _with_rows(entry: Any, folder: Path) -> Any:
 
 def _check_order(constraint: Constraint, members: list[Column]) -> Constraint:
     kinds = {column.kind for column in members}
-    if "category" in kinds or "datetime" in kinds and kinds != {"datetime"}:
+    if kinds & {"category", "set"} or "datetime" in kinds and kinds != {"datetime"}:
         raise _error(
             constraint, "an order is among numbers, or among times; leave other columns out"
         )

@@ -30,6 +30,7 @@ from fedloom.common.images.statistics import (
 )
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, check_groups
 from fedloom.common.parities import Parities, check_halves
+from fedloom.common.set_marginals import ItemCounts, ItemPairs, check_frequent
 from fedloom.common.three_way_marginals import ThreeWayMarginals, check_coarse_groups
 
 __all__ = ["STATISTICS", "Statistic", "StatisticKind", "statistic_kind"]
@@ -144,6 +145,18 @@ def _check_parities(coder: Encoding, arrays: Arrays, max_cells: int) -> None:
     check_halves(coder, arrays["halves"])
 
 
+def _items(coder: Encoding, arrays: Arrays) -> ItemCounts:
+    return ItemCounts(coder)
+
+
+def _item_pairs(coder: Encoding, arrays: Arrays) -> ItemPairs:
+    return ItemPairs(coder, arrays["groups"], arrays["frequent"])
+
+
+def _frequent(coder: Encoding) -> Shapes:
+    return {**_groups(coder), "frequent": ((coder.num_items,), "int32")}
+
+
 @dataclass(frozen=True, slots=True)
 class _OpenColumns:
     """The discovery of an open schema; its records have no classes."""
@@ -227,6 +240,20 @@ STATISTICS: dict[str, StatisticKind] = {
             of=_parities,
             arrays=_halves,
             check=_check_parities,
+        ),
+        StatisticKind(
+            name="items",
+            words="counts of the items of sets, of each record as many as are kept at the most",
+            of=_items,
+        ),
+        StatisticKind(
+            name="item-pairs",
+            words="counts within each class of the items of sets and, of items that are frequent "
+            "by the first counts, with the cells of every column and with each other",
+            of=_item_pairs,
+            arrays=_frequent,
+            check=check_frequent,
+            fixed_length=False,
         ),
         StatisticKind(
             name="discovery",

@@ -81,6 +81,11 @@ def marginal_measures(study: Study, coder: Encoding) -> Measures:
     Raises:
       StudyError: a setting does not fit the model, or the counts need too much memory.
     """
+    if coder.sets:
+        raise StudyError(
+            f"column '{coder.sets[0].name}' is a set, of which kind = \"{study.model.kind}\" would "
+            'make nothing but the number of items; choose [model] kind = "tree"'
+        )
     settings = _resolved(study, coder)
     check_statistics_size(coder, settings)
     share, one_way = settings.share or 0.0, OneWayMarginals(coder)

@@ -4,13 +4,20 @@ Everything follows from public values. A column's counts give rare values and th
 follows; pairs within classes are what the tree is fitted to and take most; columns within classes
 say by themselves what the label has to do with each; triples on coarse groups take a seventh where
 a table is narrow enough for their cells to stand out from noise; parities, one number for each set
-of columns, find what more columns say together, also in wider tables. The shares are of the budget
+of columns, find what more columns say together, also in wider tables. Items of sets are counted
+twice: all of them beside the columns, and frequent ones with the columns and each other beside the
+pairs. They take no share of their own: two sums beside each other split theirs in proportion to
+what a record adds to them (its L2 norm), which makes the sum of the variances of their cells least.
+The shares are of the budget
 as 1 / noise variance; docs/decisions/ tells on which tables they were chosen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
+import numpy as np
 
 from fedloom.common.class_column_marginals import ClassColumnMarginals
 from fedloom.common.column_marginals import ColumnMarginals
@@ -18,6 +25,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.parities import Parities, parity_rows, parity_sets
+from fedloom.common.set_marginals import ItemCounts, ItemPairs, item_pair_cells
 from fedloom.common.study import MarginalKind, StatisticsSettings, Study
 from fedloom.common.three_way_marginals import ThreeWayMarginals
 from fedloom.privacy.measures import Measures, statistic_draft
@@ -38,6 +46,8 @@ Counted = (
     | ClassColumnMarginals
     | ThreeWayMarginals
     | Parities
+    | ItemCounts
+    | ItemPairs
 )
 _KINDS: tuple[MarginalKind, ...] = ("one-way", "pairwise", "three-way")
 
@@ -60,22 +70,40 @@ def tree_measures(study: Study, coder: Encoding) -> Measures:
         norm = counted.l2_norm
         return statistic_draft(study, name, share=part, record_norm=norm, max_cells=max_cells)
 
-    if kind == "one-way":  # classes and one column: all that there is to count
+    # Sensitivity does not depend on the groups: one for each column is the smallest layout.
+    one_group, cells = groups_of_one(coder) * 0, max_pair_cells(settings)
+    no_items = np.zeros(coder.num_items, dtype=np.int32)
+    of_items = [("items", ItemCounts(coder))] if coder.sets else []
+    if item_pair_cells(coder, (), 0) > cells:
+        raise StudyError(
+            f"the items of sets have {item_pair_cells(coder, (), 0):,} counts within classes, "
+            f"which do not fit into [statistics] memory_mb = {settings.memory_mb}; raise it, or "
+            "list fewer items"
+        )
+    items_beside = [("item-pairs", ItemPairs(coder, one_group, no_items))] if coder.sets else []
+    if kind == "one-way":  # classes and one column: all that there is to count, but for its items
         one_way = OneWayMarginals(coder)
-        only = draft("one-way", share, one_way, one_way.length)
-        return Measures(settings=settings, drafts=[only])
-    columns, cells = ColumnMarginals(coder), max_pair_cells(settings)
+        first = share * (settings.one_way_share or 0.0) if coder.sets else share
+        looks = _beside(first, [("one-way", one_way), *of_items])
+        drafts = [draft(name, part, counted, counted.length) for name, part, counted in looks]
+        drafts += [
+            draft(name, part, counted, cells)
+            for name, part, counted in _beside(share - first, items_beside)
+        ]
+        return Measures(settings=settings, drafts=drafts)
     first = share * (settings.one_way_share or 0.0)
     of_classes = share * (settings.class_share or 0.0)
     third = share * (settings.three_way_share or 0.0) if kind == "three-way" else 0.0
     fourth = share * (settings.parity_share or 0.0)
     left = share - first - of_classes - third - fourth
-    drafts = [
-        draft("columns", first, columns, columns.length),
-        draft("pairwise", left, TwoWayMarginals(coder), cells),
+    looks = _beside(first, [("columns", ColumnMarginals(coder)), *of_items])
+    drafts = [draft(name, part, counted, counted.length) for name, part, counted in looks]
+    drafts += [
+        draft(name, part, counted, cells)
+        for name, part, counted in _beside(
+            left, [("pairwise", TwoWayMarginals(coder)), *items_beside]
+        )
     ]
-    # Sensitivity does not depend on the groups: one for each column is the smallest layout.
-    one_group = groups_of_one(coder) * 0
     if of_classes > 0:
         # At most as many groups as cells, and as the pairs' tables leave room for;
         # one group a column there always is.
@@ -92,6 +120,19 @@ def tree_measures(study: Study, coder: Encoding) -> Measures:
         parities = Parities(coder, one_group)
         drafts.append(draft("parities", fourth, parities, parities.length))
     return Measures(settings=settings, drafts=drafts)
+
+
+def _beside(
+    share: float, sums: Sequence[tuple[str, Counted]]
+) -> Iterator[tuple[str, float, Counted]]:
+    """Splits a share among sums in proportion to their norms; yields name, part and sum.
+
+    A sum of norm n at the share s has noise of variance n^2 / s in units of the whole budget, so
+    that s in proportion to n makes the sum of the variances least.
+    """
+    whole = sum(counted.l2_norm for _, counted in sums)
+    for name, counted in sums:
+        yield name, share * counted.l2_norm / whole, counted
 
 
 def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:

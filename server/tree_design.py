@@ -10,7 +10,7 @@ code joins the lowest node that stands out (`fedloom.server.code_groups`).
 
 Triples: three groups a column, thirds of an ordered column's mass, or the two heaviest groups and
 the rest. Parities: an ordered column is cut at its median, other groups are dealt, the heaviest
-first, to the half that weighs less.
+first, to the half that weighs less. Items of sets: `fedloom.server.item_design`.
 
 All of it is deterministic post-processing; a record adds the same to pairs, triples and parities
 whatever comes out.
@@ -34,6 +34,7 @@ from fedloom.privacy.phases import StatisticPhase
 from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.server.binning import Design
 from fedloom.server.code_groups import code_groups
+from fedloom.server.item_design import choose_items, frequent_items
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.public_prior import counted_like, informed
 
@@ -74,9 +75,17 @@ def tree_design(
     if not opened:
         return Design()
     assert isinstance(asked.phase, StatisticPhase)
+    if asked.phase.statistic == "items":
+        return Design()
     statistics, cells = noisy_statistics(plan, opened), asked.phase.max_cells
     if public is not None:
         statistics = informed(statistics, counted_like(public, statistics))
+    if asked.phase.statistic == "item-pairs":
+        groups, frequent = choose_items(statistics, most_cells=cells)
+        return Design(
+            arrays={"groups": groups, "frequent": frequent},
+            told={"frequent items": frequent_items(statistics.encoding, frequent)},
+        )
     if asked.phase.statistic == "three-way":
         return Design(arrays={"groups": choose_coarse_groups(statistics, most_cells=cells)})
     if asked.phase.statistic == "class-columns":

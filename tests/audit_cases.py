@@ -13,6 +13,7 @@ from fedloom.client.home import Home
 from fedloom.common.marginals import groups_of_one
 from fedloom.common.messages import Request
 from fedloom.common.scores import BINS
+from fedloom.common.set_marginals import MOST_FREQUENT
 from fedloom.privacy.plan import Plan
 from tests.audited import FOUR_COLUMNS, allowed, audited_plan, neighbours
 from tests.crafted_weights import crafted_weights
@@ -20,6 +21,7 @@ from tests.mu_audit import Audit, Vector, claimed_mu
 
 __all__ = [
     "COUNTS",
+    "COUNTS_OF_SETS",
     "COUNTS_OF_TREE",
     "NOISE",
     "by_the_plans_sites",
@@ -35,6 +37,8 @@ __all__ = [
 NOISE = {
     "one-way": 1 / 3,
     "columns": 1 / 3,
+    "items": 1 / 3,
+    "item-pairs": 1 / 3,
     "pairwise": 1 / 3,
     "class-columns": 1 / 3,
     "three-way": 1 / 3,
@@ -53,6 +57,9 @@ COUNTS_OF_TREE = {
     "all sums of a tree": (1, 2, 3, 4, 5),
 }
 """The same of a plan of `tree_plan`."""
+
+COUNTS_OF_SETS = {"items": (2,), "item-pairs": (4,), "both sums of sets": (2, 4)}
+"""The same of a plan of `tree_plan` with the schema `WITH_SETS`."""
 
 _EVALUATED = "\n[evaluation]\nshare = 0.2\nhold_back = 0.5\n"
 _MODELS = {
@@ -100,7 +107,7 @@ def counting_audit(
       at: Sites where the canary is.
       **options: Of `Audit`.
     """
-    numbers = {**COUNTS, **COUNTS_OF_TREE}.get(name, (1,))
+    numbers = {**COUNTS, **COUNTS_OF_TREE, **COUNTS_OF_SETS}.get(name, (1,))
     asked = tuple(_counting_request(plan, number, roster) for number in numbers)
     claim = claimed_mu(*(plan.rounds[number - 1].event for number in numbers))
     held_back = name == "evaluate"
@@ -228,6 +235,9 @@ def _counting_request(plan: Plan, number: int, roster: Sequence[str] | None) -> 
         }
     elif asked.phase.name in ("pairwise", "class-columns", "three-way"):
         arrays = {"groups": groups_of_one(plan.encoding)}
+    elif asked.phase.name == "item-pairs":
+        frequent = (np.arange(plan.encoding.num_items) < MOST_FREQUENT).astype(np.int32)
+        arrays = {"groups": groups_of_one(plan.encoding), "frequent": frequent}
     elif asked.phase.name == "parities":
         arrays = {"halves": np.minimum(groups_of_one(plan.encoding), 1)}
     return _request(plan, number, roster, arrays)

@@ -34,6 +34,7 @@ __all__ = [
     "FOUR_SITES",
     "OTHER",
     "ROWS_PER_PERSON",
+    "WITH_SETS",
     "Neighbours",
     "allowed",
     "audited_plan",
@@ -43,9 +44,11 @@ __all__ = [
 
 FOUR_SITES = ("east", "north", "south", "west")
 ROWS_PER_PERSON = 3
-# No other row shares a cell with the canary; its town spells at exactly the norm of all texts.
+# No other row shares a cell with the canary; its town spells at exactly the norm of all texts. Its
+# set has more items than are kept, and one twice.
 CANARY = {"age": 63, "sex": "male", "town": "canary-town", "visited": "yes", "insured": "yes"}
-OTHER = {"age": 0, "sex": "female", "town": "east", "visited": "no", "insured": "no"}
+CANARY["codes"] = "c1|c1|c2|c3|c4"
+OTHER = {"age": 0, "sex": "female", "town": "east", "visited": "no", "insured": "no", "codes": ""}
 _SCHEMA = """
 [[column]]
 name = "age"
@@ -72,6 +75,11 @@ FOUR_COLUMNS = (
     f'{_SCHEMA}\n[[column]]\nname = "insured"\nkind = "category"\nvalues = ["no", "yes"]\n'
 )
 """A schema with one more column: from four columns on there are sums of parities."""
+WITH_SETS = (
+    f'{_SCHEMA}\n[[column]]\nname = "codes"\nkind = "set"\nmax_items = 3\n'
+    f"values = {json.dumps([f'c{number}' for number in range(20)])}\n"
+)
+"""A schema with sets of at most three of twenty items."""
 _TOWNS = ["east", "west", "canary-town", *(f"town-{number}" for number in range(61))]
 _TREE = [[town, f"n32-{number // 2}"] for number, town in enumerate(_TOWNS)]
 _TREE += [[f"n{n}-{k}", f"n{n // 2}-{k // 2}"] for n in (32, 16, 8, 4) for k in range(n)]
@@ -181,9 +189,7 @@ def cells_of(plan: Plan, row: Mapping[str, Any]) -> np.ndarray[Any, Any]:
 
 def _rows_of_canary(plan: Plan, records: Records) -> np.ndarray[Any, Any]:
     coder = plan.discovery if plan.learns_schema else plan.encoding
-    codes = coder.encode(pd.DataFrame([CANARY])).codes
-    if not plan.learns_schema:
-        codes = plan.encoding.feature_codes(codes)
+    codes = coder.coded(pd.DataFrame([CANARY])).features
     mine: np.ndarray[Any, Any] = (records.features == codes).all(axis=1)
     return mine
 

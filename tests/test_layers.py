@@ -38,9 +38,10 @@ LIBRARIES = {
     "dp_accounting": ("privacy/*",),
     "grpc": ("client/*", "common/protocol/*"),
     "pandas": (
-        "common/cells.py", "common/constraints.py", "common/decoding.py", "common/discovery.py",
-        "common/encoding.py", "common/images/coder.py", "common/images/sampler.py",
-        "common/records/*", "common/sampling/*", "common/times.py",
+        "common/cells.py", "common/coding.py", "common/constraints.py", "common/decoding.py",
+        "common/discovery.py", "common/encoding.py", "common/images/coder.py",
+        "common/images/sampler.py", "common/records/*", "common/sampling/*",
+        "common/set_cells.py", "common/times.py",
         "privacy/inference/result.py", "privacy/release/*", "client/*", "fedloom/*",
     ),
     "sklearn": (),

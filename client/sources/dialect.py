@@ -76,7 +76,7 @@ def text_writer(column: Column, source: Source) -> Callable[[Any], str]:
     """
     if column.kind in ("integer", "real"):
         return lambda value: str(value).replace(".", source.decimal_mark)
-    if column.kind == "category":
+    if column.kind in ("category", "set"):
         return str
     way = next(iter(source.formats_of(column.name)), None)
     way = way or ("%Y-%m-%d" if column.dates_only else "%Y-%m-%d %H:%M:%S")

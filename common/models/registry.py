@@ -277,7 +277,7 @@ MODELS: dict[str, ModelKind] = {
             learner="fedloom.server.learners.tree:TreeLearner",
             source="fedloom.common.sampling.tree:TreeSource",
             fitted=frozenset(
-                {"groups", "cliques", "parents", "coarse", "parities", "halves"}
+                {"groups", "frequent", "cliques", "parents", "coarse", "parities", "halves"}
                 | {"pool_rows", "pool_seed"}
             ),
             shapes="fedloom.common.models.tree:tree_shapes",

@@ -13,6 +13,11 @@ columns; b_s is 1 where an odd number of them lie in their upper half) are the t
 relations that no clique holds. They were fitted to a pool of rows that seed and number give again
 (`Tree.pool`); on other rows of the same tree they hold nearly, but not as closely.
 
+Frequent items of sets are columns of two groups, absent and present, after all others; triples and
+parities do not hold them. A row that has more frequent items of a set than the group of its number
+of items allows is in no pool (`fedloom.common.models.set_rules`). How other items are drawn, says
+`item_rates`: the share of a class's records that have each item.
+
 Given its group, a column's cell is drawn on its own, from `cells`. `log_scale` is the logarithm of
 one over the sum of a class, so that classes can be weighed against each other under conditions.
 Groups, cliques, coarse groups and pools stand in the artifact's settings.
@@ -35,6 +40,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import CliqueTree
+from fedloom.common.models.set_rules import SetRules
 from fedloom.common.parities import odd_rows
 from fedloom.common.typed import Section, read_typed
 
@@ -56,7 +62,9 @@ class TreeShape(Section, frozen=True, kw_only=True):
     """The settings of a published tree: all that its arrays' shapes follow from.
 
     Attributes:
-      groups: for each feature the group of each of its cells; numbered from 0 without a gap.
+      groups: for each feature the group of each of its cells; numbered from 0 without a gap. Those
+        of frequent items follow, absent and present.
+      frequent: items, counted over all sets, that are columns of their own; ascending.
       cliques: features of each clique, ascending.
       parents: the clique that each hangs on, -1 for the first.
       coarse: for each feature the coarse group of each of its groups; empty without triples.
@@ -67,6 +75,7 @@ class TreeShape(Section, frozen=True, kw_only=True):
     """
 
     groups: tuple[tuple[Code, ...], ...]
+    frequent: tuple[Code, ...] = ()
     cliques: tuple[tuple[Code, ...], ...]
     parents: tuple[Parent, ...]
     coarse: tuple[tuple[Code, ...], ...] = ()
@@ -83,13 +92,20 @@ class TreeShape(Section, frozen=True, kw_only=True):
           ConfigError: they are none of a tree of this schema.
         """
         shape = read_typed(dict(config), cls, where="the generator's")
-        sizes = [block.size for block in encoding.features]
-        good = [len(part) for part in shape.groups] == sizes and all(map(_numbered, shape.groups))
+        sizes = [block.size for block in encoding.features] + [2] * len(shape.frequent)
+        good = sorted(set(shape.frequent) & set(range(encoding.num_items))) == list(shape.frequent)
+        good = (
+            good
+            and [len(part) for part in shape.groups] == sizes
+            and all(map(_numbered, shape.groups))
+        )
+        measured = list(shape.sizes[: len(encoding.features)]) if good else []
+        good = good and all(part == (0, 1) for part in shape.groups[len(measured) :])
         if good and shape.coarse:
-            good = [len(part) for part in shape.coarse] == list(shape.sizes)
+            good = [len(part) for part in shape.coarse] == measured
             good = good and all(map(_numbered, shape.coarse))
         if good and shape.parities:
-            good = [len(part) for part in shape.halves] == list(shape.sizes)
+            good = [len(part) for part in shape.halves] == measured
         features = range(len(sizes))
         good = good and len(shape.pool_rows) == encoding.num_classes
         good = good and len(shape.cliques) == len(shape.parents) > 0
@@ -97,6 +113,7 @@ class TreeShape(Section, frozen=True, kw_only=True):
             part and all(c in features for c in part) and sorted(set(part)) == list(part)
             for part in (*shape.cliques, *shape.parities)
         )
+        good = good and all(c < len(measured) for part in shape.parities for c in part)
         if not good or not shape.tree.is_tree():
             raise ConfigError(
                 "the generator's groups and cliques are none of a tree of this schema; use the "
@@ -113,6 +130,7 @@ class TreeShape(Section, frozen=True, kw_only=True):
         """Returns JSON-able values; `read` reads them back."""
         return {
             "groups": [list(part) for part in self.groups],
+            "frequent": list(self.frequent),
             "cliques": [list(clique) for clique in self.cliques],
             "parents": list(self.parents),
             "coarse": [list(part) for part in self.coarse],
@@ -133,13 +151,13 @@ class TreeShape(Section, frozen=True, kw_only=True):
         return tuple(max(part) + 1 for part in self.coarse)
 
     def coarse_codes(self, groups: Array) -> Array:
-        """Returns the coarse groups (features, N) of groups."""
-        parts = zip(self.coarse, groups, strict=True)
+        """Returns the coarse groups (features, N) of groups; items of sets have none."""
+        parts = zip(self.coarse, groups[: len(self.coarse)], strict=True)
         return np.stack([np.asarray(of)[part] for of, part in parts])
 
     def parity_codes(self, groups: Array) -> Array:
         """Returns whether an odd number of each set lie in upper halves, (sets, N), of groups."""
-        parts = zip(self.halves, groups, strict=True)
+        parts = zip(self.halves, groups[: len(self.halves)], strict=True)
         upper = np.stack([np.asarray(of, dtype=np.uint8)[part] for of, part in parts])
         return odd_rows(upper, self.parities)
 
@@ -207,6 +225,8 @@ class Tree:
 
     def group_shares(self, label: int, feature: int) -> Array:
         """Returns the share of each cell of a feature within its group, in a class, (G, size)."""
+        if feature >= len(self.encoding.features):  # an item of a set
+            return np.eye(2)
         block = self.encoding.features[feature]
         groups = np.asarray(self.shape.groups[feature])
         cells = self.arrays["cells"][label, block.start : block.start + block.size]
@@ -226,10 +246,19 @@ class Tree:
         return marginals(self.shape.tree, self.arrays["base"][label], self.arrays["edges"][label])
 
     def pool(self, label: int) -> Array:
-        """Returns the rows that the tilt of a class was fitted to, as groups (features, R)."""
+        """Returns the rows that the tilt of a class was fitted to, as groups (features, R).
+
+        They are `pool_rows` at the most: rows whose sets cannot be are left out.
+        """
         tables, _ = self.marginals(label)
         rng = np.random.default_rng([self.shape.pool_seed, label])
-        return self.shape.tree.draw(tables, self.shape.pool_rows[label], rng)
+        return self.possible(self.shape.tree.draw(tables, self.shape.pool_rows[label], rng))
+
+    def possible(self, groups: Array) -> Array:
+        """Returns the rows, as groups (features, N), whose sets can be; all if none can."""
+        rules = SetRules.of(self.encoding, self.shape.groups, self.shape.frequent)
+        kept = rules.kept(groups)
+        return groups[:, kept] if kept.any() else groups
 
     def log_tilt(self, label: int, groups: Array) -> Array:
         """Returns the logarithm of the tilt's weight of each record (N,).
@@ -300,6 +329,8 @@ def tree_shapes(config: Mapping[str, Any], encoding: Encoding) -> dict[str, tupl
         "pairs": (classes, shape.pairs.length),
         "cells": (classes, encoding.width),
     }
+    if encoding.sets:
+        shapes["item_rates"] = (classes, encoding.num_items)
     if shape.coarse:
         shapes["triples"] = (classes, shape.triples.length)
     if shape.parities:

@@ -55,6 +55,8 @@ def conditions_of(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[s
             hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(names)}"
             raise ConfigError(f"no column '{name}' in the schema; {hint}")
         index = names.index(name)
+        if encoding.schema.columns[index].kind == "set":
+            raise ConfigError(f"'{name}' is a set, and sets take no conditions; remove it")
         column, grid, block = (
             encoding.schema.columns[index],
             encoding.grids[index],

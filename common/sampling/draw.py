@@ -26,6 +26,7 @@ from fedloom.common.models.mixture import Mixture
 from fedloom.common.sampling.combined import ConditionedMixture
 from fedloom.common.sampling.conditions import conditions_of
 from fedloom.common.sampling.enforce import Enforcer
+from fedloom.common.sampling.items import ItemFiller
 from fedloom.common.sampling.rows import Rows
 from fedloom.common.sampling.seeds import default_threads, seed_sequence
 from fedloom.common.sampling.sources import source_of
@@ -58,6 +59,7 @@ class Sampler:
         self._allowed = conditions_of(where, self.encoding)
         shares = {name: allowed.shares for name, allowed in self._allowed.items()}
         self._source = source_of(artifact, self.encoding, shares)
+        self._filler = ItemFiller(self.encoding, artifact.arrays)
         self._exact = ConditionedMixture.of(self._source, self._allowed)
         self._enforcer = Enforcer(
             self.encoding, self._source, self._allowed, self._drawn, self._sketched
@@ -75,7 +77,8 @@ class Sampler:
     def _sketched(self, count: int, rng: np.random.Generator) -> Rows | None:
         if self._sketch is None:
             return None
-        return self._finished(*self._sketch.draw(count, rng), rng)
+        codes, classes, numbers = self._sketch.draw(count, rng)
+        return self._finished(self._filler.fill(codes, classes, rng), classes, numbers, rng)
 
     @cached_property
     def _sketch(self) -> ConditionedMixture | None:
@@ -92,7 +95,8 @@ class Sampler:
         rng: np.random.Generator,
     ) -> Rows:
         codes = self.encoding.column_codes(feature_codes, classes, rng)
-        rows = Rows.drawn(self.encoding, codes, self._allowed, rng)
+        items = self.encoding.items_of(feature_codes)
+        rows = Rows.drawn(self.encoding, codes, items, self._allowed, rng)
         rows.set_numbers(numbers)
         return rows
 
@@ -170,7 +174,7 @@ def sample_chunks(
 def sample_codes(
     artifact: Artifact, encoding: Encoding, num_rows: int, *, seed: int
 ) -> tuple[Array, Array]:
-    """Draws codes (N, m) of the features and the classes (N,), as the generator has them.
+    """Draws coded records (N, m + item_places) and classes (N,), as the generator has them.
 
     Constraints of the schema are not looked at.
     """

@@ -4,7 +4,8 @@ For each record the generator is conditioned on what the record holds: component
 are weighed by the probability of the observed cells, one is drawn, and from it the missing
 columns. That is exact for a mixture; of `vae` and `gan` several thousand latents of each class
 stand for all of them (importance sampling). Nothing is said about why a value is missing: the
-draw assumes that it is missing at random, given the rest of the record.
+draw assumes that it is missing at random, given the rest of the record. Sets are not filled in; how
+many items a record has is part of what it holds.
 
 The generator is public and the table stays with its owner, so nothing is charged; but what comes
 out holds the owner's records and is exactly as private as they are.
@@ -108,14 +109,18 @@ def impute(
       seed: Makes the draw repeatable; None draws afresh.
 
     Raises:
-      ConfigError: a column to fill is not in the schema, or the generator is of another schema.
+      ConfigError: a column to fill is not in the schema, or is a set, or the generator is of
+        another schema.
       DataError: the table lacks a column of the schema.
     """
     for name in columns or ():
         if name not in schema.names:
             raise ConfigError(f"no column '{name}' in the schema; it has {', '.join(schema.names)}")
+        if schema.column(name).kind == "set":
+            raise ConfigError(f"column '{name}' is a set, and sets are not filled in; leave it out")
     encoding = encoding_of(artifact.kind, schema, target)
-    wanted = set(schema.names if columns is None else columns)
+    fillable = [column.name for column in schema.columns if column.kind != "set"]
+    wanted = set(fillable if columns is None else columns)
     table = _Table.read(encoding, private_frame)
     gaps = table.missing & np.array([name in wanted for name in schema.names])
     rng = np.random.default_rng(seed_sequence(seed))
@@ -146,21 +151,28 @@ class _Table:
 
     @classmethod
     def read(cls, encoding: Encoding, private_frame: pd.DataFrame) -> _Table:
-        codes = encoding.encode(private_frame).codes
+        encoded = encoding.encode(private_frame)
+        codes = encoded.codes
         missing = np.zeros(codes.shape, dtype=bool)
         known = np.zeros(codes.shape, dtype=bool)
-        unused, values = {}, []
+        unused: dict[str, int] = {}
+        values: list[Array | None] = []
         for index, (column, block) in enumerate(
             zip(encoding.schema.columns, encoding.blocks, strict=True)
         ):
             raw = private_frame[column.name]
+            if column.kind == "set":
+                known[:, index] = True
+                unused[column.name] = encoded.unknown[column.name]
+                values.append(codes[:, index].astype(np.float64))
+                continue
             category = encoding.grids[index] is None
             cells = (read_categories if category else read_numbers)(column, raw)
             missing[:, index] = cells.missing
             known[:, index] = ~cells.missing & np.array(block.sampleable)[codes[:, index]]
             unused[column.name] = int((~cells.missing & ~known[:, index]).sum())
             values.append(None if category else cells.values.astype(np.float64))
-        return cls(Rows(encoding, codes, values), missing, known, unused)
+        return cls(Rows(encoding, codes, values, {}), missing, known, unused)
 
 
 def _fill(

@@ -28,18 +28,22 @@ class Rows:
     Attributes:
       encoding: Of the schema.
       codes: Cell of each record in each column's block, (N, columns).
-      values: By column, the numbers (N,) on its axis, or None for a category.
+      values: By column, the numbers (N,) on its axis, or None for a category. Of a set it is the
+        number of items.
+      items: By the place of a set column, its items (N, most).
     """
 
     encoding: Encoding
     codes: Array
     values: list[Array | None]
+    items: dict[int, Array]
 
     @classmethod
     def drawn(
         cls,
         encoding: Encoding,
         codes: Array,
+        items: Mapping[int, Array],
         allowed: Mapping[str, AllowedValues],
         rng: np.random.Generator,
     ) -> Rows:
@@ -53,7 +57,7 @@ class Rows:
                 values.append(allowed[block.name].draw(cells, rng))
             else:
                 values.append(draw_values(grid, cells, rng))
-        return cls(encoding, codes, values)
+        return cls(encoding, codes, values, {place: part.copy() for place, part in items.items()})
 
     def __len__(self) -> int:
         """Returns the number of records."""
@@ -69,6 +73,8 @@ class Rows:
     def put(self, places: Array, other: Rows, chosen: Array) -> None:
         """Overwrites the records at `places` by the chosen ones of `other`."""
         self.codes[places] = other.codes[chosen]
+        for place, items in self.items.items():
+            items[places] = other.items[place][chosen]
         for mine, theirs in zip(self.values, other.values, strict=True):
             if mine is not None and theirs is not None:
                 mine[places] = theirs[chosen]
@@ -76,7 +82,8 @@ class Rows:
     def take(self, chosen: Array) -> Rows:
         """Returns the chosen records, as a copy."""
         values = [None if part is None else part[chosen] for part in self.values]
-        return Rows(self.encoding, self.codes[chosen], values)
+        items = {place: part[chosen] for place, part in self.items.items()}
+        return Rows(self.encoding, self.codes[chosen], values, items)
 
     def column(self, name: str) -> Comparable:
         """Returns a column as numbers to compare, and where it has no value."""
@@ -101,7 +108,9 @@ class Rows:
         parts = zip(self.encoding.schema.columns, self.encoding.blocks, self.values, strict=True)
         return pd.DataFrame(
             {
-                column.name: typed_column(column, block, self.codes[:, block.index], values)
+                column.name: typed_column(
+                    column, block, self.codes[:, block.index], values, self.items.get(block.index)
+                )
                 for column, block, values in parts
             }
         )

@@ -25,7 +25,7 @@ class Source(Protocol):
     """What records are drawn from."""
 
     def draw(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draws feature codes (N, m) and classes (N,) of as many records."""
+        """Draws coded records (N, m + item_places) and classes (N,) of as many records."""
 
     def mixture(self) -> Mixture:
         """Returns the source as a mixture: itself, or a sketch of it for what needs one."""

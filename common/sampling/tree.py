@@ -25,6 +25,7 @@ from fedloom.common.models.clique_tree import stratified
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.models.tree import Tree, log_mean
 from fedloom.common.sampling.balanced import balanced_choice
+from fedloom.common.sampling.items import ItemFiller
 
 __all__ = ["TreeSource"]
 
@@ -48,6 +49,7 @@ class TreeSource:
           ConfigError: no record satisfies the conditions.
         """
         self._tree, self._encoding = Tree.of(artifact, encoding), encoding
+        self._filler = ItemFiller(encoding, artifact.arrays)
         features = {block.name: place for place, block in enumerate(encoding.features)}
         prior = np.asarray(artifact.arrays["class_prior"], dtype=np.float64)
         for name, share in shares.items():
@@ -70,7 +72,7 @@ class TreeSource:
             self._log_mass = np.log(np.maximum(prior, 1e-300))
 
     def draw(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draws feature codes (N, m) and classes (N,) of as many records."""
+        """Draws coded records (N, m + item_places) and classes (N,) of as many records."""
         groups, classes = self._groups(rows, rng)
         codes = np.empty((rows, len(self._encoding.features)), dtype=np.int32)
         for label in self._marginals:
@@ -78,7 +80,10 @@ class TreeSource:
             for feature in range(codes.shape[1]):
                 cells = self._cells(label, feature)
                 codes[own, feature] = stratified(cells, groups[feature, own].astype(np.int64), rng)
-        return codes, classes
+        present = groups[codes.shape[1] :].T > 0
+        frequent = np.asarray(self._tree.shape.frequent, dtype=np.int64)
+        filled = self._filler.fill(codes, classes, rng, frequent=frequent, present=present)
+        return filled, classes
 
     def _groups(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draws groups (features, N) and classes (N,)."""
@@ -89,11 +94,12 @@ class TreeSource:
         pools, logs = [], []
         for label, part, count in zip(labels, mass, counts, strict=True):
             pool = self._pool(label, int(count), rng)
+            drawn = count if self._shares else pool.shape[1]
             tilt = self._tree.log_tilt(label, pool)
             if not self._shares:  # then a class has its share, whatever this pool is like
                 tilt -= log_mean(tilt)
             pools.append(pool)
-            logs.append(tilt + np.log(part / pool.shape[1]))
+            logs.append(tilt + np.log(part / drawn))
         top = max(float(part.max()) for part in logs)
         weights = [np.exp(part - top) for part in logs]
         whole = sum(float(part.sum()) for part in weights)
@@ -115,7 +121,7 @@ class TreeSource:
     def _pool(self, label: int, rows: int, rng: np.random.Generator) -> Array:
         if not self._shares and self._tree.shape.pool_rows[label]:
             return self._tree.pool(label)
-        return self._tree.shape.tree.draw(self._marginals[label], rows, rng)
+        return self._tree.possible(self._tree.shape.tree.draw(self._marginals[label], rows, rng))
 
     def _balanced(self, pool: Array) -> list[tuple[CellTables, Array]]:
         """Returns the tables that a choice of rows of a pool keeps: all that was counted."""

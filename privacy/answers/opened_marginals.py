@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.parities import NoisyParities, class_signs
 from fedloom.common.parts import load_part
+from fedloom.common.set_marginals import ItemPairs, NoisyItemPairs, NoisyItems
 from fedloom.common.three_way_marginals import NoisyTriples
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.plan import Plan
@@ -91,7 +92,22 @@ def noisy_statistics(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyMarginal
             sums=parities.values().reshape(len(class_signs(encoding.class_sampleable)), -1),
             std=parities.sums[0].std,
         ),
+        items=_items(encoding, further, pairs) if "items" in further else None,
     )
+
+
+def _items(
+    encoding: Encoding, further: Mapping[str, OpenedRound], pairs: OpenedRound | None
+) -> NoisyItems:
+    counts, opened = further["items"], further.get("item-pairs")
+    with_others = None
+    if opened is not None:
+        arrays, sums, std = opened.request_arrays, opened.values(), opened.sums[0].std
+        measured = ItemPairs(encoding, arrays["groups"], arrays["frequent"])
+        with_others = NoisyItemPairs(measured=measured, sums=sums, std=std)
+    items = NoisyItems(counts=counts.values(), std=counts.sums[0].std, pairs=with_others)
+    items.check(encoding, None if pairs is None else pairs.request_arrays["groups"])
+    return items
 
 
 def _class_columns(

@@ -51,6 +51,9 @@ def _entry(column: Column, block: Block) -> dict[str, Any]:
     }
     if column.kind == "category":
         return {**entry, "values": list(column.values), "other": column.other}
+    if column.kind == "set":
+        most, mark = column.maximum, column.separator
+        return {**entry, "values": list(column.values), "max_items": most, "separator": mark}
     return {
         **entry,
         "min": plain["min"],

@@ -4,8 +4,10 @@
     real       float64
     category   category; all categories of the schema in its order, then the label of others
     datetime   datetime64[s], at midnight in columns of dates
+    set        object: text with the separator between the items, in the order of the schema
 
-Missing values are `<NA>`, NaN or NaT, as each type has it. A type follows from the schema alone,
+Missing values are `<NA>`, NaN, None or NaT, as each type has it; so is an empty set, but where the
+column is nullable: there it is the separator alone. A type follows from the schema alone,
 never from what stands in a column, so two releases of one schema agree.
 """
 
@@ -20,6 +22,7 @@ import pandas as pd
 from fedloom.common.column import Column
 from fedloom.common.errors import ConfigError, ReleaseError
 from fedloom.common.schema import Schema
+from fedloom.common.set_cells import read_sets, sets_as_text
 from fedloom.privacy.release.data import CSV, PARQUET, read_csv
 
 __all__ = ["FORMATS", "dtypes", "read_typed", "typed"]
@@ -89,6 +92,8 @@ def _dtype(column: Column) -> Any:
         return pd.CategoricalDtype(pd.Index(labels, dtype=object))
     if column.kind == "integer":
         return pd.Int64Dtype()
+    if column.kind == "set":
+        return np.dtype(object)
     return np.dtype("float64" if column.kind == "real" else "datetime64[s]")
 
 
@@ -102,6 +107,8 @@ def _typed(raw: pd.Series, column: Column) -> pd.Series:
         if ((codes < 0) != missing.to_numpy()).any():
             raise ValueError("a text is none of the categories")
         return pd.Series(pd.Categorical.from_codes(codes, dtype=dtype))
+    if column.kind == "set":
+        return _sets(raw, column)
     if column.kind == "integer":
         whole = [0 if gap else int(value) for value, gap in cells]
         mask = missing.to_numpy(dtype=bool)
@@ -113,3 +120,10 @@ def _typed(raw: pd.Series, column: Column) -> pd.Series:
         return raw.reset_index(drop=True).astype(dtype)
     times = [np.datetime64("NaT") if gap else value for value, gap in cells]
     return pd.Series(np.array(times, dtype="datetime64[s]"))
+
+
+def _sets(raw: pd.Series, column: Column) -> pd.Series:
+    cells = read_sets(column, raw)
+    if cells.unknown.any() or cells.cut.any():
+        raise ValueError("an item is not in the list, or there are more than max_items")
+    return pd.Series(sets_as_text(column, cells.items, cells.missing), dtype=object)

@@ -2,7 +2,8 @@
 
 The look gives each class's single columns (`marginals.log_marginals`); the pairs say which columns
 stand together (`tree_structure`), how (`tree_fit`), and, with whatever further tables were bought,
-how rows drawn from the tree are to be reweighted (`tilt`). Without pairs, or where noise hides all
+how rows drawn from the tree are to be reweighted (`tilt`). Frequent items of sets are columns of
+the tree, absent or present (`item_tables`). Without pairs, or where noise hides all
 that a class could tell, its columns stay independent. All of this is post-processing.
 """
 
@@ -26,6 +27,7 @@ from fedloom.common.models.tree import Tree, TreeShape, log_mean
 from fedloom.common.parities import class_signs
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
+from fedloom.server.learners.item_tables import ItemTables
 from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.parity_terms import WeightedRows, missed_parities
 from fedloom.server.learners.tilt import NoisyTables, tilt
@@ -104,13 +106,16 @@ class _ClassFits:
         self._prior = class_prior(statistics)
         self._records = np.maximum(self._prior * statistics.total(), 1.0)
         self._cells = _sampleable(np.exp(log_marginals(statistics)), encoding)
+        self._items = ItemTables(statistics, self._cells, self._records)
+        self._parts += [np.arange(2)] * len(self._items.frequent)
         known = None if statistics.prior is None else statistics.prior.relation_std
         std = statistics.pair_std if known is None else known
-        self._std = max(std or 0.0, _MIN_STD)
+        self._std = max(std or self._items.std or 0.0, _MIN_STD)
         self._strength = min(_MOST_STRENGTH, _PRIOR_RECORDS / statistics.total())
         least = max(min(self._std, _LEAST * float(self._records.max())), _FEWEST)
         used = np.flatnonzero(self._prior > 0)
-        self._telling = [int(c) for c in used if statistics.has_pairs and self._records[c] > least]
+        has_tables = statistics.has_pairs or len(self._items.frequent) > 0
+        self._telling = [int(c) for c in used if has_tables and self._records[c] > least]
         self._base = [self._log_shares(c) for c in range(encoding.num_classes)]
         sizes = tuple(len(part) for part in self._base[0])
         columns = tuple(itertools.combinations(range(len(sizes)), 2))
@@ -119,6 +124,7 @@ class _ClassFits:
         triples, parities = statistics.triples, statistics.parities
         self.shape = TreeShape(
             groups=tuple(tuple(map(int, part)) for part in self._parts),
+            frequent=tuple(map(int, self._items.frequent)),
             cliques=tree.cliques,
             parents=tree.parents,
             coarse=() if triples is None else self._of_groups(triples.groups),
@@ -139,6 +145,8 @@ class _ClassFits:
             "pairs": np.zeros((num_classes, shape.pairs.length), dtype=np.float32),
             "cells": self._cells.astype(np.float32),
         }
+        if self._statistics.encoding.sets:
+            arrays["item_rates"] = self._items.rates.astype(np.float32)
         if shape.coarse:
             arrays["triples"] = np.zeros((num_classes, shape.triples.length), dtype=np.float32)
         asked = {label: self._fit(label, arrays) for label in self._telling}
@@ -158,7 +166,7 @@ class _ClassFits:
             self.shape.tree,
             np.concatenate(self._base[label]),
             self._counts(label, self.shape.edges),
-            self._std,
+            self._stds(self.shape.edges),
             records,
             strength=self._strength,
         ).solve()
@@ -172,10 +180,11 @@ class _ClassFits:
         tilts = tilt(asked, float(self._records[label]), strength=self._strength)
         arrays["columns"][label] = tilts[0]
         spans = dict(zip(self.shape.pairs.columns, self.shape.pairs.spans, strict=True))
-        for columns, span in zip(self._tilted.columns, self._tilted.spans, strict=True):
-            arrays["pairs"][label][spans[columns]] = tilts[1][span]
+        for (tables, _), theta in zip(self._tilted, tilts[1:], strict=False):
+            for columns, span in zip(tables.columns, tables.spans, strict=True):
+                arrays["pairs"][label][spans[columns]] = theta[span]
         further = [name for name in ("triples", "parities") if name in arrays]
-        for name, theta in zip(further, tilts[2:], strict=True):
+        for name, theta in zip(further, tilts[1 + len(self._tilted) :], strict=True):
             arrays[name][label] = theta
 
     def _add_parities(self, asked: dict[int, list[NoisyTables]], arrays: dict[str, Array]) -> None:
@@ -190,7 +199,8 @@ class _ClassFits:
             logs = tree.log_tilt(label, pool)
             weights = np.exp(logs - logs.max())
             weights *= float(self._records[label]) / weights.sum()
-            upper = np.stack([of[part] for of, part in zip(halves, pool, strict=True)])
+            parts = zip(halves, pool[: len(halves)], strict=True)
+            upper = np.stack([of[part] for of, part in parts])
             rows[label] = WeightedRows(halves=upper, weights=weights)
         signs = 1.0 - 2.0 * noisy.halves
         for label in set(range(len(self._prior))) - set(asked):
@@ -216,13 +226,14 @@ class _ClassFits:
         """Returns what a class's pool is to meet: columns, all pairs, and triples if there are."""
         shape, margins, triples = self.shape, self._margins(label), self._statistics.triples
         columns = CellTables(shape.sizes, tuple((c,) for c in range(len(shape.sizes))))
-        known, pairs = np.concatenate(margins), self._counts(label, self._tilted)
-        asked = [
-            NoisyTables(tables=columns, codes=pool, counts=known, std=_MIN_STD),
-            NoisyTables(tables=self._tilted, codes=pool, counts=pairs, std=self._std),
+        known = np.concatenate(margins)
+        asked = [NoisyTables(tables=columns, codes=pool, counts=known, std=_MIN_STD)]
+        asked += [
+            NoisyTables(tables=tables, codes=pool, counts=self._counts(label, tables), std=std)
+            for tables, std in self._tilted
         ]
         if triples is not None and shape.coarse:
-            parts = zip(shape.coarse, margins, strict=True)
+            parts = zip(shape.coarse, margins[: len(shape.coarse)], strict=True)
             coarse = [np.bincount(of, part) for of, part in parts]
             asked.append(
                 NoisyTables(
@@ -240,7 +251,10 @@ class _ClassFits:
         _, log_total = tree.marginals(label)
         if label not in self._telling:
             return log_total
-        return log_total + log_mean(tree.log_tilt(label, tree.pool(label)))
+        pool = tree.pool(label)
+        # Rows that cannot be were drawn, and have no chance.
+        log_total += math.log(pool.shape[1] / self.shape.pool_rows[label])
+        return log_total + log_mean(tree.log_tilt(label, pool))
 
     def _published(self, arrays: dict[str, Array]) -> Tree:
         """Returns the tree as whoever gets the arrays reads it, in the same precision."""
@@ -266,11 +280,18 @@ class _ClassFits:
                 # Margins are known, so noise has (rows - 1) (columns - 1) degrees of freedom; the
                 # distance that it makes by itself has this mean and, over classes, this deviation.
                 free = math.prod(size - 1 for size in table.shape)
-                noise = self._std * math.sqrt(2.0 / math.pi * free * table.size)
+                std = self._noise_of(pair)
+                noise = std * math.sqrt(2.0 / math.pi * free * table.size)
                 scores[pair] += float(np.abs(apart).sum()) - noise
-                chance[pair] = self._std * math.sqrt(classes * table.size * (1.0 - 2.0 / math.pi))
+                chance[pair] = std * math.sqrt(classes * table.size * (1.0 - 2.0 / math.pi))
         strongest = sorted(scores, key=lambda pair: (-scores[pair], pair))[:_MAX_TILTED]
-        self._tilted = CellTables(self._all_pairs.sizes, tuple(sorted(strongest)))
+        by_noise: dict[float, list[tuple[int, ...]]] = {self._std: []}
+        for pair in sorted(strongest):
+            by_noise.setdefault(self._noise_of(pair), []).append(pair)
+        # Pairs whose tables bear the same noise, and that noise.
+        self._tilted = [
+            (CellTables(pairs.sizes, tuple(found)), std) for std, found in by_noise.items()
+        ]
         return choose_tree(
             pairs.sizes,
             {pair: scores[pair] for pair in chance if scores[pair] > _TELLS * chance[pair]},
@@ -280,10 +301,26 @@ class _ClassFits:
 
     def _counts(self, label: int, tables: CellTables) -> Array:
         """Returns the noisy counts of pairs of a class, with the margins that all counts tell."""
-        held = dict(self._statistics.tables(label))
+        margins = self._margins(label)
+        held = self._items.tables(label, margins)
+        if self._statistics.has_pairs:
+            held |= dict(self._statistics.tables(label))
         parts = [held[a, b].reshape(-1) for a, b in tables.columns]
         counts = np.concatenate(parts) if parts else np.zeros(0)
-        return with_margins(tables, counts, self._margins(label))
+        return with_margins(tables, counts, margins)
+
+    def _noise_of(self, pair: tuple[int, ...]) -> float:
+        """Returns the standard deviation of the noise of a pair's table."""
+        if max(pair) < len(self._statistics.encoding.features):
+            return self._std
+        return max(self._items.noise_of(pair), _MIN_STD)
+
+    def _stds(self, tables: CellTables) -> Array:
+        """Returns the standard deviation of the noise of each cell of pairs' tables, (length,)."""
+        parts = zip(tables.columns, tables.spans, strict=True)
+        return np.concatenate(
+            [np.full(s.stop - s.start, self._noise_of(pair)) for pair, s in parts] or [np.zeros(0)]
+        )
 
     def _margins(self, label: int) -> list[Array]:
         """Returns the estimated records of each group of each feature in a class."""
@@ -292,7 +329,7 @@ class _ClassFits:
     def _of_groups(self, cells: Array) -> tuple[tuple[int, ...], ...]:
         """Returns of each group of each feature what is said of its cells."""
         found, blocks = [], _by_block(cells, self._statistics.encoding)
-        for (_, own), part in zip(blocks, self._parts, strict=True):
+        for (_, own), part in zip(blocks, self._parts[: len(blocks)], strict=True):
             first = np.unique(part, return_index=True)[1]
             found.append(tuple(int(own[cell]) for cell in first))
         return tuple(found)
@@ -300,11 +337,11 @@ class _ClassFits:
     def _log_shares(self, label: int) -> list[Array]:
         """Returns the logarithms of the shares of each feature's groups in a class."""
         logs = []
-        for block, part in zip(self._statistics.encoding.features, self._parts, strict=True):
-            cells = self._cells[label, block.start : block.start + block.size]
+        blocks = _by_block(self._cells[label], self._statistics.encoding)
+        for (_, cells), part in zip(blocks, self._parts[: len(blocks)], strict=True):
             shares = np.bincount(part, cells)
             logs.append(np.where(shares > 0, np.log(np.maximum(shares, 1e-300)), _IMPOSSIBLE))
-        return logs
+        return logs + self._items.log_shares(label, impossible=_IMPOSSIBLE)
 
 
 def _by_block(cells: Array, encoding: Encoding) -> list[tuple[Block, Array]]:

@@ -45,7 +45,7 @@ class TreeFit:
         tree: CliqueTree,
         base: Array,
         counts: Array,
-        std: float,
+        std: float | Array,
         records: float,
         *,
         strength: float,
@@ -56,7 +56,7 @@ class TreeFit:
           tree: the structure.
           base: (sum of sizes,) log-probabilities of each column's groups: the known shares.
           counts: (length,) noisy counts of the pairs within cliques, one after another.
-          std: standard deviation of their noise.
+          std: standard deviation of their noise, one for all or (length,).
           records: n, above 0.
           strength: k, how much the base counts, in units of the noise's own weight.
         """
@@ -65,8 +65,8 @@ class TreeFit:
         shares = np.exp(base)
         self._wanted = np.concatenate([records * shares, counts])
         # What is known is met as nearly as numbers allow.
-        self._ridge = np.full(len(self._wanted), strength * std**2)
-        self._ridge[: len(base)] = _TINY * records
+        self._ridge = np.full(len(self._wanted), _TINY * records)
+        self._ridge[len(base) :] = strength * np.square(std)
         # Steps in units of each cell's own curvature at the start.
         parts = [shares[start:end] for start, end in itertools.pairwise(self._ends)]
         expected = [np.outer(parts[a], parts[b]).reshape(-1) for a, b in tree.pairs]

@@ -135,3 +135,52 @@ def test_without_a_target_there_are_no_classes_to_count_within():
 def test_a_mixture_has_no_columns_apart_from_its_look():
     with pytest.raises(StudyError, match="class_share"):
         plan(5, model="mixture", class_share=0.1)
+
+
+def with_sets(columns: int, most: int, items: int = 30) -> Plan:
+    """Returns the plan of a study with a set beside other columns."""
+    numbers = [{"name": f"c{i}", "kind": "integer", "min": 0, "max": 9} for i in range(columns)]
+    values = [f"i{i}" for i in range(items)]
+    of_items = {"name": "s", "kind": "set", "values": values, "max_items": most}
+    schema = Schema.from_dict({"column": [*numbers, of_items]})
+    raw = {
+        "study": {"name": "s", "schema": "x"},
+        "privacy": {"epsilon": 1.0, "delta": 1e-5},
+        "site": [{"name": "one"}],
+    }
+    return resolve_plan(parse_study(raw, schema), schema, version="0.1.0")
+
+
+def test_items_are_counted_beside_columns_and_pairs_and_share_with_them_by_their_norms():
+    phases = with_sets(4, 3).phases
+    names = ["columns", "items", "pairwise", "item-pairs", "three-way", "parities"]
+    assert [phase.name for phase in phases] == names
+    norms = [math.sqrt(n) for n in (6, 3, math.comb(5, 2), 3 + 3 * 5 + 3)]
+    assert [phase.l2_norm for phase in phases[:4]] == pytest.approx(norms)
+    shares = [phase.share for phase in phases[:4]]
+    assert shares[0] + shares[1] == pytest.approx(0.16)
+    assert shares[0] / norms[0] == pytest.approx(shares[1] / norms[1])
+    assert shares[2] / norms[2] == pytest.approx(shares[3] / norms[3])
+    assert sum(phase.share for phase in phases) == pytest.approx(1.0)
+
+
+def test_a_table_of_one_set_is_counted_too():
+    phases = with_sets(0, 2).phases
+    assert [phase.name for phase in phases] == ["one-way", "items", "item-pairs"]
+    assert sum(phase.share for phase in phases) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("model", ["mixture", "vae"])
+def test_models_that_know_no_sets_refuse_them(model):
+    values = {"name": "s", "kind": "set", "values": ["a", "b"], "max_items": 2}
+    schema = Schema.from_dict(
+        {"column": [values, {"name": "n", "kind": "integer", "min": 0, "max": 3}]}
+    )
+    raw = {
+        "study": {"name": "s", "schema": "x"},
+        "privacy": {"epsilon": 1.0, "delta": 1e-5},
+        "model": {"kind": model},
+        "site": [{"name": "one"}],
+    }
+    with pytest.raises(StudyError):
+        resolve_plan(parse_study(raw, schema), schema, version="0.1.0")

@@ -16,6 +16,7 @@ import pytest
 
 import fedloom.client.queries as queries
 import fedloom.client.records as records_module
+import fedloom.common.set_cells as set_cells
 import fedloom.privacy.phases.evaluation as evaluation
 import fedloom.privacy.phases.statistic as statistic
 import tests.mu_audit as mu_audit
@@ -23,9 +24,11 @@ from fedloom.client.persons import kept_rows
 from fedloom.client.records import Records
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.parities import Parities
+from fedloom.common.set_marginals import ItemPairs
 from fedloom.privacy.noise import NoiseSource
 from tests.audit_cases import (
     COUNTS,
+    COUNTS_OF_SETS,
     COUNTS_OF_TREE,
     NOISE,
     by_the_plans_sites,
@@ -33,7 +36,15 @@ from tests.audit_cases import (
     counting_plan,
     tree_plan,
 )
-from tests.audited import FOUR_SITES, MANY_LEVELS, ROWS_PER_PERSON, audited_plan, neighbours
+from tests.audited import (
+    CANARY,
+    FOUR_SITES,
+    MANY_LEVELS,
+    ROWS_PER_PERSON,
+    WITH_SETS,
+    audited_plan,
+    neighbours,
+)
 from tests.mu_audit import claimed_mu
 from tests.oracles import gaussian_epsilon
 
@@ -112,6 +123,41 @@ def test_a_price_that_forgets_the_levels_is_caught(home, folder, monkeypatch):
     monkeypatch.setattr(ColumnMarginals, "__init__", without_levels)
     plan = tree_plan(folder, schema=MANY_LEVELS)
     assert caught(counting_audit(home, plan, "columns"))
+
+
+@pytest.mark.parametrize("name", COUNTS_OF_SETS)
+@pytest.mark.parametrize("unit", ["record", "person"])
+def test_counts_of_sets_give_away_what_is_claimed_and_no_more(home, folder, tight, name, unit):
+    """The canary has as many items as are kept, all of them frequent."""
+    persons = unit == "person"
+    plan = tree_plan(folder, schema=WITH_SETS, persons=persons)
+    audit = counting_audit(home, plan, name, rows=ROWS_PER_PERSON + 2 if persons else 1)
+    assert tight(f"{name}, {unit}", audit)
+
+
+@pytest.mark.parametrize("name", ["items", "item-pairs"])
+def test_sets_that_are_counted_with_half_the_noise_are_caught(home, folder, tell, name):
+    audit = counting_audit(home, tree_plan(folder, schema=WITH_SETS), name)
+    claim = dataclasses.replace(audit, claim=audit.claim / 2)
+    assert tell(f"{name}, half the noise", claim.run(TRIALS_OF_TWINS)).reached > 1.0
+
+
+def test_a_record_that_counts_an_item_as_often_as_it_lists_it_is_caught(home, folder, monkeypatch):
+    monkeypatch.setitem(CANARY, "codes", "c1|c1|c1")
+    monkeypatch.setattr(set_cells, "_read", lambda texts, positions, most: ([1] * 3, 0, 0))
+    plan = tree_plan(folder, schema=WITH_SETS)
+    assert caught(counting_audit(home, plan, "items"))
+
+
+def test_a_price_of_items_as_if_a_record_had_one_is_caught(home, folder, monkeypatch):
+    honest = ItemPairs.__init__
+
+    def with_one_item(self, encoding, *arrays):
+        honest(self, encoding, *arrays)
+        self.l2_norm = math.sqrt(1 + len(encoding.features))
+
+    monkeypatch.setattr(ItemPairs, "__init__", with_one_item)
+    assert caught(counting_audit(home, tree_plan(folder, schema=WITH_SETS), "item-pairs"))
 
 
 @pytest.mark.parametrize(

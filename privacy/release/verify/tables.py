@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from fedloom.common.errors import ReleaseError
 from fedloom.common.schema import Column, Schema
+from fedloom.common.set_cells import read_sets, sets_as_text
 from fedloom.privacy.release.data import CSV, PARQUET, TEXT_CELLS
 
 __all__ = ["PIECE_ROWS", "csv_pieces", "parquet_pieces"]
@@ -25,6 +26,7 @@ __all__ = ["PIECE_ROWS", "csv_pieces", "parquet_pieces"]
 PIECE_ROWS = 1 << 16
 _FOOTER_BYTES = 1 << 24
 _FOOTER_ITEMS = 1 << 20
+_TEXTS = ("category", "set")
 _NOTES = {b"ARROW:schema", b"pandas"}
 
 
@@ -43,7 +45,7 @@ def parquet_pieces(folder: Path, schema: Schema, rows: int) -> Iterator[pd.DataF
     try:
         with _opened(folder, []) as file:
             _check_footer(file, schema, rows)
-        texts = [column.name for column in schema.columns if column.kind == "category"]
+        texts = [column.name for column in schema.columns if column.kind in _TEXTS]
         with _opened(folder, texts) as file:
             waiting: list[pa.RecordBatch] = []
             for batch in file.iter_batches(batch_size=PIECE_ROWS):
@@ -114,7 +116,7 @@ def _check_footer(file: pq.ParquetFile, schema: Schema, rows: int) -> None:
 
 
 def _is_typed(kind: pa.DataType, column: Column) -> bool:
-    if column.kind == "category":
+    if column.kind in _TEXTS:
         return kind in (pa.string(), pa.large_string())
     if column.kind == "datetime":
         return bool(pa.types.is_timestamp(kind) and kind.tz is None)
@@ -126,10 +128,9 @@ def _frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
     parts: dict[str, Any] = {}
     for column in schema.columns:
         values = table.column(column.name)
-        if column.kind == "category":
-            known = {*column.values, column.other}
+        if column.kind in _TEXTS:
             for chunk in values.chunks:
-                strange = [text for text in chunk.dictionary.to_pylist() if text not in known]
+                strange = _strange(column, chunk.dictionary.to_pylist())
                 if strange:
                     raise ReleaseError(
                         f"{PARQUET}, column '{column.name}': {strange[0]!r:.60} is no value that "
@@ -138,3 +139,13 @@ def _frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
             values = values.cast(pa.string())
         parts[column.name] = values.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return pd.DataFrame(parts)
+
+
+def _strange(column: Column, texts: list[str]) -> list[str]:
+    """Returns the texts that are no value of a column; a set's are written in one way alone."""
+    if column.kind == "category":
+        known = {*column.values, column.other}
+        return [text for text in texts if text not in known]
+    cells = read_sets(column, pd.Series(texts, dtype=object))
+    again = sets_as_text(column, cells.items, cells.missing)
+    return [text for text, right in zip(texts, again, strict=True) if text != right]

@@ -1,0 +1,156 @@
+"""What counts of items tell: exact without noise, and what stands for the noise of their tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedloom.common.column import Column
+from fedloom.common.column_marginals import ColumnMarginals
+from fedloom.common.encoding import Encoding
+from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, groups_of_one
+from fedloom.common.models.cell_tables import CellTables
+from fedloom.common.schema import Schema
+from fedloom.common.set_marginals import ItemCounts, ItemPairs, NoisyItemPairs, NoisyItems
+from fedloom.server.item_design import choose_items, frequent_items
+from fedloom.server.learners.item_tables import ItemTables
+from fedloom.server.learners.with_margins import with_margins
+
+ENCODING = Encoding(
+    Schema(
+        (
+            Column("n", "integer", minimum=0, maximum=2),
+            Column("s", "set", values=tuple("abcdef"), maximum=4),
+            Column("t", "category", values=("0", "1")),
+        )
+    ),
+    "t",
+)
+FREQUENT = np.array([1, 1, 0, 0, 1, 0], dtype=np.int32)
+
+
+def records(rows: int) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    label = rng.integers(0, 2, rows)
+    held = rng.random((rows, 6)) < np.array([0.5, 0.4, 0.1, 0.05, 0.3, 0.0])
+    held[:, 1] &= held[:, 0]
+    held[:, 4] &= label == 1
+    sets = ["|".join(itertools.compress("abcdef", row)) for row in held]
+    return pd.DataFrame({"n": rng.integers(0, 3, rows), "s": sets, "t": label.astype(str)})
+
+
+def statistics(frame: pd.DataFrame, std: float = 1e-6) -> NoisyMarginals:
+    coded = ENCODING.coded(frame)
+    rng, groups = np.random.default_rng(4), groups_of_one(ENCODING)
+
+    def noisy(measured):
+        exact = measured.sum(coded.features, coded.classes).astype(float)
+        return exact + rng.normal(0.0, std, len(exact))
+
+    pairs = ItemPairs(ENCODING, groups, FREQUENT)
+    return NoisyMarginals(
+        encoding=ENCODING,
+        look=noisy(ColumnMarginals(ENCODING)),
+        look_std=std,
+        groups=groups,
+        pairs=noisy(TwoWayMarginals(ENCODING, groups)),
+        pair_std=std,
+        by_class=False,
+        items=NoisyItems(
+            counts=noisy(ItemCounts(ENCODING)),
+            std=std,
+            pairs=NoisyItemPairs(measured=pairs, sums=noisy(pairs), std=std),
+        ),
+    )
+
+
+def held(frame: pd.DataFrame) -> np.ndarray:
+    items = ENCODING.coded(frame).features[:, 2:]
+    return (items[:, :, None] == np.arange(6)).any(axis=1)
+
+
+def shares(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the share of each cell within each class (C, D), and the classes' records."""
+    coded = ENCODING.coded(frame)
+    found = np.zeros((ENCODING.num_classes, ENCODING.width))
+    for place, block in enumerate(ENCODING.features):
+        np.add.at(found, (coded.classes, block.start + coded.features[:, place]), 1.0)
+    sizes = np.bincount(coded.classes, minlength=ENCODING.num_classes).astype(float)
+    return found / np.maximum(sizes, 1.0)[:, None], sizes
+
+
+def test_without_noise_rates_and_tables_are_those_of_the_records():
+    frame = records(3_000)
+    cells, sizes = shares(frame)
+    tables = ItemTables(statistics(frame), cells, np.maximum(sizes, 1e-9))
+    truth, classes = held(frame), ENCODING.coded(frame).classes
+    assert tables.frequent.tolist() == [0, 1, 4]
+    for label in (0, 1):
+        mine = truth[classes == label]
+        assert tables.rates[label] == pytest.approx(mine.mean(axis=0), abs=2e-3)
+        of_items = [np.array([(~has).sum(), has.sum()]) for has in mine[:, tables.frequent].T]
+        margins = [
+            sizes[label] * cells[label, block.start : block.start + block.size]
+            for block in ENCODING.features
+        ] + of_items
+        found = tables.tables(label, margins)
+        assert set(found) == {(f, 2 + j) for f in (0, 1) for j in range(3)} | {
+            (2, 3),
+            (2, 4),
+            (3, 4),
+        }
+        codes = ENCODING.coded(frame).features[classes == label]
+        columns = [*codes[:, :2].T, *mine[:, tables.frequent].T.astype(int)]
+        for (one, other), table in found.items():
+            expected = np.zeros(table.shape)
+            np.add.at(expected, (columns[one], columns[other]), 1.0)
+            np.testing.assert_allclose(table, expected, atol=1e-3)
+
+
+def test_rates_of_a_class_sum_to_its_number_of_items():
+    frame = records(2_000)
+    cells, sizes = shares(frame)
+    tables = ItemTables(statistics(frame, std=40.0), cells, np.maximum(sizes, 1e-9))
+    number = ENCODING.features[1]
+    mean = cells[:, number.start : number.start + 5] @ np.arange(5)
+    assert tables.rates[:2].sum(axis=1) == pytest.approx(mean[:2], rel=0.02)
+    assert (tables.rates >= 0.0).all() and (tables.rates <= 1.0).all()
+
+
+@pytest.mark.parametrize("groups", [2, 5])
+def test_what_stands_for_the_noise_is_that_of_a_table_counted_in_full(groups):
+    """Both are taken through the exchange of margins, a linear map, so variances are exact."""
+    tables = ItemTables(statistics(records(200)), *shares(records(200)))
+    std = tables.std
+    layout = CellTables((groups, 2), ((0, 1),))
+    zeros = [np.zeros(groups), np.zeros(2)]
+    of_item = np.stack(
+        [
+            with_margins(layout, np.stack([-unit, unit], axis=1).reshape(-1), zeros)
+            for unit in np.eye(groups)
+        ]
+    )
+    in_full = np.stack([with_margins(layout, unit, zeros) for unit in np.eye(2 * groups)])
+    assert std * np.sqrt((of_item**2).sum(axis=0)) == pytest.approx(
+        tables.noise_of((0, 2)) * np.sqrt((in_full**2).sum(axis=0))
+    )
+    # Of two items one number was counted, and stands in all four cells.
+    square = np.stack(
+        [with_margins(CellTables((2, 2), ((0, 1),)), u, [zeros[1]] * 2) for u in np.eye(4)]
+    )
+    assert [std] * 4 == pytest.approx(tables.noise_of((2, 3)) * np.sqrt((square**2).sum(axis=0)))
+
+
+def test_items_that_stand_out_are_counted_with_others_as_far_as_there_is_room():
+    noisy = statistics(records(2_000))
+    assert noisy.items is not None
+    noisy = dataclasses.replace(noisy, items=dataclasses.replace(noisy.items, std=80.0))
+    groups, frequent = choose_items(noisy, most_cells=10**6)
+    assert groups.tolist() == noisy.groups.tolist()
+    assert frequent_items(ENCODING, frequent) == {"s": ["a", "b", "e"]}
+    few = choose_items(noisy, most_cells=ItemPairs(ENCODING, groups, frequent).length - 1)[1]
+    assert frequent_items(ENCODING, few) == {"s": ["a", "b"]}
