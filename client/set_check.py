@@ -32,7 +32,7 @@ def set_misfits(column: Column, raw: pd.Series) -> tuple[int, int, int, list[str
       one message for each thing that does not fit.
     """
     cells = read_sets(column, raw)
-    missing = int(raw.isna().sum())
+    missing = int(cells.missing.sum())
     strange, longer = cells.unknown > 0, cells.cut > 0
     problems, records = [], len(raw)
     if strange.any():

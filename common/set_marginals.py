@@ -122,7 +122,7 @@ class ItemPairs:
                 ]
             )
             groups += np.cumsum([0, *self.sizes[:-1]])
-            tables = row[items : items + self._tables].reshape(count, -1)
+            tables = row[items : items + self._tables].reshape(count, sum(self.sizes))
             for position in range(count):
                 held = groups[present[own, position]]
                 tables[position] = np.bincount(held.reshape(-1), minlength=sum(self.sizes))

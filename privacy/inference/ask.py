@@ -13,6 +13,7 @@ from fedloom.privacy.inference.counted import CountedTables
 from fedloom.privacy.inference.families import FAMILIES
 from fedloom.privacy.inference.formula import Factor, parse_factor, parse_formula
 from fedloom.privacy.inference.groups import counts, groups_of, means, shares
+from fedloom.privacy.inference.item_shares import item_shares
 from fedloom.privacy.inference.levels import single_term
 from fedloom.privacy.inference.quantiles import quantiles
 from fedloom.privacy.inference.regression import regress
@@ -33,7 +34,7 @@ class Question:
     Attributes:
       formula: of a regression.
       mean: summand of a formula, such as "age" or "log(income)", whose mean is asked for.
-      share: column whose values' shares are asked for, or "column == value".
+      share: column whose values' shares are asked for, or "column == value"; of a set, items.
       quantile: column whose quantile is asked for.
       table: one column, or two, whose counts are asked for.
       family: of the regression; None takes logistic for a response of two values, else linear.
@@ -98,7 +99,7 @@ def ask(
         bought.
     """
     sums = Sums(CountedTables(statistics), generator_rows(plan, generator))
-    title, scale, ratio, estimates, notes = _found(sums, question)
+    title, scale, ratio, estimates, notes = _found(sums, question, statistics)
     return Inference(
         title=title,
         scale=scale,
@@ -123,7 +124,7 @@ def generator_rows(plan: Plan, generator: Artifact, rows: int = _ROWS) -> Rows:
 _Answer = tuple[str, str, str | None, Sequence[Estimate], Sequence[str]]
 
 
-def _found(sums: Sums, question: Question) -> _Answer:
+def _found(sums: Sums, question: Question, statistics: NoisyMarginals) -> _Answer:
     schema = sums.tables.encoding.schema
     if question.formula is not None:
         formula = parse_formula(question.formula)
@@ -140,9 +141,19 @@ def _found(sums: Sums, question: Question) -> _Answer:
         estimates = counts(sums, columns[0], columns[1] if len(columns) > 1 else None)
         return f"records by {' and '.join(columns)}", "records at the sites", None, estimates, ()
     factor = parse_factor(question.mean or question.share or question.quantile or "")
-    schema.column(factor.column)
-    groups = groups_of(sums, by, factor.column)
+    described = schema.column(factor.column)
     what = "differences of " if question.differences else ""
+    if question.share is not None and described.kind == "set":
+        estimates = item_shares(
+            statistics, factor, by, differences=question.differences, alike=sums.rows.alike
+        )
+        note = (
+            f"Of each record the first {described.maximum} items count; one without a value counts "
+            "as a record without items."
+        )
+        title = f"{what}share of records with {factor.text}{within}"
+        return title, "share", None, estimates, (note,)
+    groups = groups_of(sums, by, factor.column)
     if question.mean is not None:
         term = single_term(sums.tables, factor)
         estimates = means(sums, term, groups, differences=question.differences)

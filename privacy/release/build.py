@@ -155,7 +155,7 @@ def _copy_from_run(folder: Path, run: FinishedRun) -> None:
     for number in run.opened:
         shutil.copyfile(run.path / answer_path(number), folder / answer_path(number))
     if counts_marginals(plan):
-        table = marginals_table(plan, run.opened[plan.rounds[0].round])
+        table = marginals_table(plan, run.opened)
         pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
     if run.public is not None:
         (folder / PUBLIC).write_bytes(pack_public(plan, run.public, run.opened))

@@ -1,6 +1,7 @@
 """All noisy one-way counts of a study as one table, for people.
 
-One row is one count of the opened look (the first statistics round), as it came: unbiased, with
+One row is one count of the opened look (the first statistics round), or of the items of sets that
+are counted beside it, as it came: unbiased, with
 independent Gaussian noise of a standard deviation that is known exactly, and possibly negative.
 Nothing is fitted, clipped or made to add up. So what follows is simple: a count plus and minus
 1.96 `std` holds the true number of records counted with a chance of 95%; a sum of k counts has
@@ -10,6 +11,7 @@ left out, numbers clamped to the schema's bounds, after each person's cap on row
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from fedloom.privacy.plan import Plan
 __all__ = [
     "MARGINALS",
     "MARGINALS_COLUMNS",
+    "counted_in_marginals",
     "counts_marginals",
     "marginals_arrow",
     "marginals_table",
@@ -37,7 +40,8 @@ MARGINALS = "answers/marginals.parquet"
 MARGINALS_COLUMNS = {
     "column": "name of the column; of the label in rows of kind `class`, empty there without one",
     "kind": "`class`: all records of one class. Within a class: `interval` of numbers or dates, "
-    "`value` of a category, `special` number that stands apart, `missing`, `other`",
+    "`value` of a category, `special` number that stands apart, `missing`, `other`; of a set "
+    "intervals are of its number of items, and `item` is each item, all classes together",
     "value": "the class, category, number or interval as text, ends included",
     "lower": "least number of an interval, or the special number; empty for all else",
     "upper": "largest number of an interval; of a real column it belongs to the next interval",
@@ -61,13 +65,19 @@ def counts_marginals(plan: Plan) -> bool:
     return isinstance(phase, StatisticPhase) and statistic_kind(phase.statistic).counts_columns
 
 
-def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
-    """Returns the table of a plan's opened look; post-processing.
+def counted_in_marginals(plan: Plan) -> list[int]:
+    """Returns the numbers of the rounds that the table is made from: look, and items of sets."""
+    return [plan.rounds[0].round] + [r.round for r in plan.rounds if r.phase.name == "items"]
+
+
+def marginals_table(plan: Plan, opened: Mapping[int, OpenedRound]) -> pd.DataFrame:
+    """Returns the table of a plan's opened look, and of its items; post-processing.
 
     Args:
       plan: a plan that makes records.
-      look: its opened first round.
+      opened: by number, its opened rounds; those of `counted_in_marginals` at the least.
     """
+    look, *items = (opened[number] for number in counted_in_marginals(plan))
     encoding = plan.encoding
     names = list(encoding.class_labels) if encoding.target is not None else [None]
     rows: list[dict[str, Any]] = []
@@ -80,9 +90,13 @@ def marginals_table(plan: Plan, look: OpenedRound) -> pd.DataFrame:
         for name, count, cells in zip(names, counts, by_class, strict=True):
             rows.append(_class_row(encoding, name, count))
             rows += _column_rows(encoding, name, cells)
+    stds = [look.sums[0].std] * len(rows)
+    for counted in items:
+        rows += _item_rows(encoding, counted.values())
+        stds += [counted.sums[0].std] * (len(rows) - len(stds))
     frame = pd.DataFrame(rows, columns=[name for name in MARGINALS_COLUMNS if name != "std"])
     types = {name: object if name in _TEXTS else np.float64 for name in frame.columns}
-    return frame.astype(types).assign(std=look.sums[0].std)
+    return frame.astype(types).assign(std=np.array(stds))
 
 
 def marginals_arrow(table: pd.DataFrame) -> pa.Table:
@@ -102,6 +116,15 @@ def _column_rows(encoding: Encoding, name: str | None, cells: Any) -> list[dict[
         for cell, count in zip(
             _cells(encoding, block), cells[block.start : block.start + block.size], strict=True
         )
+    ]
+
+
+def _item_rows(encoding: Encoding, counts: Any) -> list[dict[str, Any]]:
+    """Returns the rows of the items of all sets."""
+    return [
+        _row(block.name, "item", value, None, None, None, counts[block.start + place])
+        for block in encoding.sets
+        for place, value in enumerate(block.values)
     ]
 
 

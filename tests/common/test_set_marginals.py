@@ -112,6 +112,18 @@ def test_counts_are_those_of_a_plain_loop():
             assert together[one, other] == sum(both <= held for held, _ in mine)
 
 
+@pytest.mark.parametrize("rows", [0, 20])
+def test_where_no_item_is_frequent_items_are_counted_alone(rows):
+    features, classes = coded(every_record()[:rows])
+    measured = ItemPairs(ENCODING, GROUPS, 0 * FREQUENT)
+    sums = measured.sum(features, classes)
+    assert len(sums) == measured.length == 7 * ENCODING.num_classes
+    assert measured.together(sums, 0).shape == (0, 0)
+    assert [table.shape[0] for table in measured.tables(sums, 0)] == [0] * 3
+    full = ItemPairs(ENCODING, GROUPS, FREQUENT).sum(features, classes)
+    assert len(full) == ItemPairs(ENCODING, GROUPS, FREQUENT).length
+
+
 def many(items: int) -> Encoding:
     column = Column("s", "set", values=tuple(f"i{i}" for i in range(items)), maximum=20)
     return Encoding(Schema((column, Column("x", "category", values=("0", "1")))))

@@ -51,6 +51,22 @@ def held(frame: pd.DataFrame) -> np.ndarray:
     return (items[:, :, None] == np.arange(30)).any(axis=1)
 
 
+def test_a_small_table_of_one_set_in_which_noise_hides_every_item_is_made_too(tmp_path):
+    schema = Schema.from_dict({"column": [BASKET]})
+    study = parse_study(
+        {
+            "study": {"name": "few", "schema": "schema.toml"},
+            "privacy": {"epsilon": 0.1, "delta": 1e-5},
+            "site": [{"name": "north"}],
+        },
+        schema,
+    )
+    table = {"north": records(50)[["basket"]]}
+    run = fedloom.simulate(study, table, schema=schema, out=tmp_path / "run", insecure_seed=1)
+    made = run.sample(200, seed=1)
+    assert read_sets(schema.column("basket"), made["basket"]).cut.sum() == 0
+
+
 @pytest.mark.parametrize("trust", ["secure-sum", pytest.param("per-site", marks=pytest.mark.slow)])
 def test_sets_keep_their_rates_pairs_and_label_in_a_release_that_verifies(tmp_path, trust):
     study = parse_study(
@@ -77,3 +93,8 @@ def test_sets_keep_their_rates_pairs_and_label_in_a_release_that_verifies(tmp_pa
     release = run.release(tmp_path / "release")
     assert fedloom.verify(release, key=None, refit=True).ok
     assert fedloom.read(release).equals(fedloom.read(release, format="csv"))
+    counts = fedloom.Release(release).marginals
+    assert (counts["kind"] == "item").sum() == 30 + 3
+    found = fedloom.Release(release).infer(share="basket == i02", by="again")
+    assert found["i02, again: no"].value == pytest.approx(0.1, abs=0.05)
+    assert found["i02, again: yes"].value == pytest.approx(0.6, abs=0.05)

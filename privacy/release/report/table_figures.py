@@ -17,6 +17,7 @@ from fedloom.privacy.release.report.compare import (
     compare_dependence,
     compare_marginals,
 )
+from fedloom.privacy.release.report.compare_items import compare_items
 from fedloom.privacy.release.report.good_for import good_for
 from fedloom.privacy.release.report.relations import Relation, relation_tree, strongest_tree
 from fedloom.privacy.release.report.svg import heat_map, marginal_chart, scale_bar
@@ -38,7 +39,8 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
     """
     marginals = compare_marginals(frame, statistics)
     dependence = compare_dependence(frame, statistics)
-    charts = [_chart(marginal) for marginal in marginals]
+    sets = {block.name: "number of items" for block in statistics.encoding.sets}
+    charts = [_chart(marginal, sets.get(marginal.name)) for marginal in marginals]
     size = 420.0 if len(dependence.names) <= _LARGE_MAP else 540.0
     noisy = None
     if dependence.measured != "none":
@@ -53,7 +55,8 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
         total_std=f"{deviation:,.1f}",
         shown=charts[:SHOWN_MARGINALS],
         folded=charts[SHOWN_MARGINALS:],
-        table=[_row(marginal) for marginal in marginals],
+        table=[_row(marginal, sets.get(marginal.name)) for marginal in marginals],
+        items=[_chart(marginal, "items") for marginal in compare_items(frame, statistics)],
         dependence_words=_dependence_words(dependence, statistics.encoding.target),
         heat_synthetic=Markup(_map("synthetic rows", dependence, dependence.synthetic, size)),
         heat_noisy=noisy,
@@ -65,9 +68,9 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
     return good_for(frame, statistics, marginals) + Markup(figures)
 
 
-def _chart(marginal: Marginal) -> dict[str, Any]:
+def _chart(marginal: Marginal, what: str | None) -> dict[str, Any]:
     return {
-        **_row(marginal),
+        **_row(marginal, what),
         "svg": Markup(
             marginal_chart(
                 title=f"shares of {marginal.name}: synthetic rows and noisy marginal",
@@ -81,7 +84,8 @@ def _chart(marginal: Marginal) -> dict[str, Any]:
     }
 
 
-def _row(marginal: Marginal) -> dict[str, str]:
+def _row(marginal: Marginal, what: str | None) -> dict[str, str]:
+    """Returns a marginal's texts; `what` says what of a set is counted."""
     ratio = marginal.distance / max(marginal.expected, 1e-12)
     reading = (
         "as noise alone would make it"
@@ -91,7 +95,7 @@ def _row(marginal: Marginal) -> dict[str, str]:
         else "the generator differs"
     )
     return {
-        "name": marginal.name,
+        "name": marginal.name if what is None else f"{marginal.name}: {what}",
         "distance": f"{marginal.distance:.3f}",
         "expected": f"{marginal.expected:.3f}",
         "error": f"{100 * sum(marginal.errors) / len(marginal.errors):.2g}%",

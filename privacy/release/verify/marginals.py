@@ -15,6 +15,7 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.marginals import (
     MARGINALS,
     MARGINALS_COLUMNS,
+    counted_in_marginals,
     counts_marginals,
     marginals_arrow,
     marginals_table,
@@ -45,17 +46,19 @@ def check_marginals(folder: Path, plan: Plan, opened: Mapping[int, OpenedRound])
         if (folder / MARGINALS).exists():
             raise ReleaseError(f"{MARGINALS} is there, but the plan counts no marginals")
         return "the plan counts no marginals"
-    look = opened.get(plan.rounds[0].round)
-    if look is None:
+    if not set(counted_in_marginals(plan)) <= set(opened):
         raise ReleaseError(f"no opened sum is here that {MARGINALS} could be made from")
-    made = marginals_table(plan, look)
+    made = marginals_table(plan, opened)
     try:
         found = _read(folder / MARGINALS, made)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ReleaseError(f"{MARGINALS} cannot be read: {error}") from error
     if found != marginals_arrow(made).to_pydict():
-        raise ReleaseError(f"{MARGINALS} is not made from the opened sum of its round")
-    return f"{len(made)} noisy counts, as the opened sum of round {look.round} has them"
+        raise ReleaseError(f"{MARGINALS} is not made from the opened sums")
+    first, *more = counted_in_marginals(plan)
+    others = "".join(f", and that of round {number}," for number in more)
+    have = "have" if more else "has"
+    return f"{len(made)} noisy counts, as the opened sum of round {first}{others} {have} them"
 
 
 def _read(path: Path, made: pd.DataFrame) -> dict[str, list[object]]:
