@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fedloom.common.schema import Schema
 
-__all__ = ["ItemBlock", "item_blocks"]
+__all__ = ["ItemBlock", "item_blocks", "item_feature"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,14 @@ class ItemBlock:
     def size(self) -> int:
         """The number of items, V."""
         return len(self.values)
+
+
+def item_feature(column: str, item: str) -> str:
+    """Returns the name of the column that says whether a record has an item of a set.
+
+    No column of a schema has such a name: theirs are printable.
+    """
+    return f"{column}\0{item}"
 
 
 def item_blocks(schema: Schema, indices: Sequence[int]) -> tuple[ItemBlock, ...]:

@@ -8,6 +8,9 @@ either may be left out) or `missing`:
 In Python a condition may also be a number, a date, None (missing), a pair `(lo, hi)` (a range; None
 for an open end) or a list or set of such alternatives. A value that is written like a category
 is that category, whatever else the text could mean; `(missing)` is always the missing value.
+
+Of a set the condition names an item that a record must have, or several, all of them, joined by
+`&`: `drugs=A10`, `drugs=A10&N02`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fedloom.common.cells import axis_value, category_key, cell_text
@@ -27,9 +31,12 @@ from fedloom.common.column import Column
 from fedloom.common.encoding import Block, Encoding
 from fedloom.common.errors import ConfigError
 from fedloom.common.grid import Grid
+from fedloom.common.item_blocks import item_feature
 from fedloom.common.sampling.allowed import AllowedValues, Range, allowed_cells, allowed_numbers
 
-__all__ = ["any_value", "conditions_of"]
+__all__ = ["any_value", "conditions_of", "item_conditions"]
+
+Array = npt.NDArray[Any]
 
 _MISSING = ("missing", "(missing)")
 # Cells are labelled "40 to 44" in reports.
@@ -38,7 +45,7 @@ _SHOWN = 12
 
 
 def conditions_of(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[str, AllowedValues]:
-    """Returns what is allowed of each column that has a condition.
+    """Returns what is allowed of each column that has a condition; sets: `item_conditions`.
 
     Args:
       where: Conditions by column; see the module's docstring.
@@ -56,7 +63,7 @@ def conditions_of(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[s
             raise ConfigError(f"no column '{name}' in the schema; {hint}")
         index = names.index(name)
         if encoding.schema.columns[index].kind == "set":
-            raise ConfigError(f"'{name}' is a set, and sets take no conditions; remove it")
+            continue
         column, grid, block = (
             encoding.schema.columns[index],
             encoding.grids[index],
@@ -67,6 +74,35 @@ def conditions_of(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[s
         else:
             allowed[name] = _numbers(column, block, grid, wanted)
     return allowed
+
+
+def item_conditions(where: Mapping[str, Any] | None, encoding: Encoding) -> dict[str, Array]:
+    """Returns what is allowed of the items that conditions on sets name: to be there, not absent.
+
+    Args:
+      where: Conditions by column; those on sets are read.
+      encoding: Of the schema.
+
+    Returns:
+      By the name of an item's column (`fedloom.common.item_blocks.item_feature`), (2,) shares.
+
+    Raises:
+      ConfigError: a condition names no item of its set.
+    """
+    found = {}
+    for block in encoding.sets:
+        if block.name not in (where or {}):
+            continue
+        wanted = cell_text((where or {})[block.name]).strip()
+        items = [wanted] if wanted in block.values else wanted.split("&")
+        for item in map(str.strip, items):
+            if item not in block.values:
+                raise ConfigError(
+                    f"'{block.name}' is a set without the item {_shown(item)}; name one that a "
+                    "record must have, or several joined by &"
+                )
+            found[item_feature(block.name, item)] = np.array([0.0, 1.0])
+    return found
 
 
 def any_value(encoding: Encoding, index: int) -> AllowedValues:

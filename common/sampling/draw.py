@@ -24,7 +24,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.models.coders import encoding_of
 from fedloom.common.models.mixture import Mixture
 from fedloom.common.sampling.combined import ConditionedMixture
-from fedloom.common.sampling.conditions import conditions_of
+from fedloom.common.sampling.conditions import conditions_of, item_conditions
 from fedloom.common.sampling.enforce import Enforcer
 from fedloom.common.sampling.items import ItemFiller
 from fedloom.common.sampling.rows import Rows
@@ -58,6 +58,8 @@ class Sampler:
         self.encoding = encoding_of(artifact.kind, schema, target)
         self._allowed = conditions_of(where, self.encoding)
         shares = {name: allowed.shares for name, allowed in self._allowed.items()}
+        self._of_items = item_conditions(where, self.encoding)
+        shares |= self._of_items
         self._source = source_of(artifact, self.encoding, shares)
         self._filler = ItemFiller(self.encoding, artifact.arrays)
         self._exact = ConditionedMixture.of(self._source, self._allowed)
@@ -83,7 +85,8 @@ class Sampler:
     @cached_property
     def _sketch(self) -> ConditionedMixture | None:
         """What stands for a neural generator given the fixed combinations; or None."""
-        if isinstance(self._source, Mixture):
+        # A mixture of rows would not keep what is asked of items.
+        if isinstance(self._source, Mixture) or self._of_items:
             return None
         return ConditionedMixture.of(self._source.mixture(), self._allowed)
 

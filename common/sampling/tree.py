@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fedloom.common.artifact import Artifact
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
+from fedloom.common.item_blocks import item_feature
 from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import stratified
 from fedloom.common.models.mixture import Mixture
@@ -51,6 +52,8 @@ class TreeSource:
         self._tree, self._encoding = Tree.of(artifact, encoding), encoding
         self._filler = ItemFiller(encoding, artifact.arrays)
         features = {block.name: place for place, block in enumerate(encoding.features)}
+        features |= self._items()
+        self._check_items(set(shares) - set(features) - {str(encoding.target)})
         prior = np.asarray(artifact.arrays["class_prior"], dtype=np.float64)
         for name, share in shares.items():
             prior = prior if name in features else prior * share
@@ -70,6 +73,28 @@ class TreeSource:
         self._log_mass = logs + self._tree.arrays["log_scale"]
         if not self._shares:
             self._log_mass = np.log(np.maximum(prior, 1e-300))
+
+    def _items(self) -> dict[str, int]:
+        """Returns the places of the frequent items of sets by the names of their columns."""
+        first, places = len(self._encoding.features), {}
+        for place, item in enumerate(self._tree.shape.frequent):
+            for block in self._encoding.sets:
+                if block.start <= item < block.start + block.size:
+                    name = item_feature(block.name, block.values[item - block.start])
+                    places[name] = first + place
+        return places
+
+    def _check_items(self, rare: set[str]) -> None:
+        """Refuses conditions on items that are no columns of the tree."""
+        for name in sorted(rare):
+            column, item = name.split("\0")
+            known = [
+                held.split("\0")[1] for held in self._items() if held.startswith(f"{column}\0")
+            ]
+            raise ConfigError(
+                f"the generator knows {item!r} of '{column}' by its rate alone, so that it can be "
+                f"no condition; items that can: {', '.join(known) or 'none'}"
+            )
 
     def draw(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draws coded records (N, m + item_places) and classes (N,) of as many records."""

@@ -12,12 +12,17 @@ import pytest
 from fedloom.common.column import Column
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
+from fedloom.common.errors import ConfigError
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.models.cell_tables import CellTables
+from fedloom.common.models.registry import TreeSettings
+from fedloom.common.sampling import sample
 from fedloom.common.schema import Schema
+from fedloom.common.set_cells import read_sets
 from fedloom.common.set_marginals import ItemCounts, ItemPairs, NoisyItemPairs, NoisyItems
 from fedloom.server.item_design import choose_items, frequent_items
 from fedloom.server.learners.item_tables import ItemTables
+from fedloom.server.learners.tree import TreeLearner
 from fedloom.server.learners.with_margins import with_margins
 
 ENCODING = Encoding(
@@ -143,6 +148,55 @@ def test_what_stands_for_the_noise_is_that_of_a_table_counted_in_full(groups):
         [with_margins(CellTables((2, 2), ((0, 1),)), u, [zeros[1]] * 2) for u in np.eye(4)]
     )
     assert [std] * 4 == pytest.approx(tables.noise_of((2, 3)) * np.sqrt((square**2).sum(axis=0)))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Returns the tree of a table without noise, and the table."""
+    frame = records(4_000)
+    settings = TreeSettings(max_clique=16)
+    learner = TreeLearner(settings, None, ENCODING)
+    return learner.export(learner.initialise(statistics(frame), seed=1)), frame
+
+
+def test_a_tree_keeps_rates_pairs_and_number_of_items(fitted):
+    artifact, frame = fitted
+    made = sample(artifact, ENCODING.schema, "t", 4_000, seed=1)
+    real, drawn = held(frame), held(made)
+    assert drawn.mean(axis=0) == pytest.approx(real.mean(axis=0), abs=0.02)
+    pairs = [(part.T.astype(float) @ part / len(part))[:2, :5] for part in (real, drawn)]
+    np.testing.assert_allclose(pairs[0], pairs[1], atol=0.02)
+    numbers = [np.bincount(part.sum(axis=1), minlength=7) / 4_000 for part in (real, drawn)]
+    np.testing.assert_allclose(*numbers, atol=0.02)
+    label = [
+        part[(table["t"] == "1").to_numpy(), 4].mean()
+        for part, table in ((real, frame), (drawn, made))
+    ]
+    assert label[1] == pytest.approx(label[0], abs=0.03)
+
+
+def test_a_condition_on_items_is_met_and_draws_what_goes_with_them(fitted):
+    artifact, frame = fitted
+    made = sample(artifact, ENCODING.schema, "t", 1_000, where={"s": "a & e"}, seed=1)
+    drawn, real = held(made), held(frame)
+    assert drawn[:, 0].all() and drawn[:, 4].all() and (made["t"] == "1").mean() > 0.97
+    both = real[real[:, 0] & real[:, 4]]
+    assert drawn[:, 1].mean() == pytest.approx(both[:, 1].mean(), abs=0.08)
+    assert (read_sets(ENCODING.schema.column("s"), made["s"]).cut == 0).all()
+
+
+@pytest.mark.parametrize("wanted", ["c", "x", "a&f", ""])
+def test_rare_and_unknown_items_are_no_conditions(fitted, wanted):
+    with pytest.raises(ConfigError):
+        sample(fitted[0], ENCODING.schema, "t", 10, where={"s": wanted}, seed=1)
+
+
+def test_another_schemas_items_do_not_fit_a_tree(fitted):
+    artifact, _ = fitted
+    for frequent in ([0, 1], [1, 0, 4], [0, 1, 6]):
+        other = dataclasses.replace(artifact, config={**artifact.config, "frequent": frequent})
+        with pytest.raises(ConfigError):
+            sample(other, ENCODING.schema, "t", 10, seed=1)
 
 
 def test_items_that_stand_out_are_counted_with_others_as_far_as_there_is_room():
