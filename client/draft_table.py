@@ -29,6 +29,9 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 _CODED = re.compile(r"[+-]?0\d", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TRUTH = {"0", "1"}
+_MARKS = ("|", ";")
+# Share of cells with several items from which a column seems to hold sets.
+_SEVERAL = 0.05
 
 
 def draft_table(private_frame: pd.DataFrame, *, public: bool, form: str) -> Draft:
@@ -67,6 +70,10 @@ def _column(name: str, raw: pd.Series, public: bool) -> DraftColumn | str:
         return replace(column, hints=("no value tells its kind",))
     if kind == "category" and set(texts) <= _TRUTH:
         column = replace(column, hints=("0 and 1 were taken as categories",))
+    mark = _separator(texts) if kind == "category" else None
+    if mark is not None:
+        hint = f'cells seem to hold several items: kind = "set", separator = "{mark}" keeps each'
+        column = replace(column, hints=(*column.hints, hint))
     if not public:
         return column
     column = replace(column, nullable=len(texts) < len(raw))
@@ -119,6 +126,17 @@ def _kind(texts: Sequence[str], raw: pd.Series) -> str | None:
     if all(map(_is_time, texts)):
         return "datetime"
     return "category"
+
+
+def _separator(texts: Sequence[str]) -> str | None:
+    """Returns the mark between items, if some cells hold several and items occur again."""
+    for mark in _MARKS:
+        cells = [text.split(mark) for text in texts]
+        items = [item for cell in cells for item in cell]
+        several = sum(len(cell) > 1 for cell in cells)
+        if several >= _SEVERAL * len(cells) and len(set(items)) <= len(items) / 2:
+            return mark
+    return None
 
 
 def _text(value: Any) -> str:

@@ -35,6 +35,8 @@ class DraftColumn:
       nullable: Whether values may be missing; None if nothing tells it.
       other: Label of categories outside the list, or None.
       scale: `auto`, `linear` or `log`.
+      max_items: Most items of a set; None of any other kind.
+      separator: Between the items of a set; None of any other kind.
       description: For people, with unit and what the codes mean.
       hints: Lines for whoever completes the schema.
     """
@@ -48,6 +50,8 @@ class DraftColumn:
     nullable: bool | None = None
     other: str | None = None
     scale: str = "auto"
+    max_items: int | None = None
+    separator: str | None = None
     description: str = ""
     hints: tuple[str, ...] = ()
 

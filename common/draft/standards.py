@@ -75,7 +75,9 @@ def _fedloom(document: Mapping[str, Any]) -> Draft:
         columns.append(
             DraftColumn(
                 name=str(entry.get("name")),
-                kind=kind_of(kind),
+                kind="set" if kind == "set" else kind_of(kind),
+                max_items=entry.get("max_items"),
+                separator=entry.get("separator"),
                 minimum=bound_of(entry.get("min"), kind),
                 maximum=bound_of(entry.get("max"), kind),
                 values=tuple(str(value) for value in entry.get("values") or ()),

@@ -30,7 +30,7 @@ _OPEN = {
     "values": "open: list the categories from a document, or have them learned at a price",
 }
 _FILL = {
-    "kind": "integer, real, category or datetime",
+    "kind": "integer, real, category, datetime or set",
     "min": "the smallest value that can be, from a document",
     "max": "the largest value that can be, from a document",
     "values": 'the categories from a document, such as ["no", "yes"]',
@@ -96,7 +96,7 @@ def _lines(column: DraftColumn, *, from_file: bool, blanks: bool) -> Iterator[st
         yield _blank("kind")
     else:
         yield f"kind = {toml_value(column.kind)}{origin}"
-    if column.kind == "category":
+    if column.kind in ("category", "set"):
         yield from _categories(column, origin, blanks)
     elif column.numeric:
         yield from _bounds(column, origin, blanks)
@@ -104,6 +104,9 @@ def _lines(column: DraftColumn, *, from_file: bool, blanks: bool) -> Iterator[st
         yield f"special = {toml_value(column.special)}{origin}"
     if column.scale != "auto":
         yield f"scale = {toml_value(column.scale)}"
+    for key in ("max_items", "separator"):
+        if getattr(column, key) is not None:
+            yield f"{key} = {toml_value(getattr(column, key))}"
     if column.nullable:
         yield f"nullable = true{origin}"
     if column.other is not None:

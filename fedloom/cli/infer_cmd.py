@@ -28,7 +28,9 @@ __all__ = ["infer"]
     help="Of a formula; by default logistic for a response of two values, else linear.",
 )
 @click.option("--mean", metavar="COLUMN", help="A mean, also of log(COLUMN).")
-@click.option("--share", metavar="COLUMN", help="Shares of its values, or of 'COLUMN == VALUE'.")
+@click.option(
+    "--share", metavar="COLUMN", help="Shares of its values or items, or 'COLUMN == VALUE'."
+)
 @click.option("--quantile", metavar="COLUMN", help="A quantile of a column of numbers.")
 @click.option(
     "--at",

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from fedloom.common.schema import Schema
+from fedloom.common.encoding import Encoding
+from fedloom.common.schema import Column, Schema
+from fedloom.privacy.release.codebook import codebook
 from tests.federation import cli
 
 ROWS = "age,town,fee\n41,Xuqa,17.25\n4711,Zolbrim,2.5\n"
@@ -105,6 +107,17 @@ def test_a_completed_schema_is_never_written_over(tmp_path: Path, rows: Path) ->
     out.write_text("mine")
     assert cli("schema", "draft", rows, "--out", out).code == 2
     assert out.read_text() == "mine"
+
+
+def test_sets_of_a_codebook_are_sets_of_the_next_schema(tmp_path: Path) -> None:
+    column = Column("s", "set", values=("a", "b"), maximum=2, separator=";", nullable=True)
+    schema = Schema((column, Column("x", "category", values=("0", "1"))))
+    book = tmp_path / "codebook.json"
+    book.write_text(json.dumps(codebook(Encoding(schema))))
+    out = tmp_path / "schema.toml"
+    done = cli("schema", "draft", book, "--out", out, "--json")
+    assert done.code == 0 and done.json["loads"] is True, done.err
+    assert Schema.load(out).columns == schema.columns
 
 
 def test_a_releases_codebook_drafts_the_schema_of_the_next_study(

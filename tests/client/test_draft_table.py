@@ -123,3 +123,18 @@ def test_identifiers_and_constants_of_a_public_table_are_no_columns() -> None:
     who, grade = made.columns
     assert not who.known and "identifier" in who.hints[0]
     assert grade.values == ("10a", "1a", "2a")
+
+
+@pytest.mark.parametrize(
+    "cells, told",
+    [
+        (["a|b", "b", "a", "b|a", "c|a"] * 4, '"|"'),
+        (["a; b", "b", "a; b; c"] * 4, '";"'),
+        (["a", "b"] * 10, None),
+        ([f"note {i} | text {i}" for i in range(20)], None),
+    ],
+)
+def test_cells_of_several_items_are_told_apart(cells: list[str], told: str | None) -> None:
+    (column,) = draft_table(pd.DataFrame({"x": cells}), public=False, form="").columns
+    hints = [hint for hint in column.hints if 'kind = "set"' in hint]
+    assert [told in hint for hint in hints] == ([] if told is None else [True])
