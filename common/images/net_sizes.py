@@ -20,6 +20,7 @@ __all__ = [
     "critic_parameters",
     "dense_shapes",
     "generator_parameters",
+    "prior_width",
     "read_width",
     "reader_layers",
     "vae_parameters",
@@ -64,19 +65,29 @@ def dense_shapes(inputs: int, hidden: int, outputs: int) -> dict[str, tuple[int,
     }
 
 
+def prior_width(latent: int) -> int:
+    """Returns how many numbers say where the latents of a class lie: a vector and a triangle.
+
+    >>> prior_width(16)
+    152
+    """
+    return 2 * latent + latent * (latent - 1) // 2
+
+
 def vae_parameters(settings: ImageVaeSettings, coder: ImageCoder) -> int:
     """Returns the coordinates of a gradient of an `image-vae`."""
     classes = coder.encoding.num_classes
     heads = 2 * _linear(read_width(settings, coder.shape) + classes, settings.latent)
+    heads += _linear(classes, prior_width(settings.latent))
     detail = min(settings.detail, coder.shape.num_values)
     decoder = _dense(settings.latent + classes, settings.hidden, detail)
-    return _reader(settings, coder.shape) + heads + decoder
+    return _reader(settings, coder.shape, layers=1) + heads + decoder
 
 
 def critic_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
     """Returns the coordinates of a gradient of the critic of an `image-gan`."""
     width = read_width(settings, coder.shape)
-    return _reader(settings, coder.shape) + _linear(width, coder.encoding.num_classes)
+    return _reader(settings, coder.shape, layers=2) + _linear(width, coder.encoding.num_classes)
 
 
 def corrector_inputs(detail: int, latent: int, num_classes: int) -> int:
@@ -95,10 +106,11 @@ def generator_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
     return _dense(inputs, settings.hidden, detail)
 
 
-def _reader(settings: ImageNetSettings, shape: ImageShape) -> int:
+def _reader(settings: ImageNetSettings, shape: ImageShape, *, layers: int) -> int:
     if settings.reading is Reading.FREQUENCIES:
         width = settings.reading_hidden
-        return _linear(min(settings.detail, shape.num_values), width) + _linear(width, width)
+        first = _linear(min(settings.detail, shape.num_values), width)
+        return first + (layers - 1) * _linear(width, width)
     return sum(out * (into * kernel**2 + 1) for into, out, kernel in reader_layers(shape))
 
 

@@ -1,11 +1,12 @@
 """Images from the published decoder of an `image-vae`; NumPy alone, in double precision.
 
-A latent of normal numbers and a class go through two hidden layers of tanh to coordinates in the
-public cosine basis; these, times `CONTRAST`, are the logits of an image, whose values then move
-along the tone curve of class and channel. `fedloom.common.models.image_networks` is the same
-network in single precision.
+A latent from the Gaussian of its class, and the class, go through two hidden layers of tanh to
+coordinates in the public cosine basis; these, times `CONTRAST`, are the logits of an image, whose
+values then move along the tone curve of class and channel.
+`fedloom.common.models.image_networks` is the same network in single precision.
 
-Arrays: `class_prior` (C,), `net.` with the six arrays of `dense_shapes`, and the tone's.
+Arrays: `class_prior` (C,), `latent_means` (C, L), `latent_roots` (C, L, L), `net.` with the six
+arrays of `dense_shapes`, and the tone's.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ class WrittenImages(TonedImages):
         self._arrays = {
             name: np.asarray(value, np.float64) for name, value in artifact.arrays.items()
         }
-        self._latent = int(artifact.config["latent"])
-        self._classes = len(self._arrays["class_prior"])
         self._coordinates = Coordinates(shape, int(artifact.config["detail"]))
 
     def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws images before their values are moved, in [0, 1]."""
-        latents = rng.standard_normal((len(classes), self._latent))
-        rows = np.eye(self._classes)[classes]
+        means, roots = self._arrays["latent_means"], self._arrays["latent_roots"]
+        draws = rng.standard_normal((len(classes), means.shape[1]))
+        latents = means[classes] + np.einsum("nij,nj->ni", roots[classes], draws)
+        rows = np.eye(len(means))[classes]
         written = dense(self._arrays, np.concatenate([latents, rows], axis=1))
         logits = CONTRAST * self._coordinates.images(written[:, : self._coordinates.count])
         images: Array = 0.5 * (1.0 + np.tanh(0.5 * logits))
@@ -90,14 +91,17 @@ def dense(arrays: Mapping[str, Array], inputs: Array) -> Array:
 def written_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tuple[int, ...]]:
     """Returns the names and shapes of the arrays of an `image-vae`."""
     encoding, shape = coder.encoding, coder.shape
+    classes, latent = encoding.num_classes, int(config["latent"])
     net = dense_shapes(
-        int(config["latent"]) + encoding.num_classes,
+        latent + classes,
         int(config["hidden"]),
         min(int(config["detail"]), shape.num_values),
     )
     return {
-        "class_prior": (encoding.num_classes,),
-        "probabilities": (encoding.num_classes, encoding.width),
+        "class_prior": (classes,),
+        "latent_means": (classes, latent),
+        "latent_roots": (classes, latent, latent),
+        "probabilities": (classes, encoding.width),
         **{f"net.{name}": size for name, size in net.items()},
-        **tone_shapes(encoding.num_classes, shape.channels),
+        **tone_shapes(classes, shape.channels),
     }

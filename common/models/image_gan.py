@@ -41,7 +41,7 @@ class ImageCritic(nn.Module):
         super().__init__()
         self.num_classes = coder.encoding.num_classes
         width, out = padded(read_width(settings, coder.shape)), padded(self.num_classes)
-        self.reader = reader_of(settings, coder.shape, rng)
+        self.reader = reader_of(settings, coder.shape, rng, deep=True)
         self.score = fresh_linear(width, out, rng, weight_std=0.0)
 
     def scores(self, images: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 Images are written as the lowest frequencies of the public cosine basis, so that few weights have
 to be learned under noise whatever the size of an image. They are read from the same frequencies by
-two dense layers, or by convolutions of stride two until they are at most four pixels high and
-wide. No layer mixes the records of a batch, widths are multiples of 16, and the clip of
+one dense layer or two, or by convolutions of stride two until they are at most four pixels high
+and wide. No layer mixes the records of a batch, widths are multiples of 16, and the clip of
 `fedloom.privacy.clipping` has closed forms for all of them.
 """
 
@@ -20,7 +20,14 @@ from fedloom.common.models.decoder import fresh_linear, joined, padded
 from fedloom.common.models.image_settings import ImageNetSettings
 from fedloom.common.vocabulary import Reading
 
-__all__ = ["ConvolutionReader", "DenseNet", "Frequencies", "FrequencyReader", "reader_of"]
+__all__ = [
+    "ConvolutionReader",
+    "DeepReader",
+    "DenseNet",
+    "Frequencies",
+    "FrequencyReader",
+    "reader_of",
+]
 
 # Length of what dense layers see of an image whose every value is 1 off the centre.
 _LENGTH = 24.0
@@ -28,18 +35,27 @@ _SLOPE = 0.2
 _FIRST_STD = 0.3
 
 
-def reader_of(settings: ImageNetSettings, shape: ImageShape, rng: torch.Generator) -> nn.Module:
+def reader_of(
+    settings: ImageNetSettings, shape: ImageShape, rng: torch.Generator, *, deep: bool
+) -> nn.Module:
     """Returns what reads images less their centre, (B, channels, height, width).
 
     Its output has `fedloom.common.images.net_sizes.read_width` numbers a row.
+
+    Args:
+      settings: how images are read, and the widths.
+      shape: of the images.
+      rng: of the weights.
+      deep: whether frequencies go through two layers, as a critic needs, or through one.
     """
     if settings.reading is Reading.CONVOLUTIONS:
         return ConvolutionReader(shape, rng)
-    return FrequencyReader(shape, settings.detail, settings.reading_hidden, rng)
+    reader = DeepReader if deep else FrequencyReader
+    return reader(shape, settings.detail, settings.reading_hidden, rng)
 
 
 class FrequencyReader(nn.Module):
-    """Two dense layers that see the lowest frequencies of an image."""
+    """A dense layer of tanh that sees the lowest frequencies of an image."""
 
     def __init__(self, shape: ImageShape, detail: int, hidden: int, rng: torch.Generator) -> None:
         """Draws weights that keep the size of what they see."""
@@ -48,12 +64,28 @@ class FrequencyReader(nn.Module):
         self._scale = _LENGTH / shape.num_values**0.5
         inputs, width = padded(self._frequencies.count), padded(hidden)
         self.inner = fresh_linear(inputs, width, rng, weight_std=_FIRST_STD)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns what the last layer says, row by row."""
+        return torch.tanh(self._seen(images))
+
+    def _seen(self, images: Tensor) -> Tensor:
+        seen: Tensor = self.inner(self._scale * self._frequencies.of(images))
+        return seen
+
+
+class DeepReader(FrequencyReader):
+    """Two dense layers, leaky where they are negative."""
+
+    def __init__(self, shape: ImageShape, detail: int, hidden: int, rng: torch.Generator) -> None:
+        """Draws weights that keep the size of what they see."""
+        super().__init__(shape, detail, hidden, rng)
+        width = padded(hidden)
         self.middle = fresh_linear(width, width, rng, weight_std=(2.0 / width) ** 0.5)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns what the last layer says, row by row."""
-        read = self._scale * self._frequencies.of(images)
-        read = nn.functional.leaky_relu(self.inner(read), _SLOPE)
+        read = nn.functional.leaky_relu(self._seen(images), _SLOPE)
         return nn.functional.leaky_relu(self.middle(read), _SLOPE)
 
 

@@ -12,6 +12,7 @@ from fedloom.common.models.settings import (
     GradientRounds,
     ModelSettings,
     Rate,
+    SampleRate,
     Size,
 )
 from fedloom.common.vocabulary import Reading, Rivalry
@@ -64,8 +65,13 @@ class ImageVaeSettings(
     """A conditional VAE of images.
 
     Attributes:
+      hidden: width of the decoder's hidden layers.
+      reading_hidden: width of the encoder's dense layer.
       beta: weight of the KL divergence.
     """
+
+    hidden: Size = 256
+    reading_hidden: Size = 256
 
     beta: Annotated[float, Meta(ge=0.0, le=1e3)] = 1.0
 
@@ -97,7 +103,8 @@ class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
       average_decay: of the moving average that is published.
     """
 
-    num_rounds: Count = 200
+    num_rounds: Count = 400
+    sample_rate: SampleRate = 0.1
     server_learning_rate: Rate = 0.01
     average_decay: Decay = 0.95
 

@@ -2,8 +2,8 @@
 
 The loss of a record is its negative ELBO given its class, averaged over its views: Bernoulli cross
 entropies of all values, of which each in [0, 1] counts as a probability, plus `beta` times the KL
-divergence of its posterior from N(0, I). Only the decoder is published, and latents are drawn from
-N(0, I), never by encoding records.
+divergence of its posterior from the prior of its class, a Gaussian that is learned as well. Prior
+and decoder are published, and latents are drawn from the prior, never by encoding records.
 
 Encoder and decoder read and write low frequencies, or the encoder reads by convolutions.
 
@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.net_sizes import read_width
 from fedloom.common.images.written import CONTRAST
-from fedloom.common.losses import gaussian_kl, per_record
+from fedloom.common.losses import per_record
 from fedloom.common.models.decoder import fresh_linear, joined, padded
 from fedloom.common.models.draws import Draws
 from fedloom.common.models.image_model import ImageModel
 from fedloom.common.models.image_networks import DenseNet, Frequencies, reader_of
 from fedloom.common.models.image_settings import ImageVaeSettings
+from fedloom.common.models.latent_prior import LatentPrior
 
 __all__ = ["ImageVae", "ImageVaeModule"]
 
@@ -38,7 +39,7 @@ _FIRST_OUTPUT = 0.3
 
 
 class ImageVaeModule(nn.Module):
-    """Encoder and decoder; only the decoder outlives training."""
+    """Encoder, prior and decoder; the encoder does not outlive training."""
 
     def __init__(self, settings: ImageVaeSettings, coder: ImageCoder, rng: torch.Generator) -> None:
         """Draws initial weights."""
@@ -47,10 +48,11 @@ class ImageVaeModule(nn.Module):
         self.latent = settings.latent
         read = read_width(settings, coder.shape)
         width, heads = padded(read + classes), padded(settings.latent)
-        self.reader = reader_of(settings, coder.shape, rng)
+        self.reader = reader_of(settings, coder.shape, rng, deep=False)
         self.mean = fresh_linear(width, heads, rng, weight_std=read**-0.5)
         self.log_variance = fresh_linear(width, heads, rng, weight_std=0.1 * read**-0.5)
         nn.init.constant_(self.log_variance.bias, _INITIAL_LOG_VARIANCE)
+        self.prior = LatentPrior(settings.latent, classes)
         detail = min(settings.detail, coder.shape.num_values)
         self.decoder = DenseNet(
             settings.latent + classes,
@@ -115,5 +117,5 @@ class ImageVae(ImageModel[ImageVaeModule]):
         logits = CONTRAST * self.frequencies.images(module.coordinates(latent, classes))
         truth = images.permute(0, 2, 3, 1).flatten(1)
         entropy = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        divergence = gaussian_kl(mean, log_variance)
+        divergence = module.prior.divergence(mean, log_variance, classes)
         return per_record(entropy.sum(1), len(images)) + self.settings.beta * divergence

@@ -1,9 +1,9 @@
-"""The coordinator's side of the VAE of images: rounds of gradients, then the decoder.
+"""The coordinator's side of the VAE of images: rounds of gradients, then prior and decoder.
 
 Where all sums over images were asked, encoder and decoder learn from images of the mixture that
 these give before the first round, and the tones of what is drawn follow the noisy histograms of
 values in any case. What rounds taught is published as far as their effective noise lets one trust
-it; the published decoder is a moving average.
+it; the published decoder and the prior of latents are moving averages.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.image_model import CENTRE
 from fedloom.common.models.image_settings import ImageVaeGradients, ImageVaeSettings
 from fedloom.common.models.image_vae import ImageVae, ImageVaeModule
+from fedloom.common.models.latent_prior import prior_arrays
 from fedloom.common.models.private_model import read_weights
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.phases import TrainingPhase
@@ -32,7 +33,7 @@ from fedloom.server.learners.optimisers import moving_average
 __all__ = ["ImageVaeLearner"]
 
 _AVERAGE, _START = "average/", "start/"
-_DECODER = "decoder."
+_DECODER, _PRIOR = "decoder.", "prior."
 # Images that networks learn from before the first round.
 _IMAGES, _BATCH, _RATE = 10_000, 128, 0.003
 
@@ -66,7 +67,7 @@ class ImageVaeLearner(ImageNetLearner):
         module = self._model.private_module(seed % 2**31)
         if has_sums(statistics):
             self._pretrain(module, statistics, arrays[CENTRE], seed)
-            arrays |= with_prefix(read_weights(module.decoder), _START)
+            arrays |= with_prefix(read_weights(module), _START)
         weights = read_weights(module)
         arrays |= {**with_prefix(weights, WEIGHTS), **with_prefix(weights, _AVERAGE)}
         return State(arrays=arrays, meta=meta)
@@ -86,16 +87,20 @@ class ImageVaeLearner(ImageNetLearner):
         return State(arrays={**state.arrays, **kept}, meta={**state.meta, "step": step})
 
     def export(self, state: State) -> Artifact:
-        """Returns the decoder, its tones matched to the noisy histograms.
+        """Returns prior and decoder, tones matched to the noisy histograms.
 
-        What training has changed of a decoder that the sums gave is shrunk by the trust that its
+        What training has changed of weights that the sums gave is shrunk by the trust that its
         effective noise allows.
         """
-        weights = section(state.arrays, _AVERAGE + _DECODER)
+        weights = section(state.arrays, _AVERAGE)
         trust, start = np.float32(state.meta["trust"]), section(state.arrays, _START)
         for name, first in start.items():
             weights[name] = first + trust * (weights[name] - first)
-        return self._published(state, with_prefix(weights, "net."))
+        net = with_prefix(section(weights, _DECODER), "net.")
+        latent, classes = self._model.settings.latent, self._model.num_classes
+        return self._published(
+            state, {**net, **prior_arrays(section(weights, _PRIOR), latent, classes)}
+        )
 
     def _artifact(self, arrays: Arrays) -> Artifact:
         return Artifact(kind="image-vae", config=dict(self._config), arrays=arrays)

@@ -13,6 +13,7 @@ from fedloom.common.models import build_model
 from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.image_model import CENTRE, pictures
 from fedloom.common.models.image_views import views_of
+from fedloom.common.models.latent_prior import prior_arrays
 from fedloom.common.models.private_model import count_parameters, read_weights
 from fedloom.common.models.registry import num_parameters, read_model
 from fedloom.common.schema import Schema
@@ -153,14 +154,20 @@ def test_numpy_writes_the_images_that_torch_does(tmp_path, shape):
     module = stirred(model)
     net = {f"net.{name}": value for name, value in read_weights(module.decoder).items()}
     config = {"hidden": 24, "latent": 4, "detail": 50}
-    arrays = {**net, "class_prior": np.ones(coder.encoding.num_classes)}
+    arrays = {**net, **prior_arrays(read_weights(module.prior), 4, coder.encoding.num_classes)}
     written = WrittenImages(Artifact(kind="image-vae", config=config, arrays=arrays), coder.shape)
     classes = np.array([0, 1, 2, 1])
     found = written.untoned(classes, np.random.default_rng(3))
-    latent = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 4))).float()
+    draws = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 4))).float()
     rows = torch.eye(coder.encoding.num_classes)[classes]
+    matrix, offset, _ = module.prior.whitening(rows)
+    latent = torch.linalg.solve_triangular(matrix, (offset + draws)[:, :, None], upper=False)[
+        ..., 0
+    ]
     logits = 4.0 * model.frequencies.images(module.coordinates(latent, rows))
     expected = torch.sigmoid(logits).detach().numpy().reshape(found.shape)
     np.testing.assert_allclose(found, expected, atol=2e-5)
-    assert set(net) <= set(written_shapes(config, coder))
+    assert {name: value.shape for name, value in arrays.items()}.items() <= written_shapes(
+        config, coder
+    ).items()
     assert settings.latent == 4
