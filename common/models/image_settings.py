@@ -45,6 +45,8 @@ class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
       start_steps: steps on images that the statistics give, before the first round; free.
       views: versions of each record that its loss is averaged over; costs time, not budget.
       shift: pixels by which a view may be shifted.
+      rotation: degrees by which a view may be turned, either way.
+      noise: standard deviation of what is added to each value of a view, of a range of 1.
       mirror: whether a view may be mirrored left to right.
     """
 
@@ -56,6 +58,8 @@ class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):
     start_steps: Annotated[int, Meta(ge=0, le=100_000)] = 800
     views: Annotated[int, Meta(ge=1, le=8)] = 1
     shift: Annotated[int, Meta(ge=0, le=8)] = 0
+    rotation: Annotated[float, Meta(ge=0.0, le=180.0)] = 0.0
+    noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     mirror: bool = False
 
 
@@ -105,7 +109,7 @@ class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
 
     num_rounds: Count = 400
     sample_rate: SampleRate = 0.1
-    server_learning_rate: Rate = 0.01
+    server_learning_rate: Rate = 0.005
     average_decay: Decay = 0.95
 
 

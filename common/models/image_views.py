@@ -1,11 +1,13 @@
-"""Views of one image: itself, and copies that are shifted or mirrored at random.
+"""Views of one image: itself, and copies that are shifted, turned, mirrored or noised at random.
 
 Views of a record are averaged in its loss, before the clip: however many there are, the record
-has one gradient of norm at most the clip, and costs what one view costs. Shifts and mirrors are
+has one gradient of norm at most the clip, and costs what one view costs. What is done to a view is
 drawn for each record on its own.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -25,13 +27,20 @@ def views_of(images: Tensor, settings: ImageNetSettings, draws: Draws) -> list[T
       draws: random numbers, a row of them for each image.
 
     Returns:
-      Tensors of the shape of `images`; what is shifted in is as dark as can be.
+      Tensors of the shape of `images`; what comes in from beyond an edge is as dark as can be.
     """
     views = [images]
     for _ in range(settings.views - 1):
-        chance = draws.uniform(len(images), 3)
-        shifted = _shifted(images, chance[:, :2], settings.shift)
-        views.append(_mirrored(shifted, chance[:, 2:]) if settings.mirror else shifted)
+        chance = draws.uniform(len(images), 4)
+        view = _shifted(images, chance[:, :2], settings.shift)
+        if settings.mirror:
+            view = _mirrored(view, chance[:, 2:3])
+        if settings.rotation:
+            view = _turned(view, (2.0 * chance[:, 3] - 1.0) * math.radians(settings.rotation))
+        if settings.noise:
+            added = draws.normal(len(images), images[0].numel()).reshape(images.shape)
+            view = (view + settings.noise * added).clamp(0.0, 1.0)
+        views.append(view)
     return views
 
 
@@ -48,3 +57,15 @@ def _shifted(images: Tensor, chance: Tensor, most: int) -> Tensor:
 
 def _mirrored(images: Tensor, chance: Tensor) -> Tensor:
     return torch.where(chance[:, :, None, None] < 0.5, images.flip(3), images)
+
+
+def _turned(images: Tensor, angles: Tensor) -> Tensor:
+    """Turns each image about its middle by an angle in radians; values are mixed linearly."""
+    height, width = images.shape[2:]
+    cosine, sine, none = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    # Places are told in halves of the height and of the width, which need not be alike.
+    along = torch.stack([cosine, -sine * height / width, none], dim=1)
+    down = torch.stack([sine * width / height, cosine, none], dim=1)
+    turns = torch.stack([along, down], dim=1).to(images)
+    places = torch.nn.functional.affine_grid(turns, list(images.shape), align_corners=False)
+    return torch.nn.functional.grid_sample(images, places, align_corners=False)
