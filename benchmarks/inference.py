@@ -30,10 +30,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,10 @@ def inferred(plan: Plan, statistics: NoisyMarginals, generator: Artifact, family
         return None
 
 
-def coverage(first: int, studies: int, model: str) -> Iterator[dict[str, Any]]:
+def coverage(studies: Sequence[int], model: str) -> Iterator[dict[str, Any]]:
     """Yields the interval of each coefficient, study and method."""
     plan = plan_of(10, 1.0, model)
-    for study in range(first, first + studies):
+    for study in studies:
         rng = np.random.default_rng([zlib.crc32(b"coverage"), study])
         statistics, generator = studied(plan, drawn(RECORDS, rng), rng)
         rows = sample(generator, SCHEMA, plan.target, RECORDS, seed=study)
@@ -276,8 +277,17 @@ def summary(lines: list[Mapping[str, str]]) -> list[dict[str, Any]]:
     return found
 
 
+def kept(path: Path) -> list[dict[str, str]]:
+    """Returns the lines of an earlier run but for its last study, which may have been cut short."""
+    lines = list(csv.DictReader(path.open())) if path.exists() else []
+    return [line for line in lines if line["study"] != lines[-1]["study"]]
+
+
 def main(words: list[str] | None = None) -> None:
-    """Runs one of the three; results go to a file as they come."""
+    """Runs one of the three; results go to a file as they come.
+
+    `coverage` goes on where an earlier run with the same `--out` ended.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["coverage", "union", "summary"])
     parser.add_argument("files", nargs="*", type=Path)
@@ -293,7 +303,11 @@ def main(words: list[str] | None = None) -> None:
     else:
         fields = FIELDS
         if asked.what == "coverage":
-            lines = coverage(asked.first, asked.studies or 1000, asked.model)
+            before = kept(asked.out) if asked.out is not None else []
+            done = {int(line["study"]) for line in before}
+            wanted = range(asked.first, asked.first + (asked.studies or 1000))
+            left = [study for study in wanted if study not in done]
+            lines = itertools.chain(before, coverage(left, asked.model))
         else:
             lines = union(asked.studies or 12, asked.model)
     stream = sys.stdout if asked.out is None else asked.out.open("w", newline="")

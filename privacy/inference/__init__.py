@@ -1,10 +1,12 @@
 """Numbers with honest intervals, from the noisy answers of a release: post-processing, free.
 
-  counted      the noisy tables of counts that a study bought, by columns
-  margins      one column's distribution, smooth where noise would swamp empty tails
+  counted      the noisy tables of counts that a study bought, by columns (`counted_table`)
+  blended      what several tables tell of a column or a pair (`pairs`): unbiased, of known noise
+  margins      the likely shape of a column, smooth where noise would swamp empty tails
   forms        linear forms of noisy counts, and the exact covariance of their noise
   terms        what a column contributes: a number, a transform, an indicator
-  sums         sums over records of terms and of products of two, as the tables give them
+  sums         sums over records of terms and of products of two, as the tables give them;
+               `groupings` says what groups of cells keep of them
   formula      "y ~ x1 + C(x2)"; `levels` and `design` turn it into terms
   regression   linear, logistic and Poisson models; `moments` and `calibration` are its parts
   groups       means, shares, differences and counts, by group

@@ -15,7 +15,7 @@ Cormode et al. 2012 (private spatial decompositions, arXiv:1103.5170).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fedloom.common.hierarchy import BRANCHING
 
-__all__ = ["adaptive_cells"]
+__all__ = ["adaptive_cells", "wider_cells"]
 
 Array = NDArray[Any]
 
@@ -50,7 +50,7 @@ def adaptive_cells(
         padded = np.zeros(len(counts) * BRANCHING)
         padded[: len(spans[-1])] = spans[-1]
         spans.append(padded.reshape(len(counts), BRANCHING).sum(axis=1))
-    top = next((k for k, counts in enumerate(levels) if len(counts) <= _WIDEST), len(levels) - 1)
+    top = _top(levels)
     places = np.zeros(len(widths), dtype=np.int64)
     found: list[float] = []
 
@@ -67,6 +67,24 @@ def adaptive_cells(
     for cell in range(len(levels[top])):
         cut(top, cell)
     return places, np.array(found)
+
+
+def wider_cells(levels: Sequence[Array], bins: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
+    """Yields the counts at each width above those of `adaptive_cells`.
+
+    Each comes with the places of the finest cells in it, (bins,).
+
+    Args:
+      levels: noisy counts at each width, the finest first.
+      bins: number of the finest cells.
+    """
+    for level in range(_top(levels) + 1, len(levels)):
+        yield np.arange(bins) // BRANCHING**level, levels[level].astype(np.float64)
+
+
+def _top(levels: Sequence[Array]) -> int:
+    """Returns the level whose cells `adaptive_cells` cuts further."""
+    return next((k for k, counts in enumerate(levels) if len(counts) <= _WIDEST), len(levels) - 1)
 
 
 def _differ(counts: Array, spans: Array, variance: float) -> bool:

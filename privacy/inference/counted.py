@@ -9,7 +9,6 @@ a new table here, and nothing else changes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,33 +19,20 @@ from fedloom.common.encoding import Block, Encoding
 from fedloom.common.grid import Grid
 from fedloom.common.marginals import NoisyMarginals, OneWayMarginals
 from fedloom.common.three_way_marginals import ThreeWayMarginals
-from fedloom.privacy.inference.axis import adaptive_cells
-from fedloom.privacy.inference.margins import Margin, raw_margin, smooth_margin
+from fedloom.privacy.inference.axis import adaptive_cells, wider_cells
+from fedloom.privacy.inference.blended import BlendedCounts
+from fedloom.privacy.inference.counted_table import CountedTable
+from fedloom.privacy.inference.margins import raw_shares, smooth_shares
+from fedloom.privacy.inference.pairs import PairCounts
 
-__all__ = ["CountedTable", "CountedTables", "counted_tables"]
+__all__ = ["CountedTables", "counted_tables"]
 
 Array = NDArray[Any]
 
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class CountedTable:
-    """Noisy counts of all records by cells of some columns.
-
-    Attributes:
-      columns: the columns, one an axis.
-      places: for each axis, where each cell of the column's block lies on it, (cells,).
-      counts: the noisy counts, unbiased.
-      variances: of the independent Gaussian noise in each count, of the same shape.
-    """
-
-    columns: tuple[str, ...]
-    places: tuple[Array, ...]
-    counts: Array
-    variances: Array
-
-    def axis(self, column: str) -> int:
-        """Returns the axis of a column."""
-        return self.columns.index(column)
+# A column or a pair is read from at most so many tables beside its finest, those of least noise.
+_MOST = 6
+# Variance of the noise in a count that a table does not have.
+_UNTOLD = 1e18
 
 
 class CountedTables:
@@ -61,7 +47,9 @@ class CountedTables:
         """Takes the opened sums of a study."""
         self.encoding = statistics.encoding
         self.tables = tuple(counted_tables(statistics))
-        self._margins: dict[str, Margin] = {}
+        self._shares: dict[str, Array] = {}
+        self._columns: dict[str, BlendedCounts] = {}
+        self._pairs: dict[tuple[int, str, str], PairCounts] = {}
 
     def holding(self, columns: Collection[str]) -> list[int]:
         """Returns the numbers of the tables that hold all of these columns."""
@@ -91,27 +79,63 @@ class CountedTables:
 
         return min(self.holding({column}), key=rank)
 
-    def margin(self, column: str) -> Margin:
-        """Returns the distribution of a column over its cells."""
-        if column not in self._margins:
+    def shares(self, column: str) -> Array:
+        """Returns the likely share of each cell of a column, (cells,): none is negative.
+
+        A numeric axis is smoothed (`margins`).
+        """
+        if column not in self._shares:
             table = self.tables[self.finest(column)]
-            axis = table.axis(column)
-            rest = tuple(other for other in range(table.counts.ndim) if other != axis)
-            counts, variances = table.counts.sum(axis=rest), table.variances.sum(axis=rest)
+            counts, variances = table.margin(column)
             grid = self.encoding.grids[self.block(column).index]
             if grid is None:
-                self._margins[column] = raw_margin(counts)
+                self._shares[column] = raw_shares(counts)
             else:
-                widths, places = _widths(grid), table.places[axis]
+                widths, places = _widths(grid), table.places[table.axis(column)]
                 whole = np.bincount(places[: grid.size], widths)
-                margin = smooth_margin(counts, whole, float(variances.mean()))
-                within = _within_places(places, widths, whole)
-                self._margins[column] = replace(margin, places=places, within=within)
-        return self._margins[column]
+                found = smooth_shares(counts, whole, float(variances.mean()))
+                self._shares[column] = found[places] * _within_places(places, widths, whole)
+        return self._shares[column]
 
-    def shares(self, column: str) -> Array:
-        """Returns the estimated share of each cell of a column, (cells,): none is negative."""
-        return self.margin(column).spread()
+    def column(self, column: str) -> BlendedCounts:
+        """Returns a column's counts as all tables of little noise tell them."""
+        if column not in self._columns:
+            used = self.sharpest({column}, self.finest(column))
+            counts = {number: self.tables[number].margin(column) for number in used}
+            places = {
+                number: self.tables[number].places[self.tables[number].axis(column)]
+                for number in used
+            }
+            records = max(float(counts[used[0]][0].sum()), 0.0)
+            self._columns[column] = BlendedCounts(places, counts, self.shares(column) * records)
+        return self._columns[column]
+
+    def pair(self, finest: int, one: str, other: str) -> PairCounts:
+        """Returns the counts of a pair as all tables of little noise tell them.
+
+        Args:
+          finest: number of the table on whose groups they are wanted.
+          one: a column.
+          other: another.
+        """
+        key = (finest, one, other)
+        if key not in self._pairs:
+            used = {number: self.tables[number] for number in self.sharpest({one, other}, finest)}
+            shares = self.shares(one), self.shares(other)
+            self._pairs[key] = PairCounts(used, (one, other), shares)
+        return self._pairs[key]
+
+    def sharpest(self, columns: Collection[str], first: int) -> list[int]:
+        """Returns the tables of least noise that hold some columns, a given one before them.
+
+        They follow from noise and sizes alone, not from what was counted.
+        """
+        noise = {
+            number: float(self.tables[number].margin(*columns)[1].min())
+            for number in self.holding(columns)
+            if number != first
+        }
+        return [first, *sorted(noise, key=lambda number: noise[number])[:_MOST]]
 
 
 def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
@@ -127,7 +151,7 @@ def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
         if statistics.by_class:
             yield layout.table(counts, ((block, np.arange(block.size)),), statistics.look_std)
         else:
-            yield _column_table(statistics, block, counts)
+            yield from _column_tables(statistics, block, counts)
     yield from _triples(statistics, layout)
     yield from _class_columns(statistics, layout)
     if not statistics.has_pairs:
@@ -144,21 +168,35 @@ def counted_tables(statistics: NoisyMarginals) -> Iterator[CountedTable]:
         yield layout.table(counts, parts, statistics.pair_std)
 
 
-def _column_table(statistics: NoisyMarginals, block: Block, counts: Array) -> CountedTable:
-    """Returns the table of a column alone, a fine axis on cells of the width that tells most."""
+def _column_tables(
+    statistics: NoisyMarginals, block: Block, counts: Array
+) -> Iterator[CountedTable]:
+    """Yields the table of a column alone, and those of the wider levels of a fine axis.
+
+    The first has cells of the width that tells most.
+    """
+    std = statistics.look_std
     places = np.arange(block.size)
     levels = statistics.axis_levels(statistics.encoding.features.index(block))
     grid = statistics.encoding.grids[block.index]
     if levels and grid is not None:
-        at, found = adaptive_cells(levels, _widths(grid), statistics.look_std**2)
         beside = counts[grid.size :]
+        for at, found in wider_cells(levels, grid.size):
+            # Wider cells do not count what lies beside the axis; the last place stands for that.
+            yield CountedTable(
+                columns=(block.name,),
+                places=(np.append(at, np.full(len(beside), len(found))),),
+                counts=np.append(found, 0.0),
+                variances=np.append(np.full(len(found), std**2), _UNTOLD),
+            )
+        at, found = adaptive_cells(levels, _widths(grid), std**2)
         places = np.concatenate([at, len(found) + np.arange(len(beside))])
         counts = np.concatenate([found, beside])
-    return CountedTable(
+    yield CountedTable(
         columns=(block.name,),
         places=(places,),
         counts=counts.astype(np.float64),
-        variances=np.full(len(counts), statistics.look_std**2),
+        variances=np.full(len(counts), std**2),
     )
 
 

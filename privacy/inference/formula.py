@@ -5,6 +5,7 @@ A formula names a response, a tilde, and covariates joined by +. There is always
   x              numbers of a column, or one effect a category of it
   C(x)           one effect a value, against the first; C(x, ref=v) against v
   cut(x, 30, 50) one effect an interval: below 30, 30 to below 50, 50 and more
+  clip(x, 0, 90) numbers of a column, those beyond the limits moved to them
   log(x), log1p(x), x**2   functions of one column; log1p is log(1 + x)
   x == v         1 where x is v, else 0
 
@@ -26,11 +27,13 @@ _FORMS = {
     "equals": re.compile(rf"{_NAME}\s*==\s*{_VALUE}"),
     "levels": re.compile(rf"C\(\s*{_NAME}\s*(?:,\s*ref\s*=\s*{_VALUE})?\)"),
     "cut": re.compile(rf"cut\(\s*{_NAME}\s*,(?P<cuts>[^()]+)\)"),
+    "clip": re.compile(rf"clip\(\s*{_NAME}\s*,(?P<limits>[^(),]+,[^(),]+)\)"),
     "log": re.compile(rf"log\(\s*{_NAME}\s*\)"),
     "log1p": re.compile(rf"log1p\(\s*{_NAME}\s*\)"),
     "square": re.compile(rf"(?:I\(\s*)?{_NAME}\s*\*\*\s*2\s*\)?"),
     "column": re.compile(_NAME),
 }
+_NUMBERS = {"cut": "cuts", "clip": "limits"}
 _TOKEN = re.compile(r"""`[^`]*`|"[^"]*"|'[^']*'|\([^()]*\)|[^`"'()]""")
 
 
@@ -40,10 +43,10 @@ class Factor:
 
     Attributes:
       text: as it was written.
-      form: "column", "levels", "cut", "log", "log1p", "square" or "equals".
+      form: "column", "levels", "cut", "clip", "log", "log1p", "square" or "equals".
       column: the column.
       value: what it is compared with: the value of "equals", the reference of "levels".
-      cuts: first values of all intervals of "cut" but the first.
+      cuts: first values of all intervals of "cut" but the first; the two limits of "clip".
     """
 
     text: str
@@ -131,7 +134,7 @@ def parse_factor(text: str) -> Factor:
                 form=form,
                 column=column,
                 value=None if value is None else value.strip(),
-                cuts=_cuts(text, parts["cuts"]) if form == "cut" else (),
+                cuts=_cuts(text, parts[_NUMBERS[form]]) if form in _NUMBERS else (),
             )
     if re.search(r"[:*]", text):
         raise NotMeasuredError(
@@ -141,7 +144,8 @@ def parse_factor(text: str) -> Factor:
         )
     raise ConfigError(
         f"{text!r} cannot be read; a summand is a column, C(column), cut(column, 30, 50), "
-        "log(column), log1p(column), column**2 or column == value; other names stand in backticks"
+        "clip(column, 0, 90), log(column), log1p(column), column**2 or column == value; other "
+        "names stand in backticks"
     )
 
 
@@ -149,7 +153,7 @@ def _cuts(text: str, numbers: str) -> tuple[float, ...]:
     try:
         cuts = tuple(float(number) for number in numbers.split(","))
     except ValueError:
-        raise ConfigError(f"{text!r}: the places of the cuts must be numbers") from None
+        raise ConfigError(f"{text!r}: what follows the column must be numbers") from None
     if any(first >= second for first, second in zip(cuts, cuts[1:], strict=False)):
-        raise ConfigError(f"{text!r}: the places of the cuts must increase")
+        raise ConfigError(f"{text!r}: the numbers must increase")
     return cuts

@@ -59,7 +59,7 @@ def groups_of(sums: Sums, by: Factor | None, column: str) -> list[Group]:
         return [Group(name="all", member=None)]
     if by.column == column:
         raise ConfigError(f"column {column!r} cannot be grouped by itself")
-    if by.form in ("log", "log1p", "square"):
+    if by.form in ("clip", "log", "log1p", "square"):
         raise ConfigError(f"{by.text} makes no groups; write a column or cut({by.column}, 30, 50)")
     if by.form == "equals":
         terms = [single_term(sums.tables, by)]

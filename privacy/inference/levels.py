@@ -52,6 +52,9 @@ def single_term(tables: CountedTables, factor: Factor) -> Term:
             )
         return indicator(tables, factor.column, [1], f"{factor.column} == {described.values[1]}")
     plain = number(tables, factor.column)
+    if factor.form == "clip":
+        low, high = factor.cuts
+        return plain.mapped(factor.text, lambda points: np.clip(points, low, high))
     function = _FUNCTIONS.get(factor.form)
     return plain if function is None else plain.mapped(factor.text, function)
 

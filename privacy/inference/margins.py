@@ -1,11 +1,14 @@
-"""One column's distribution from its noisy counts, and how it moves with each count.
+"""The likely shape of one column, from its noisy counts.
 
-Noise in the empty tails of a wide column would swamp its mean and variance: the counts there are
-noise alone, at the largest values. So the cells of numbers are smoothed. Their expected counts are
-w exp(s) for cells of width w, with s penalised by its third differences (P-splines of degree zero,
-Eilers and Marx 1996: a normal density costs nothing), the weight of the penalty by the largest
-marginal likelihood under the known noise. Cells that stand out of the smooth shape, such as rounded
-numbers or a spike at a bound, are kept as they were counted.
+A shape says where in a group or segment of cells records are likely to lie. It serves for nothing
+that counts themselves tell: sums and their errors come from `blended`, without any smoothing.
+
+Noise in the empty tails of a wide column would swamp its shape: the counts there are noise alone,
+at the largest values. So the cells of numbers are smoothed. Their expected counts are w exp(s) for
+cells of width w, with s penalised by its third differences (P-splines of degree zero, Eilers and
+Marx 1996: a normal density costs nothing), the weight of the penalty by the largest marginal
+likelihood under the known noise. Cells that stand out of the smooth shape, such as rounded numbers
+or a spike at a bound, are kept as they were counted.
 
 Categories, special values and missing cells are not smoothed.
 """
@@ -20,7 +23,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-__all__ = ["Margin", "raw_margin", "smooth_margin"]
+__all__ = ["raw_shares", "smooth_shares"]
 
 Array = NDArray[Any]
 
@@ -33,71 +36,17 @@ _MAX_SPIKES = 0.4
 _RIDGE = 1e-9
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Margin:
-    """A column's distribution.
-
-    Attributes:
-      shares: of each cell, (cells,); none is negative, their sum is 1.
-      counts: the noisy counts that they come from, (cells,).
-      smooth: number of the first cells that were smoothed; 0 for none.
-      kept: (smooth,) whether a cell was kept as counted.
-      slopes: (smooth,) of each expected count in s.
-      precisions: (smooth,) of each count, 0 where it was kept as counted.
-      penalty: weight of the penalty.
-      places: (finest cells,) in which of the cells above each finest cell of the column lies.
-      within: (finest cells,) which part of that cell it is; both None where they are the same.
-    """
-
-    shares: Array
-    counts: Array
-    smooth: int = 0
-    kept: Array
-    slopes: Array
-    precisions: Array
-    penalty: float = 0.0
-    places: Array | None = None
-    within: Array | None = None
-
-    def spread(self) -> Array:
-        """Returns the share of each finest cell of the column."""
-        if self.places is None or self.within is None:
-            return self.shares
-        spread: Array = self.shares[self.places] * self.within
-        return spread
-
-    def gathered(self, weights: Array) -> Array:
-        """Returns the mean in each cell of a weight of each finest cell."""
-        if self.places is None or self.within is None:
-            return weights
-        return np.bincount(self.places, weights * self.within, minlength=len(self.shares))
-
-    def mean(self, weights: Array) -> float:
-        """Returns the mean of a weight of each cell."""
-        return float(self.shares @ weights)
-
-    def influence(self, weights: Array) -> Array:
-        """Returns how much `mean` changes with each noisy count, to first order, (cells,)."""
-        total = max(float(np.maximum(self.counts, 0.0).sum()), 1.0)
-        apart = (weights - self.mean(weights)) / total
-        if not self.smooth:
-            return apart
-        inner = apart[: self.smooth]
-        solved = _solve(self.slopes**2 * self.precisions, self.penalty, self.slopes * inner)
-        moved = self.precisions * self.slopes * solved
-        return np.concatenate([np.where(self.kept, inner, moved), apart[self.smooth :]])
+def raw_shares(counts: Array) -> Array:
+    """Returns the share of each cell by noisy counts as they are, cut at zero."""
+    kept = np.maximum(counts, 0.0)
+    total = float(kept.sum())
+    return kept / total if total > 0.0 else np.full(len(kept), 1.0 / len(kept))
 
 
-def raw_margin(counts: Array) -> Margin:
-    """Returns the distribution of noisy counts as they are, cut at zero."""
-    nothing = np.zeros(0)
-    return Margin(
-        shares=_shares(counts), counts=counts, kept=nothing, slopes=nothing, precisions=nothing
-    )
+def smooth_shares(counts: Array, widths: Array, variance: float) -> Array:
+    """Returns the shares of a column whose first cells are those of a numeric axis, (cells,).
 
-
-def smooth_margin(counts: Array, widths: Array, variance: float) -> Margin:
-    """Returns the distribution of a column whose first cells are those of a numeric axis.
+    None is negative, and they add up to one.
 
     Args:
       counts: (cells,) noisy counts.
@@ -106,7 +55,7 @@ def smooth_margin(counts: Array, widths: Array, variance: float) -> Margin:
     """
     bins = len(widths)
     if bins < _MIN_CELLS or variance <= 0.0:
-        return raw_margin(counts)
+        return raw_shares(counts)
     kept = np.zeros(bins, dtype=bool)
     observed = counts[:bins].astype(np.float64)
     fit = _fitted(observed, widths, variance, kept)
@@ -117,26 +66,16 @@ def smooth_margin(counts: Array, widths: Array, variance: float) -> Margin:
             break
         kept |= apart >= max(_SPIKE, 0.5 * apart.max())
         if kept.mean() > _MAX_SPIKES:
-            return raw_margin(counts)
+            return raw_shares(counts)
         fit = _fitted(observed, widths, variance, kept)
     expected = counts.astype(np.float64).copy()
     expected[:bins] = np.where(kept, observed, fit.expected)
-    return Margin(
-        shares=_shares(expected),
-        counts=expected,
-        smooth=bins,
-        kept=kept,
-        slopes=fit.expected,
-        precisions=fit.precisions,
-        penalty=fit.penalty,
-    )
+    return raw_shares(expected)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
     expected: Array
-    precisions: Array
-    penalty: float
     evidence: float
 
 
@@ -186,7 +125,7 @@ def _newton(
     log_determinant = _log_determinant(expected**2 * precisions, penalty)
     rank = len(s) - _ORDER
     evidence = -0.5 * loss + 0.5 * rank * np.log(penalty) - 0.5 * log_determinant
-    return _Fit(expected, precisions, float(penalty), float(evidence)), s
+    return _Fit(expected, float(evidence)), s
 
 
 def _adjoint(rough: Array) -> Array:
@@ -220,9 +159,3 @@ def _solve(diagonal: Array, penalty: float, right: Array) -> Array:
 def _log_determinant(diagonal: Array, penalty: float) -> float:
     factor = scipy.linalg.cholesky_banded(_banded(diagonal, penalty))
     return float(2.0 * np.log(factor[_ORDER]).sum())
-
-
-def _shares(counts: Array) -> Array:
-    kept = np.maximum(counts, 0.0)
-    total = float(kept.sum())
-    return kept / total if total > 0.0 else np.full(len(kept), 1.0 / len(kept))

@@ -85,8 +85,9 @@ class Moments:
             if variance < _SIGNAL * noise or variance <= 0.0:
                 raise NotMeasuredError(
                     f"noise hides how {term.name} varies (its variance {variance:.3g} has noise "
-                    f"{noise:.2g}); join it with other values or leave it out; a larger epsilon "
-                    "buys less noise"
+                    f"{noise:.2g}); if its bounds reach far beyond most records, write "
+                    f"clip({term.column}, LOW, HIGH) with nearer ones, else join it with other "
+                    "values or leave it out; a larger epsilon buys less noise"
                 )
         scales = 1.0 / np.sqrt(variances)
         spread = (self.gram - np.outer(self.gram[0], self.gram[0]))[1:, 1:]

@@ -1,13 +1,16 @@
 """Sums over all records of terms and of products of two terms, as the noisy tables give them.
 
-A sum over pairs falls into four parts: total, rows, columns and interaction. What margins say is
-taken from the one-way counts, which hold far less noise than a table's own margins; the pair's
-table gives the interaction alone.
+A sum over one column is the best linear unbiased one from all tables that hold it (`blended`). A
+sum over pairs falls into four parts: total, rows, columns and interaction. What margins say is
+taken from the columns alone; the interaction is that of the finest table, made sharper by all
+coarser ones (`pairs`).
 
 Pairs are counted on groups of cells. A term is then known by its mean within each group, which
-keeps a share kappa of its variance, known from the one-way counts. Covariances of such group means
-are divided by kappa (Pearson 1913, the correction for broad categories), which is right where the
-mean of either column is linear in the other within the groups.
+keeps a share kappa of its variance. Covariances of such group means are divided by kappa (Pearson
+1913, the correction for broad categories), which is right where the mean of either column is linear
+in the other within the groups. A group's mean comes from the smooth shape of the column; how far it
+is off, as where a thin tail lies below the noise, is estimated without that shape from the column's
+own counts, made up for, and part of the error.
 """
 
 from __future__ import annotations
@@ -21,39 +24,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import NotMeasuredError
-from fedloom.privacy.inference.counted import CountedTable, CountedTables
+from fedloom.privacy.inference.counted import CountedTables
 from fedloom.privacy.inference.forms import Form, noise_covariance
+from fedloom.privacy.inference.groupings import Grouping, Rows, group_means
 from fedloom.privacy.inference.terms import Term
 
 __all__ = ["Rows", "Sum", "Sums", "combined"]
 
 Array = NDArray[Any]
 
-_MIN_KEPT = 0.5
 # Tables that tell the number of records less well than this, beside the best, are left out.
 _MIN_WEIGHT = 0.02
-_ALL_KEPT = 0.9995
-# A share of every cell, so that empty ones have a place too.
+# Tables that keep nearly as much of two terms as any are as good as that one.
+_NEAR_MOST = 0.98
 _NOTHING = 1e-9
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Rows:
-    """Rows drawn from a release's generator, for the part of a variance that sampling makes.
-
-    Attributes:
-      codes: by column, the cell of each row, (rows,).
-      alike: most records of one unit, over all sites. Records of one person may be alike; by
-        Cauchy and Schwarz that multiplies a variance by this number at most.
-    """
-
-    codes: dict[str, Array]
-    alike: int = 1
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        return len(next(iter(self.codes.values())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,19 +99,15 @@ class Sums:
 
     def one(self, column: str, weights: Array) -> Sum:
         """Returns the sum over all records of a weight of each cell of a column."""
-        number, margin = self.tables.finest(column), self.tables.margin(column)
-        table, per_row = self.tables.tables[number], weights[self.rows.codes[column]]
-        weights = margin.gathered(weights)
-        if margin.smooth:
-            mean = margin.mean(weights)
-            moved = margin.influence(weights) * self.records
-            form = self.total.form * mean + Form({number: _spread(table, {column: moved})})
-            return Sum(mean * self.total.value, form, per_row)
-        # Equal cells have equal noise: it is least about the plain mean of the weights.
-        middle = float(weights.mean())
-        form = self.total.form * middle
-        form = form + Form({number: _spread(table, {column: weights - middle})})
-        return Sum(form.value(self.tables), form, per_row)
+        middle, value, moved = self.tables.column(column).estimate(weights)
+        form = Form(
+            {
+                number: self.tables.tables[number].spread([column], given)
+                for number, given in moved.items()
+            }
+        )
+        rest = Sum(value, form, weights[self.rows.codes[column]] - middle)
+        return self.total * middle + rest
 
     def of(self, term: Term, center: float = 0.0) -> Sum:
         """Returns the sum of a term, less a public center, over records where it is observed."""
@@ -145,7 +125,7 @@ class Sums:
             return self.observed(one)
         if one.observed.all():
             return self.observed(other)
-        number = self._best(one, other, 0.0, 0.0)
+        number = self._grouping(one, other, 0.0, 0.0).number
         return self._pair(number, one.column, one.observed, other.column, other.observed)
 
     def product(
@@ -159,35 +139,23 @@ class Sums:
         if one.column == other.column:
             points = (one.points - center) * (other.points - other_center)
             return self.one(one.column, points.mean(axis=1) * one.observed)
-        number = self._best(one, other, center, other_center)
-        kept, codings = 1.0, []
-        for term, middle in ((one, center), (other, other_center)):
-            share = self._kept_share(number, term, middle)
-            kept *= share
-            if share < _ALL_KEPT:
-                codings.append(self._coding(number, term, middle))
-        first, second = (
-            (t.values - c) * t.observed for t, c in ((one, center), (other, other_center))
-        )
-        product = self._pair(number, one.column, first, other.column, second) * (1.0 / kept)
-        for coding in codings:
-            product = product + coding * (product.value / self.records)
-        return product
-
-    def _coding(self, number: int, term: Term, center: float) -> Sum:
-        """Returns the relative error of a covariance from that of a term's group means, as a sum.
-
-        Its estimate is zero. With x the term, m its mean in its group, v and w their variances: a
-        covariance of m times v / w moves by the mean of x^2 / v - m x / w.
-        """
-        table, shares = self.tables.tables[number], self.tables.shares(term.column)
-        places = table.places[table.axis(term.column)]
-        values = (term.values - center) * term.observed
-        means = self._means(term.column, values, places, table)[places]
-        squares = ((term.points - center) ** 2).mean(axis=1) * term.observed
-        weights = squares / float(shares @ squares) - means * values / float(shares @ means**2)
-        error = self.one(term.column, weights)
-        return Sum(0.0, error.form, error.per_row - error.per_row.mean())
+        terms = ((one, center), (other, other_center))
+        values = [(term.values - middle) * term.observed for term, middle in terms]
+        per_row = [
+            given[self.rows.codes[term.column]]
+            for given, (term, _) in zip(values, terms, strict=True)
+        ]
+        grouping = self._grouping(one, other, center, other_center)
+        total = self._pair(grouping.number, one.column, values[0], other.column, values[1])
+        total = total * (1.0 / grouping.kept)
+        for place, (term, _) in enumerate(terms):
+            within = values[place] - grouping.means[place]
+            weights = grouping.expected(place, per_row[1 - place]) * within
+            if np.abs(weights).max() > _NOTHING:
+                total = total + self.one(term.column, weights)
+            kept = grouping.each[place]
+            self._kept[term.column] = min(kept, self._kept.get(term.column, 1.0))
+        return Sum(total.value, total.form, per_row[0] * per_row[1])
 
     def covariances(self, sums: Sequence[Sum]) -> tuple[Array, Array]:
         """Returns the covariance of several sums, (sums, sums): of noise, and of sampling.
@@ -221,45 +189,27 @@ class Sums:
             )
         return found
 
-    def _best(self, one: Term, other: Term, center: float, other_center: float) -> int:
-        """Returns the table whose interaction has the least noise for what it keeps."""
-        best, least = -1, np.inf
-        for number in self._both(one.column, other.column):
-            kept = self._kept_share(number, one, center) * self._kept_share(
-                number, other, other_center
-            )
-            table = self.tables.tables[number]
-            noise = np.sqrt(float(table.variances.mean()) * (table.counts.size))
-            scaled = noise / max(kept, 1e-9) if kept > _MIN_KEPT**2 else np.inf
-            if scaled < least:
-                best, least = number, scaled
-        if best < 0:
+    def _grouping(self, one: Term, other: Term, center: float, other_center: float) -> Grouping:
+        """Returns how the table sees two terms that keeps most of them; of equal ones the sharpest.
+
+        Raises:
+          NotMeasuredError: no table holds both, or only on cells too coarse.
+        """
+        terms = ((one, center), (other, other_center))
+        shares = [self.tables.shares(term.column) for term, _ in terms]
+        found = [
+            Grouping.of(number, self.tables.tables[number], terms, shares, self.rows)
+            for number in self._both(one.column, other.column)
+        ]
+        fine = [grouping for grouping in found if grouping is not None]
+        if not fine:
             raise NotMeasuredError(
                 f"{one.name} and {other.name} were counted together on cells too coarse for them; "
                 "a larger epsilon buys finer cells"
             )
-        for term, middle in ((one, center), (other, other_center)):
-            kept = self._kept_share(best, term, middle)
-            self._kept[term.column] = min(kept, self._kept.get(term.column, 1.0))
-        return best
-
-    def _kept_share(self, number: int, term: Term, center: float) -> float:
-        """Returns which share of a term's variance a table's groups keep."""
-        table = self.tables.tables[number]
-        shares = self.tables.shares(term.column) + _NOTHING
-        places = table.places[table.axis(term.column)]
-        weights = (term.values - center) * term.observed
-        means = self._means(term.column, weights, places, table)
-        whole = shares @ (((term.points - center) ** 2).mean(axis=1) * term.observed)
-        return float(min(shares @ means[places] ** 2 / max(float(whole), 1e-300), 1.0))
-
-    def _means(self, column: str, weights: Array, places: Array, table: CountedTable) -> Array:
-        """Returns the mean weight of the cells at each place of a table's axis."""
-        shares = self.tables.shares(column) + _NOTHING
-        size = table.counts.shape[table.axis(column)]
-        mass = np.bincount(places, weights=shares, minlength=size)
-        means = np.bincount(places, weights=shares * weights, minlength=size)
-        return np.divide(means, mass, out=np.zeros(size), where=mass > 0)
+        most = max(grouping.kept for grouping in fine)
+        fine = [grouping for grouping in fine if grouping.kept >= _NEAR_MOST * most]
+        return min(fine, key=lambda grouping: grouping.noise)
 
     def _pair(
         self, number: int, column: str, weights: Array, other: str, other_weights: Array
@@ -269,25 +219,22 @@ class Sums:
         per_row = np.ones(self.rows.size)
         for name, given in ((column, weights), (other, other_weights)):
             places = table.places[table.axis(name)]
-            means = self._means(name, given, places, table)
+            size = table.counts.shape[table.axis(name)]
+            means = group_means(self.tables.shares(name), given, places, size)
             at[name], apart[name] = float(means.mean()), means - means.mean()
             parts[name] = self.one(name, apart[name][places])
             per_row = per_row * means[places][self.rows.codes[name]]
-        inner = Form({number: _spread(table, apart)})
-        margins = self.total * (at[column] * at[other])
+        pair = self.tables.pair(number, column, other)
+        middle, inner, moved = pair.estimate(np.outer(apart[column], apart[other]))
+        form = Form(
+            {
+                place: self.tables.tables[place].spread([column, other], given)
+                for place, given in moved.items()
+            }
+        )
+        margins = self.total * (at[column] * at[other] + middle)
         margins = margins + parts[column] * at[other] + parts[other] * at[column]
-        value = margins.value + inner.value(self.tables)
-        return Sum(value, margins.form + inner, per_row)
-
-
-def _spread(table: CountedTable, weights: dict[str, Array]) -> Array:
-    """Returns a weight for each count: the product of the columns' own, 1 on all other axes."""
-    spread = np.ones(table.counts.shape)
-    for column, given in weights.items():
-        shape = [1] * table.counts.ndim
-        shape[table.axis(column)] = len(given)
-        spread = spread * given.reshape(shape)
-    return spread
+        return Sum(margins.value + inner, margins.form + form, per_row)
 
 
 def combined(sums: Sequence[Sum], factors: Sequence[float]) -> Sum:

@@ -11,11 +11,11 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.hierarchy import level_counts
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.schema import Column, Schema
-from fedloom.privacy.inference.axis import adaptive_cells
+from fedloom.privacy.inference.axis import adaptive_cells, wider_cells
 from fedloom.privacy.inference.counted import CountedTables
 from fedloom.privacy.inference.formula import parse_factor
 from fedloom.privacy.inference.levels import single_term
-from fedloom.privacy.inference.margins import smooth_margin
+from fedloom.privacy.inference.margins import smooth_shares
 from fedloom.privacy.inference.sums import Rows, Sums
 from tests.inferred import codes_of
 
@@ -60,12 +60,20 @@ def test_the_noise_of_wide_cells_is_a_fraction_of_that_of_the_finest():
         levels = levels_of(codes, STD, rng)
         places, counts = adaptive_cells(levels, WIDTHS, STD**2)
         whole = np.bincount(places)
-        margin = smooth_margin(counts, whole, STD**2)
-        cut.append(margin.shares @ (np.bincount(places, middles) / whole))
+        shares = smooth_shares(counts, whole, STD**2)
+        cut.append(shares @ (np.bincount(places, middles) / whole))
         finest.append(np.maximum(levels[0], 0) @ middles / np.maximum(levels[0], 0).sum())
     assert np.mean(cut) == pytest.approx(codes.mean() + 0.5, abs=3.0)
     assert np.std(cut) < 10.0
     assert abs(np.mean(finest) - codes.mean()) > 100.0, "noise in empty cells would not be seen"
+
+
+def test_wider_cells_are_those_that_no_cut_reads():
+    rng = np.random.default_rng(4)
+    codes = normal_codes(5000, rng)
+    ((places, counts),) = wider_cells(levels_of(codes, 0.0, rng), CELLS)
+    assert len(counts) == 16 and (np.bincount(places) == CELLS // 16).all()
+    assert counts == pytest.approx(np.bincount(places[codes], minlength=16))
 
 
 def test_means_and_variances_of_a_fine_column_come_out_with_their_stated_errors():

@@ -56,5 +56,5 @@ def test_cells_that_share_a_group_share_its_part(tables, monkeypatch):
     """Read from the pair instead, all cells still make up one whole."""
     pair = next(n for n, table in enumerate(tables.tables) if {"x", "d"} <= set(table.columns))
     monkeypatch.setattr(tables, "finest", lambda column: pair)
-    monkeypatch.setattr(tables, "_margins", {})
+    monkeypatch.setattr(tables, "_shares", {})
     assert tables.shares("x").sum() == pytest.approx(1.0)

@@ -17,6 +17,7 @@ from fedloom.privacy.inference.formula import Factor, parse_factor, parse_formul
         ("C( sex , ref = f )", "levels", "sex", "f", ()),
         ('C(`a b`, ref="x, y")', "levels", "a b", "x, y", ()),
         ("cut(age, 30, 50.5)", "cut", "age", None, (30.0, 50.5)),
+        ("clip(age, 0, 90)", "clip", "age", None, (0.0, 90.0)),
         ("log(x)", "log", "x", None, ()),
         ("log1p(x)", "log1p", "x", None, ()),
         ("I(x**2)", "square", "x", None, ()),
@@ -40,7 +41,8 @@ def test_a_formula_is_split_at_its_plus_signs_alone():
     "text",
     [
         "y", "y ~", "~ x", "y ~ x ~ z", "y ~ x +", "y ~ x x", "y ~ -x", "C(y) ~ x", "y ~ y",
-        "y ~ x + x", "y ~ cut(x, 5, 3)", "y ~ cut(x, a)", "y ~ sin(x)", "y ~ (x", "y ~ x - 1",
+        "y ~ x + x", "y ~ cut(x, 5, 3)", "y ~ cut(x, a)", "y ~ clip(x, 9)",
+        "y ~ clip(x, 9, 2)", "y ~ sin(x)", "y ~ (x", "y ~ x - 1",
     ],
 )  # fmt: skip
 def test_what_is_no_formula_is_refused(text):
