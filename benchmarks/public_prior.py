@@ -9,7 +9,9 @@ further ones as test records. Public tables:
     same      5,000 other records of Adult
     women     3,000 other records, of women under 30 alone
     uniform   every value of the public table drawn evenly from those of its column
-    flipped   other records, their label exchanged: the worst that was found
+    flipped   other records, their label exchanged
+    mirrored  other records, the order of every number turned round: each column as it is by itself,
+              whatever it has to do with others the other way round
 
 `boosting` and `logistic` are AUC on the test records, `tv_1` and `tv_2` mean distances of single
 columns and pairs to them, of 5,000 synthetic records. `real` are the records themselves, `public`
@@ -37,7 +39,7 @@ from fedloom.common.schema import Schema
 __all__ = ["public_tables", "run"]
 
 PUBLIC_ROWS, TEST_ROWS, DRAWN, SITES = 5_000, 10_000, 5_000, 3
-KINDS = ("real", "public", "none", "mixture", "same", "women", "uniform", "flipped")
+KINDS = ("real", "public", "none", "mixture", "same", "women", "uniform", "flipped", "mirrored")
 
 
 def public_tables(others: pd.DataFrame, rest: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
@@ -45,13 +47,23 @@ def public_tables(others: pd.DataFrame, rest: pd.DataFrame, seed: int) -> dict[s
     rng = np.random.default_rng(seed)
     even = {name: rng.choice(others[name].dropna().unique(), len(others)) for name in others}
     low, high = sorted(others[TARGET].unique())
+    numbers = others.select_dtypes("number").columns
     young = rest[(rest["sex"] == "Female") & (rest["age"] < 30)]
     return {
         "same": others,
         "women": young.sample(3_000, random_state=seed),
         "uniform": pd.DataFrame(even),
+        "mirrored": others.assign(**{name: _mirrored(others[name]) for name in numbers}),
         "flipped": others.assign(**{TARGET: others[TARGET].map({low: high, high: low})}),
     }
+
+
+def _mirrored(column: pd.Series[Any]) -> Any:
+    """Returns the values of a column with their order turned round: the least for the greatest."""
+    order = np.argsort(column.to_numpy(), kind="stable")
+    turned = np.empty_like(column.to_numpy())
+    turned[order] = np.sort(column.to_numpy())[::-1]
+    return turned
 
 
 def run(kind: str, rows: int, epsilon: float, seed: int) -> dict[str, Any]:

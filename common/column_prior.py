@@ -44,15 +44,17 @@ class ColumnPrior:
       within: (C, D) of each block's groups within each class, at each of the group's codes; None
         as long as there are no groups.
       misfit_within: the same within classes.
-      relation_std: standard deviation of what pairs say beside their single columns, where the
-        public table predicts that too; else None.
+      pair_std: (C, T) standard deviation of what each pair says beside its single columns, where
+        the public table predicts that too; else None.
+      triple_std: (C, T) of each triple, likewise.
     """
 
     shares: Array
     misfit: dict[str, float]
     within: Array | None = None
     misfit_within: dict[str, float]
-    relation_std: float | None = None
+    pair_std: Array | None = None
+    triple_std: Array | None = None
 
     def of(self, block: Block) -> Expected | None:
         """Returns what is expected of a feature's codes; None where nothing is."""

@@ -10,13 +10,19 @@ public table of other people may be older or richer and still tell how columns g
 noise having the known variance s^2, and the misfit of a cell that is expected to hold e records the
 variance c e (`fedloom.common.column_prior`). Both unknowns are read from the noisy answers alone:
 
-    strength = <J, I> / <I, I>                              standard error s / |I|
-    c        = ((J - strength I)^2 - s^2) / e in the mean over a table; the median of all tables
+    strength   of all tables, less where a column or a table tells so (`public_strength`)
+    c          ((J - strength I)^2 - s^2) / e in the mean over a table; the median of all tables
 
 and J moves to strength I + (c e / (c e + s^2)) (J - strength I), the posterior mean, with the
 variance s^2 c e / (c e + s^2) instead of s^2. A public table whose strength is not three standard
-errors above 0 is left out: the noisy tables stay as they were, to the last bit. A table that misses
-by more than all together do (chi-square, Bonferroni) has a misfit of its own.
+errors above 0 is left out: the noisy tables stay as they were, to the last bit; so does a single
+table of no strength. A table that misses by more than all together do (chi-square, Bonferroni) has
+a misfit of its own.
+
+Relations that are right beside differences of classes that are not make labels worse than noisy
+relations do, as a linear discriminant with the right covariance and noisy means is worse than naive
+Bayes with the same means. So no table has a greater strength than the differences of classes in its
+columns have.
 
 Sources: Efron & Morris 1973 (shrinkage towards a regression; never worse in expectation than the
 noisy counts where there are many cells); Deming & Stephan 1940; Fienberg & Holland 1973 for the
@@ -37,13 +43,13 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from fedloom.common.models.cell_tables import CellTables
+from fedloom.server.learners.public_strength import strengths, tells
 from fedloom.server.learners.with_margins import with_margins
 
 __all__ = ["Moved", "moved_towards", "scaled_to"]
 
 Array = NDArray[Any]
 
-_TELLS = 3.0
 _SIGNIFICANT = 1e-3
 _SWEEPS, _CLOSE = 50, 1e-6
 # Records that every code of a public column has beside its own: none is impossible.
@@ -56,13 +62,14 @@ class Moved:
 
     Attributes:
       counts: (C, length) noisy counts; totals and single columns are as they were.
-      std: root mean square of the standard deviations of what columns have to do with each other.
-      strength: of the public table, between 0 and 1.
+      std: (C, T) standard deviation of what columns have to do with each other, by table (the root
+        mean square of its cells').
+      strengths: of the public table in each table, (T,) between 0 and 1.
     """
 
     counts: Array
-    std: float
-    strength: float
+    std: Array
+    strengths: Array
 
 
 def moved_towards(
@@ -71,6 +78,8 @@ def moved_towards(
     std: float,
     public: Array,
     margins: Sequence[Sequence[Array] | None],
+    *,
+    most: Array | None = None,
 ) -> Moved | None:
     """Returns the noisy tables moved towards public ones; None where those do not predict them.
 
@@ -80,27 +89,36 @@ def moved_towards(
       std: standard deviation of their noise, above 0.
       public: (C, length) counts of the public table.
       margins: for each class, its columns' estimated records; None for a class that is left alone.
+      most: greatest strength of each column's tables, (m,) between 0 and 1; None for 1.
     """
-    told = [label for label, known in enumerate(margins) if known is not None]
-    found = {label: _parts(tables, noisy[label], public[label], margins[label]) for label in told}
-    size = sum(float((scaled**2).sum()) for _, scaled, _ in found.values())
-    if size <= 0.0:
+    labels = [label for label, known in enumerate(margins) if known is not None]
+    known = [part for part in margins if part is not None]
+    if not labels or not tables.columns:
         return None
-    strength = sum(float((own * scaled).sum()) for own, scaled, _ in found.values()) / size
-    if strength < _TELLS * std / math.sqrt(size):
+    parts = zip(noisy[labels], public[labels], known, strict=True)
+    own, told, expected = np.stack([_parts(tables, *part) for part in parts], axis=1)
+    agreed, size, chance = _sums(tables, own, told, np.full(own.shape, std**2))
+    if not tells(agreed, chance):
         return None
-    strength = min(strength, 1.0)
     free = np.array([_freedom(shape) for shape in tables.shapes], dtype=np.float64)
-    counts, left = noisy.astype(np.float64), 0.0
-    for label, (own, scaled, expected) in found.items():
-        misfit = own - strength * scaled
-        seen = max(float(public[label][tables.spans[0]].sum()), 1.0)
-        least = 1.0 + float(expected[tables.spans[0]].sum()) / seen
-        kept = _kept(tables, misfit, expected, std, free, least)
-        change = (kept - 1.0) * misfit
-        counts[label] += with_margins(tables, change, [0.0 * part for part in margins[label] or ()])
-        left += float((kept * std**2).mean())
-    return Moved(counts=counts, std=math.sqrt(left / len(found)), strength=strength)
+    spans = tables.spans
+    seen = np.maximum(public[labels][:, spans[0]].sum(axis=1), 1.0)
+    least = 1.0 + expected[:, spans[0]].sum(axis=1) / seen
+    # Misfit is first seen beside one strength of all: it widens what chance makes of each one's.
+    misfit = own - min(float(agreed.sum() / size.sum()), 1.0) * told
+    spread = std**2 + _variances(tables, misfit, expected, std, free, least)
+    found = strengths(*_sums(tables, own, told, spread), tables.columns)
+    if most is not None:
+        found = np.minimum(found, [float(most[list(table)].min()) for table in tables.columns])
+    misfit = own - _cells(tables, found) * told
+    variance = _variances(tables, misfit, expected, std, free, least)
+    kept = np.where(_cells(tables, found) > 0.0, variance / (variance + std**2), 1.0)
+    counts, stds = noisy.astype(np.float64), np.full((len(noisy), len(free)), std)
+    for place, label in enumerate(labels):
+        stds[label] *= np.sqrt([float(kept[place, span].mean()) for span in spans])
+        change = (kept[place] - 1.0) * misfit[place]
+        counts[label] += with_margins(tables, change, [0.0 * part for part in known[place]])
+    return Moved(counts=counts, std=stds, strengths=found)
 
 
 def scaled_to(table: Array, margins: Sequence[Array]) -> Array:
@@ -123,46 +141,59 @@ def scaled_to(table: Array, margins: Sequence[Array]) -> Array:
     for _ in range(_SWEEPS):
         furthest = 0.0
         for axis in axes:
-            held = fitted.sum(axis=tuple(a for a in axes if a != axis))
-            ratio = margins[axis] / np.maximum(held, 1e-300)
+            others = tuple(a for a in axes if a != axis)
+            ratio = margins[axis] / np.maximum(fitted.sum(axis=others), 1e-300)
             furthest = max(furthest, float(np.abs(ratio - 1.0).max()))
-            fitted = fitted * np.expand_dims(ratio, tuple(a for a in axes if a != axis))
+            fitted = fitted * np.expand_dims(ratio, others)
         if furthest < _CLOSE:
             break
     return fitted
 
 
-def _parts(
-    tables: CellTables, noisy: Array, public: Array, margins: Sequence[Array] | None
-) -> tuple[Array, Array, Array]:
-    """Returns J, I and the expected counts of a class, (length,) each."""
-    assert margins is not None
+def _parts(tables: CellTables, noisy: Array, public: Array, margins: Sequence[Array]) -> Array:
+    """Returns J, I and the expected counts of a class, (3, length)."""
     own = with_margins(tables, noisy, margins)
-    scaled, expected = np.zeros(tables.length), np.zeros(tables.length)
+    told, expected = np.zeros(tables.length), np.zeros(tables.length)
     records = max(float(margins[0].sum()), 1e-9)
-    split = (tables.split(vector) for vector in (own, scaled, expected, public))
-    for (columns, table), (_, told), (_, whole), (_, counted) in zip(*split, strict=True):
+    split = (tables.split(vector) for vector in (own, told, expected, public))
+    for (columns, table), (_, part), (_, whole), (_, counted) in zip(*split, strict=True):
         known = [margins[column] for column in columns]
         apart = _outer(known) / records ** (len(known) - 1)
         table -= apart
         whole += scaled_to(counted.astype(np.float64), known)
-        told += whole - apart
-    return own, scaled, expected
+        part += whole - apart
+    return np.array([own, told, expected])
 
 
-def _kept(
-    tables: CellTables, misfit: Array, expected: Array, std: float, free: Array, least: float
+def _sums(
+    tables: CellTables, own: Array, told: Array, variance: Array
+) -> tuple[Array, Array, Array]:
+    """Returns <J, I>, <I, I> and the variance of the first, of each table over all classes."""
+    found = (own * told, np.square(told), np.square(told) * variance)
+    starts = [span.start for span in tables.spans]
+    agreed, size, spread = (np.add.reduceat(part.sum(axis=0), starts) for part in found)
+    return agreed, size, spread
+
+
+def _cells(tables: CellTables, of_tables: Array) -> Array:
+    """Returns for each cell what is said of its table."""
+    found: Array = np.repeat(of_tables, [span.stop - span.start for span in tables.spans])
+    return found
+
+
+def _variances(
+    tables: CellTables, misfit: Array, expected: Array, std: float, free: Array, least: Array
 ) -> Array:
-    """Returns for each cell which share of its misfit is no noise, (length,)."""
-    spread = np.array([float(expected[span].mean()) for span in tables.spans])
-    squares = np.array([float(np.square(misfit[span]).sum()) for span in tables.spans])
-    own = np.maximum((squares / free - std**2) / np.maximum(spread, 1e-12), least)
-    shared = float(np.median(own))
-    chance = chi2.sf(squares / (std**2 + shared * spread), free)
-    factors = np.where(chance < _SIGNIFICANT / len(free), own, shared)
-    cells = np.array([span.stop - span.start for span in tables.spans])
-    variance = np.repeat(factors, cells) * expected
-    found: Array = variance / (variance + std**2)
+    """Returns the variance c e of each cell's misfit, (K, length)."""
+    found = np.zeros(misfit.shape)
+    for place in range(len(misfit)):
+        spread = np.array([float(expected[place, span].mean()) for span in tables.spans])
+        squares = np.array([float(np.square(misfit[place, s]).sum()) for s in tables.spans])
+        own = np.maximum((squares / free - std**2) / np.maximum(spread, 1e-12), least[place])
+        shared = float(np.median(own))
+        chance = chi2.sf(squares / (std**2 + shared * spread), free)
+        factors = np.where(chance < _SIGNIFICANT / len(free), own, shared)
+        found[place] = _cells(tables, factors) * expected[place]
     return found
 
 

@@ -43,13 +43,13 @@ class NoisyTables:
       tables: their layout.
       codes: (columns, R) codes of the pool's rows.
       counts: (length,) noisy counts.
-      std: standard deviation of their noise.
+      std: standard deviation of their noise, one for all or one a table (T,).
     """
 
     tables: CellTables
     codes: Array
     counts: Array
-    std: float
+    std: float | Array
 
 
 def tilt(
@@ -105,17 +105,17 @@ def _slacks(part: NoisyTables, weights: Array, strength: float, kinds: int) -> l
     such as a parity of three columns, is then met in full.
     """
     records, squares = float(weights.sum()), np.square(weights)
-    slacks = []
+    slacks, variances = [], np.broadcast_to(part.std, len(part.tables.spans)) ** 2
     for table, span in enumerate(part.tables.spans):
         cells = part.tables.cells(table, part.codes)
         wanted = part.counts[span]
         counts = np.bincount(cells, weights, minlength=len(wanted))
         residual = wanted + (records - wanted.sum()) / len(wanted) - counts
-        noise = part.std**2 + np.bincount(cells, squares, minlength=len(wanted))
+        noise = variances[table] + np.bincount(cells, squares, minlength=len(wanted))
         found = strength
         chance = _SIGNIFICANT / (kinds * len(part.tables.spans))
         if float((residual**2 / noise).sum()) > chi2.isf(chance, len(wanted)):
             variance = float((residual**2 - noise).sum() / np.square(counts).sum())
             found = min(strength, 1.0 / max(float(counts.mean()) * variance, 1e-9))
-        slacks.append(found * part.std**2)
+        slacks.append(found * float(variances[table]))
     return slacks

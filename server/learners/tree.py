@@ -108,14 +108,16 @@ class _ClassFits:
         self._cells = _sampleable(np.exp(log_marginals(statistics)), encoding)
         self._items = ItemTables(statistics, self._cells, self._records)
         self._parts += [np.arange(2)] * len(self._items.frequent)
-        known = None if statistics.prior is None else statistics.prior.relation_std
-        std = statistics.pair_std if known is None else known
-        self._std = max(std or self._items.std or 0.0, _MIN_STD)
+        self._std = max(statistics.pair_std or self._items.std or 0.0, _MIN_STD)
+        self._told = None if statistics.prior is None else statistics.prior.pair_std
+        pairs = itertools.combinations(range(len(encoding.features)), 2)
+        self._places: dict[tuple[int, ...], int] = {pair: i for i, pair in enumerate(pairs)}
         self._strength = min(_MOST_STRENGTH, _PRIOR_RECORDS / statistics.total())
-        least = max(min(self._std, _LEAST * float(self._records.max())), _FEWEST)
-        used = np.flatnonzero(self._prior > 0)
+        std = self._std if self._told is None else np.sqrt(np.square(self._told).mean(axis=1))
+        least = np.maximum(np.minimum(std, _LEAST * float(self._records.max())), _FEWEST)
         has_tables = statistics.has_pairs or len(self._items.frequent) > 0
-        self._telling = [int(c) for c in used if has_tables and self._records[c] > least]
+        used = (self._prior > 0) & (self._records > least) & has_tables
+        self._telling = [int(label) for label in np.flatnonzero(used)]
         self._base = [self._log_shares(c) for c in range(encoding.num_classes)]
         sizes = tuple(len(part) for part in self._base[0])
         columns = tuple(itertools.combinations(range(len(sizes)), 2))
@@ -162,11 +164,12 @@ class _ClassFits:
           What the tilt was to meet.
         """
         records = float(self._records[label])
+        edges = self.shape.edges
         arrays["base"][label], arrays["edges"][label] = TreeFit(
             self.shape.tree,
             np.concatenate(self._base[label]),
-            self._counts(label, self.shape.edges),
-            self._stds(self.shape.edges),
+            self._counts(label, edges),
+            np.repeat(self._stds(label, edges), [span.stop - span.start for span in edges.spans]),
             records,
             strength=self._strength,
         ).solve()
@@ -180,7 +183,7 @@ class _ClassFits:
         tilts = tilt(asked, float(self._records[label]), strength=self._strength)
         arrays["columns"][label] = tilts[0]
         spans = dict(zip(self.shape.pairs.columns, self.shape.pairs.spans, strict=True))
-        for (tables, _), theta in zip(self._tilted, tilts[1:], strict=False):
+        for tables, theta in zip(self._tilted, tilts[1:], strict=False):
             for columns, span in zip(tables.columns, tables.spans, strict=True):
                 arrays["pairs"][label][spans[columns]] = theta[span]
         further = [name for name in ("triples", "parities") if name in arrays]
@@ -229,10 +232,17 @@ class _ClassFits:
         known = np.concatenate(margins)
         asked = [NoisyTables(tables=columns, codes=pool, counts=known, std=_MIN_STD)]
         asked += [
-            NoisyTables(tables=tables, codes=pool, counts=self._counts(label, tables), std=std)
-            for tables, std in self._tilted
+            NoisyTables(
+                tables=tables,
+                codes=pool,
+                counts=self._counts(label, tables),
+                std=self._stds(label, tables),
+            )
+            for tables in self._tilted
         ]
         if triples is not None and shape.coarse:
+            prior = self._statistics.prior
+            stds = None if prior is None else prior.triple_std
             parts = zip(shape.coarse, margins[: len(shape.coarse)], strict=True)
             coarse = [np.bincount(of, part) for of, part in parts]
             asked.append(
@@ -240,7 +250,7 @@ class _ClassFits:
                     tables=shape.triples,
                     codes=shape.coarse_codes(pool),
                     counts=with_margins(shape.triples, triples.counts[label], coarse),
-                    std=triples.std,
+                    std=triples.std if stds is None else stds[label],
                 )
             )
         return asked
@@ -280,18 +290,18 @@ class _ClassFits:
                 # Margins are known, so noise has (rows - 1) (columns - 1) degrees of freedom; the
                 # distance that it makes by itself has this mean and, over classes, this deviation.
                 free = math.prod(size - 1 for size in table.shape)
-                std = self._noise_of(pair)
+                std = self._noise_of(label, pair)
                 noise = std * math.sqrt(2.0 / math.pi * free * table.size)
                 scores[pair] += float(np.abs(apart).sum()) - noise
-                chance[pair] = std * math.sqrt(classes * table.size * (1.0 - 2.0 / math.pi))
+                spread = std * math.sqrt(table.size * (1.0 - 2.0 / math.pi))
+                chance[pair] = math.hypot(chance.get(pair, 0.0), spread)
         strongest = sorted(scores, key=lambda pair: (-scores[pair], pair))[:_MAX_TILTED]
-        by_noise: dict[float, list[tuple[int, ...]]] = {self._std: []}
+        # Pairs with no, one and two items: a like noise.
+        by_items: dict[int, list[tuple[int, ...]]] = {0: []}
         for pair in sorted(strongest):
-            by_noise.setdefault(self._noise_of(pair), []).append(pair)
-        # Pairs whose tables bear the same noise, and that noise.
-        self._tilted = [
-            (CellTables(pairs.sizes, tuple(found)), std) for std, found in by_noise.items()
-        ]
+            items = sum(c >= len(self._statistics.encoding.features) for c in pair)
+            by_items.setdefault(items, []).append(pair)
+        self._tilted = [CellTables(pairs.sizes, tuple(found)) for found in by_items.values()]
         return choose_tree(
             pairs.sizes,
             {pair: scores[pair] for pair in chance if scores[pair] > _TELLS * chance[pair]},
@@ -309,18 +319,17 @@ class _ClassFits:
         counts = np.concatenate(parts) if parts else np.zeros(0)
         return with_margins(tables, counts, margins)
 
-    def _noise_of(self, pair: tuple[int, ...]) -> float:
-        """Returns the standard deviation of the noise of a pair's table."""
-        if max(pair) < len(self._statistics.encoding.features):
+    def _noise_of(self, label: int, pair: tuple[int, ...]) -> float:
+        """Returns the standard deviation of the noise of a pair's table in a class."""
+        if max(pair) >= len(self._statistics.encoding.features):
+            return max(self._items.noise_of(pair), _MIN_STD)
+        if self._told is None:
             return self._std
-        return max(self._items.noise_of(pair), _MIN_STD)
+        return max(float(self._told[label, self._places[pair]]), _MIN_STD)
 
-    def _stds(self, tables: CellTables) -> Array:
-        """Returns the standard deviation of the noise of each cell of pairs' tables, (length,)."""
-        parts = zip(tables.columns, tables.spans, strict=True)
-        return np.concatenate(
-            [np.full(s.stop - s.start, self._noise_of(pair)) for pair, s in parts] or [np.zeros(0)]
-        )
+    def _stds(self, label: int, tables: CellTables) -> Array:
+        """Returns the standard deviation of the noise of each pair's table in a class, (T,)."""
+        return np.array([self._noise_of(label, pair) for pair in tables.columns], dtype=np.float64)
 
     def _margins(self, label: int) -> list[Array]:
         """Returns the estimated records of each group of each feature in a class."""

@@ -8,33 +8,41 @@ import numpy as np
 import pytest
 
 from fedloom.common.models.cell_tables import CellTables
+from fedloom.server.learners import public_relations
 from fedloom.server.learners.public_relations import moved_towards, scaled_to
 
 SIZES = (4, 3, 5)
 TABLES = CellTables(SIZES, tuple(itertools.combinations(range(3), 2)))
+WIDE = CellTables((4, 3, 5, 4, 3, 4), tuple(itertools.combinations(range(6), 2)))
 
 
-def linked(rows: int, rng: np.random.Generator, *, link: float = 0.6) -> np.ndarray:
-    """Returns codes (3, rows) of columns that follow one hidden number."""
+def linked(
+    rows: int,
+    rng: np.random.Generator,
+    *,
+    link: float = 0.6,
+    sizes: tuple[int, ...] = SIZES,
+) -> np.ndarray:
+    """Returns codes (columns, rows) of columns that follow one hidden number."""
     hidden = rng.random(rows)
     return np.array(
         [
             np.where(
                 rng.random(rows) < link, (hidden * size).astype(int), rng.integers(0, size, rows)
             )
-            for size in SIZES
+            for size in sizes
         ]
     )
 
 
-def counted(codes: np.ndarray) -> np.ndarray:
-    spans = enumerate(TABLES.spans)
-    cells = [np.bincount(TABLES.cells(t, codes), minlength=s.stop - s.start) for t, s in spans]
+def counted(codes: np.ndarray, tables: CellTables = TABLES) -> np.ndarray:
+    spans = enumerate(tables.spans)
+    cells = [np.bincount(tables.cells(t, codes), minlength=s.stop - s.start) for t, s in spans]
     return np.concatenate(cells).astype(float)
 
 
-def margins(codes: np.ndarray) -> list[np.ndarray]:
-    parts = zip(codes, SIZES, strict=True)
+def margins(codes: np.ndarray, sizes: tuple[int, ...] = SIZES) -> list[np.ndarray]:
+    parts = zip(codes, sizes, strict=True)
     return [np.bincount(column, minlength=size).astype(float) for column, size in parts]
 
 
@@ -68,8 +76,8 @@ def test_a_public_table_of_the_population_takes_most_of_the_noise_away():
     truth, std = counted(ours), 40.0
     noisy = truth + std * rng.normal(size=TABLES.length)
     moved = moved_towards(TABLES, noisy[None], std, counted(theirs)[None], [margins(ours)])
-    assert moved is not None and 0.6 < moved.strength <= 1.0
-    assert moved.std < 0.4 * std
+    assert moved is not None and 0.6 < moved.strengths.mean() <= 1.0
+    assert moved.std.max() < 0.4 * std
     assert error(moved.counts[0], truth) < 0.7 * error(noisy, truth)
 
 
@@ -132,3 +140,50 @@ def test_a_public_table_of_weaker_relations_does_not_hurt_and_a_trusting_twin_do
     assert after < 1.03 * before
     trusting, _ = losses(0.3, trusting=True)
     assert trusting > 3 * before
+
+
+def turned(codes: np.ndarray, column: int) -> np.ndarray:
+    """Returns records in which a column is as it was by itself, and goes the other way round."""
+    result, values = codes.copy(), np.sort(codes[column])
+    result[column][np.argsort(codes[column], kind="stable")] = values[::-1]
+    return result
+
+
+def test_a_column_that_contradicts_the_answers_keeps_its_tables_and_a_trusting_twin_moves_them(
+    monkeypatch,
+):
+    rng = np.random.default_rng(8)
+    ours, theirs = (linked(rows, rng, sizes=WIDE.sizes) for rows in (4000, 5000))
+    truth = counted(ours, WIDE)
+    noisy = truth + 30.0 * rng.normal(size=WIDE.length)
+    public = counted(turned(theirs, 2), WIDE)
+    given = (WIDE, noisy[None], 30.0, public[None], [margins(ours, WIDE.sizes)])
+    wrong = np.array([2 in pair for pair in WIDE.columns])
+    cells = np.repeat(wrong, [span.stop - span.start for span in WIDE.spans])
+    moved = moved_towards(*given)
+    assert moved is not None
+    assert (moved.strengths[wrong] == 0.0).all() and (moved.strengths[~wrong] > 0.7).all()
+    assert (moved.counts[0][cells] == noisy[cells]).all()
+    assert (moved.std[0][wrong] == 30.0).all() and (moved.std[0][~wrong] < 20.0).all()
+    assert error(moved.counts[0][~cells], truth[~cells]) < 0.8 * error(noisy[~cells], truth[~cells])
+    monkeypatch.setattr(public_relations, "strengths", lambda agreed, *_: np.ones(len(agreed)))
+    monkeypatch.setattr(public_relations, "_variances", lambda _, misfit, *__: 1.0 + 0.0 * misfit)
+    trusting = moved_towards(*given)
+    assert trusting is not None
+    assert error(trusting.counts[0][cells], truth[cells]) > 1.2 * error(noisy[cells], truth[cells])
+
+
+def test_no_table_is_stronger_than_its_columns_may_be():
+    rng = np.random.default_rng(9)
+    ours, theirs = linked(2000, rng), linked(5000, rng)
+    noisy = counted(ours) + 20.0 * rng.normal(size=TABLES.length)
+    moved = moved_towards(
+        TABLES,
+        noisy[None],
+        20.0,
+        counted(theirs)[None],
+        [margins(ours)],
+        most=np.array([1.0, 0.25, 0.0]),
+    )
+    assert moved is not None
+    assert moved.strengths.tolist() == [0.25, 0.0, 0.0]
