@@ -101,6 +101,12 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise SchemaError(f"column '{repeated[0]}' is described twice; keep one description")
+        sets = [column.name for column in self.columns if column.kind == "set"]
+        if sets and not self.kind.only_columns:
+            raise SchemaError(
+                f"column '{sets[0]}' is a set, and {self.kind.name} records have none; give a "
+                "column of its own to each item that matters"
+            )
         columns, rules = with_parent_columns(self.columns, self.constraints)
         object.__setattr__(self, "columns", columns)
         constraints = checked_constraints(rules, columns)

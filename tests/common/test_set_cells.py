@@ -121,6 +121,13 @@ def test_a_set_is_described_as_it_was():
     }
 
 
+def test_records_with_images_have_no_sets():
+    image = {"height": 8, "width": 8, "channels": 1}
+    assert Schema.from_dict({"image": image}).kind.name == "image"
+    with pytest.raises(SchemaError):
+        Schema.from_dict({"image": image, "column": [COLUMN.to_dict()]})
+
+
 def test_a_set_is_no_label_and_in_no_constraint():
     with pytest.raises(SchemaError):
         Encoding(Schema((COLUMN, Column("x", "category", values=("0", "1")))), "s")

@@ -61,6 +61,7 @@ def table_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
         heat_synthetic=Markup(_map("synthetic rows", dependence, dependence.synthetic, size)),
         heat_noisy=noisy,
         tree=Markup(relation_tree(tree, title="each column below the one it goes with most")),
+        sets=", ".join(sets),
         tree_of_noisy=dependence.measured == "pairs",
         beside=_strong_beside(dependence.names, values, tree),
         scale=Markup(scale_bar(title="scale of Cramér's V, from 0 to 1, of both maps")),
