@@ -54,6 +54,8 @@ class PlannedNoise:
       one_way: of that in a one-way count within a class, from pairs where there are no others,
         or None.
       pair: of that in a count of a pair within a class, or None.
+      items: of that in a count of an item of a set over all classes, or None.
+      items_within: of that within a class, or None.
     """
 
     def __init__(
@@ -63,8 +65,11 @@ class PlannedNoise:
         columns: float | None = None,
         one_way: float | None = None,
         pair: float | None = None,
+        items: float | None = None,
+        items_within: float | None = None,
     ) -> None:
         """Takes the noise of what a study counts."""
+        self.items, self.items_within = items, items_within
         self.encoding, self.columns, self.one_way, self.pair = encoding, columns, one_way, pair
         if one_way is None and pair is not None:
             # A column within a class is the sum of its pairs with the column of fewest cells.
@@ -88,6 +93,8 @@ class PlannedNoise:
             columns=stds.get("columns"),
             one_way=stds.get("one-way", stds.get("class-columns")),
             pair=stds.get("pairwise"),
+            items=stds.get("items"),
+            items_within=stds.get("item-pairs"),
         )
 
     @classmethod
@@ -115,6 +122,16 @@ class PlannedNoise:
             return None
         counts = 1.0 if label else float(self.encoding.num_classes)
         return Z * self.one_way * math.sqrt(counts) / max(size, 1.0)
+
+    def of_items(self, size: float, *, within: bool) -> float | None:
+        """Returns the half width for the share of records that have an item of a set.
+
+        Args:
+          size: number of records, known far better.
+          within: whether they are those of a class of the label.
+        """
+        std = self.items_within if within else self.items
+        return None if std is None else Z * std / max(size, 1.0)
 
     def with_label(
         self, size: float, *, counts: float = 1.0, groups: float = math.inf

@@ -126,6 +126,8 @@ def expected_error(plan: Plan, want: Want, records: float) -> tuple[float, float
       NotMeasuredError: the plan counts no such table.
     """
     noise, encoding = PlannedNoise.of(plan), plan.encoding
+    if plan.schema.column(want.column).kind == "set":
+        return _of_items(plan, noise, want, records)
     if want.by is None:
         size = float(want.size or records)
         error = noise.of_all(size, label=want.column == plan.target)
@@ -140,6 +142,18 @@ def expected_error(plan: Plan, want: Want, records: float) -> tuple[float, float
         return _bought(noise.with_label(size, counts=counts, groups=apart), want, want.by), size
     counts = max(noise.groups(want.by, records) / groups, 1.0)
     return _bought(noise.without_label(size, counts=counts, groups=apart), want, want.by), size
+
+
+def _of_items(plan: Plan, noise: PlannedNoise, want: Want, records: float) -> tuple[float, float]:
+    """Returns the same for the share of records that have an item: of all, or within a class."""
+    if want.by not in (None, plan.target):
+        raise NotMeasuredError(
+            f"{want.text!r}: items of {want.column!r} are counted for all records and within the "
+            "classes of the label alone; leave 'by' out, or name the label"
+        )
+    classes = sum(plan.encoding.class_sampleable)
+    size = float(want.size or (records if want.by is None else records / classes))
+    return _bought(noise.of_items(size, within=want.by is not None), want, want.column), size
 
 
 def least_epsilon(

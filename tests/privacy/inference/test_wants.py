@@ -9,6 +9,7 @@ import pytest
 
 import fedloom
 from fedloom.common.errors import ConfigError, NotMeasuredError, SchemaError
+from fedloom.common.schema import Schema
 from fedloom.common.study import Study, parse_study
 from fedloom.privacy.inference.expected import PlannedNoise, precision_table
 from fedloom.privacy.inference.formula import parse_factor
@@ -103,3 +104,26 @@ def test_a_want_of_no_column_is_refused():
     with pytest.raises(SchemaError):
         parse_want("shoe by age within 2 points", SCHEMA)
     assert pd.notna(parse_want("`sick` by `age` within 2.5 points", SCHEMA).within)
+
+
+def test_a_share_of_items_has_the_noise_of_their_counts():
+    items = {"name": "drugs", "kind": "set", "values": ["a", "b", "c"], "max_items": 2}
+    label = {"name": "sick", "kind": "category", "values": ["no", "yes"]}
+    number = {"name": "age", "kind": "integer", "min": 0, "max": 90}
+    schema = Schema.from_dict({"column": [items, number, label]})
+    raw = {
+        "study": {"name": "wants", "schema": "schema.toml", "target": "sick"},
+        "privacy": {"epsilon": 2.0, "delta": 1e-5},
+        "site": [{"name": "one"}],
+    }
+    plan = resolve_plan(parse_study(raw, schema), schema, version=fedloom.__version__)
+    stds = {phase.name: phase.noise_std for phase in plan.phases}
+    asked = (
+        parse_want("drugs within 2 points", schema),
+        parse_want("drugs by sick within 2 points", schema),
+    )
+    found = [expected_error(plan, want, 8_000) for want in asked]
+    assert found[0] == (pytest.approx(Z * stds["items"] / 8_000), 8_000)
+    assert found[1] == (pytest.approx(Z * stds["item-pairs"] / 4_000), 4_000)
+    with pytest.raises(NotMeasuredError):
+        expected_error(plan, parse_want("drugs by age within 2 points", schema), 8_000)
