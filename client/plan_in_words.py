@@ -78,6 +78,13 @@ def _public(plan: Plan) -> list[str]:
     """Says that a public table takes part, and on which condition that costs nothing."""
     if plan.public is None:
         return []
+    if plan.public.same_records:
+        return [
+            "  Answers of an earlier release about the same records take part at the coordinator: "
+            f"{plan.public.source}, manifest {plan.public.manifest}.",
+            f"  Its price, ({plan.public.epsilon:.4g}, {plan.public.delta:g}) by its statement, "
+            "and this study's add up for these records; this site's ledger adds them.",
+        ]
     return [
         f"  A public table takes part at the coordinator: {plan.public.table} "
         f"({plan.public.source}), SHA-256 {plan.public.sha256}.",

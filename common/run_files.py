@@ -4,6 +4,7 @@
     run.json             name and state of the run, sites, attempts, versions
     heads.json           how far the sites' ledgers have come, unless the key has such a file
     public.safetensors   the rows of a public table as codes, if the plan names one
+    earlier/             plan and opened statistics of an earlier release, if the plan names one
     metrics.jsonl        one line a reported round, post-processing only
     tensorboard/         the same as TensorBoard events
     answers/             opened sums, and each site's signed part, mode 0600
@@ -76,6 +77,11 @@ class RunFiles:
     def public_path(self) -> Path:
         """The rows of the plan's public table."""
         return self.path / "public.safetensors"
+
+    @property
+    def earlier_path(self) -> Path:
+        """What is kept of the earlier release that the plan names."""
+        return self.path / "earlier"
 
     @property
     def schema_path(self) -> Path:

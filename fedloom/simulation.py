@@ -34,7 +34,7 @@ from fedloom.privacy.ledger import Ledger
 from fedloom.privacy.phases import Phase
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan, study_of
-from fedloom.privacy.release.public_file import read_public_table
+from fedloom.privacy.release.public_input import earlier_release, read_public_table
 from fedloom.privacy.resolve import again, resolve_plan
 from fedloom.server.head_registry import registry_path
 from fedloom.server.run_folder import RunFolder
@@ -209,6 +209,7 @@ def prepare(
             run=secrets.token_hex(8),
             key=key,
             public=read_public_table(plan, Path(where).parent),
+            earlier=earlier_release(plan, Path(where).parent),
             details={
                 "mode": "simulation",
                 "homes": {name: str(path.resolve()) for name, path in paths.items()},

@@ -24,6 +24,7 @@ from fedloom.common.errors import (
     NotApprovedError,
     RefusedError,
 )
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.parts import load_part
 from fedloom.common.public_counts import PublicRecords
 from fedloom.common.records import Statistics
@@ -37,7 +38,7 @@ from fedloom.server.checkpoints import Checkpoint, Checkpoints
 from fedloom.server.evaluation import evaluation_request, evaluation_result
 from fedloom.server.learned_schema import LearnedSchema
 from fedloom.server.learners import Learner, State, build_learner
-from fedloom.server.learners.public_prior import counted_like, informed
+from fedloom.server.learners.public_prior import with_public
 from fedloom.server.learning import absorbed, round_seed, site_sizes
 from fedloom.server.link import Link
 from fedloom.server.metrics import Reporter
@@ -200,7 +201,7 @@ class _Run:
             opened.append(self._sums.ask(asked, design.arrays, length))
         statistics = opened_statistics(self._plan, opened)
         if self._public is not None:
-            statistics = informed(statistics, counted_like(self._public, statistics))
+            statistics = with_public(statistics, self._public)
         state = self._learner.initialise(statistics, self._seed(rounds[-1].round))
         self._keep(rounds[-1], state, opened[-1].sites, reporter)
         return state
@@ -212,8 +213,8 @@ class _Run:
         return design
 
     @cached_property
-    def _public(self) -> PublicRecords | None:
-        return self._folder.public_records()
+    def _public(self) -> PublicRecords | NoisyMarginals | None:
+        return self._folder.public_prior()
 
     def _training_round(self, asked: RoundQuery, state: State, reporter: Reporter) -> State:
         shapes = self._learner.answer_shapes()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.messages import Answer
 from fedloom.common.public_counts import PublicCounts
 from fedloom.common.vocabulary import Query, Stage
@@ -25,7 +26,7 @@ from fedloom.privacy.plan import Plan, RoundQuery
 from fedloom.privacy.secure_sum import open_sum
 from fedloom.server.aggregation import unflatten, weighted_mean
 from fedloom.server.learners import build_learner
-from fedloom.server.learners.public_prior import informed
+from fedloom.server.learners.public_prior import with_public
 from fedloom.server.learning import absorbed, round_seed, site_sizes
 
 __all__ = ["refit"]
@@ -38,7 +39,7 @@ def refit(
     run: str,
     opened: Mapping[int, OpenedRound],
     evidence: Path | None,
-    public: PublicCounts | None = None,
+    public: PublicCounts | NoisyMarginals | None = None,
 ) -> Artifact:
     """Returns the generator that the answers give.
 
@@ -47,7 +48,7 @@ def refit(
       run: the run's name.
       opened: the opened rounds, checked, by their number.
       evidence: folder of the sites' own parts, checked; a plan without training needs none.
-      public: counts of the plan's public table, or None.
+      public: counts of the plan's public table, an earlier release's answers, or None.
 
     Raises:
       ReleaseError: a part cannot be read.
@@ -56,7 +57,7 @@ def refit(
     looks = [asked.round for asked in plan.rounds if asked.phase.stage is Stage.STATISTICS]
     statistics = opened_statistics(plan, [opened[number] for number in looks])
     if public is not None:
-        statistics = informed(statistics, public)
+        statistics = with_public(statistics, public)
     learner = build_learner(plan)
     state = learner.initialise(statistics, round_seed(plan, run, looks[-1]))
     for asked in plan.rounds:

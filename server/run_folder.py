@@ -10,6 +10,7 @@ from typing import Any
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError
 from fedloom.common.files import replacing, write_whole
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.public_counts import PublicRecords
 from fedloom.common.run_files import DONE, RunFiles
 from fedloom.common.vocabulary import Stage
@@ -23,6 +24,7 @@ from fedloom.privacy.keys import (
     save_key,
 )
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.earlier import keep_earlier, load_earlier
 
 __all__ = ["RunFolder"]
 
@@ -40,6 +42,7 @@ class RunFolder(RunFiles):
         details: dict[str, Any],
         key: PrivateKey | None = None,
         public: PublicRecords | None = None,
+        earlier: Path | None = None,
     ) -> RunFolder:
         """Makes a run folder.
 
@@ -50,6 +53,7 @@ class RunFolder(RunFiles):
           details: joins `run.json`.
           key: signs requests and the release; None for the key that lies in the folder already.
           public: rows of the public table that the plan names, or None.
+          earlier: the earlier release that it names, checked, or None.
 
         Raises:
           ConfigError: the folder holds a run already, or the plan names another key.
@@ -68,6 +72,8 @@ class RunFolder(RunFiles):
         plan.save(folder.plan_path)
         if public is not None:
             public.save(folder.public_path)
+        if earlier is not None:
+            keep_earlier(earlier, folder.earlier_path)
         folder.write_state(
             {
                 "run": run,
@@ -129,9 +135,18 @@ class RunFolder(RunFiles):
         """Reads the plan."""
         return Plan.load(self.plan_path)
 
-    def public_records(self) -> PublicRecords | None:
-        """Reads the rows of the plan's public table; None in a plan without one."""
-        return PublicRecords.load(self.public_path) if self.public_path.exists() else None
+    def public_prior(self) -> PublicRecords | NoisyMarginals | None:
+        """Reads what the fit begins with beside the answers.
+
+        Returns:
+          Rows of a public table, an earlier release's answers about the same records, or None.
+        """
+        public = self.plan().public
+        if public is None:
+            return None
+        if public.same_records:
+            return load_earlier(self.earlier_path, public).statistics
+        return PublicRecords.load(self.public_path)
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replaces `run.json`, whole or not at all."""

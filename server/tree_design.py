@@ -36,7 +36,8 @@ from fedloom.server.binning import Design
 from fedloom.server.code_groups import code_groups
 from fedloom.server.item_design import choose_items, frequent_items
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
-from fedloom.server.learners.public_prior import counted_like, informed
+from fedloom.server.learners.earlier_answers import same_records
+from fedloom.server.learners.public_prior import with_public
 
 __all__ = ["choose_coarse_groups", "choose_groups", "choose_halves", "tree_design"]
 
@@ -59,7 +60,7 @@ def tree_design(
     plan: Plan,
     asked: RoundQuery,
     opened: Sequence[OpenedRound],
-    public: PublicRecords | None = None,
+    public: PublicRecords | NoisyMarginals | None = None,
 ) -> Design:
     """Designs a tree's next statistic.
 
@@ -70,22 +71,26 @@ def tree_design(
       plan: that is carried out.
       asked: the round to ask.
       opened: the statistics rounds before it.
-      public: the public table that is the fit's prior, or None.
+      public: the public table that is the fit's prior, an earlier study's answers about the same
+        records, or None.
     """
     if not opened:
         return Design()
     assert isinstance(asked.phase, StatisticPhase)
     if asked.phase.statistic == "items":
         return Design()
-    statistics, cells = noisy_statistics(plan, opened), asked.phase.max_cells
-    if public is not None:
-        statistics = informed(statistics, counted_like(public, statistics))
+    own, cells = noisy_statistics(plan, opened), asked.phase.max_cells
+    statistics = own if public is None else with_public(own, public)
     if asked.phase.statistic == "item-pairs":
         groups, frequent = choose_items(statistics, most_cells=cells)
         return Design(
             arrays={"groups": groups, "frequent": frequent},
             told={"frequent items": frequent_items(statistics.encoding, frequent)},
         )
+    earlier = public if isinstance(public, NoisyMarginals) else None
+    again = None if earlier is None else _asked_again(own, earlier, asked.phase)
+    if again is not None:
+        return Design(arrays=again, told={"earlier answers": "asked again and put together"})
     if asked.phase.statistic == "three-way":
         return Design(arrays={"groups": choose_coarse_groups(statistics, most_cells=cells)})
     if asked.phase.statistic == "class-columns":
@@ -102,6 +107,32 @@ def tree_design(
         )
     }
     return Design(arrays={"groups": groups}, told={"groups": told})
+
+
+def _asked_again(
+    statistics: NoisyMarginals, earlier: NoisyMarginals, phase: StatisticPhase
+) -> dict[str, Array] | None:
+    """Returns the groups of an earlier study, so that its answers and the new ones add up.
+
+    None where the records have changed, the earlier study did not ask, or on more cells than this
+    one may.
+    """
+    if not same_records(statistics, earlier):
+        return None
+    classes = statistics.encoding.num_classes
+    if phase.statistic == "pairwise" and earlier.groups is not None and earlier.pairs is not None:
+        cells = classes * sum(group_sizes(statistics.encoding, earlier.groups))
+        fits = max(len(earlier.pairs), cells) <= phase.max_cells
+        return {"groups": earlier.groups} if fits else None
+    ours, theirs = statistics.groups, earlier.groups
+    if ours is None or theirs is None or not np.array_equal(ours, theirs):
+        return None
+    if phase.statistic == "three-way" and earlier.triples is not None:
+        fits = earlier.triples.counts.size <= phase.max_cells
+        return {"groups": earlier.triples.groups} if fits else None
+    if phase.statistic == "parities" and earlier.parities is not None:
+        return {"halves": earlier.parities.halves}
+    return None
 
 
 def choose_groups(

@@ -27,7 +27,7 @@ from fedloom.deployment.coordinator_programs import control_of
 from fedloom.privacy.handover import chained_keys, handovers_path, read_handovers
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_version import check_version
-from fedloom.privacy.release.public_file import read_public_table
+from fedloom.privacy.release.public_input import earlier_release, read_public_table
 from fedloom.server.flower_control import FlowerControl
 from fedloom.server.head_registry import registry_path
 from fedloom.server.provision.coordinator_home import CoordinatorHome
@@ -118,6 +118,7 @@ def prepare_run(
         run=secrets.token_hex(_RUN_BYTES),
         key=home.key(),
         public=read_public_table(plan, beside),
+        earlier=earlier_release(plan, beside),
         details={
             "mode": "deployment",
             "coordinator": str(home.path.resolve()),

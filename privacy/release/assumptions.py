@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fedloom.common.public_data import PublicData
 from fedloom.common.vocabulary import Unit
 from fedloom.privacy.plan import Plan
 
@@ -39,6 +40,16 @@ _PUBLIC = (
     "The public table that the plan names holds none of the records that the study protects, and "
     "was not chosen, cut or written by looking at them; the counts of it in public.safetensors are "
     "those of the file whose SHA-256 the plan names. Neither can be told from a release."
+)
+_SAME = (
+    "The earlier release that the plan names is of the records that this study protects, at the "
+    "same sites, so that its answers and these can be averaged; what it states of its own price "
+    "is what its ledgers say. That its looks and these agree as noise lets them was tested."
+)
+_EARLIER = (
+    "The earlier release that the plan names cost what its own statement says. Its rows were the "
+    "prior of the fit; for whoever is in its records and in this study's, the two prices add up. "
+    "The counts in public.safetensors are those of its rows, which a release cannot show."
 )
 _PERSONS = "A site's id column tells its persons apart: all rows of one person have one id."
 _COLLUDING = (
@@ -76,6 +87,15 @@ _NOT_COVERED = {
 }
 
 
+def _of_public_data(public: PublicData) -> dict[str, Any]:
+    """Returns what a plan with `[public]` rests on."""
+    if public.same_records:
+        return {"code": "same-records", "text": _SAME}
+    if public.release is not None:
+        return {"code": "earlier-release", "text": _EARLIER}
+    return {"code": "public-table-apart", "text": _PUBLIC}
+
+
 def assumptions(plan: Plan) -> list[dict[str, Any]]:
     """Lists what a plan's claim rests on; none of it can be verified from a release alone."""
     listed = _listed(_ASSUMPTIONS)
@@ -87,7 +107,7 @@ def assumptions(plan: Plan) -> list[dict[str, Any]]:
     if plan.schema.learned:
         listed.append({"code": "learned-prices", "text": _LEARNED})
     if plan.public is not None:
-        listed.append({"code": "public-table-apart", "text": _PUBLIC})
+        listed.append(_of_public_data(plan.public))
     if plan.privacy.unit is Unit.PERSON:
         listed.append({"code": "ids-tell-persons", "text": _PERSONS})
     if plan.colluding is not None:

@@ -24,12 +24,14 @@ from fedloom.common.files import replacing
 from fedloom.common.run_files import RunFiles
 from fedloom.common.sampling import sample
 from fedloom.privacy.answers.opened import answer_path
+from fedloom.privacy.drift.result import Drift, drift_between
 from fedloom.privacy.keys import load_private_key, public_key_hex
 from fedloom.privacy.plan_size import limits_of_training
 from fedloom.privacy.release.account import SiteAccount, account_of
 from fedloom.privacy.release.data import MAX_SEED, public_seed
 from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import derived_files, json_text, title_of
+from fedloom.privacy.release.earlier import EARLIER, keep_earlier
 from fedloom.privacy.release.evidence import written_evidence
 from fedloom.privacy.release.manifest import LedgerEnd, ReleaseFacts, Versions, write_manifest
 from fedloom.privacy.release.marginals import (
@@ -138,10 +140,21 @@ def _fill(
         metrics=run.metrics,
         evaluation=None if run.evaluation is None else run.evaluation["figures"],
         limits=limits_of_training(plan, run.statistics.total()),
+        drift=_drift(run),
     )
     (folder / "report.html").write_text(report, encoding="utf-8")
     facts = _facts(run, accounts, created=created, rows=rows, seed=seed)
     write_manifest(folder, facts, key, run.handovers(public_key_hex(key)))
+
+
+def _drift(run: FinishedRun) -> Drift | None:
+    """Compares the run with the earlier release that its plan names; None without one."""
+    if run.earlier is None:
+        return None
+    alike = [
+        plan.privacy.rows_per_person * plan.privacy.overlap for plan in (run.plan, run.earlier.plan)
+    ]
+    return drift_between(run.statistics, run.earlier.statistics, alike=(alike[0], alike[1]))
 
 
 def _copy_from_run(folder: Path, run: FinishedRun) -> None:
@@ -159,6 +172,8 @@ def _copy_from_run(folder: Path, run: FinishedRun) -> None:
         pq.write_table(marginals_arrow(table), folder / MARGINALS, compression="NONE")
     if run.public is not None:
         (folder / PUBLIC).write_bytes(pack_public(plan, run.public, run.opened))
+    if plan.public is not None and plan.public.same_records:
+        keep_earlier(RunFiles(run.path).earlier_path, folder / EARLIER)
     plan.save(folder / "plan.json")
 
 

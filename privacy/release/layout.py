@@ -39,6 +39,9 @@ _OTHERS = (
     (re.compile(rf"ledger/{_SITE}\.json\Z"), MAX_JSON_BYTES),
     (re.compile(r"evaluation\.json\Z"), MAX_JSON_BYTES),
     (re.compile(r"public\.safetensors\Z"), _ARRAYS),
+    (re.compile(r"earlier/(manifest|plan|dp_statement)\.json\Z"), MAX_JSON_BYTES),
+    (re.compile(r"earlier/manifest\.sig\Z"), _TEXT),
+    (re.compile(r"earlier/answers/round-[0-9]{4,}\.safetensors\Z"), _ARRAYS),
     (re.compile(r"answers/round-[0-9]{4,}\.safetensors\Z"), _ARRAYS),
 )
 

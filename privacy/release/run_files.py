@@ -16,6 +16,7 @@ from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.handover import Handover, chained_keys, read_handovers
 from fedloom.privacy.plan import Plan
+from fedloom.privacy.release.earlier import Earlier, load_earlier
 
 __all__ = ["FinishedRun"]
 
@@ -34,6 +35,7 @@ class FinishedRun:
       extracts: each site's signed ledger extract.
       metrics: post-processing, one mapping a round.
       public: rows of the plan's public table; None in a plan without one.
+      earlier: what the earlier release says that the plan names; None in a plan without one.
       evaluation: what the histograms of held-back units say; None in a plan without them.
     """
 
@@ -46,6 +48,7 @@ class FinishedRun:
     extracts: dict[str, dict[str, Any]]
     metrics: list[dict[str, Any]]
     public: PublicRecords | None
+    earlier: Earlier | None
     evaluation: dict[str, Any] | None
 
     @property
@@ -89,6 +92,7 @@ class FinishedRun:
         if not extracts:
             raise ConfigError(f"{path} holds no ledger extract; resume the run to fetch them")
         opened = _opened(path, plan)
+        public, earlier = _public(files, plan)
         return cls(
             path=path,
             plan=plan,
@@ -105,9 +109,18 @@ class FinishedRun:
             generator=generator,
             extracts=extracts,
             metrics=files.metrics(),
-            public=None if plan.public is None else PublicRecords.load(files.public_path),
+            public=public,
+            earlier=earlier,
             evaluation=None if plan.evaluation is None else files.evaluation(),
         )
+
+
+def _public(files: RunFiles, plan: Plan) -> tuple[PublicRecords | None, Earlier | None]:
+    named = plan.public
+    if named is None:
+        return None, None
+    rows = None if named.same_records else PublicRecords.load(files.public_path)
+    return rows, None if named.release is None else load_earlier(files.earlier_path, named)
 
 
 def _opened(path: Path, plan: Plan) -> dict[int, OpenedRound]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fedloom.common.public_data import PublicData
 from fedloom.common.typed import plain
 from fedloom.common.vocabulary import NoiseAt, Trust, Unit
 from fedloom.privacy.plan import NEIGHBOURING, Plan
@@ -78,9 +79,11 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
 
 
 def _public_data(plan: Plan) -> dict[str, Any]:
-    """Names the public table that the fit began with; nothing in a plan without one."""
+    """Names what the fit began with beside the answers; nothing in a plan without `[public]`."""
     if plan.public is None:
         return {}
+    if plan.public.same_records:
+        return {"public_data": _same_records(plan, plan.public)}
     return {
         "public_data": {
             "epsilon": 0.0,
@@ -89,6 +92,19 @@ def _public_data(plan: Plan) -> dict[str, Any]:
             "the records and was not chosen by looking at them (see assumptions); its counts are "
             "in public.safetensors, without noise",
         }
+    }
+
+
+def _same_records(plan: Plan, public: PublicData) -> dict[str, Any]:
+    """States what an earlier release of the same records and this one cost together."""
+    assert public.epsilon is not None and public.delta is not None
+    epsilon, delta = plan.price().epsilon + public.epsilon, plan.delta + public.delta
+    return {
+        **plain(public),
+        "together": {"epsilon": epsilon, "delta": delta},
+        "text": "answers of an earlier release about the same records were put together with "
+        f"these; both budgets add up for them: ({epsilon:.4g}, {delta:g}) together, the sum of "
+        "both, and the claim above is of this study alone",
     }
 
 

@@ -20,16 +20,34 @@ from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.public_counts import PublicCounts, PublicRecords
 from fedloom.common.three_way_marginals import ThreeWayMarginals
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
+from fedloom.server.learners.earlier_answers import combined
 from fedloom.server.learners.public_columns import columns_within, whole_columns
 from fedloom.server.learners.public_relations import moved_towards
 
-__all__ = ["counted_like", "informed"]
+__all__ = ["counted_like", "informed", "with_public"]
 
 Array = NDArray[Any]
 
 _MIN_STD = 0.05
 # A class of fewer noisy records tells nothing of its own, nor does one of fewer public ones.
 _FEWEST = 1.0
+
+
+def with_public(
+    statistics: NoisyMarginals, public: PublicRecords | PublicCounts | NoisyMarginals
+) -> NoisyMarginals:
+    """Returns a study's statistics with what its `[public]` adds.
+
+    Args:
+      statistics: as far as they were asked.
+      public: rows or counts of a public table, or an earlier study's answers about the same
+        records.
+    """
+    if isinstance(public, NoisyMarginals):
+        return combined(statistics, public)
+    if isinstance(public, PublicRecords):
+        public = counted_like(public, statistics)
+    return informed(statistics, public)
 
 
 def informed(statistics: NoisyMarginals, public: PublicCounts | None) -> NoisyMarginals:

@@ -15,7 +15,8 @@ from fedloom.privacy.answers.files import pack_arrays, read_arrays
 from fedloom.privacy.keys import load_private_key
 from fedloom.privacy.plan import Plan
 from fedloom.privacy.plan_check import check_plan
-from fedloom.privacy.release.public_file import PUBLIC, read_public_table
+from fedloom.privacy.release.public_file import PUBLIC
+from fedloom.privacy.release.public_input import read_public_table
 from tests.federation import Federation, cli, make, table
 from tests.tampering import failed, sign_again
 
@@ -177,6 +178,8 @@ def test_an_earlier_release_serves_as_prior_and_is_named(made, release, tmp_path
     assert plan.public.sha256 == file_sha256(release / "data" / "synthetic.csv")
     assert cli("release", "build", tmp_path / "run", "--out", tmp_path / "second").code == 0
     assert cli("release", "verify", tmp_path / "second", "--refit").code == 0
+    assert "earlier-release" in (tmp_path / "second" / "dp_statement.json").read_text()
+    assert "Since the earlier release" in (tmp_path / "second" / "report.html").read_text()
 
 
 def test_a_release_that_was_changed_serves_no_one(release, tmp_path):

@@ -19,8 +19,10 @@ from markupsafe import Markup
 from fedloom.common.parts import load_part
 from fedloom.common.records import RecordKind, Statistics
 from fedloom.common.vocabulary import Trust
+from fedloom.privacy.drift.result import Drift
 from fedloom.privacy.release.render import TEMPLATES, render
 from fedloom.privacy.release.report.curves import curves_of
+from fedloom.privacy.release.report.drift_view import drift_view
 from fedloom.privacy.release.report.held_back import held_back_view
 from fedloom.privacy.release.report.svg import budget_bars, curve_chart
 
@@ -39,6 +41,7 @@ def render_report(
     metrics: Sequence[Mapping[str, Any]],
     evaluation: Mapping[str, Any] | None = None,
     limits: Sequence[str] = (),
+    drift: Drift | None = None,
 ) -> str:
     """Returns the report as HTML.
 
@@ -53,6 +56,7 @@ def render_report(
       metrics: the run's post-processing, one mapping a round.
       evaluation: figures on held-back units; None if no unit was held back.
       limits: what these data cannot tell, one sentence each.
+      drift: how far the records are from those of the earlier release that the plan names, if any.
     """
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     secure = statement["trust_model"]["mode"] == Trust.SECURE_SUM
@@ -71,6 +75,7 @@ def render_report(
         **_price_view(statement),
         **_method_view(statement),
         held_back=None if evaluation is None else held_back_view(evaluation),
+        drift=None if drift is None else drift_view(drift),
         figures=figures,
         curves=[
             {
@@ -90,6 +95,7 @@ def _price_view(statement: Mapping[str, Any]) -> dict[str, Any]:
         "epsilon": statement["epsilon"],
         "delta": statement["delta"],
         "epsilon_rdp": statement["accountant"]["cross_check"]["epsilon"],
+        "together": statement.get("public_data", {}).get("together"),
         "learned": bool(statement["preprocessing"]["learned"]),
         "whole": whole,
         "belief": 100.0 / (1.0 + math.exp(-whole["epsilon"])),

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.public_counts import PublicCounts
 from fedloom.common.sampling import array_shapes
 from fedloom.privacy.answers.opened import OpenedRound
@@ -23,7 +24,7 @@ from fedloom.privacy.plan import Plan
 from fedloom.privacy.release.manifest import Manifest
 from fedloom.privacy.release.verify.result import CheckFailed
 
-__all__ = ["REFIT_TOLERANCE", "Refit", "check_refit", "must_have_parts", "read_generator"]
+__all__ = ["REFIT_TOLERANCE", "Prior", "Refit", "check_refit", "must_have_parts", "read_generator"]
 
 REFIT_TOLERANCE = 1e-6
 """Most that a parameter may differ, in units of the greatest of its array.
@@ -37,7 +38,10 @@ _REMEDY = (
     "still differ, do not use this release, and tell its publisher"
 )
 
-Refit = Callable[[Plan, str, Mapping[int, OpenedRound], Path | None, PublicCounts | None], Artifact]
+Prior: TypeAlias = PublicCounts | NoisyMarginals | None
+"""Counts of a public table, or an earlier release's answers about the same records."""
+
+Refit = Callable[[Plan, str, Mapping[int, OpenedRound], Path | None, Prior], Artifact]
 """Returns the generator that answers give, from plan, run, opened rounds, evidence and prior."""
 _NOT_NEGATIVE = ("probabilities", "class_prior", "weights")
 
@@ -94,7 +98,7 @@ def check_refit(
     opened: Mapping[int, OpenedRound],
     evidence: Path | None,
     refit: Refit,
-    public: PublicCounts | None = None,
+    public: Prior = None,
 ) -> str:
     """Fits the generator again, and compares.
 
@@ -105,7 +109,7 @@ def check_refit(
       opened: the opened rounds, checked.
       evidence: folder of the sites' own parts, checked; None if the plan has no training.
       refit: fits.
-      public: counts of the plan's public table, checked, or None.
+      public: counts of the plan's public table or an earlier release's answers, checked, or None.
 
     Returns:
       What was found, for people.

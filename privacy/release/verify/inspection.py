@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 from fedloom.common.artifact import Artifact
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, FedloomError, ReleaseError
-from fedloom.common.public_counts import PublicCounts
 from fedloom.common.schema import Schema
 from fedloom.common.strict_json import parse_json, read_json
 from fedloom.privacy.answers.opened import OpenedRound
@@ -31,6 +30,7 @@ from fedloom.privacy.release.attempts import check_rosters
 from fedloom.privacy.release.codebook import codebook
 from fedloom.privacy.release.data_files import data_files
 from fedloom.privacy.release.derived import TEXTS, json_text
+from fedloom.privacy.release.earlier import EARLIER
 from fedloom.privacy.release.manifest import MANIFEST, Manifest, Signer, read_manifest
 from fedloom.privacy.release.marginals import MARGINALS
 from fedloom.privacy.release.public_file import PUBLIC, check_public
@@ -40,6 +40,7 @@ from fedloom.privacy.release.verify.evaluation import check_evaluation
 from fedloom.privacy.release.verify.evidence import check_evidence
 from fedloom.privacy.release.verify.files import problems_of_files
 from fedloom.privacy.release.verify.generator import (
+    Prior,
     Refit,
     check_refit,
     must_have_parts,
@@ -237,9 +238,10 @@ class _Inspection:
         self._look("marginals", MARGINALS, lambda: check_marginals(folder, plan, opened))
         self._look("evaluation", "evaluation.json", lambda: check_evaluation(folder, plan, opened))
         whole = self._look_at_evidence(plan, run, opened) and found is not None
-        public: PublicCounts | None = None
-        if plan.public is not None or (folder / PUBLIC).exists():
-            had = self._read("public", PUBLIC, partial(_with_counts, folder, plan, opened))
+        public: Prior = None
+        file = f"{EARLIER}/" if (folder / EARLIER).exists() else PUBLIC
+        if plan.public is not None or (folder / file).exists():
+            had = self._read("public", file, partial(_with_prior, folder, plan, opened))
             whole &= had is not None
             public = None if had is None else had[0]
         self._look_at_fit(manifest, plan, opened, whole, public)
@@ -264,7 +266,7 @@ class _Inspection:
         plan: Plan,
         opened: Mapping[int, OpenedRound],
         whole: bool,
-        public: PublicCounts | None,
+        public: Prior,
     ) -> None:
         generator, refit, evidence = self._generator, self._refit, self._evidence
         if refit is None or not whole or generator is None:
@@ -386,11 +388,11 @@ class _Inspection:
         return "every column as the plan's schema has it"
 
 
-def _with_counts(
+def _with_prior(
     folder: Path, plan: Plan, opened: Mapping[int, OpenedRound]
-) -> tuple[tuple[PublicCounts | None], str]:
-    counts, detail = check_public(folder, plan, opened)
-    return (counts,), detail
+) -> tuple[tuple[Prior], str]:
+    prior, detail = check_public(folder, plan, opened)
+    return (prior,), detail
 
 
 def _number(statement: Mapping[str, Any] | None, key: str) -> float | None:
