@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from fedloom.common.models.cell_tables import CellTables
+from fedloom.server.learners.slack import told_strength
 
 __all__ = ["NoisyTables", "tilt"]
 
@@ -100,9 +101,9 @@ def _slacks(part: NoisyTables, weights: Array, strength: float, kinds: int) -> l
     """Returns k s^2 of each table.
 
     Where a table's residual under the pool is beyond what its noise and the pool's explain, by a
-    chi-square test with Bonferroni's correction, theta's variance is read off the residual
-    (empirical Bayes): (sum r^2 - K s^2) / sum c^2. A strong relation that the tree cannot hold,
-    such as a parity of three columns, is then met in full.
+    chi-square test with Bonferroni's correction, k is read off the residual
+    (`fedloom.server.learners.slack`). A strong relation that the tree cannot hold, such as a parity
+    of three columns, is then met in full.
     """
     records, squares = float(weights.sum()), np.square(weights)
     slacks, variances = [], np.broadcast_to(part.std, len(part.tables.spans)) ** 2
@@ -115,7 +116,6 @@ def _slacks(part: NoisyTables, weights: Array, strength: float, kinds: int) -> l
         found = strength
         chance = _SIGNIFICANT / (kinds * len(part.tables.spans))
         if float((residual**2 / noise).sum()) > chi2.isf(chance, len(wanted)):
-            variance = float((residual**2 - noise).sum() / np.square(counts).sum())
-            found = min(strength, 1.0 / max(float(counts.mean()) * variance, 1e-9))
+            found = told_strength(residual, counts, float(noise.sum()), most=strength)
         slacks.append(found * float(variances[table]))
     return slacks

@@ -31,7 +31,7 @@ from fedloom.server.learners.item_tables import ItemTables
 from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.parity_terms import WeightedRows, missed_parities
 from fedloom.server.learners.tilt import NoisyTables, tilt
-from fedloom.server.learners.tree_fit import TreeFit
+from fedloom.server.learners.tree_fit import ClassCounts, fit_classes
 from fedloom.server.learners.tree_structure import choose_tree
 from fedloom.server.learners.with_margins import with_margins
 
@@ -151,28 +151,35 @@ class _ClassFits:
             arrays["item_rates"] = self._items.rates.astype(np.float32)
         if shape.coarse:
             arrays["triples"] = np.zeros((num_classes, shape.triples.length), dtype=np.float32)
-        asked = {label: self._fit(label, arrays) for label in self._telling}
+        self._fit_trees(arrays)
+        asked = {label: self._fit_tilt(label, arrays) for label in self._telling}
         self._add_parities(asked, arrays)
         for label in map(int, np.flatnonzero(self._prior > 0)):
             arrays["log_scale"][label] = -self._log_total(label, arrays)
         return arrays
 
-    def _fit(self, label: int, arrays: dict[str, Array]) -> list[NoisyTables]:
-        """Fits the tree of a class, then its tilt, and puts both into the arrays.
+    def _fit_trees(self, arrays: dict[str, Array]) -> None:
+        """Fits the trees of all classes and puts them into the arrays."""
+        edges = self.shape.edges
+        known = [
+            ClassCounts(
+                base=np.concatenate(self._base[label]),
+                records=float(self._records[label]),
+                counts=self._counts(label, edges),
+                stds=self._stds(label, edges),
+            )
+            for label in self._telling
+        ]
+        fitted = fit_classes(self.shape.tree, known, strength=self._strength)
+        for label, (base, theta) in zip(self._telling, fitted, strict=True):
+            arrays["base"][label], arrays["edges"][label] = base, theta
+
+    def _fit_tilt(self, label: int, arrays: dict[str, Array]) -> list[NoisyTables]:
+        """Fits the tilt of a class and puts it into the arrays.
 
         Returns:
           What the tilt was to meet.
         """
-        records = float(self._records[label])
-        edges = self.shape.edges
-        arrays["base"][label], arrays["edges"][label] = TreeFit(
-            self.shape.tree,
-            np.concatenate(self._base[label]),
-            self._counts(label, edges),
-            np.repeat(self._stds(label, edges), [span.stop - span.start for span in edges.spans]),
-            records,
-            strength=self._strength,
-        ).solve()
         # The pool is drawn from the tree as it will be published, so that it can be drawn again.
         pool = self._published(arrays).pool(label)
         asked = self._asked(label, pool)

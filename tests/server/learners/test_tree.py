@@ -50,7 +50,8 @@ def test_the_tilt_meets_pairs_that_no_clique_holds(encoding, monkeypatch):
 
 
 def test_a_fit_that_stops_at_once_is_caught(encoding, monkeypatch):
-    monkeypatch.setattr(tree_fit, "_MAX_STEPS", 1)
+    for steps in ("_SHARED_STEPS", "_MAX_STEPS"):
+        monkeypatch.setattr(tree_fit, steps, 1)
     monkeypatch.setattr("fedloom.server.learners.tree.tilt", lambda noisy, *_, **__: [
         np.zeros(part.tables.length) for part in noisy
     ])  # fmt: skip
