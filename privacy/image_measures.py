@@ -24,8 +24,8 @@ from fedloom.privacy.plan_size import check_image_sums_size
 __all__ = ["COLUMNS_SHARE", "LOOK_SHARE", "SHARES_OF_SUMS", "image_measures"]
 
 # Parts of the statistics' budget: of the columns, of the look, and of the sums after it in order.
-COLUMNS_SHARE, LOOK_SHARE = 0.03, 0.05
-SHARES_OF_SUMS = (0.15, 0.15, 0.25, 0.12, 0.25)
+COLUMNS_SHARE, LOOK_SHARE = 0.03, 0.08
+SHARES_OF_SUMS = (0.17, 0.30, 0.18, 0.08, 0.16)
 # Of the budget, before training rounds.
 _SHARES_BEFORE_TRAINING: dict[MarginalKind, float] = {"one-way": 0.08, "pairwise": 0.7}
 

@@ -2,7 +2,8 @@
 
 For each class it holds a histogram of the values of every channel (`TONES` equal bins), and the sum
 of coarse vectors twice: of the image as it is, and as it is seen from its own frame, whose numbers
-stand beside it; with their squared lengths.
+stand beside it. For all classes together it holds the histogram once more, and the squared lengths
+of both vectors: asked by class and added up, they would have the noise of every class.
 
 Every part of a record's vector is clipped to a public radius and written in whole steps
 (`bounded`), so one record adds at most `L2_NORM` in L2 norm, whatever its image holds: with
@@ -40,25 +41,34 @@ Array = NDArray[Any]
 
 TONES = 64
 COARSE = 64
-# Of the squared norm of a record's vector: tone, the two views, their squared lengths.
-_SHARES = (0.3, 0.25, 0.25, 0.1, 0.1)
+# Of the squared norm of a record's vector. By class: tone, the two views. Of all classes together:
+# tone, the squared lengths of the views.
+_SHARES = (0.1, 0.25, 0.25, 0.2, 0.1, 0.1)
+# Parts that are summed by class.
+_BY_CLASS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a look tells, as noisy sums over the records of each class.
+    """What a look tells, as noisy sums over records.
 
     Attributes:
-      tones: (C, channels, TONES) shares of each value, summed over records.
+      tones: (C, channels, TONES) shares of each value, of the records of each class.
+      shared: (channels, TONES) the same of all records.
       views: (C, coarse + 5) twice, without and with frames: vectors about the middle grey.
-      lengths: (C, 2) squared lengths of the two.
+      lengths: (2,) squared lengths of the two, of all records.
+      light: (channels,) mean value of an image less the middle grey, of all records.
       stds: noise of a number of tones and of each view.
+      shared_std: noise of a number of `shared`.
     """
 
     tones: Array
+    shared: Array
     views: tuple[Array, Array]
     lengths: Array
+    light: Array
     stds: tuple[float, float, float]
+    shared_std: float
 
 
 class ImageLook:
@@ -70,14 +80,17 @@ class ImageLook:
         self.num_classes = num_classes
         self._coarse = Coordinates(shape, COARSE)
         width = self._coarse.count + FRAME_WIDTH
-        self._widths = (shape.channels * TONES, width, width, 1, 1)
+        tones = shape.channels * TONES
+        self._widths = (tones, width, width, tones, 1, 1)
+        self._own = sum(self._widths[:_BY_CLASS])
         self._bounds = tuple(math.floor(math.sqrt(share) * L2_NORM) for share in _SHARES)
         radius = 0.5 * math.sqrt(shape.num_values)
         self._weight = frame_weight(shape.num_values)
         far = math.sqrt(radius**2 + (self._weight**2) * float((FRAME_LIMITS**2).sum()))
-        self._radii = (math.sqrt(shape.channels), radius, far, 1.0, 1.0)
+        lightest = math.sqrt(shape.channels)
+        self._radii = (lightest, radius, far, lightest, 1.0, 1.0)
         self._squares = (radius**2, far**2)
-        self.length = num_classes * sum(self._widths)
+        self.length = num_classes * self._own + sum(self._widths[_BY_CLASS:])
 
     def sum(self, images: Array, classes: Array) -> Array:
         """Returns the exact sum over records, (length,) int64.
@@ -86,14 +99,17 @@ class ImageLook:
           images: (N, height, width, channels) uint8.
           classes: (N,) class of each record.
         """
-        total = np.zeros((self.num_classes, sum(self._widths)), dtype=np.int64)
+        own = np.zeros((self.num_classes, self._own), dtype=np.int64)
+        shared = np.zeros(self.length - own.size, dtype=np.int64)
         for rows, levels in blocks_of(images):
             parts = zip(self._parts(levels), self._radii, self._bounds, strict=True)
             steps = np.concatenate([whole(*part) for part in parts], axis=1)
+            shared += steps[:, self._own :].sum(axis=0).astype(np.int64)
             labels = classes[rows]
             for label in np.unique(labels):
-                total[label] += steps[labels == label].sum(axis=0).astype(np.int64)
-        return total.reshape(-1)
+                chosen = steps[labels == label, : self._own]
+                own[label] += chosen.sum(axis=0).astype(np.int64)
+        return np.concatenate([own.reshape(-1), shared])
 
     def read(self, total: Array, std: float) -> Look:
         """Returns what a noisy sum tells.
@@ -102,20 +118,33 @@ class ImageLook:
           total: (length,) the noisy sum.
           std: of its noise.
         """
-        rows = total.reshape(self.num_classes, -1)
-        parts, stds, start = [], [], 0
-        for width, radius, bound in zip(self._widths, self._radii, self._bounds, strict=True):
-            scale = radius / steps_of(bound, width)
-            parts.append(rows[:, start : start + width] * scale)
-            stds.append(std * scale)
-            start += width
-        tones, plain, framed, *lengths = parts
+        split = self.num_classes * self._own
+        own = total[:split].reshape(self.num_classes, self._own)
+        ends = np.cumsum(self._widths)
+        found = np.split(own, ends[: _BY_CLASS - 1], axis=1)
+        found += np.split(total[split:], ends[_BY_CLASS:-1] - self._own)
+        scales = [
+            radius / steps_of(bound, width)
+            for width, radius, bound in zip(self._widths, self._radii, self._bounds, strict=True)
+        ]
+        tones, plain, framed, shared, *lengths = (
+            part * scale for part, scale in zip(found, scales, strict=True)
+        )
         return Look(
             tones=tones.reshape(self.num_classes, self.shape.channels, TONES),
+            shared=shared.reshape(self.shape.channels, TONES),
             views=(plain, framed),
-            lengths=np.concatenate(lengths, axis=1) * self._squares,
-            stds=(stds[0], stds[1], stds[2]),
+            lengths=np.concatenate(lengths) * self._squares,
+            light=self._light(plain.sum(axis=0)),
+            stds=(std * scales[0], std * scales[1], std * scales[2]),
+            shared_std=std * scales[3],
         )
+
+    def _light(self, vector: Array) -> Array:
+        """Returns the mean value in each channel of the image of a coarse vector, (channels,)."""
+        image = self._coarse.images(vector[None, : self._coarse.count])
+        light: Array = image.mean(axis=(0, 1, 2))
+        return light
 
     def _parts(self, levels: Array) -> tuple[Array, ...]:
         """Returns the parts of the vectors of images (n, height, width, channels), levels."""
@@ -126,7 +155,8 @@ class ImageLook:
             gridded((vector**2).sum(axis=1, keepdims=True) / most)
             for vector, most in zip((plain, seen), self._squares, strict=True)
         ]
-        return self._tones(levels), plain, seen, *squares
+        tones = self._tones(levels)
+        return tones, plain, seen, tones, *squares
 
     def _vector(self, levels: Array, frames: Array) -> Array:
         """Returns the coarse vectors of images about the middle grey, (N, coarse + 5)."""

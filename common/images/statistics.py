@@ -240,7 +240,7 @@ def most_cells(name: str, coder: ImageCoder) -> int:
     triangle = packed_width(directions)
     return {
         "image-means": classes * width,
-        "image-spread": packed_width(width),
+        "image-spread": 1 + packed_width(width),
         "image-class-spread": classes * triangle,
         "image-group-means": classes * MOST_GROUPS * (1 + directions),
         "image-group-spread": classes * MOST_GROUPS * (1 + directions + triangle),

@@ -41,7 +41,10 @@ Array = NDArray[Any]
 
 L2_NORM = 1 << 26
 """Most that one record adds to any of these sums, in steps."""
-# Of the squared norm of a record's vector: for the count of its group, and for its mean.
+# Of the squared norm of a record's vector: for its squared length, which is told up to so many
+# squared radii.
+_LENGTH, _FAR = 0.08, 8.0
+# For the count of its group, and for its mean.
 _COUNT_ALONE = 0.1
 _COUNT, _MEAN = 0.04, 0.16
 
@@ -84,9 +87,11 @@ class ClassMeans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The second moments of all records about the means of their classes.
+    """The second moments of all records about the means of their classes, and their lengths.
 
-    A record adds one packed matrix `q q'`: at most `L2_NORM`.
+    Moments are of vectors clipped to the radius; squared lengths go further, so that what clipping
+    took is known. A record adds one packed matrix `q q'` and one number, at most `L2_NORM`
+    together.
 
     Attributes:
       means: (C, D).
@@ -99,22 +104,31 @@ class Spread:
     @property
     def length(self) -> int:
         """Coordinates of the sum."""
-        return packed_width(self.means.shape[1])
+        return 1 + packed_width(self.means.shape[1])
 
     def sum(self, vectors: Array, classes: Array) -> Array:
         """Returns the exact sum over records (N, D), (length,) int64."""
-        bound = packed_bound(L2_NORM)
-        return packed_sum(whole(vectors - gridded(self.means)[classes], self.radius, bound))
+        far, bound = _far()
+        apart = vectors - gridded(self.means)[classes]
+        squares = np.einsum("nd,nd->n", apart, apart) / (_FAR * self.radius**2)
+        lengths = np.rint(np.clip(np.nan_to_num(squares, nan=0.0), 0.0, 1.0) * far)
+        moments = packed_sum(whole(apart, self.radius, bound))
+        return np.concatenate([[int(lengths.sum())], moments])
+
+    def within(self, total: Array) -> float:
+        """Returns the sum of squared lengths of differences."""
+        return float(total[0]) * _FAR * self.radius**2 / _far()[0]
 
     def matrix(self, total: Array) -> Array:
         """Returns the sum (D, D) of outer products of clipped differences."""
         width = self.means.shape[1]
-        return unpacked(total, width) * (self.radius / steps_of(packed_bound(L2_NORM), width)) ** 2
+        return unpacked(total[1:], width) * (self.radius / steps_of(_far()[1], width)) ** 2
 
-    def std(self, std: float) -> float:
-        """Returns the noise of `matrix` beside its diagonal, from the sum's."""
-        steps = steps_of(packed_bound(L2_NORM), self.means.shape[1])
-        return unpacked_std(std) * (self.radius / steps) ** 2
+    def stds(self, std: float) -> tuple[float, float]:
+        """Returns the noise of `within`, and of `matrix` beside its diagonal, from the sum's."""
+        far, bound = _far()
+        steps = steps_of(bound, self.means.shape[1])
+        return std * _FAR * self.radius**2 / far, unpacked_std(std) * (self.radius / steps) ** 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +285,12 @@ class GroupSpread:
             std * self.radius / steps_of(bound, width),
             unpacked_std(std) * (self.radius / steps_of(square, width)) ** 2,
         )
+
+
+def _far() -> tuple[int, int]:
+    """Returns the whole number for the greatest length, and the bound of what is multiplied out."""
+    far = math.floor(math.sqrt(_LENGTH) * L2_NORM)
+    return far, packed_bound(math.isqrt(L2_NORM**2 - far**2))
 
 
 def _split(share: float) -> tuple[int, int]:

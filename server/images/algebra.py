@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["above_noise", "edge_of", "k_means", "nonnegative", "root_of", "taken_back"]
+__all__ = [
+    "above_noise",
+    "edge_of",
+    "joined",
+    "k_means",
+    "nonnegative",
+    "root_of",
+    "taken_back",
+]
 
 Array = NDArray[Any]
 
@@ -41,6 +49,25 @@ def above_noise(matrix: Array, std: float) -> Array:
     kept = np.where(np.abs(values) > edge_of(width, std), taken_back(values, width, std), 0.0)
     found: Array = (vectors * kept) @ vectors.T
     return found
+
+
+def joined(first: Array, first_std: float, second: Array, second_std: float) -> tuple[Array, float]:
+    """Joins two noisy looks at one array by inverse variance.
+
+    Args:
+      first: of any shape.
+      first_std: of its noise, not negative.
+      second: of the same shape.
+      second_std: of its noise, not negative.
+
+    Returns:
+      The array, and the standard deviation of the noise that is left.
+    """
+    both = first_std**2 + second_std**2
+    if both == 0.0:
+        return first, 0.0
+    found: Array = (first * second_std**2 + second * first_std**2) / both
+    return found, first_std * second_std / math.sqrt(both)
 
 
 def nonnegative(matrix: Array) -> Array:

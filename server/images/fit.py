@@ -5,8 +5,8 @@ object designs the next request and, when all sums are there, gives the generato
 from spreads that earlier noisy sums tell: a record at the root of the mean square is clipped, one
 at the middle of most distributions is not.
 
-What clipping takes from a spread is known: the first sum tells unclipped how far images lie from
-their class's mean. Spreads are scaled by it, so that synthetic images differ as much as images do.
+What clipping takes from a spread is known: the sum of second moments also tells, unclipped, how far
+images lie from their class's mean. Spreads are scaled by it, so that synthetic images differ as much as images do.
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ from fedloom.common.images.sums import (
     Spread,
 )
 from fedloom.common.images.vectors import FRAME_WIDTH
-from fedloom.server.images.algebra import edge_of, k_means, nonnegative, root_of, taken_back
+from fedloom.server.images.algebra import (
+    edge_of,
+    joined,
+    k_means,
+    nonnegative,
+    root_of,
+    taken_back,
+)
 from fedloom.server.images.groups import ClassMoments, GroupShapes, group_moves, group_shapes
 from fedloom.server.images.shrinkage import shrunk_shapes
+from fedloom.server.images.tones import shared_tones
 from fedloom.server.images.view import View, view_of
 
 __all__ = ["ImageFit", "NoisyTotal"]
@@ -46,7 +54,7 @@ _BAND = 8
 _GRAIN_BAND = 20
 _POINTS = 4000
 # A group is worth having if its spread stands out of its noise by this part of the whole.
-_GROUP_SIGNAL = 0.1
+_GROUP_SIGNAL = 0.06
 _SEED = 20260101
 
 
@@ -145,14 +153,14 @@ class ImageFit:
     def _moments(self) -> tuple[Array, float]:
         """Noisy second moments (D, D) about the class means, and their noise."""
         asked, total, number = self.spread, self._totals[2], float(self.counts.sum())
-        return asked.matrix(total.values) / number, asked.std(total.std) / number
+        return asked.matrix(total.values) / number, asked.stds(total.std)[1] / number
 
     @cached_property
     def _eigen(self) -> tuple[Array, Array, float]:
         """Directions (D, d), the spread in each (d,), and what clipping took from it."""
         matrix, std = self._moments
-        coarse = np.ix_(self.view.coarse, self.view.coarse)
-        clipped = max(float(np.trace(matrix[coarse])), 1e-9)
+        lengths = self.spread.within(self._totals[2].values) / float(self.counts.sum())
+        clipped = max(float(np.trace(matrix)), 1e-9)
         by_frequency = np.argsort(self.coordinates.frequency, kind="stable")
         frames = self.coordinates.count + np.arange(FRAME_WIDTH * self.view.framed)
         best: tuple[float, Array, Array, Array] | None = None
@@ -169,7 +177,7 @@ class ImageFit:
         assert best is not None
         basis = np.zeros((len(matrix), len(best[2])))
         basis[best[1]] = best[3]
-        return basis, np.maximum(best[2], 1e-9), max(1.0, self.view.within / clipped)
+        return basis, np.maximum(best[2], 1e-9), max(1.0, lengths / clipped)
 
     @property
     def basis(self) -> Array:
@@ -191,34 +199,41 @@ class ImageFit:
     def grain(self) -> Array:
         """Spread (count,) of coordinates beyond the directions, as standard deviations.
 
-        By bands of frequency, and none that noise could show. Where values are black or white they
-        have no grain, so it is taken back the more of them there are.
+        By bands of frequency, less half of what noise does to one. Where values are black or white
+        they have no grain, so it is taken back the more of them there are.
         """
         matrix, std = self._moments
         basis, values, scale = self._eigen
-        count, ends = self.coordinates.count, self.look.tones.sum(axis=(0, 1))
+        count, ends = self.coordinates.count, shared_tones(self.look, self.counts).mean(axis=0)
         left = (np.diag(matrix) - basis**2 @ values)[:count]
         grain = np.zeros(count)
         order = np.argsort(self.coordinates.frequency, kind="stable")
         for band in np.array_split(order, max(1, count // _GRAIN_BAND)):
-            noise = math.sqrt(2.0 / len(band)) * std
+            noise = 0.5 * math.sqrt(2.0 / len(band)) * std
             grain[band] = max(float(left[band].mean()) - noise, 0.0)
-        saturated = (ends[0] + ends[-1]) / max(float(ends.sum()), 1e-9)
+        saturated = ends[0] + ends[-1]
         found: Array = np.sqrt(scale * grain) * float(np.clip(1.0 - saturated, 0.0, 1.0)) ** 2
         return found
 
     @cached_property
     def class_moments(self) -> ClassMoments:
-        """What the fourth sum tells, clipping undone."""
-        asked, total = self.class_spread, self._totals[3]
+        """What the fourth sum tells, and the third in these directions, clipping undone."""
+        asked, total, number = self.class_spread, self._totals[3], float(self.counts.sum())
         sums, std = asked.matrices(total.values), asked.std(total.std)
-        pooled = nonnegative(sums.sum(axis=0) / self.counts.sum())
-        trace = float(np.trace(pooled))
+        added = nonnegative(sums.sum(axis=0) / number)
+        trace = float(np.trace(added))
         scale = max(self._within, trace) / max(trace, 1e-9)
+        _, spreads, third = self._eigen
+        whole, whole_noise = np.diag(third * spreads), third * self._moments[1]
+        added_noise = scale * std * math.sqrt(len(self.counts)) / number
+        pooled, _ = joined(whole, whole_noise, scale * added, added_noise)
         return ClassMoments(
             shapes=sums * (scale / self.counts[:, None, None]),
             noise=scale * std / self.counts,
-            pooled=scale * pooled,
+            whole=whole,
+            whole_noise=whole_noise,
+            pooled=nonnegative(pooled),
+            seen=min(float(spreads.sum() / max(np.trace(self._moments[0]), 1e-9)), 1.0),
         )
 
     @cached_property
@@ -226,7 +241,7 @@ class ImageFit:
         """Covariance (C, d, d) of each class about its mean."""
         moments = self.class_moments
         found = shrunk_shapes(moments.shapes, moments.pooled, moments.noise)
-        return np.stack([nonnegative(shape) for shape in found])
+        return np.stack([nonnegative(shape) for shape in found.shapes])
 
     @cached_property
     def num_groups(self) -> int:

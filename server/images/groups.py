@@ -3,12 +3,13 @@
 Two sums tell how wide: the second moments of a class about its mean, less what its groups' centres
 lie apart, and those of each group about its centre, which add up to the same. Both are joined,
 each with the weight that its noise leaves it. Classes are drawn towards what all have in common
-(`shrinkage`). Groups lie where their class is dense, so they differ from it in few directions: they
+(`shrinkage`), which a third sum tells too: that of all records without their classes. Groups lie where their class is dense, so they differ from it in few directions: they
 keep what stands out of noise there, and are as their class in all others.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.images.sums import GroupSpread
-from fedloom.server.images.algebra import above_noise, nonnegative
+from fedloom.server.images.algebra import above_noise, joined, nonnegative
 from fedloom.server.images.shrinkage import gathered, shrunk_moves, shrunk_shapes
 
 __all__ = ["ClassMoments", "GroupShapes", "group_moves", "group_shapes"]
@@ -37,12 +38,18 @@ class ClassMoments:
     Attributes:
       shapes: (C, d, d), not shrunk.
       noise: (C,) standard deviation beside their diagonals.
-      pooled: (d, d) of all classes, without negative eigenvalues.
+      whole: (d, d) of all records, from the sum that knows no classes.
+      whole_noise: standard deviation beside its diagonal.
+      pooled: (d, d) of all records, from both sums, without negative eigenvalues.
+      seen: share of the whole spread within classes that lies in these directions, in [0, 1].
     """
 
     shapes: Array
     noise: Array
+    whole: Array
+    whole_noise: float
     pooled: Array
+    seen: float
 
     @property
     def spreads(self) -> Array:
@@ -123,13 +130,21 @@ def group_shapes(
     precisions = np.maximum(np.stack([moments.noise, added_noise]), least) ** -2.0
     both = np.einsum("sc,scij->cij", precisions / precisions.sum(axis=0), np.stack([left, added]))
     both_noise = precisions.sum(axis=0) ** -0.5
-    common = nonnegative(np.einsum("c,cij->ij", shares, both))
-    within = shrunk_shapes(both, common, both_noise)
+    common, common_noise = joined(
+        moments.whole - np.einsum("c,cij->ij", shares, apart),
+        moments.whole_noise,
+        np.einsum("c,cij->ij", shares, both),
+        math.sqrt(float(shares**2 @ both_noise**2)),
+    )
+    within = shrunk_shapes(both, nonnegative(common), both_noise)
+    variances = within.variances + common_noise**2 * (1.0 + np.eye(len(common)))
     spreads = np.zeros_like(own)
     for label, group in np.ndindex(*counts.shape):
-        shape = within[label]
+        shape = within.shapes[label]
         shape = shape + above_noise(own[label, group] - shape, float(noise[label, group]))
-        spreads[label, group] = gathered(nonnegative(shape), float(moments.noise[label]))
+        spreads[label, group] = gathered(
+            nonnegative(shape), within.directions, variances[label], moments.seen
+        )
     return GroupShapes(weights=weights, centres=centres, spreads=spreads)
 
 

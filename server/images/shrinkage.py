@@ -11,6 +11,7 @@ small, keep the common shape. Moves of centres are treated alike, with the varia
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,34 @@ from numpy.typing import NDArray
 
 from fedloom.server.images.algebra import edge_of
 
-__all__ = ["gathered", "shrunk_moves", "shrunk_shapes"]
+__all__ = ["ShrunkShapes", "gathered", "shrunk_moves", "shrunk_shapes"]
 
 Array = NDArray[Any]
 
 # Of the largest spread: no direction is without any, and noise of nothing would divide by zero.
 _LEAST = 1e-6
 _LEAST_NOISE = 1e-9
-# Of what noise alone could show, taken from every eigenvalue.
-_PART = 0.6
+# Of what noise could show in a direction, what is given up if all of the spread is seen; and the
+# power by which it falls with the share that is.
+_PART, _POWER = 1.2, 6
 
 
-def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> Array:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShrunkShapes:
+    """Symmetric matrices drawn towards a common one.
+
+    Attributes:
+      shapes: (..., d, d), not necessarily without negative eigenvalues.
+      directions: (d, d) of the common one, in columns.
+      variances: (..., d, d) what remains unknown of each entry in these directions.
+    """
+
+    shapes: Array
+    directions: Array
+    variances: Array
+
+
+def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> ShrunkShapes:
     """Returns symmetric matrices drawn towards a common one.
 
     Args:
@@ -37,9 +54,6 @@ def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> Array:
       common: (d, d), without negative eigenvalues.
       noise: (...), standard deviation beside the diagonals of `shapes`; on them it is about
         1.4 times that (`fedloom.common.images.bounded`).
-
-    Returns:
-      (..., d, d), not necessarily without negative eigenvalues.
     """
     spreads, directions = np.linalg.eigh(common)
     width = len(spreads)
@@ -49,9 +63,12 @@ def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> Array:
     variance = still[..., None, None] ** 2 * (1.0 + np.eye(width))
     prior = np.outer(spreads, spreads)
     size = _size(apart, variance, prior)
-    kept = apart * (size * prior / (size * prior + variance))
-    found: Array = common + directions @ kept @ directions.T
-    return found
+    believed = size * prior / (size * prior + variance)
+    return ShrunkShapes(
+        shapes=common + directions @ (apart * believed) @ directions.T,
+        directions=directions,
+        variances=believed * variance,
+    )
 
 
 def shrunk_moves(moves: Array, spreads: Array, noise: Array) -> Array:
@@ -75,19 +92,24 @@ def _size(apart: Array, variance: Array, prior: Array) -> float:
     return max(float((weight * (apart**2 - variance)).sum() / (weight * prior).sum()), 0.0)
 
 
-def gathered(shape: Array, noise: float) -> Array:
+def gathered(shape: Array, directions: Array, variances: Array, seen: float) -> Array:
     """Returns a covariance whose spread lies in fewer directions, its trace kept.
 
-    Noise that remains spreads what images differ by over directions in which they do not. Every
-    eigenvalue gives up a part of what noise alone could show, and the rest is scaled.
+    Noise that remains spreads what images differ by over directions in which they do not, and a
+    mean of shapes of groups is flatter than each of them. Every eigenvalue gives up a part of what
+    the noise that remains in its direction could show, and the rest is scaled. Where noise hid a
+    large part of the spread, images already lie in too few directions, and little is given up.
 
     Args:
       shape: (d, d).
-      noise: standard deviation beside the diagonal of what it was made from.
+      directions: (d, d) axes, in columns.
+      variances: (d, d) of what is unknown of each entry of the shape in these axes.
+      seen: share of the whole spread of images that lies in these directions, in [0, 1].
     """
     values, vectors = np.linalg.eigh(shape)
     values = np.maximum(values, 0.0)
-    kept = np.maximum(values - _PART * edge_of(len(values), noise), 0.0)
+    noise = np.sqrt(((directions.T @ vectors) ** 2).T @ variances.mean(axis=1))
+    kept = np.maximum(values - _PART * seen**_POWER * edge_of(len(values), 1.0) * noise, 0.0)
     if kept.sum() <= 0.0:
         kept[-1] = 1.0
     found: Array = (vectors * (kept * (values.sum() / kept.sum()))) @ vectors.T

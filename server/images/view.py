@@ -108,7 +108,7 @@ def _spreads(look: Look, counts: Array, view: int) -> _Spreads:
     width = means.shape[1]
     noise = (look.stds[1 + view] / counts) ** 2
     of_centre = (look.stds[1 + view] / total) ** 2 * width * len(counts)
-    whole = float(look.lengths[:, view].sum() / total - (centre**2).sum() + of_centre)
+    whole = float(look.lengths[view] / total - (centre**2).sum() + of_centre)
     whole = max(whole, 1e-6)
     doubt = 2.0 * noise**2 * width
     weights = shares / (1.0 + doubt / whole**2)

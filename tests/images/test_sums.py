@@ -103,6 +103,10 @@ def test_spreads_are_sums_of_outer_products():
     spread, class_spread = SUMS["spread"], SUMS["class spread"]
     found = spread.matrix(spread.sum(vectors, classes).astype(float))
     np.testing.assert_allclose(found, whole, rtol=0.01, atol=0.06)
+    lengths = ((vectors - MEANS[classes]) ** 2).sum()
+    # Told up to eight squared radii, which no record here goes beyond.
+    found_lengths = spread.within(spread.sum(vectors, classes).astype(float))
+    assert found_lengths == pytest.approx(lengths, rel=1e-3)
     found = class_spread.matrices(class_spread.sum(vectors, classes).astype(float))
     np.testing.assert_allclose(found, own, rtol=0.01, atol=0.06)
 
@@ -157,4 +161,17 @@ def test_a_look_tells_tones_and_lengths():
     found = look.read(look.sum(images, np.array([0, 0, 1, 1])).astype(float), 0.0)
     np.testing.assert_allclose(found.tones[0, 0, 0], 2.0, atol=1e-5)
     np.testing.assert_allclose(found.tones[1, 0, [0, -1]], [1.0, 1.0], atol=1e-5)
-    np.testing.assert_allclose(found.lengths[:, 0], 2 * 64 * 0.25, rtol=1e-4)
+    np.testing.assert_allclose(found.shared[0], found.tones[:, 0].sum(axis=0), atol=1e-5)
+    np.testing.assert_allclose(found.lengths[0], 4 * 64 * 0.25, rtol=1e-4)
+    # Two black images, and two that are half white.
+    np.testing.assert_allclose(found.light, [2 * -0.5], rtol=1e-3)
+
+
+def test_what_is_asked_of_all_classes_together_has_the_noise_of_one_sum():
+    """The same asked by class and added up has the noise of every class: the tones do."""
+    look = ImageLook(ImageShape(height=8, width=8, channels=1), 100)
+    noise = np.random.default_rng(0).normal(0.0, float(L2_NORM), look.length)
+    found = look.read(noise, float(L2_NORM))
+    assert found.shared.std() == pytest.approx(found.shared_std, rel=0.4)
+    assert found.tones.sum(axis=0).std() == pytest.approx(10 * found.stds[0], rel=0.4)
+    assert found.shared_std < found.stds[0]
