@@ -5,8 +5,9 @@ object designs the next request and, when all sums are there, gives the generato
 from spreads that earlier noisy sums tell: a record at the root of the mean square is clipped, one
 at the middle of most distributions is not.
 
-What clipping takes from a spread is known: the sum of second moments also tells, unclipped, how far
-images lie from their class's mean. Spreads are scaled by it, so that synthetic images differ as much as images do.
+What clipping takes from a spread is known: the sum of second moments also tells, unclipped, how
+far images lie from their class's mean. Spreads are scaled by it, so that synthetic images differ as
+much as images do.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ Array = NDArray[Any]
 
 # Radius in units of the root of the mean square; see the module.
 _RADIUS = 0.95
+# By how much means of vectors clipped to it are too short, and how sure that is: from 1.1 to 1.2
+# on all sets that were looked at.
+_UNCLIPPED, _UNCLIPPED_STD = 1.15, 0.05
 _BAND = 8
 _GRAIN_BAND = 20
 _POINTS = 4000
@@ -124,6 +128,8 @@ class ImageFit:
         asked, total = self.class_means, self._totals[1]
         apart = asked.sums(total.values) / self.counts[:, None]
         noise = (asked.std(total.std) / self.counts) ** 2
+        longer = self._unclipped(apart, noise)
+        apart, noise = longer * apart, longer**2 * noise
         told = noise * apart.shape[1] < self.view.between + self.view.within
         shares = np.where(told, self.shares, 0.0)
         shares = shares / max(float(shares.sum()), 1e-12)
@@ -143,6 +149,32 @@ class ImageFit:
         if not self.view.framed:
             means[:, count:] = 0.0
         return means
+
+    def _unclipped(self, apart: Array, noise: Array) -> float:
+        """Returns by how much clipping made class means lie too near to the centre.
+
+        Coarse means of the first sum are not clipped: the slope of one on the other tells it, as
+        far as noise allows, and what most distributions of lengths do at this radius beyond that.
+
+        Args:
+          apart: (C, D) noisy means of clipped differences from the centre.
+          noise: (C,) variance of each number.
+        """
+        number = int(self.view.framed)
+        seen = self.look.views[number] / self.counts[:, None]
+        of_seen = (self.look.stds[1 + number] / self.counts) ** 2
+        seen = seen - self.shares @ seen
+        own = apart[:, self.view.coarse]
+        own = own - self.shares @ own
+        squares, width = (own**2).sum(axis=1), own.shape[1]
+        square = float(self.shares @ (squares - width * noise))
+        if square <= 0.0:
+            return _UNCLIPPED
+        slope = np.array(float(self.shares @ (own * seen).sum(axis=1)) / square)
+        doubt = squares * (of_seen + noise) + width * noise * (of_seen + 2.0 * noise)
+        std = math.sqrt(float(self.shares**2 @ doubt)) / square
+        found, _ = joined(np.array(_UNCLIPPED), _UNCLIPPED_STD, slope, std)
+        return max(float(found), 1.0)
 
     @property
     def spread(self) -> Spread:

@@ -3,8 +3,9 @@
 Two sums tell how wide: the second moments of a class about its mean, less what its groups' centres
 lie apart, and those of each group about its centre, which add up to the same. Both are joined,
 each with the weight that its noise leaves it. Classes are drawn towards what all have in common
-(`shrinkage`), which a third sum tells too: that of all records without their classes. Groups lie where their class is dense, so they differ from it in few directions: they
-keep what stands out of noise there, and are as their class in all others.
+(`shrinkage`), which a third sum tells too: that of all records without their classes. Groups lie
+where their class is dense, so they differ from it in few directions: they keep what stands out of
+noise there, and are as their class in all others.
 """
 
 from __future__ import annotations
