@@ -280,6 +280,33 @@ def test_without_noise_the_means_are_those_of_the_images():
     assert within == pytest.approx(true, rel=0.3)
 
 
+def test_class_means_lie_as_far_apart_as_those_of_unclipped_images():
+    images, labels = blobs(np.random.default_rng(11), 800, 0.1)
+    fit, vectors = fitted(images, labels)
+
+    def apart(means):
+        return float(np.linalg.norm(means[1] - means[0]))
+
+    true = apart([vectors[labels == label].mean(axis=0) for label in (0, 1)])
+    asked = fit.class_means
+    clipped = asked.sums(asked.sum(vectors, labels).astype(float)) / fit.counts[:, None]
+    assert apart(clipped) < 0.97 * true
+    assert apart(fit.means) == pytest.approx(true, rel=0.015)
+    # Noise that hides the coarse means leaves what is usual.
+    hidden, _ = fitted(images, labels, std=50.0)
+    assert np.isfinite(hidden.means).all()
+
+
+def test_spreads_are_as_large_as_those_of_unclipped_images():
+    images, labels = blobs(np.random.default_rng(12), 800, 0.1)
+    fit, vectors = fitted(images, labels)
+    beside = vectors - fit.means[labels]
+    clipped = np.minimum(np.linalg.norm(beside, axis=1), fit.spread.radius) ** 2
+    seen = float(np.trace(fit.class_moments.pooled))
+    assert clipped.mean() < 0.9 * (beside**2).sum(axis=1).mean()
+    assert seen == pytest.approx(float(((beside @ fit.basis) ** 2).sum(axis=1).mean()), rel=0.1)
+
+
 def test_under_overwhelming_noise_everything_stays_finite():
     images, labels = blobs(np.random.default_rng(6), 50, 0.1)
     fit, _ = fitted(images, labels, std=50.0)
