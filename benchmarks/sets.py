@@ -1,14 +1,17 @@
 """Sets of items: how well a study keeps their rates, their pairs and their relation to the label.
 
-    python benchmarks/sets.py [--data diabetic_data.csv.gz] [--epsilon 1] [--seeds 3] [--json]
+    python benchmarks/sets.py [--boxes | --data diabetic_data.csv.gz] [--epsilon 1] [--seeds 3]
+        [--json]
 
 Without `--data` the table is made up, so that its truth is known: 25,000 baskets of up to 6 of 80
 items by a Zipf law, in which three groups of items go together and the label and two other columns
-go with one group each. With `--data` it is the file of the UCI's diabetes_130 study (Strack et al.
-2014): the three diagnoses of a stay as one set of the 119 blocks of ICD-9-CM, beside six other
-columns; readmission is the label. Three sites under a secure sum.
+go with one group each. With `--boxes` it is made up of 6,000 answers to a question with eight
+boxes, any of which may be ticked, by three groups of people. With `--data` it is the file of the
+UCI's diabetes_130 study (Strack et al. 2014): the three diagnoses of a stay as one set of the 119
+blocks of ICD-9-CM, beside six other columns; readmission is the label. Three sites under a secure
+sum.
 
-Scores, against further records (7,000; with `--data` a third of the table):
+Scores, against further records (7,000 of those made up; with `--data` a third of the table):
   rates       mean absolute error of an item's rate, in points of a hundred
   number      total variation of the number of items
   pairs       mean absolute error of the rate of each pair of the 12 commonest items, in points
@@ -93,6 +96,38 @@ def made(seed: int) -> Case:
     return Case(schema=schema, items="basket", target="member", fitted=fitted, test=test)
 
 
+def boxes(seed: int) -> Case:
+    """Makes answers to a question with eight boxes, which groups of people tick differently."""
+    rng, rows, letters = np.random.default_rng(100 + seed), 13_000, "abcdefgh"
+    kind = rng.choice(3, rows)
+    chances = np.array(
+        [
+            [0.6, 0.5, 0.4, 0.1, 0.1, 0.2, 0.3, 0.5],
+            [0.1, 0.2, 0.4, 0.6, 0.5, 0.2, 0.3, 0.1],
+            [0.3, 0.3, 0.1, 0.2, 0.2, 0.7, 0.6, 0.3],
+        ]
+    )
+    ticked = rng.random((rows, len(letters))) < chances[kind]
+    frame = pd.DataFrame(
+        {
+            "boxes": ["|".join(itertools.compress(letters, row)) for row in ticked],
+            "age": np.clip(rng.normal(40 + 8 * (kind == 2), 12), 18, 90).astype(int),
+            "town": np.where(rng.random(rows) < 0.3 + 0.4 * (kind == 0), "a", "b"),
+            "member": np.where(rng.random(rows) < 0.2 + 0.5 * (kind == 1), "yes", "no"),
+        }
+    )
+    schema = Schema(
+        (
+            Column("boxes", "set", values=tuple(letters), maximum=len(letters)),
+            Column("age", "integer", minimum=18, maximum=90),
+            Column("town", "category", values=("a", "b")),
+            Column("member", "category", values=("no", "yes")),
+        )
+    )
+    fitted, test = frame.iloc[:6_000], frame.iloc[6_000:].reset_index(drop=True)
+    return Case(schema=schema, items="boxes", target="member", fitted=fitted, test=test)
+
+
 def diabetes(path: Path, seed: int) -> Case:
     """Returns the diagnoses of the file of diabetes_130, each by its block, as one set."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -142,7 +177,7 @@ def scores(case: Case, rows: pd.DataFrame) -> dict[str, float]:
         for part in (found, truth)
     ]
     common = np.argsort(-rates[1])[:_COMMON]
-    upper = np.triu_indices(_COMMON, 1)
+    upper = np.triu_indices(len(common), 1)
     pairs, lifts = [], []
     for part, rate in zip((found, truth), rates, strict=True):
         both = (part[:, common].T @ part[:, common] / len(part))[upper]
@@ -198,6 +233,7 @@ def run(case: Case, epsilon: float, seed: int) -> dict[str, float]:
 def main() -> None:
     """Prints one line for each source of records, the mean over seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--boxes", action="store_true")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[1.0])
     parser.add_argument("--seeds", type=int, default=3)
@@ -205,7 +241,9 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {}
     for seed in range(options.seeds):
-        case = made(seed) if options.data is None else diabetes(options.data, seed)
+        case = (boxes if options.boxes else made)(seed)
+        if options.data is not None:
+            case = diabetes(options.data, seed)
         found.setdefault("real", []).append(scores(case, case.fitted))
         found.setdefault("apart", []).append(scores(case, apart(case, seed)))
         for epsilon in options.epsilon:

@@ -6,12 +6,20 @@ k over all sets. What a record holds never changes that bound, and adding or rem
 changes the counts by that record's own ones.
 
 `ItemCounts` counts every item over all classes (statistic `items`). `ItemPairs` counts within
-classes every item alone and, of items that the request calls frequent, how often each occurs with
-each group of each column, and with each other (statistic `item-pairs`). Only records that have an
-item are counted with it: with t the most frequent items that a record can have, a record adds at
-most t ones for each of m columns and t (t - 1) / 2 for pairs of items. Records without the item
-follow from the column's own counts. At most `MOST_FREQUENT` items of a set may be called frequent,
-so t is fixed by the schema, and which items they are may follow earlier answers.
+classes every item alone and, of items that the request calls frequent, each with each group of each
+column, and with each other (statistic `item-pairs`). A frequent item is counted in one of two ways,
+which the schema decides (`item_codes`):
+
+- with 1 for records that have it and nothing for others. Of such a set at most min(k, 12) of a
+  record's frequent items count, 12 being `MOST_FREQUENT`.
+- with 1 and -1. All frequent items of the set then count, min(V, 12) of V at the most, but the sum
+  over a group is twice the records with the item, less the group's own records, which are known
+  far better: so its noise is halved, and that of a pair of such items is a quarter.
+
+With A the sum over sets of these two numbers, a record adds A numbers of size 1 for each of m
+columns, at the most, and A (A - 1) / 2 for pairs. The second way is taken where min(V, 12) is at
+most three times k: then what it adds is less than what it halves. A is fixed by the schema, and
+which items are frequent may follow earlier answers.
 """
 
 from __future__ import annotations
@@ -35,6 +43,7 @@ __all__ = [
     "NoisyItemPairs",
     "NoisyItems",
     "check_frequent",
+    "item_codes",
     "item_pair_cells",
 ]
 
@@ -42,6 +51,7 @@ Array = NDArray[Any]
 
 MOST_FREQUENT = 12
 """Items of a set that may be counted with other columns."""
+_WORTH = 3
 
 
 class ItemCounts:
@@ -73,11 +83,15 @@ class ItemCounts:
 class ItemPairs:
     """How often items occur within each class, and frequent ones with columns and each other.
 
-    A record adds at most K ones for its items, K being the most of all sets together, and with t
-    frequent ones t m for columns and t (t - 1) / 2 for their pairs.
+    A record adds at most K ones for its items, K being the most of all sets together, and A m
+    numbers of size 1 for columns and A (A - 1) / 2 for pairs of items; see the module's docstring.
 
     Layout, for each class: the items of all sets; for each frequent item the groups of all
     features, one feature after the other; the pairs of frequent items i < j.
+
+    Attributes:
+      items: (F,) the frequent items, counted over all sets.
+      codes: (F,) 1 where an item is counted with 1, 2 where it is with 1 and -1.
     """
 
     kind = "item-pairs"
@@ -97,7 +111,12 @@ class ItemPairs:
         self._tables = count * sum(self.sizes)
         self._width = encoding.num_items + self._tables + count * (count - 1) // 2
         self.length = encoding.num_classes * self._width
-        most = sum(min(block.most, MOST_FREQUENT) for block in encoding.sets)
+        codes = item_codes(encoding)
+        self.codes = codes[self.items]
+        most = sum(
+            min(block.size if codes[block.start] == 2 else block.most, MOST_FREQUENT)
+            for block in encoding.sets
+        )
         ones = encoding.item_places + most * len(encoding.features) + most * (most - 1) // 2
         self.l2_norm = math.sqrt(ones)
 
@@ -122,11 +141,15 @@ class ItemPairs:
                 ]
             )
             groups += np.cumsum([0, *self.sizes[:-1]])
+            all_of = np.bincount(groups.reshape(-1), minlength=sum(self.sizes))
             tables = row[items : items + self._tables].reshape(count, sum(self.sizes))
             for position in range(count):
                 held = groups[present[own, position]]
-                tables[position] = np.bincount(held.reshape(-1), minlength=sum(self.sizes))
-            mine = present[own].astype(np.float64)  # exact: no count reaches 2^53
+                with_it = np.bincount(held.reshape(-1), minlength=sum(self.sizes))
+                code = self.codes[position]
+                tables[position] = code * with_it - (code - 1) * all_of
+            # Exact: no sum reaches 2^53.
+            mine = (self.codes * present[own] - (self.codes - 1)).astype(np.float64)
             row[items + self._tables :] = (mine.T @ mine)[upper]
         return total.reshape(-1)
 
@@ -135,7 +158,7 @@ class ItemPairs:
         return self._row(vector, label)[: self.encoding.num_items]
 
     def tables(self, vector: Array, label: int) -> list[Array]:
-        """Returns by feature the counts (F, G) of frequent items with its groups; views."""
+        """Returns by feature the sums (F, G) of frequent items with its groups; views."""
         start = self.encoding.num_items
         part = self._row(vector, label)[start : start + self._tables]
         found = part.reshape(len(self.items), sum(self.sizes))
@@ -143,7 +166,7 @@ class ItemPairs:
         return [found[:, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
 
     def together(self, vector: Array, label: int) -> Array:
-        """Returns the counts (F, F) of pairs of frequent items in a class, above the diagonal."""
+        """Returns the sums (F, F) of pairs of frequent items in a class, above the diagonal."""
         found = np.zeros((len(self.items), len(self.items)))
         part = self._row(vector, label)[self.encoding.num_items + self._tables :]
         found[np.triu_indices(len(self.items), 1)] = part
@@ -219,6 +242,15 @@ class NoisyItems:
         length = self.pairs.measured.length
         if self.pairs.sums.shape != (length,) or not np.isfinite(self.pairs.sums).all():
             raise ConfigError(f"counts of items with columns need {length} finite numbers")
+
+
+def item_codes(encoding: Encoding) -> NDArray[np.int64]:
+    """Returns how each item would be counted with others: 1 with 1 alone, 2 with 1 and -1."""
+    codes = [
+        np.full(block.size, 1 + int(min(block.size, MOST_FREQUENT) <= _WORTH * block.most))
+        for block in encoding.sets
+    ]
+    return np.concatenate(codes) if codes else np.zeros(0, dtype=np.int64)
 
 
 def check_frequent(encoding: Encoding, arrays: Mapping[str, Array], most_cells: int) -> None:

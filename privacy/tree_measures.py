@@ -25,7 +25,7 @@ from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.parities import Parities, parity_rows, parity_sets
-from fedloom.common.set_marginals import ItemCounts, ItemPairs, item_pair_cells
+from fedloom.common.set_marginals import ItemCounts, ItemPairs, item_codes, item_pair_cells
 from fedloom.common.study import MarginalKind, StatisticsSettings, Study
 from fedloom.common.three_way_marginals import ThreeWayMarginals
 from fedloom.privacy.measures import Measures, statistic_draft
@@ -130,9 +130,16 @@ def _beside(
     A sum of norm n at the share s has noise of variance n^2 / s in units of the whole budget, so
     that s in proportion to n makes the sum of the variances least.
     """
-    whole = sum(counted.l2_norm for _, counted in sums)
-    for name, counted in sums:
-        yield name, share * counted.l2_norm / whole, counted
+    weights = [_in_records(counted) for _, counted in sums]
+    for (name, counted), weight in zip(sums, weights, strict=True):
+        yield name, share * weight / sum(weights), counted
+
+
+def _in_records(counted: Counted) -> float:
+    """Returns a sum's norm as the noise of a number of records; signs halve it."""
+    if not isinstance(counted, ItemPairs):
+        return counted.l2_norm
+    return counted.l2_norm / int(item_codes(counted.encoding).min())
 
 
 def _resolved(study: Study, encoding: Encoding) -> StatisticsSettings:

@@ -34,6 +34,7 @@ __all__ = [
     "FOUR_SITES",
     "OTHER",
     "ROWS_PER_PERSON",
+    "WITH_BOXES",
     "WITH_SETS",
     "Neighbours",
     "allowed",
@@ -79,7 +80,12 @@ WITH_SETS = (
     f'{_SCHEMA}\n[[column]]\nname = "codes"\nkind = "set"\nmax_items = 3\n'
     f"values = {json.dumps([f'c{number}' for number in range(20)])}\n"
 )
-"""A schema with sets of at most three of twenty items."""
+"""A schema with sets of at most three of twenty items: counted with 1 alone."""
+WITH_BOXES = WITH_SETS.replace(
+    json.dumps([f"c{number}" for number in range(20)]),
+    json.dumps([f"c{number}" for number in range(8)]),
+)
+"""The same with eight items: counted with 1 and -1."""
 _TOWNS = ["east", "west", "canary-town", *(f"town-{number}" for number in range(61))]
 _TREE = [[town, f"n32-{number // 2}"] for number, town in enumerate(_TOWNS)]
 _TREE += [[f"n{n}-{k}", f"n{n // 2}-{k // 2}"] for n in (32, 16, 8, 4) for k in range(n)]

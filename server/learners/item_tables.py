@@ -4,11 +4,12 @@ Rates: the items of a set are as many as its numbers of items say, so the noisy 
 classes are read by `smoothing.flat` with that sum, and those of a class by `smoothing.near` what
 all classes have, with the sum of its own numbers.
 
-Tables: a frequent item is a column of two groups, absent and present. Only records that have it
-were counted with other columns, so the rest of a table follows from the margins. An error of a
-cell that was counted then stands in two cells of a table with a column, and in all four of a table
-of two items, where a table counted in full would have spread it over them; the tables say so by a
-noise that is larger by the square root of two, and by two.
+Tables: a frequent item is a column of two groups, absent and present. One number was counted for
+both, c times the records with it less c - 1 times all, c being 1 or 2
+(`fedloom.common.set_marginals`), so each cell follows from it and the margins. Its error then
+stands in two cells of a table with a column, and in all four of a table of two items, where a table
+counted in full would have spread it over them; the tables say so by a noise that is larger by the
+square root of two, and by two, and smaller by the c of their items.
 
 All of it is post-processing.
 """
@@ -64,8 +65,9 @@ class ItemTables:
     def noise_of(self, pair: Sequence[int]) -> float:
         """Returns what stands for the noise of a table of two features, of which one is an item."""
         assert self._pairs is not None
-        items = sum(column >= len(self._statistics.encoding.features) for column in pair)
-        return self._pairs.std * (math.sqrt(2.0) if items == 1 else 2.0)
+        first = len(self._statistics.encoding.features)
+        codes = [int(self._pairs.measured.codes[c - first]) for c in pair if c >= first]
+        return self._pairs.std * math.sqrt(2.0) ** len(codes) / math.prod(codes)
 
     def log_shares(self, label: int, *, impossible: float) -> list[Array]:
         """Returns for each frequent item the logarithms of the shares without and with it."""
@@ -84,17 +86,22 @@ class ItemTables:
         if self._pairs is None:
             return {}
         measured, sums = self._pairs.measured, self._pairs.sums
-        first, found = len(self._statistics.encoding.features), {}
+        first, found, codes = len(self._statistics.encoding.features), {}, measured.codes
         for feature, counts in enumerate(measured.tables(sums, label)):
-            for place, present in enumerate(counts):
+            for place, (code, counted) in enumerate(zip(codes, counts, strict=True)):
+                present = (counted + (code - 1) * margins[feature]) / code
                 table = np.stack([margins[feature] - present, present], axis=1)
                 found[feature, first + place] = table
         together = measured.together(sums, label)
         for one in range(len(self.frequent)):
             for other in range(one + 1, len(self.frequent)):
-                both = together[one, other]
                 has = margins[first + one][1], margins[first + other][1]
-                neither = float(margins[first + one].sum()) - has[0] - has[1] + both
+                size = float(margins[first + one].sum())
+                c, d = int(codes[one]), int(codes[other])
+                # (c x - (c - 1)) (d y - (d - 1)), summed over records
+                rest = c * (d - 1) * has[0] + d * (c - 1) * has[1] - (c - 1) * (d - 1) * size
+                both = (together[one, other] + rest) / (c * d)
+                neither = size - has[0] - has[1] + both
                 table = np.array([[neither, has[1] - both], [has[0] - both, both]])
                 found[first + one, first + other] = table
         return found
@@ -132,15 +139,18 @@ class ItemTables:
         if self._pairs is None:
             return None
         measured, sums, std = self._pairs.measured, self._pairs.sums, self._pairs.std
+        codes = measured.codes
         mine = (self.frequent >= span.start) & (self.frequent < span.stop)
         places = self.frequent[mine] - span.start
         counts, variances = [], []
         for label in range(len(self._records)):
             own = measured.alone(sums, label)[span].astype(np.float64)
             precision = np.ones(len(own))
+            size, code = float(self._records[label]), codes[mine]
             for table in measured.tables(sums, label):
-                own[places] += table[mine].sum(axis=1) / table.shape[1]
-                precision[places] += 1.0 / table.shape[1]
+                counted = (table[mine].sum(axis=1) + (code - 1) * size) / code
+                own[places] += counted * code**2 / table.shape[1]
+                precision[places] += code**2 / table.shape[1]
             counts.append(own / precision)
             variances.append(std**2 / precision)
         return np.array(counts), np.array(variances)

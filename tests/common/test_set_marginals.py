@@ -20,6 +20,7 @@ from fedloom.common.set_marginals import (
     ItemPairs,
     NoisyItemPairs,
     NoisyItems,
+    item_codes,
     item_pair_cells,
 )
 from fedloom.common.statistic_kinds import statistic_kind
@@ -28,7 +29,9 @@ ENCODING = Encoding(
     Schema(
         (
             Column("n", "integer", minimum=0, maximum=2),
-            Column("s", "set", values=tuple("abcd"), maximum=2),
+            # Counted with 1 alone: seven items are more than three times two.
+            Column("s", "set", values=tuple("abcdefg"), maximum=2),
+            # Counted with 1 and -1.
             Column("u", "set", values=tuple("xyz"), maximum=1),
             Column("t", "category", values=("0", "1")),
         )
@@ -36,14 +39,20 @@ ENCODING = Encoding(
     "t",
 )
 GROUPS = np.minimum(groups_of_one(ENCODING), 1).astype(np.int32)
-FREQUENT = np.array([1, 0, 1, 1, 0, 1, 1], dtype=np.int32)
+FREQUENT = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 1], dtype=np.int32)
+CODES = {name: 1 if name in "abcdefg" else 2 for name in "abcdefgxyz"}
 
 
 def every_record() -> pd.DataFrame:
     """Returns one record of each kind that there can be."""
-    sets = ["|".join(part) for size in range(3) for part in itertools.combinations("abcd", size)]
+    sets = ["|".join(part) for size in range(3) for part in itertools.combinations("abcdefg", size)]
     rows = itertools.product(range(3), sets, ["", *"xyz"], ["0", "1"])
     return pd.DataFrame(rows, columns=["n", "s", "u", "t"])
+
+
+def value(name: str, held: set[str]) -> int:
+    """Returns what a record adds for an item: 1 or 0, or 1 or -1."""
+    return CODES[name] * (name in held) - (CODES[name] - 1)
 
 
 def coded(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +62,8 @@ def coded(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def test_no_record_adds_more_than_the_norm_and_some_record_adds_as_much():
     features, classes = coded(every_record())
-    for measured in (ItemCounts(ENCODING), ItemPairs(ENCODING, GROUPS, FREQUENT)):
+    every = np.ones(10, dtype=np.int32)
+    for measured in (ItemCounts(ENCODING), ItemPairs(ENCODING, GROUPS, every)):
         norms = [
             np.linalg.norm(measured.sum(features[i : i + 1], classes[i : i + 1]))
             for i in range(len(features))
@@ -64,7 +74,9 @@ def test_no_record_adds_more_than_the_norm_and_some_record_adds_as_much():
 def test_norms_have_their_closed_forms():
     assert ItemCounts(ENCODING).l2_norm == pytest.approx(math.sqrt(2 + 1))
     pairs = ItemPairs(ENCODING, GROUPS, FREQUENT)
-    assert pairs.l2_norm**2 == pytest.approx(3 + 3 * 3 + 3 * 2 / 2)
+    # Two frequent items of the first set at the most, and all three of the second.
+    assert pairs.l2_norm**2 == pytest.approx(3 + 5 * 3 + 5 * 4 / 2)
+    assert item_codes(ENCODING).tolist() == list(CODES.values())
     # Which items are frequent, and the groups, do not move it.
     other = ItemPairs(ENCODING, groups_of_one(ENCODING), 0 * FREQUENT)
     assert other.l2_norm == pairs.l2_norm
@@ -87,7 +99,7 @@ def test_counts_are_those_of_a_plain_loop():
     features, classes = coded(frame)
     measured = ItemPairs(ENCODING, GROUPS, FREQUENT)
     sums = measured.sum(features, classes)
-    names = [*"abcd", *"xyz"]
+    names = list(CODES)
     frequent = [name for name, chosen in zip(names, FREQUENT, strict=True) if chosen]
     sets = [set(s.split("|")) | {u} - {""} for s, u in zip(frame["s"], frame["u"], strict=True)]
     counts = ItemCounts(ENCODING).sum(features, classes)
@@ -104,12 +116,13 @@ def test_counts_are_those_of_a_plain_loop():
             for place, name in enumerate(frequent):
                 expected = np.zeros(table.shape[1])
                 for held, row in mine:
-                    expected[GROUPS[block.start + row[feature]]] += name in held
+                    expected[GROUPS[block.start + row[feature]]] += value(name, held)
                 np.testing.assert_array_equal(table[place], expected)
         together = measured.together(sums, label)
         for one, other in itertools.combinations(range(len(frequent)), 2):
-            both = {frequent[one], frequent[other]}
-            assert together[one, other] == sum(both <= held for held, _ in mine)
+            names_of = frequent[one], frequent[other]
+            found = [value(names_of[0], held) * value(names_of[1], held) for held, _ in mine]
+            assert together[one, other] == sum(found)
 
 
 @pytest.mark.parametrize("rows", [0, 20])
@@ -117,7 +130,7 @@ def test_where_no_item_is_frequent_items_are_counted_alone(rows):
     features, classes = coded(every_record()[:rows])
     measured = ItemPairs(ENCODING, GROUPS, 0 * FREQUENT)
     sums = measured.sum(features, classes)
-    assert len(sums) == measured.length == 7 * ENCODING.num_classes
+    assert len(sums) == measured.length == 10 * ENCODING.num_classes
     assert measured.together(sums, 0).shape == (0, 0)
     assert [table.shape[0] for table in measured.tables(sums, 0)] == [0] * 3
     full = ItemPairs(ENCODING, GROUPS, FREQUENT).sum(features, classes)
@@ -162,7 +175,7 @@ def test_a_request_that_asks_for_more_than_was_priced_is_refused(changes):
 def test_a_request_of_more_cells_than_the_plan_allows_is_refused():
     kind, sizes = statistic_kind("item-pairs"), tuple(np.bincount([0, 0, 1, 1, 2, 2]))
     arrays = {"groups": GROUPS, "frequent": FREQUENT}
-    cells = item_pair_cells(ENCODING, sizes, 5)
+    cells = item_pair_cells(ENCODING, sizes, 6)
     assert cells == ItemPairs(ENCODING, GROUPS, FREQUENT).length
     kind.check_arrays(ENCODING, arrays, cells)
     with pytest.raises(ConfigError):
@@ -172,12 +185,12 @@ def test_a_request_of_more_cells_than_the_plan_allows_is_refused():
 def test_sums_of_another_layout_are_refused():
     measured = ItemPairs(ENCODING, GROUPS, FREQUENT)
     pairs = NoisyItemPairs(measured=measured, sums=np.zeros(measured.length), std=1.0)
-    NoisyItems(counts=np.zeros(7), std=1.0, pairs=pairs).check(ENCODING, GROUPS)
+    NoisyItems(counts=np.zeros(10), std=1.0, pairs=pairs).check(ENCODING, GROUPS)
     for counts, sums, groups in (
         (np.zeros(6), pairs.sums, GROUPS),
-        (np.full(7, np.nan), pairs.sums, GROUPS),
-        (np.zeros(7), pairs.sums[:-1], GROUPS),
-        (np.zeros(7), pairs.sums, None),
+        (np.full(10, np.nan), pairs.sums, GROUPS),
+        (np.zeros(10), pairs.sums[:-1], GROUPS),
+        (np.zeros(10), pairs.sums, None),
     ):
         noisy = NoisyItems(
             counts=counts, std=1.0, pairs=NoisyItemPairs(measured=measured, sums=sums, std=1.0)

@@ -23,6 +23,7 @@ import tests.mu_audit as mu_audit
 from fedloom.client.persons import kept_rows
 from fedloom.client.records import Records
 from fedloom.common.column_marginals import ColumnMarginals
+from fedloom.common.marginals import groups_of_one
 from fedloom.common.parities import Parities
 from fedloom.common.set_marginals import ItemPairs
 from fedloom.privacy.noise import NoiseSource
@@ -41,6 +42,7 @@ from tests.audited import (
     FOUR_SITES,
     MANY_LEVELS,
     ROWS_PER_PERSON,
+    WITH_BOXES,
     WITH_SETS,
     audited_plan,
     neighbours,
@@ -125,12 +127,20 @@ def test_a_price_that_forgets_the_levels_is_caught(home, folder, monkeypatch):
     assert caught(counting_audit(home, plan, "columns"))
 
 
-@pytest.mark.parametrize("name", COUNTS_OF_SETS)
+@pytest.mark.parametrize(
+    "name, schema",
+    [
+        *(pytest.param(name, WITH_SETS, id=name) for name in COUNTS_OF_SETS),
+        pytest.param("item-pairs", WITH_BOXES, id="item-pairs with signs"),
+    ],
+)
 @pytest.mark.parametrize("unit", ["record", "person"])
-def test_counts_of_sets_give_away_what_is_claimed_and_no_more(home, folder, tight, name, unit):
+def test_counts_of_sets_give_away_what_is_claimed_and_no_more(
+    home, folder, tight, name, schema, unit
+):
     """The canary has as many items as are kept, all of them frequent."""
     persons = unit == "person"
-    plan = tree_plan(folder, schema=WITH_SETS, persons=persons)
+    plan = tree_plan(folder, schema=schema, persons=persons)
     audit = counting_audit(home, plan, name, rows=ROWS_PER_PERSON + 2 if persons else 1)
     assert tight(f"{name}, {unit}", audit)
 
@@ -158,6 +168,20 @@ def test_a_price_of_items_as_if_a_record_had_one_is_caught(home, folder, monkeyp
 
     monkeypatch.setattr(ItemPairs, "__init__", with_one_item)
     assert caught(counting_audit(home, tree_plan(folder, schema=WITH_SETS), "item-pairs"))
+
+
+def test_a_price_that_forgets_the_items_that_a_record_lacks_is_caught(home, folder, monkeypatch):
+    plan = tree_plan(folder, schema=WITH_BOXES)
+    none = groups_of_one(plan.encoding), np.zeros(8, dtype=np.int32)
+    assert ItemPairs(plan.encoding, *none).l2_norm ** 2 == pytest.approx(3 + 8 * 4 + 8 * 7 / 2)
+    honest = ItemPairs.__init__
+
+    def with_those_it_has(self, encoding, *arrays):
+        honest(self, encoding, *arrays)
+        self.l2_norm = math.sqrt(3 + 3 * len(encoding.features) + 3)
+
+    monkeypatch.setattr(ItemPairs, "__init__", with_those_it_has)
+    assert caught(counting_audit(home, tree_plan(folder, schema=WITH_BOXES), "item-pairs"))
 
 
 @pytest.mark.parametrize(

@@ -126,28 +126,56 @@ def test_rates_of_a_class_sum_to_its_number_of_items():
     assert (tables.rates >= 0.0).all() and (tables.rates <= 1.0).all()
 
 
-@pytest.mark.parametrize("groups", [2, 5])
-def test_what_stands_for_the_noise_is_that_of_a_table_counted_in_full(groups):
-    """Both are taken through the exchange of margins, a linear map, so variances are exact."""
-    tables = ItemTables(statistics(records(200)), *shares(records(200)))
-    std = tables.std
-    layout = CellTables((groups, 2), ((0, 1),))
-    zeros = [np.zeros(groups), np.zeros(2)]
-    of_item = np.stack(
-        [
-            with_margins(layout, np.stack([-unit, unit], axis=1).reshape(-1), zeros)
-            for unit in np.eye(groups)
+@pytest.mark.parametrize("most, code", [(1, 1), (4, 2)])
+def test_what_stands_for_the_noise_is_that_of_a_table_counted_in_full(most, code):
+    """Each number that was counted is moved by one: tables and margins' exchange are linear."""
+    items = Column("s", "set", values=tuple("abcdef"), maximum=most)
+    columns = (ENCODING.schema.columns[0], items, ENCODING.schema.columns[2])
+    encoding = Encoding(Schema(columns), "t")
+    groups, std = groups_of_one(encoding), 7.0
+    measured = ItemPairs(encoding, groups, FREQUENT)
+    assert measured.codes.tolist() == [code] * 3
+
+    def tables(moved: int | None):
+        sums = np.zeros(measured.length)
+        if moved is not None:
+            sums[moved] = 1.0
+        items = NoisyItems(
+            counts=np.zeros(6),
+            std=std,
+            pairs=NoisyItemPairs(measured=measured, sums=sums, std=std),
+        )
+        noisy = NoisyMarginals(
+            encoding=encoding,
+            look=np.zeros(ColumnMarginals(encoding).length),
+            look_std=std,
+            by_class=False,
+            items=items,
+        )
+        cells = np.full((encoding.num_classes, encoding.width), 0.1)
+        return ItemTables(noisy, cells, np.ones(encoding.num_classes))
+
+    sizes = [block.size for block in encoding.features] + [2] * 3
+    margins = [np.zeros(size) for size in sizes]
+    before = tables(None)
+    for pair, places in (
+        ((0, 2), range(6, 6 + sizes[0])),
+        ((2, 3), [measured.length // encoding.num_classes - 3]),
+    ):
+        layout = CellTables(tuple(sizes), (pair,))
+
+        def exchanged(table, layout=layout):
+            return with_margins(layout, table.reshape(-1), margins)
+
+        moves = [
+            exchanged(tables(place).tables(0, margins)[pair] - before.tables(0, margins)[pair])
+            for place in places
         ]
-    )
-    in_full = np.stack([with_margins(layout, unit, zeros) for unit in np.eye(2 * groups)])
-    assert std * np.sqrt((of_item**2).sum(axis=0)) == pytest.approx(
-        tables.noise_of((0, 2)) * np.sqrt((in_full**2).sum(axis=0))
-    )
-    # Of two items one number was counted, and stands in all four cells.
-    square = np.stack(
-        [with_margins(CellTables((2, 2), ((0, 1),)), u, [zeros[1]] * 2) for u in np.eye(4)]
-    )
-    assert [std] * 4 == pytest.approx(tables.noise_of((2, 3)) * np.sqrt((square**2).sum(axis=0)))
+        assert all(np.abs(move).max() > 0 for move in moves)
+        in_full = [exchanged(unit) for unit in np.eye(layout.length)]
+        errors = [std * np.sqrt(np.square(moves).sum(axis=0))]
+        errors.append(before.noise_of(pair) * np.sqrt(np.square(in_full).sum(axis=0)))
+        assert errors[0] == pytest.approx(errors[1])
 
 
 @pytest.fixture(scope="module")
