@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedloom.common import set_marginals
 from fedloom.common.column import Column
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
@@ -19,7 +20,13 @@ from fedloom.common.models.registry import TreeSettings
 from fedloom.common.sampling import sample
 from fedloom.common.schema import Schema
 from fedloom.common.set_cells import read_sets
-from fedloom.common.set_marginals import ItemCounts, ItemPairs, NoisyItemPairs, NoisyItems
+from fedloom.common.set_marginals import (
+    ItemCounts,
+    ItemPairs,
+    NoisyItemPairs,
+    NoisyItems,
+    item_codes,
+)
 from fedloom.server.item_design import choose_items, frequent_items
 from fedloom.server.learners.item_tables import ItemTables
 from fedloom.server.learners.tree import TreeLearner
@@ -88,7 +95,10 @@ def shares(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return found / np.maximum(sizes, 1.0)[:, None], sizes
 
 
-def test_without_noise_rates_and_tables_are_those_of_the_records():
+@pytest.mark.parametrize("worth, code", [(0, 1), (3, 2)])
+def test_without_noise_rates_and_tables_are_those_of_the_records(monkeypatch, worth, code):
+    monkeypatch.setattr(set_marginals, "_WORTH", worth)
+    assert item_codes(ENCODING).tolist() == [code] * 6
     frame = records(3_000)
     cells, sizes = shares(frame)
     tables = ItemTables(statistics(frame), cells, np.maximum(sizes, 1e-9))
