@@ -81,16 +81,16 @@ def tree_design(
         return Design()
     own, cells = noisy_statistics(plan, opened), asked.phase.max_cells
     statistics = own if public is None else with_public(own, public)
+    earlier = public if isinstance(public, NoisyMarginals) else None
+    again = None if earlier is None else _asked_again(own, earlier, asked.phase)
+    if again is not None:
+        return Design(arrays=again, told={"earlier answers": "asked again and put together"})
     if asked.phase.statistic == "item-pairs":
         groups, frequent = choose_items(statistics, most_cells=cells)
         return Design(
             arrays={"groups": groups, "frequent": frequent},
             told={"frequent items": frequent_items(statistics.encoding, frequent)},
         )
-    earlier = public if isinstance(public, NoisyMarginals) else None
-    again = None if earlier is None else _asked_again(own, earlier, asked.phase)
-    if again is not None:
-        return Design(arrays=again, told={"earlier answers": "asked again and put together"})
     if asked.phase.statistic == "three-way":
         return Design(arrays={"groups": choose_coarse_groups(statistics, most_cells=cells)})
     if asked.phase.statistic == "class-columns":
@@ -132,6 +132,13 @@ def _asked_again(
         return {"groups": earlier.triples.groups} if fits else None
     if phase.statistic == "parities" and earlier.parities is not None:
         return {"halves": earlier.parities.halves}
+    items = None if earlier.items is None else earlier.items.pairs
+    if phase.statistic == "item-pairs" and items is not None:
+        frequent = np.zeros(statistics.encoding.num_items, dtype=np.int32)
+        frequent[items.measured.items] = 1
+        return (
+            {"groups": ours, "frequent": frequent} if len(items.sums) <= phase.max_cells else None
+        )
     return None
 
 

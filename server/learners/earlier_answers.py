@@ -25,6 +25,7 @@ from scipy.stats import chi2
 
 from fedloom.common.class_column_marginals import NoisyClassColumns
 from fedloom.common.marginals import NoisyMarginals
+from fedloom.common.set_marginals import NoisyItems
 
 __all__ = ["combined", "same_records"]
 
@@ -54,6 +55,8 @@ def combined(new: NoisyMarginals, old: NoisyMarginals) -> NoisyMarginals:
         return new
     look, std = _mean(new.look, new.look_std, old.look, old.look_std)
     found = replace(new, look=look, look_std=std)
+    if new.items is not None and old.items is not None:
+        found = replace(found, items=_items(new.items, old.items))
     if new.pairs is None or old.pairs is None or not _alike(new.groups, old.groups):
         return found
     pairs, std = _mean(new.pairs, new.pair_std or 0.0, old.pairs, old.pair_std or 0.0)
@@ -77,6 +80,18 @@ def combined(new: NoisyMarginals, old: NoisyMarginals) -> NoisyMarginals:
             )
             found = replace(found, parities=replace(new.parities, sums=sums, std=std))
     return found
+
+
+def _items(new: NoisyItems, old: NoisyItems) -> NoisyItems:
+    """Returns the items of sets of both; of what was counted with them where it was the same."""
+    counts, std = _mean(new.counts, new.std, old.counts, old.std)
+    ours, theirs, pairs = new.pairs, old.pairs, new.pairs
+    if ours is not None and theirs is not None:
+        same = _alike(ours.measured.groups, theirs.measured.groups)
+        if same and _alike(ours.measured.items, theirs.measured.items):
+            sums, noise = _mean(ours.sums, ours.std, theirs.sums, theirs.std)
+            pairs = replace(ours, sums=sums, std=noise)
+    return NoisyItems(counts=counts, std=std, pairs=pairs)
 
 
 def _alike(new: Array | None, old: Array | None) -> bool:

@@ -10,8 +10,10 @@ import pytest
 from fedloom.common.class_column_marginals import ClassColumnMarginals, NoisyClassColumns
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
-from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals
+from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.parities import NoisyParities
+from fedloom.common.schema import Column, Schema
+from fedloom.common.set_marginals import ItemPairs, NoisyItemPairs, NoisyItems
 from fedloom.common.three_way_marginals import NoisyTriples, ThreeWayMarginals
 from fedloom.server.learners import earlier_answers
 from fedloom.server.learners.earlier_answers import combined, same_records
@@ -131,3 +133,33 @@ def test_the_test_of_same_records_has_its_level(codes, groups):
         for _ in range(50)
     ]
     assert sum(halved) > 45
+
+
+def test_items_of_sets_are_put_together_where_they_were_counted_alike():
+    items = Column("s", "set", values=("a", "b", "c"), maximum=2)
+    coder = Encoding(Schema((items, Column("x", "category", values=("0", "1")))))
+    groups = groups_of_one(coder)
+
+    def counted(value: float, std: float, frequent: list[int]) -> NoisyMarginals:
+        measured = ItemPairs(coder, groups, np.array(frequent, dtype=np.int32))
+        pairs = NoisyItemPairs(measured=measured, sums=np.full(measured.length, value), std=std)
+        return NoisyMarginals(
+            encoding=coder,
+            look=np.full(ColumnMarginals(coder).length, 50.0),
+            look_std=std,
+            by_class=False,
+            groups=groups,
+            pairs=np.full(TwoWayMarginals(coder, groups).length, value),
+            pair_std=std,
+            items=NoisyItems(counts=np.full(3, value), std=std, pairs=pairs),
+        )
+
+    new = counted(10.0, 15.0, [1, 0, 1])
+    found = combined(new, counted(20.0, 5.0, [1, 0, 1])).items
+    assert found is not None and found.pairs is not None
+    assert found.counts == pytest.approx(np.full(3, 19.0))
+    assert found.pairs.sums == pytest.approx(np.full(len(found.pairs.sums), 19.0))
+    assert [found.std, found.pairs.std] == pytest.approx([np.sqrt(22.5)] * 2)
+    others = combined(new, counted(20.0, 5.0, [1, 1, 0])).items
+    assert others is not None and others.counts == pytest.approx(found.counts)
+    assert others.pairs is not None and (others.pairs.sums == 10.0).all()
