@@ -16,8 +16,9 @@ left out. The model is `tree`, or (`--model mixture`) a mixture with 64 componen
   twin       the same without the privacy noise in its errors: it must not hold the truth
   synthetic  the regression on the generator's rows, with its ordinary standard errors
 
-and `union`, after Prediger et al. 2024 (BMC Medical Informatics and Decision Making 24:167), the
-distance of Poisson coefficients to those of all records together, in standard errors of the latter:
+for the regressions, and for means of a clamped and of a skewed column; and `union`, after Prediger
+et al. 2024 (BMC Medical Informatics and Decision Making 24:167), the distance of Poisson
+coefficients to those of all records together, in standard errors of the latter:
 
   infer      from the noisy counts of the joint study
   joint      on synthetic rows of the joint study
@@ -77,6 +78,7 @@ EFFECTS = {
     "poisson": ("visits", (-1.0, 0.015, 0.03, 0.3, 0.2, -0.3)),
 }
 COVARIATES = "age + bmi + C(sex) + C(group)"
+MEANS = ("age", "visits")
 FIELDS = ("study", "family", "name", "method", "truth", "value", "lower", "upper")
 SETTINGS = ((3, 1.0), (5, 1.0), (10, 1.0), (5, 3.0))
 
@@ -175,9 +177,10 @@ def studied(
     return statistics, learner.export(learner.initialise(statistics, 0))
 
 
-def inferred(plan: Plan, statistics: NoisyMarginals, generator: Artifact, family: str) -> Any:
+def inferred(
+    plan: Plan, statistics: NoisyMarginals, generator: Artifact, question: Question
+) -> Any:
     """Returns what `fedloom infer` finds, or None where it refuses."""
-    question = Question(formula=f"{EFFECTS[family][0]} ~ {COVARIATES}", family=family)
     try:
         return ask(
             question,
@@ -190,21 +193,45 @@ def inferred(plan: Plan, statistics: NoisyMarginals, generator: Artifact, family
         return None
 
 
+def regression(family: str) -> Question:
+    """Returns the regression of a family."""
+    return Question(formula=f"{EFFECTS[family][0]} ~ {COVARIATES}", family=family)
+
+
+def questions() -> Iterator[tuple[str, Question, tuple[str, ...], tuple[float, ...]]]:
+    """Yields each family, its question, and names and true values of its estimates."""
+    for family, (_, effects) in EFFECTS.items():
+        yield family, regression(family), NAMES, effects
+    # A mean of two million records is known twenty times better than any study tells it.
+    population = drawn(2_000_000, np.random.default_rng(0))
+    for column in MEANS:
+        truth = (float(population[column].mean()),)
+        yield f"mean of {column}", Question(mean=column), ("all",), truth
+
+
+def naive(rows: pd.DataFrame, family: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ordinary estimates of a question on rows, and their standard errors."""
+    if family in EFFECTS:
+        return fitted(rows, family)
+    values = rows[family.removeprefix("mean of ")].to_numpy(float)
+    return np.array([values.mean()]), np.array([values.std() / np.sqrt(len(values))])
+
+
 def coverage(studies: Sequence[int], model: str) -> Iterator[dict[str, Any]]:
     """Yields the interval of each coefficient, study and method."""
-    plan = plan_of(10, 1.0, model)
+    plan, asked = plan_of(10, 1.0, model), list(questions())
     for study in studies:
         rng = np.random.default_rng([zlib.crc32(b"coverage"), study])
         statistics, generator = studied(plan, drawn(RECORDS, rng), rng)
         rows = sample(generator, SCHEMA, plan.target, RECORDS, seed=study)
-        for family, (_, effects) in EFFECTS.items():
+        for family, question, names, truths in asked:
             line = {"study": study, "family": family}
-            found = inferred(plan, statistics, generator, family)
+            found = inferred(plan, statistics, generator, question)
             if found is None:
                 yield {**line, "method": "refused"}
                 continue
-            theta, errors = fitted(rows, family)
-            for place, (name, truth) in enumerate(zip(NAMES, effects, strict=True)):
+            theta, errors = naive(rows, family)
+            for place, (name, truth) in enumerate(zip(names, truths, strict=True)):
                 one = found[name]
                 for method, value, error in (
                     ("infer", one.value, one.std_error),
@@ -228,7 +255,7 @@ def union(studies: int, model: str) -> Iterator[dict[str, Any]]:
             pooled, errors = fitted(frame, "poisson")
             parts = [frame.iloc[site::sites] for site in range(sites)]
             statistics, generator = studied(joint, frame, rng)
-            found = inferred(joint, statistics, generator, "poisson")
+            found = inferred(joint, statistics, generator, regression("poisson"))
             twins = []
             for part in parts:
                 _, twin = studied(own, part, rng)
