@@ -5,8 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+import fedloom
 from fedloom.client.column_check import check_column
+from fedloom.client.columns_in_words import columns_in_words
 from fedloom.common.column import Column
+from fedloom.common.schema import Schema
+from fedloom.common.study import parse_study
+from fedloom.privacy.resolve import resolve_plan
 
 COLUMN = Column("s", "set", values=("a", "b", "c"), maximum=2)
 
@@ -32,3 +37,15 @@ def test_records_that_are_cut_are_counted_and_fit_unless_they_are_half_of_all():
     found = report(*["a"] * 3, "a|b|c")
     assert (found.verdict, found.clamped) == ("fits", 1)
     assert report("a", "a|b|c").problems
+
+
+def test_a_steward_reads_how_many_items_of_a_row_are_used():
+    schema = Schema((COLUMN, Column("x", "category", values=("0", "1"))))
+    raw = {
+        "study": {"name": "s", "schema": "schema.toml"},
+        "privacy": {"epsilon": 1.0, "delta": 1e-5},
+        "site": [{"name": "one"}],
+    }
+    plan = resolve_plan(parse_study(raw, schema), schema, version=fedloom.__version__)
+    line = next(line for line in columns_in_words(plan) if line.startswith("  s: set"))
+    assert "3 items" in line and "2 of" in line
