@@ -42,6 +42,7 @@ from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.clique_tree import CliqueTree
 from fedloom.common.models.set_rules import SetRules
 from fedloom.common.parities import odd_rows
+from fedloom.common.set_marginals import MOST_FREQUENT
 from fedloom.common.typed import Section, read_typed
 
 __all__ = ["Tree", "TreeShape", "log_mean", "log_potentials", "marginals", "tree_shapes"]
@@ -93,7 +94,11 @@ class TreeShape(Section, frozen=True, kw_only=True):
         """
         shape = read_typed(dict(config), cls, where="the generator's")
         sizes = [block.size for block in encoding.features] + [2] * len(shape.frequent)
-        good = sorted(set(shape.frequent) & set(range(encoding.num_items))) == list(shape.frequent)
+        # More would take more memory than reading a release should.
+        few = len(shape.frequent) <= MOST_FREQUENT * len(encoding.sets)
+        good = few and sorted(set(shape.frequent) & set(range(encoding.num_items))) == list(
+            shape.frequent
+        )
         good = (
             good
             and [len(part) for part in shape.groups] == sizes

@@ -17,6 +17,7 @@ from fedloom.common.errors import ConfigError
 from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, groups_of_one
 from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.registry import TreeSettings
+from fedloom.common.models.tree import tree_shapes
 from fedloom.common.sampling import sample
 from fedloom.common.schema import Schema
 from fedloom.common.set_cells import read_sets
@@ -235,6 +236,25 @@ def test_another_schemas_items_do_not_fit_a_tree(fitted):
         other = dataclasses.replace(artifact, config={**artifact.config, "frequent": frequent})
         with pytest.raises(ConfigError):
             sample(other, ENCODING.schema, "t", 10, seed=1)
+
+
+def test_a_tree_with_more_frequent_items_than_a_study_asks_for_is_not_read():
+    items = Column("s", "set", values=tuple(f"i{i}" for i in range(5_000)), maximum=2)
+    coder = Encoding(Schema((items,)))
+    for count in (set_marginals.MOST_FREQUENT, 5_000):
+        config = {
+            "groups": [[0, 1, 2, 3]] + [[0, 1]] * count,
+            "frequent": list(range(count)),
+            "cliques": [[c] for c in range(count + 1)],
+            "parents": [-1, *range(count)],
+            "pool_rows": [0],
+            "pool_seed": 1,
+        }
+        if count <= set_marginals.MOST_FREQUENT:
+            assert len(tree_shapes(config, coder)) > 0
+            continue
+        with pytest.raises(ConfigError):
+            tree_shapes(config, coder)
 
 
 def test_items_that_stand_out_are_counted_with_others_as_far_as_there_is_room():
