@@ -13,6 +13,9 @@ further ones as test records. Public tables:
     mirrored  other records, the order of every number turned round: each column as it is by itself,
               whatever it has to do with others the other way round
 
+`again` has no public table either, but the answers of an earlier study like `none` about the same
+records (`same_records`).
+
 `boosting` and `logistic` are AUC on the test records, `tv_1` and `tv_2` mean distances of single
 columns and pairs to them, of 5,000 synthetic records. `real` are the records themselves, `public`
 the public table in their place.
@@ -39,7 +42,18 @@ from fedloom.common.schema import Schema
 __all__ = ["public_tables", "run"]
 
 PUBLIC_ROWS, TEST_ROWS, DRAWN, SITES = 5_000, 10_000, 5_000, 3
-KINDS = ("real", "public", "none", "mixture", "same", "women", "uniform", "flipped", "mirrored")
+KINDS = (
+    "real",
+    "public",
+    "none",
+    "mixture",
+    "same",
+    "women",
+    "uniform",
+    "flipped",
+    "mirrored",
+    "again",
+)
 
 
 def public_tables(others: pd.DataFrame, rest: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
@@ -114,15 +128,20 @@ def _drawn(
         if public is not None:
             public.to_csv(folder / "public.csv", index=False)
             lines.append('[public]\ntable = "public.csv"\nsource = "Adult, UCI; CC BY 4.0"')
-        (folder / "study.toml").write_text("\n".join(lines) + "\n", "utf-8")
         tables = {
             site: records.iloc[number::SITES].reset_index(drop=True)
             for number, site in enumerate(sites)
         }
-        done = fedloom.simulate(
-            folder / "study.toml", tables, out=folder / "run", insecure_seed=100 * seed + 5
-        )
-        return done.sample(DRAWN, seed=seed)
+
+        def made(name: str, insecure_seed: int) -> fedloom.Run:
+            study = folder / f"{name}.toml"
+            study.write_text("\n".join(lines) + "\n", "utf-8")
+            return fedloom.simulate(study, tables, out=folder / name, insecure_seed=insecure_seed)
+
+        if kind == "again":
+            made("early", 100 * seed + 6).release(folder / "release")
+            lines.append('[public]\nrelease = "release"\nsame_records = true')
+        return made("run", 100 * seed + 5).sample(DRAWN, seed=seed)
 
 
 def main() -> None:

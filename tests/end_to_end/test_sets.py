@@ -98,3 +98,27 @@ def test_sets_keep_their_rates_pairs_and_label_in_a_release_that_verifies(tmp_pa
     found = fedloom.Release(release).infer(share="basket == i02", by="again")
     assert found["i02, again: no"].value == pytest.approx(0.1, abs=0.05)
     assert found["i02, again: yes"].value == pytest.approx(0.6, abs=0.05)
+
+
+def test_sets_stand_beside_a_public_table_and_beside_earlier_answers(tmp_path):
+    (tmp_path / "schema.toml").write_text(
+        '[[column]]\nname = "basket"\nkind = "set"\nseparator = ";"\nmax_items = 4\n'
+        f"values = {ITEMS}\n"
+        '[[column]]\nname = "age"\nkind = "integer"\nmin = 0\nmax = 9\n'
+        '[[column]]\nname = "again"\nkind = "category"\nvalues = ["no", "yes"]\n'
+    )
+    records(900, seed=2).drop(columns="codes").to_csv(tmp_path / "others.csv", index=False)
+    sections = {
+        "prior": '[public]\ntable = "others.csv"\nsource = "made up; CC0-1.0"\n',
+        "later": '[public]\nrelease = "prior-release"\nsame_records = true\n',
+    }
+    table = {"north": records(900).drop(columns="codes")}
+    for name, section in sections.items():
+        (tmp_path / f"{name}.toml").write_text(
+            f'[study]\nname = "{name}"\nschema = "schema.toml"\ntarget = "again"\n'
+            '[privacy]\nepsilon = 2.0\ndelta = 1e-5\ntrust = "per-site"\n'
+            f'[model]\nkind = "tree"\n{section}[[site]]\nname = "north"\n'
+        )
+        run = fedloom.simulate(tmp_path / f"{name}.toml", table, out=tmp_path / name)
+        release = run.release(tmp_path / f"{name}-release")
+        assert fedloom.verify(release, key=None, refit=True).ok
