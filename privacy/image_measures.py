@@ -2,8 +2,8 @@
 
 One round counts columns and label, one looks at tone and frames, five make the generator. A model
 that is trained takes all of them before its rounds (`kind = "pairwise"`, for second moments of
-images), or the first two alone (`"one-way"`). Shares
-were chosen on held-back training records of one set, MNIST; docs/decisions/ says so.
+images), or the first two alone (`"one-way"`). Shares were chosen on held-back training records of
+several sets; docs/decisions/ says so.
 """
 
 from __future__ import annotations
