@@ -94,6 +94,32 @@ class CliqueTree:
         axes = tuple(i for i, c in enumerate(self.cliques[clique]) if c not in columns)
         return table.sum(axis=axes) if axes else table
 
+    def margins(self, tables: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """Sums calibrated tables down to all single columns, and to all `pairs`.
+
+        A clique's columns are summed out one after the other, the largest first, so that few
+        sums go over the whole table.
+        """
+        pairs: dict[tuple[int, int], Array] = {}
+        for number, clique in enumerate(self.cliques):
+            left, table = list(clique), tables[number]
+            for column in sorted(clique, key=lambda c: -self.sizes[c])[:-1]:
+                for other in left:
+                    pair = (min(column, other), max(column, other))
+                    if other != column and self.homes[pair] == number:
+                        axes = tuple(i for i, c in enumerate(left) if c not in pair)
+                        pairs[pair] = table.sum(axis=axes) if axes else table
+                table = table.sum(axis=left.index(column))
+                left.remove(column)
+        singles: dict[int, Array] = {}
+        for (one, other), table in pairs.items():
+            singles.setdefault(one, table.sum(axis=1))
+            singles.setdefault(other, table.sum(axis=0))
+        columns = range(len(self.sizes))
+        alone = [c for c in columns if c not in singles]
+        singles |= {c: tables[self.homes[c,]].reshape(self.sizes[c]) for c in alone}
+        return [singles[c] for c in columns], [pairs[pair] for pair in self.pairs]
+
     def spread(self, table: Array, columns: Sequence[int], clique: int) -> Array:
         """Gives a table of some of a clique's columns the shape to multiply the clique's."""
         shape = [self.sizes[c] if c in columns else 1 for c in self.cliques[clique]]

@@ -171,11 +171,10 @@ class TreeFit:
         for known, base in zip(self._classes, bases, strict=True):
             tables, log_total = marginals(tree, base, theta)
             value += known.records * log_total
-            homes = [tree.homes[column,] for column in range(len(tree.sizes))]
-            found = [tree.marginal(tables[home], home, (c,)) for c, home in enumerate(homes)]
-            singles.append(known.records * np.concatenate(found))
-            found = [tree.marginal(tables[tree.homes[p]], tree.homes[p], p) for p in tree.pairs]
-            pairs += known.records * np.concatenate([part.reshape(-1) for part in found])
+            of_columns, of_pairs = tree.margins(tables)
+            singles.append(known.records * np.concatenate(of_columns))
+            parts = [part.reshape(-1) for part in of_pairs] or [np.zeros(0)]
+            pairs += known.records * np.concatenate(parts)
         return value, np.concatenate([*singles, pairs])
 
     def _slack(self, pairs: Array, expected: Array, strength: float) -> Array:

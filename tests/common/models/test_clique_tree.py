@@ -43,6 +43,23 @@ def test_marginals_and_total_are_those_of_the_joint_table():
         np.testing.assert_allclose(table, summed(whole, clique) / whole.sum(), rtol=1e-10)
 
 
+def test_columns_and_pairs_are_those_of_the_joint_table():
+    whole = joint(potentials())
+    singles, pairs = TREE.margins(TREE.calibrate(potentials())[0])
+    for column, table in enumerate(singles):
+        np.testing.assert_allclose(table, summed(whole, (column,)) / whole.sum(), rtol=1e-10)
+    assert len(pairs) == len(TREE.pairs)
+    for pair, table in zip(TREE.pairs, pairs, strict=True):
+        np.testing.assert_allclose(table, summed(whole, pair) / whole.sum(), rtol=1e-10)
+
+
+def test_columns_that_stand_alone_are_their_own_margins():
+    tree = CliqueTree((2, 3), ((0,), (1,)), (-1, 0))
+    singles, pairs = tree.margins(tree.calibrate([np.array([1.0, 3.0]), np.ones(3)])[0])
+    assert pairs == [] and singles[0].tolist() == [0.25, 0.75]
+    assert singles[1] == pytest.approx(np.full(3, 1 / 3))
+
+
 def test_a_group_that_is_ruled_out_has_no_chance_anywhere():
     tables = potentials()
     tables[2][1] = 0.0
