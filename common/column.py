@@ -260,7 +260,8 @@ class Column:
                 "items of a record are kept at the most"
             )
         mark = self.separator
-        if not isinstance(mark, str) or len(mark) != 1 or mark.isalnum() or not mark.strip():
+        one = isinstance(mark, str) and len(mark) == 1
+        if not one or mark.isalnum() or not mark.strip().strip("\0"):
             raise self._error(f'separator must be one sign, such as "|" or ";", got {mark!r}')
         for value in values:
             if mark in value or value != value.strip():

@@ -87,7 +87,7 @@ def item_conditions(where: Mapping[str, Any] | None, encoding: Encoding) -> dict
       By the name of an item's column (`fedloom.common.item_blocks.item_feature`), (2,) shares.
 
     Raises:
-      ConfigError: a condition names no item of its set.
+      ConfigError: a condition names no item of its set, or more than a record may have.
     """
     found = {}
     for block in encoding.sets:
@@ -95,13 +95,19 @@ def item_conditions(where: Mapping[str, Any] | None, encoding: Encoding) -> dict
             continue
         wanted = cell_text((where or {})[block.name]).strip()
         items = [wanted] if wanted in block.values else wanted.split("&")
-        for item in map(str.strip, items):
+        items = list(dict.fromkeys(map(str.strip, items)))
+        for item in items:
             if item not in block.values:
                 raise ConfigError(
                     f"'{block.name}' is a set without the item {_shown(item)}; name one that a "
                     "record must have, or several joined by &"
                 )
             found[item_feature(block.name, item)] = np.array([0.0, 1.0])
+        if len(items) > block.most:
+            raise ConfigError(
+                f"a record has at most {block.most} items of '{block.name}', and {len(items)} are "
+                "asked for; leave some out"
+            )
     return found
 
 

@@ -54,6 +54,7 @@ class ItemFiller:
         *,
         frequent: Array | None = None,
         present: Array | None = None,
+        required: Array | None = None,
     ) -> Array:
         """Returns coded records (N, m + item_places); those of a schema without sets as they are.
 
@@ -63,15 +64,20 @@ class ItemFiller:
           rng: Source of the draws.
           frequent: (F,) items, counted over all sets, that `present` tells of; None for none.
           present: (N, F) which of them each record has.
+          required: (F,) which of them every record has by a condition, at most as many of a set as
+            a record may have; none is cut off. None for none.
         """
         if self._rates is None:
             return feature_codes
         if frequent is None or present is None:
             frequent, present = np.zeros(0, dtype=np.int64), np.zeros((len(classes), 0), dtype=bool)
+        if required is None:
+            required = np.zeros(len(frequent), dtype=bool)
         codes, parts = feature_codes.copy(), []
         for block in self._encoding.sets:
             mine = (frequent >= block.start) & (frequent < block.start + block.size)
-            own, chosen = frequent[mine] - block.start, _at_most(present[:, mine], block.most, rng)
+            own = frequent[mine] - block.start
+            chosen = _at_most(present[:, mine], required[mine], block.most, rng)
             rare = np.setdiff1d(np.arange(block.size), own)
             column = codes[:, block.feature]
             held = chosen.sum(axis=1)
@@ -166,13 +172,16 @@ def systematic(chances: Array, number: int, rows: int, rng: np.random.Generator)
     return found
 
 
-def _at_most(present: Array, most: int, rng: np.random.Generator) -> Array:
-    """Returns which items each record keeps (N, F): all, or as many as it may by lot."""
+def _at_most(present: Array, required: Array, most: int, rng: np.random.Generator) -> Array:
+    """Returns which items each record keeps (N, F): all, or as many as it may by lot.
+
+    Items that are required (F,) come before the lot.
+    """
     beyond = present.sum(axis=1) > most
     if not beyond.any():
         return present
     present = present.copy()
-    lots = np.where(present[beyond], rng.random(present[beyond].shape), 2.0)
+    lots = np.where(present[beyond], rng.random(present[beyond].shape) - required, 2.0)
     ranks = lots.argsort(axis=1).argsort(axis=1)
     present[beyond] &= ranks < most
     return present

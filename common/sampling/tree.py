@@ -107,7 +107,16 @@ class TreeSource:
                 codes[own, feature] = stratified(cells, groups[feature, own].astype(np.int64), rng)
         present = groups[codes.shape[1] :].T > 0
         frequent = np.asarray(self._tree.shape.frequent, dtype=np.int64)
-        filled = self._filler.fill(codes, classes, rng, frequent=frequent, present=present)
+        # The conditions on items ask all that they be there.
+        places = codes.shape[1] + np.arange(len(frequent))
+        filled = self._filler.fill(
+            codes,
+            classes,
+            rng,
+            frequent=frequent,
+            present=present,
+            required=np.isin(places, list(self._shares)),
+        )
         return filled, classes
 
     def _groups(self, rows: int, rng: np.random.Generator) -> tuple[Array, Array]:

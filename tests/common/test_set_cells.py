@@ -88,6 +88,7 @@ def test_sets_that_are_written_are_read_again(rows):
         {"separator": "b"},
         {"separator": "--"},
         {"separator": " "},
+        {"separator": "\0"},
         {"other": "else"},
         {"hierarchy": [["a", "x"], ["b", "x"]]},
         {"bins": 3},

@@ -87,3 +87,24 @@ def test_items_follow_their_class():
     classes = np.repeat([0, 1], 100)
     filled = ItemFiller(coder, {"item_rates": rates}).fill(codes, classes, np.random.default_rng(1))
     assert (filled[:100, 2] == 3).mean() > 0.95 and (filled[100:, 2] == 5).mean() > 0.95
+
+
+@pytest.mark.parametrize("required", [(0, 1), (2, 5), ()])
+def test_items_that_a_condition_asks_for_are_not_cut_off(required):
+    coder, frequent = encoding(most=2), np.arange(6)
+    filler = ItemFiller(coder, {"item_rates": np.full((3, 8), 0.1)})
+    codes, classes = np.zeros((400, 2), dtype=np.int32), np.zeros(400, dtype=np.int64)
+    filled = filler.fill(
+        codes,
+        classes,
+        np.random.default_rng(1),
+        frequent=frequent,
+        present=np.ones((400, 6), dtype=bool),
+        required=np.isin(frequent, required),
+    )
+    kept = filled[:, 2:]
+    assert (filled[:, 0] == 2).all() and (kept >= 0).all()
+    if required:
+        assert (kept == required).all()
+    else:
+        assert set(kept.ravel()) == set(range(6))

@@ -19,6 +19,7 @@ from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.registry import TreeSettings
 from fedloom.common.models.tree import tree_shapes
 from fedloom.common.sampling import sample
+from fedloom.common.sampling.conditions import item_conditions
 from fedloom.common.schema import Schema
 from fedloom.common.set_cells import read_sets
 from fedloom.common.set_marginals import (
@@ -228,6 +229,15 @@ def test_a_condition_on_items_is_met_and_draws_what_goes_with_them(fitted):
 def test_rare_and_unknown_items_are_no_conditions(fitted, wanted):
     with pytest.raises(ConfigError):
         sample(fitted[0], ENCODING.schema, "t", 10, where={"s": wanted}, seed=1)
+
+
+def test_a_condition_on_more_items_than_a_record_may_have_is_refused():
+    schema = Schema(
+        (Column("s", "set", values=("a", "b", "c"), maximum=2), *ENCODING.schema.columns[::2])
+    )
+    with pytest.raises(ConfigError):
+        item_conditions({"s": "a&b&c"}, Encoding(schema, "t"))
+    assert len(item_conditions({"s": "a&b&a"}, Encoding(schema, "t"))) == 2
 
 
 def test_another_schemas_items_do_not_fit_a_tree(fitted):
