@@ -133,11 +133,15 @@ class Reading(StrEnum):
 
 
 class Rivalry(StrEnum):
-    """What a critic loses by a score of the wrong sign, and a generator by its fakes' scores."""
+    """What a critic loses by a score of the wrong sign, and a generator by its fakes' scores.
+
+    With `MOMENTS` a critic is linear in public features, and the best one is known at once.
+    """
 
     HINGE = "hinge"
     LOGISTIC = "logistic"
     WASSERSTEIN = "wasserstein"
+    MOMENTS = "moments"
 
 
 class Optimizer(StrEnum):

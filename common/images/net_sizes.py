@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedloom.common.images.shape import ImageShape
-from fedloom.common.vocabulary import Reading
+from fedloom.common.vocabulary import Reading, Rivalry
 
 if TYPE_CHECKING:
     from fedloom.common.images.coder import ImageCoder
@@ -20,6 +20,8 @@ __all__ = [
     "critic_parameters",
     "dense_shapes",
     "generator_parameters",
+    "moments_width",
+    "multiplied",
     "prior_width",
     "read_width",
     "reader_layers",
@@ -29,6 +31,8 @@ __all__ = [
 _SMALLEST = 4
 _FIRST_CHANNELS, _CHANNELS = 16, 32
 _WIDE_KERNEL, _KERNEL = 5, 3
+# Frequencies whose products are read too.
+_MULTIPLIED = 64
 
 
 def reader_layers(shape: ImageShape) -> list[tuple[int, int, int]]:
@@ -65,6 +69,21 @@ def dense_shapes(inputs: int, hidden: int, outputs: int) -> dict[str, tuple[int,
     }
 
 
+def multiplied(shape: ImageShape, detail: int) -> int:
+    """Returns of how many frequencies products are read."""
+    return min(_MULTIPLIED, detail, shape.num_values)
+
+
+def moments_width(shape: ImageShape, detail: int) -> int:
+    """Returns how many features say what moments of images are like.
+
+    >>> moments_width(ImageShape(height=28, width=28, channels=1), 256)
+    2336
+    """
+    products = multiplied(shape, detail)
+    return min(detail, shape.num_values) + products * (products + 1) // 2
+
+
 def prior_width(latent: int) -> int:
     """Returns how many numbers say where the latents of a class lie: a vector and a triangle.
 
@@ -86,6 +105,9 @@ def vae_parameters(settings: ImageVaeSettings, coder: ImageCoder) -> int:
 
 def critic_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
     """Returns the coordinates of a gradient of the critic of an `image-gan`."""
+    if settings.loss is Rivalry.MOMENTS:
+        width = moments_width(coder.shape, settings.detail)
+        return _padded(width) * _padded(coder.encoding.num_classes)
     width = read_width(settings, coder.shape)
     return _reader(settings, coder.shape, layers=2) + _linear(width, coder.encoding.num_classes)
 

@@ -8,6 +8,9 @@ adds them to the noised sum as post-processing. So a request holds the critic al
 
 The critic scores what it reads of an image by a direction of its class. It starts at exactly zero:
 the first gradients are the differences of what real and fake images look like, class by class.
+With `loss = "moments"` what it reads is public and has no weights
+(`fedloom.common.models.moments`), its scores are its losses, and it stays at zero at the sites: its
+gradients do not depend on where it is.
 
 Sources: Miyato & Koyama 2018 (arXiv:1802.05637) for a direction for each class; Reed et al. 2016
 (arXiv:1605.05396) for records of another class; gradients of fakes outside the mechanism as in Xie
@@ -22,13 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from fedloom.common.images.coder import ImageCoder
-from fedloom.common.images.net_sizes import read_width
+from fedloom.common.images.net_sizes import moments_width, read_width
 from fedloom.common.losses import per_record
 from fedloom.common.models.decoder import fresh_linear, padded
 from fedloom.common.models.image_model import ImageModel
 from fedloom.common.models.image_networks import reader_of
 from fedloom.common.models.image_settings import ImageGanSettings
+from fedloom.common.models.moments import MomentReader
 from fedloom.common.models.rivalry import critic_losses
+from fedloom.common.vocabulary import Rivalry
 
 __all__ = ["ImageCritic", "ImageGan"]
 
@@ -40,7 +45,15 @@ class ImageCritic(nn.Module):
         """Draws what reads images; the first scores are exactly zero."""
         super().__init__()
         self.num_classes = coder.encoding.num_classes
-        width, out = padded(read_width(settings, coder.shape)), padded(self.num_classes)
+        out = padded(self.num_classes)
+        if settings.loss is Rivalry.MOMENTS:
+            width = padded(moments_width(coder.shape, settings.detail))
+            self.reader: nn.Module = MomentReader(coder.shape, settings.detail)
+            # Without a bias: how many records a class has is known, and a clip would be shared.
+            self.score = nn.Linear(width, out, bias=False)
+            nn.init.zeros_(self.score.weight)
+            return
+        width = padded(read_width(settings, coder.shape))
         self.reader = reader_of(settings, coder.shape, rng, deep=True)
         self.score = fresh_linear(width, out, rng, weight_std=0.0)
 

@@ -87,7 +87,7 @@ class ImageGanSettings(
 
     Attributes:
       lipschitz: greatest singular value that a layer of the critic may have.
-      loss: of critic and generator.
+      loss: of critic and generator; of `moments` the critic is linear in public features.
       mismatch: weight of a record's scores as one of other classes in the critic's loss.
       hidden: width of the hidden layers of the generator, which no site sees.
       latent: dimensions of the latent.
@@ -96,8 +96,21 @@ class ImageGanSettings(
     hidden: Size = 256
     latent: Size = 32
     lipschitz: Rate = 1.3
-    loss: Rivalry = Rivalry.HINGE
+    loss: Rivalry = Rivalry.MOMENTS
     mismatch: Annotated[float, Meta(ge=0.0, le=1e3)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses settings of a critic that learns to read, for one that does not.
+
+        Raises:
+          ValueError: so the study is refused.
+        """
+        learned = self.reading is not Reading.FREQUENCIES or self.mismatch > 0.0
+        if self.loss is Rivalry.MOMENTS and learned:
+            raise ValueError(
+                'a critic of loss "moments" reads frequencies and has no mismatch; leave reading '
+                'and mismatch out, or choose loss "hinge"'
+            )
 
 
 class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
@@ -118,7 +131,8 @@ class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
 
     Attributes:
       critic_steps: rounds between the generator's turns.
-      generator_steps: of the generator in a turn.
+      generator_steps: of the generator in a turn; None: 25 for a critic of moments, which is the
+        best one at every step, and 1 for one that learns and would be outrun.
       generator_learning_rate: of its optimiser; None: 0.001 from a look alone, where it has all to
         learn, and 0.00005 from all sums, where it begins as the mixture.
       generator_decay: of its moving average, over turns.
@@ -127,6 +141,6 @@ class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
     num_rounds: Count = 100
     server_learning_rate: Rate = 0.002
     critic_steps: Count = 1
-    generator_steps: Annotated[int, Meta(ge=0, le=100_000)] = 1
+    generator_steps: Annotated[int, Meta(ge=0, le=100_000)] | None = None
     generator_learning_rate: Rate | None = None
     generator_decay: Decay = 0.95

@@ -103,7 +103,10 @@ def _seen(model: PrivateModel, module: nn.Module, batch: Mapping[str, Tensor]) -
     handles = [layer.register_forward_hook(record) for layer in layers]
     try:
         losses = model.loss(module, batch)
-        gradients = torch.autograd.grad(losses.sum(), outputs, allow_unused=True)
+        # What reads without weights, before the first layer that has some, has no gradient.
+        learned = [value for value in outputs if value.requires_grad]
+        found = iter(torch.autograd.grad(losses.sum(), learned, allow_unused=True))
+        gradients = [next(found) if value.requires_grad else None for value in outputs]
     finally:
         for handle in handles:
             handle.remove()

@@ -3,7 +3,9 @@
 Every round is one step of the critic: the noised sum of clipped gradients on records comes from
 the sites, that on fakes, clipped alike, is made here. Layers are then scaled down to their greatest
 singular value, which is post-processing and keeps the critic's slope bounded. After every
-`critic_steps` rounds the generator takes its steps, on fakes alone.
+`critic_steps` rounds the generator takes its steps, on fakes alone. With `loss = "moments"` rounds
+are averaged instead, and the generator follows the critic that is best for what they have told
+(`fedloom.server.images.matching`).
 
 The generator begins as the mixture that the sums give, exactly, and learns what to add to it; and
 the critic's reader begins by telling the classes of images of that mixture apart. After a look
@@ -13,6 +15,7 @@ Published is the generator's moving average.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,12 +34,15 @@ from fedloom.common.models.image_gan import ImageCritic, ImageGan
 from fedloom.common.models.image_model import CENTRE, pictures
 from fedloom.common.models.image_networks import DenseNet, Frequencies
 from fedloom.common.models.image_settings import ImageGanGradients, ImageGanSettings
+from fedloom.common.models.moments import MomentReader
 from fedloom.common.models.private_model import load_weights, read_weights
 from fedloom.common.models.rivalry import critic_losses, generator_losses
+from fedloom.common.vocabulary import Rivalry
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.clipping import clipped_gradient_sum
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.images.learner import mixture_arrays
+from fedloom.server.images.matching import matching_loss, noisy_moments
 from fedloom.server.images.start import coarse_arrays, drawn_images, fitted, has_sums
 from fedloom.server.images.trained import WEIGHTS, ImageNetLearner
 from fedloom.server.learners.learner import State, section, with_prefix
@@ -45,6 +51,7 @@ from fedloom.server.learners.optimisers import adam, falling_rate, moving_averag
 __all__ = ["ImageGanLearner"]
 
 _NET, _NET_MOMENTS, _AVERAGE, _START = "net/", "net moments/", "average/", "start/"
+_TOLD, _SCORE = "told", "score.weight"
 _LAST = ("outer.weight", "outer.bias")
 _FAKES, _BATCH = 2048, 256
 # Images that the critic's reader learns from before the first round.
@@ -54,12 +61,18 @@ _RATE_FROM_LOOK, _RATE_FROM_SUMS = 0.001, 0.00005
 _FIRST_DETAIL = 0.3
 # With momentum both sides run after where the other was (measured: accuracy .39 instead of .83).
 _MOMENTUM = 0.0
+# The best critic of the moment has no past to run after.
+_MOMENTUM_OF_MOMENTS = 0.5
+_STEPS, _STEPS_OF_MOMENTS = 1, 25
+_FAKES_OF_MOMENTS = 500
 # Beyond black and white a value still has this part of its slope, or it could not come back.
 _LEAK = 0.1
 
 Arrays = dict[str, NDArray[Any]]
 # Network, base, shares of classes, centre.
 _Parts = tuple[DenseNet, ImageGenerator, NDArray[Any], Tensor]
+# What a generator loses by the fakes of a seed.
+_Judge = Callable[[_Parts, int], Tensor]
 
 
 class ImageGanLearner(ImageNetLearner):
@@ -82,6 +95,7 @@ class ImageGanLearner(ImageNetLearner):
         self._coordinates = Coordinates(coder.shape, self._detail)
         self._frequencies = Frequencies(coder.shape, self._detail)
         self._classes = coder.encoding.num_classes
+        self._matching = model.loss is Rivalry.MOMENTS
 
     def initialise(self, statistics: NoisyImages, seed: int) -> State:
         """Returns a generator that shows what the sums tell, and an undecided critic."""
@@ -91,28 +105,37 @@ class ImageGanLearner(ImageNetLearner):
             mixture = mixture_arrays(statistics, seed)
             del mixture["probabilities"]
             arrays |= with_prefix(mixture, BASE)
-            self._teach_classes(critic, statistics, arrays[CENTRE], seed)
+            if not self._matching:
+                self._teach_classes(critic, statistics, arrays[CENTRE], seed)
         else:
             arrays |= with_prefix(coarse_arrays(statistics), BASE)
         net = read_weights(self._network(seed % 2**31, last_std=0.0 if sums else _FIRST_DETAIL))
         arrays |= with_prefix(self._bounded(read_weights(critic)), WEIGHTS)
+        if self._matching:
+            arrays[_TOLD] = np.zeros(arrays[WEIGHTS + _SCORE].shape)
         arrays |= {**with_prefix(net, _NET), **with_prefix(net, _AVERAGE)}
         if sums:
             arrays |= with_prefix({name: net[name] for name in _LAST}, _START)
-        return State(arrays=arrays, meta={**meta, "turns": 0})
+        return State(arrays=arrays, meta={**meta, "turns": 0, "told": 0.0})
 
     def update(
         self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
     ) -> State:
         """Moves the critic, and the generator when it is its turn."""
         arrays, meta = dict(state.arrays), dict(state.meta)
-        fakes = self._gradient_on_fakes(self._critic(arrays), arrays, seed)
-        gradient = {name: aggregate[name] / normaliser + fakes[name] for name in aggregate}
-        weights, kept, meta["step"] = self._step(state, gradient, momentum=_MOMENTUM)
-        arrays |= {**kept, **with_prefix(self._bounded(weights), WEIGHTS)}
+        if self._matching:
+            # A score's gradient is what the critic reads; a loss falls where scores rise.
+            arrays[_TOLD] = arrays[_TOLD] - aggregate[_SCORE]
+            meta |= {"told": float(meta["told"]) + normaliser, "step": int(meta["step"]) + 1}
+        else:
+            fakes = self._gradient_on_fakes(self._critic(arrays), arrays, seed)
+            gradient = {name: aggregate[name] / normaliser + fakes[name] for name in aggregate}
+            weights, kept, meta["step"] = self._step(state, gradient, momentum=_MOMENTUM)
+            arrays |= {**kept, **with_prefix(self._bounded(weights), WEIGHTS)}
         if meta["step"] % self._rounds.critic_steps == 0:
             meta["turns"] = int(meta["turns"]) + 1
-            self._turn(arrays, meta["turns"], seed)
+            judged = self._matched(arrays, meta) if self._matching else self._judged(arrays)
+            self._turn(arrays, meta["turns"], judged, seed)
         return State(arrays=arrays, meta=meta)
 
     def export(self, state: State) -> Artifact:
@@ -158,11 +181,10 @@ class ImageGanLearner(ImageNetLearner):
         load_weights(critic, section(arrays, WEIGHTS))
         return critic
 
-    def _fakes(self, parts: _Parts, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Returns fakes less the centre, (count, channels, height, width), and class rows."""
-        net, base, prior, centre = parts
-        rng, shape = np.random.default_rng(seed), self._coder.shape
-        classes = rng.choice(self._classes, size=count, p=prior)
+    def _fakes(self, parts: _Parts, classes: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """Returns fakes of classes less the centre, (count, channels, height, width)."""
+        net, base, _, centre = parts
+        count, shape = len(classes), self._coder.shape
         images = base.shades(classes, rng)
         latents = rng.standard_normal((count, self._settings.latent))
         seen = network_inputs(images, latents, classes, self._classes, self._coordinates)
@@ -172,8 +194,13 @@ class ImageGanLearner(ImageNetLearner):
         leaking = clipped + _LEAK * (values - values.detach())
         leaking = torch.where((values < 0.0) | (values > 1.0), leaking, clipped)
         shaped = leaking.reshape(count, shape.height, shape.width, shape.channels)
-        seen_about = shaped.permute(0, 3, 1, 2).contiguous() - centre
-        return seen_about, class_rows(classes, self._classes)
+        return shaped.permute(0, 3, 1, 2).contiguous() - centre
+
+    def _drawn(self, parts: _Parts, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Returns fakes of classes as often as they are, less the centre, and class rows."""
+        rng = np.random.default_rng(seed)
+        classes = rng.choice(self._classes, size=count, p=parts[2])
+        return self._fakes(parts, classes, rng), class_rows(classes, self._classes)
 
     def _parts(self, arrays: Arrays) -> _Parts:
         net = self._network()
@@ -185,7 +212,7 @@ class ImageGanLearner(ImageNetLearner):
     def _gradient_on_fakes(self, critic: ImageCritic, arrays: Arrays, seed: int) -> Arrays:
         """Returns the mean of the critic's gradients on fakes, each clipped as on records."""
         with torch.no_grad():
-            images, classes = self._fakes(self._parts(arrays), _FAKES, seed)
+            images, classes = self._drawn(self._parts(arrays), _FAKES, seed)
         rivalry = self._settings.loss
 
         def loss(module: nn.Module, batch: Any) -> Tensor:
@@ -199,30 +226,60 @@ class ImageGanLearner(ImageNetLearner):
         )
         return {name: value.double().numpy() / _FAKES for name, value in sums.items()}
 
-    def _turn(self, arrays: Arrays, turn: int, seed: int) -> None:
-        """Lets the generator take its steps; writes into `arrays`."""
+    def _judged(self, arrays: Arrays) -> _Judge:
+        """Returns what fakes lose to the critic that rounds have taught."""
         critic = self._critic(arrays)
         critic.requires_grad_(False)
+
+        def lost(parts: _Parts, seed: int) -> Tensor:
+            images, classes = self._drawn(parts, _BATCH, seed)
+            return generator_losses(self._settings.loss, critic(images, classes)).mean()
+
+        return lost
+
+    def _matched(self, arrays: Arrays, meta: dict[str, Any]) -> _Judge:
+        """Returns what fakes lose to the best critic for what rounds have told."""
+        reader = self._critic(arrays).reader
+        assert isinstance(reader, MomentReader)
+        prior = arrays["class_prior"].astype(np.float64)
+        seen = np.flatnonzero(prior > 0.0)
+        moments = noisy_moments(
+            reader,
+            torch.from_numpy(arrays[_TOLD][seen] / float(meta["told"])).float(),
+            torch.from_numpy(prior[seen] / prior.sum()).float(),
+            self._noise_variance(int(meta["step"])) / float(meta["told"]) ** 2,
+        )
+        rows = max(2, _FAKES_OF_MOMENTS // len(seen))
+
+        def lost(parts: _Parts, seed: int) -> Tensor:
+            classes = np.repeat(seen, rows)
+            images = self._fakes(parts, classes, np.random.default_rng(seed))
+            return matching_loss(reader, images.unflatten(0, (len(seen), rows)), moments)
+
+        return lost
+
+    def _turn(self, arrays: Arrays, turn: int, lost: _Judge, seed: int) -> None:
+        """Lets the generator take its steps; writes into `arrays`."""
         parts = self._parts(arrays)
         net = parts[0]
         weights, moments = section(arrays, _NET), section(arrays, _NET_MOMENTS)
         of_turn, rate = self._rounds.generator_steps, self._rounds.generator_learning_rate
+        if of_turn is None:
+            of_turn = _STEPS_OF_MOMENTS if self._matching else _STEPS
         if rate is None:
             rate = _RATE_FROM_SUMS if section(arrays, _START) else _RATE_FROM_LOOK
         rate = falling_rate(rate, self._rounds.critic_steps * turn, self._rounds.num_rounds)
         for number in range(of_turn):
             load_weights(net, weights)
-            images, classes = self._fakes(parts, _BATCH, seed + 1 + number)
             named = dict(net.named_parameters())
-            lost = generator_losses(self._settings.loss, critic(images, classes)).mean()
-            gradients = torch.autograd.grad(lost, list(named.values()))
+            gradients = torch.autograd.grad(lost(parts, seed + 1 + number), list(named.values()))
             weights, moments = adam(
                 weights,
                 {name: value.numpy() for name, value in zip(named, gradients, strict=True)},
                 moments,
                 learning_rate=rate,
                 step=(turn - 1) * of_turn + number + 1,
-                momentum=_MOMENTUM,
+                momentum=_MOMENTUM_OF_MOMENTS if self._matching else _MOMENTUM,
             )
         average = moving_average(
             section(arrays, _AVERAGE), weights, decay=self._rounds.generator_decay, step=turn

@@ -79,6 +79,11 @@ class ImageNetLearner(ABC):
         )
         return weights, with_prefix(moments, MOMENTS), step
 
+    def _noise_variance(self, rounds: int) -> float:
+        """Returns the variance of each number of the sum of so many rounds' gradients."""
+        std = self._phase.noise_multiplier * self._gradient_rounds.max_grad_norm
+        return rounds * self._num_sites * std**2
+
     def _published(self, state: State, made: Arrays) -> Artifact:
         """Returns a generator of these arrays, its tones matched to the noisy histograms."""
         arrays: Arrays = {**{name: state.arrays[name] for name in _PUBLISHED}, **made}

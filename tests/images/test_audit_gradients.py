@@ -13,7 +13,9 @@ import fedloom
 import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
 from fedloom.client.records import Records, Snapshot
 from fedloom.common.models import build_model
+from fedloom.common.models.image_model import CENTRE
 from fedloom.common.study import load_study
+from fedloom.common.vocabulary import Rivalry
 from fedloom.privacy.noise import NoiseSource
 from fedloom.privacy.resolve import assemble, drafts_of
 from tests.audited import Neighbours, allowed
@@ -23,7 +25,11 @@ from tests.mu_audit import Audit, claimed_mu
 TRIALS, TRIALS_OF_TWINS = 300, 60
 NOISE, VIEWS = 0.5, 3
 SMALL = SCHEMA.replace('"2", "3", "4", "5", "6", "7", "8", "9"', '"2"')
-KINDS = ("image-vae", "image-gan")
+KINDS = {
+    "vae": 'image-vae"\n',
+    "hinge": 'image-gan"\nloss = "hinge"\n',
+    "moments": 'image-gan"\nloss = "moments"\n',
+}
 
 
 @pytest.fixture(params=KINDS)
@@ -33,7 +39,7 @@ def plan(request, tmp_path, study_at):
     text = path.read_text()
     for site in ("north", "south", "west"):
         text = text.replace(f'[[site]]\nname = "{site}"\n', "")
-    model = f'kind = "{request.param}"\nhidden = 8\nlatent = 2\nviews = {VIEWS}\nshift = 1\n'
+    model = f'kind = "{KINDS[request.param]}hidden = 8\nlatent = 2\nviews = {VIEWS}\nshift = 1\n'
     training = "[training]\nsample_rate = 1.0\nnum_rounds = 1\nmax_physical_batch = 64\n"
     path.write_text(text.replace('kind = "image-mixture"\n', model + training))
     study, schema = load_study(path)
@@ -43,16 +49,19 @@ def plan(request, tmp_path, study_at):
 
 
 def weights(plan):
-    """All zero, but what a critic's last convolution says of every image.
+    """All zero, but what a critic's last layer that reads says of every image.
 
     The gradient of a VAE is then that of its last bias, the light of the image; that of a critic
-    is the direction of the record's class.
+    is the direction of the record's class. A critic of moments sees dark images about a white
+    centre: no image is further from it.
     """
     shapes = build_model(plan.model, plan.coder).request_shapes()
     arrays = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
     readers = [name for name in arrays if name.startswith("reader") and name.endswith("bias")]
-    if plan.model.kind == "image-gan":
+    if readers and plan.model.kind == "image-gan":
         arrays[readers[-1]][:] = 1.0
+    if plan.model.kind == "image-gan" and plan.model.loss is Rivalry.MOMENTS:
+        arrays[CENTRE][:] = 1.0
     return arrays
 
 
@@ -110,7 +119,9 @@ def test_views_that_are_clipped_one_by_one_are_caught(plan, monkeypatch):
     assert caught(plan)
 
 
+@pytest.mark.parametrize("plan", ["vae", "hinge"], indirect=True)
 def test_a_skipped_clip_is_caught(plan, monkeypatch):
+    """Moments are within the clip by themselves: `test_matching` has their twin."""
     honest = gradient_module.clipped_gradient_sum
     monkeypatch.setattr(
         gradient_module,

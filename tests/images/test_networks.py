@@ -35,7 +35,10 @@ def coder_of(tmp_path, height, width, channels):
 
 
 def made(tmp_path, kind, shape, **settings):
+    """A model of images; a critic learns to read (`test_matching` has the other)."""
     coder = coder_of(tmp_path, *shape)
+    if kind == "image-gan":
+        settings.setdefault("loss", "hinge")
     read = read_model({"kind": kind, **settings}, where="test")
     return build_model(read, coder), coder, read
 

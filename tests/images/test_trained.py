@@ -14,6 +14,7 @@ from tests.images.conftest import SCHEMA, SITES
 # Few records, rounds and steps: what is drawn is no better than the sums, and everything is used.
 MODELS = {
     "vae": 'kind = "image-vae"\nhidden = 16\nlatent = 2\nstart_steps = 250\n',
+    "hinge": 'kind = "image-gan"\nloss = "hinge"\nhidden = 16\nlatent = 2\nstart_steps = 20\n',
     "gan": 'kind = "image-gan"\nhidden = 16\nlatent = 2\nstart_steps = 20\nviews = 2\nshift = 1\n',
 }
 ROUNDS = "[training]\nnum_rounds = 3\nsample_rate = 0.5\nserver_learning_rate = 0.001\n"
@@ -21,7 +22,9 @@ LOOK = '[statistics]\nkind = "one-way"\n'
 CASES = [
     pytest.param(("vae", "", "per-site"), id="vae"),
     pytest.param(("gan", LOOK, "secure-sum"), id="gan from a look"),
+    pytest.param(("hinge", LOOK, "per-site"), id="hinge from a look"),
     pytest.param(("gan", "", "per-site"), id="gan", marks=pytest.mark.slow),
+    pytest.param(("hinge", "", "per-site"), id="hinge", marks=pytest.mark.slow),
 ]
 
 
