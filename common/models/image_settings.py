@@ -131,8 +131,9 @@ class ImageGanGradients(GradientRounds, frozen=True, kw_only=True):
 
     Attributes:
       critic_steps: rounds between the generator's turns.
-      generator_steps: of the generator in a turn; None: 25 for a critic of moments, which is the
-        best one at every step, and 1 for one that learns and would be outrun.
+      generator_steps: of the generator in a turn; None: 1 for a critic that learns and would be
+        outrun; for one of moments, which is the best one at every step, 25 from a look alone and 5
+        from all sums.
       generator_learning_rate: of its optimiser; None: 0.001 from a look alone, where it has all to
         learn, and 0.00005 from all sums, where it begins as the mixture.
       generator_decay: of its moving average, over turns.

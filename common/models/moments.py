@@ -48,7 +48,8 @@ class MomentReader(nn.Module):
         """Returns coordinates (B, count), each row at most 1 long."""
         told = self._scale * self._frequencies.of(images)[:, : self.count]
         lengths = told.square().sum(1, keepdim=True).sqrt()
-        return told / lengths.clamp(min=1.0)
+        bounded: Tensor = told / lengths.clamp(min=1.0)
+        return bounded
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns features (B, padded width), each row at most 1 long."""

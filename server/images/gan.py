@@ -63,7 +63,9 @@ _FIRST_DETAIL = 0.3
 _MOMENTUM = 0.0
 # The best critic of the moment has no past to run after.
 _MOMENTUM_OF_MOMENTS = 0.5
-_STEPS, _STEPS_OF_MOMENTS = 1, 25
+# Steps of a turn: one against a critic that learns and would be outrun. Against the best one 25,
+# and fewer where the generator begins as the mixture, whose images take longer to draw.
+_STEPS, _STEPS_FROM_LOOK, _STEPS_FROM_SUMS = 1, 25, 5
 _FAKES_OF_MOMENTS = 500
 # Beyond black and white a value still has this part of its slope, or it could not come back.
 _LEAK = 0.1
@@ -265,7 +267,8 @@ class ImageGanLearner(ImageNetLearner):
         weights, moments = section(arrays, _NET), section(arrays, _NET_MOMENTS)
         of_turn, rate = self._rounds.generator_steps, self._rounds.generator_learning_rate
         if of_turn is None:
-            of_turn = _STEPS_OF_MOMENTS if self._matching else _STEPS
+            many = _STEPS_FROM_SUMS if section(arrays, _START) else _STEPS_FROM_LOOK
+            of_turn = many if self._matching else _STEPS
         if rate is None:
             rate = _RATE_FROM_SUMS if section(arrays, _START) else _RATE_FROM_LOOK
         rate = falling_rate(rate, self._rounds.critic_steps * turn, self._rounds.num_rounds)

@@ -22,7 +22,7 @@ from tests.audited import Neighbours, allowed
 from tests.images.conftest import SCHEMA
 from tests.mu_audit import Audit, claimed_mu
 
-TRIALS, TRIALS_OF_TWINS = 300, 60
+TRIALS, TRIALS_OF_TWINS = 300, 100
 NOISE, VIEWS = 0.5, 3
 SMALL = SCHEMA.replace('"2", "3", "4", "5", "6", "7", "8", "9"', '"2"')
 KINDS = {
