@@ -33,8 +33,10 @@ def test_losses_are_what_their_papers_write(rivalry, expected):
     assert (slope < 0.0).all()  # a generator wants every score higher
 
 
-@pytest.mark.parametrize("rivalry", Rivalry)
-@pytest.mark.parametrize("mismatch", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("rivalry", "mismatch"),
+    [(one, more) for one in Rivalry for more in (0.0, 0.5) if not (more and one == "moments")],
+)
 def test_a_record_has_one_clip_whatever_the_loss(tmp_path, rivalry, mismatch):
     model, coder, _ = made(
         tmp_path, "image-gan", (8, 8, 1), loss=str(rivalry), mismatch=mismatch, views=2, shift=1
