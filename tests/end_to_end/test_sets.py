@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 
 import fedloom
+from fedloom.common.errors import DataError
 from fedloom.common.schema import Schema
 from fedloom.common.set_cells import read_sets
-from fedloom.common.study import parse_study
+from fedloom.common.study import load_study, parse_study
+from fedloom.privacy.release.public_input import read_public_table
+from fedloom.privacy.resolve import resolve_plan
 
 ITEMS = [f"i{number:02d}" for number in range(30)]
 BASKET = {"name": "basket", "kind": "set", "values": ITEMS, "max_items": 4, "separator": ";"}
@@ -122,3 +125,25 @@ def test_sets_stand_beside_a_public_table_and_beside_earlier_answers(tmp_path):
         run = fedloom.simulate(tmp_path / f"{name}.toml", table, out=tmp_path / name)
         release = run.release(tmp_path / f"{name}-release")
         assert fedloom.verify(release, key=None, refit=True).ok
+
+
+def test_a_public_table_whose_long_sets_are_cut_is_taken_and_one_of_other_items_is_not(tmp_path):
+    (tmp_path / "schema.toml").write_text(
+        '[[column]]\nname = "basket"\nkind = "set"\nseparator = ";"\nmax_items = 1\n'
+        f"values = {ITEMS}\n"
+        '[[column]]\nname = "age"\nkind = "integer"\nmin = 0\nmax = 9\n'
+    )
+    (tmp_path / "study.toml").write_text(
+        '[study]\nname = "cut"\nschema = "schema.toml"\n[privacy]\nepsilon = 2.0\ndelta = 1e-5\n'
+        '[public]\ntable = "others.csv"\nsource = "made up"\n[[site]]\nname = "north"\n'
+    )
+    public = records(400, seed=2)[["basket", "age"]]
+    for table in (public, public.assign(basket="none")):
+        table.to_csv(tmp_path / "others.csv", index=False)
+        study, schema = load_study(tmp_path / "study.toml")
+        plan = resolve_plan(study, schema, version=fedloom.__version__)
+        if table is public:
+            assert read_public_table(plan, tmp_path) is not None
+            continue
+        with pytest.raises(DataError):
+            read_public_table(plan, tmp_path)
