@@ -85,6 +85,13 @@ def _public(plan: Plan) -> list[str]:
             f"  Its price, ({plan.public.epsilon:.4g}, {plan.public.delta:g}) by its statement, "
             "and this study's add up for these records; this site's ledger adds them.",
         ]
+    if plan.public.release is not None:
+        return [
+            "  Synthetic rows of an earlier release take part at the coordinator: "
+            f"{plan.public.source}, manifest {plan.public.manifest}.",
+            "  They cost nothing more: whoever is in its records and in this site's has its price, "
+            "by its own statement, and this study's.",
+        ]
     return [
         f"  A public table takes part at the coordinator: {plan.public.table} "
         f"({plan.public.source}), SHA-256 {plan.public.sha256}.",

@@ -198,6 +198,7 @@ def _summary(plan: Plan, precision: Sequence[Precision]) -> dict[str, Any]:
         "model": plan.model.kind,
         "unit": plan.privacy.unit.value,
         "trust": plan.privacy.trust.value,
+        "public_data": None if plan.public is None else plan.public.sha256,
         "noise_multipliers": {phase.name: phase.noise_multiplier for phase in plan.phases},
         "epsilon": plan.stated_price.epsilon,
         "epsilon_rdp": plan.stated_price.epsilon_rdp,
@@ -234,6 +235,8 @@ def _lines(
             f"by PLD ({summary['epsilon_rdp']:.4g} by RDP), for one {plan.privacy.unit}",
         ),
     ]
+    if plan.public is not None:
+        lines.append(("public data", f"{plan.public.table} ({plan.public.source})"))
     if plan.learns_schema:
         lines.append(("finds", expected(plan)))
     elif precision:

@@ -143,6 +143,13 @@ def test_another_table_makes_another_plan(tmp_path):
     assert len(digests) == 2
 
 
+def test_a_check_of_the_study_names_the_table(tmp_path):
+    federation = study(tmp_path)
+    found = cli("study", "check", federation.study, "--json")
+    assert found.json["public_data"] == file_sha256(tmp_path / "others.csv")
+    assert "others.csv" in cli("study", "check", federation.study).out
+
+
 def test_a_table_of_other_values_is_refused(tmp_path):
     federation = study(tmp_path)
     table(500).assign(sex="none of both").to_csv(tmp_path / "others.csv", index=False)
@@ -175,6 +182,8 @@ def test_an_earlier_release_serves_as_prior_and_is_named(made, release, tmp_path
     assert later.simulate(tmp_path / "run").code == 0
     plan = Plan.load(tmp_path / "run" / "plan.json")
     assert plan.public.manifest == file_sha256(release / "manifest.json")
+    text = "\n".join(in_plain_words(plan, site="north"))
+    assert plan.public.manifest in text and plan.public.sha256 not in text
     assert plan.public.sha256 == file_sha256(release / "data" / "synthetic.csv")
     assert cli("release", "build", tmp_path / "run", "--out", tmp_path / "second").code == 0
     assert cli("release", "verify", tmp_path / "second", "--refit").code == 0
