@@ -117,12 +117,14 @@ class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):
     """Rounds of gradients of a VAE of images.
 
     Attributes:
+      server_learning_rate: where noise is small; the coordinator takes the smaller steps the more
+        of what rounds teach is noise.
       average_decay: of the moving average that is published.
     """
 
     num_rounds: Count = 400
     sample_rate: SampleRate = 0.1
-    server_learning_rate: Rate = 0.005
+    server_learning_rate: Rate = 0.01
     average_decay: Decay = 0.95
 
 

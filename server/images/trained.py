@@ -64,16 +64,23 @@ class ImageNetLearner(ABC):
         return arrays, {"step": 0, "trust": trust_in_training(noise)}
 
     def _step(
-        self, state: State, gradient: Arrays, *, momentum: float = 0.9
+        self, state: State, gradient: Arrays, *, momentum: float = 0.9, pace: float = 1.0
     ) -> tuple[Arrays, Arrays, int]:
-        """Takes a step of Adam; returns the weights, what to keep of it, and its number."""
+        """Takes a step of Adam; returns the weights, what to keep of it, and its number.
+
+        Args:
+          state: before the step.
+          gradient: noised sum, by name.
+          momentum: of Adam.
+          pace: factor of the plan's `server_learning_rate`.
+        """
         step = int(state.meta["step"]) + 1
         rounds = self._gradient_rounds
         weights, moments = adam(
             section(state.arrays, WEIGHTS),
             gradient,
             section(state.arrays, MOMENTS),
-            learning_rate=falling_rate(rounds.server_learning_rate, step, rounds.num_rounds),
+            learning_rate=pace * falling_rate(rounds.server_learning_rate, step, rounds.num_rounds),
             step=step,
             momentum=momentum,
         )

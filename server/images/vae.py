@@ -75,8 +75,12 @@ class ImageVaeLearner(ImageNetLearner):
     def update(
         self, state: State, aggregate: dict[str, NDArray[Any]], normaliser: float, seed: int
     ) -> State:
-        """Takes one step of Adam along a gradient sum."""
-        weights, kept, step = self._step(state, aggregate)
+        """Takes one step of Adam along a gradient sum.
+
+        Adam's steps are as long on noise as on a gradient, so they are the shorter the less a
+        training's noise lets one trust it.
+        """
+        weights, kept, step = self._step(state, aggregate, pace=state.meta["trust"] ** 2)
         average = moving_average(
             section(state.arrays, _AVERAGE),
             weights,
