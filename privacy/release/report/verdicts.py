@@ -138,7 +138,8 @@ def leaks(statistics: NoisyMarginals) -> list[Leak]:
     """Returns the columns whose value all but determines the label's class, the surest first.
 
     Only cells that stand out of their noise are looked at, and only columns of which they hold at
-    least half the records.
+    least half the records, and half of those that are not of the most frequent class: a class that
+    noise hides in every cell is no class that a column tells.
 
     Args:
       statistics: the noisy sums over sites.
@@ -147,7 +148,7 @@ def leaks(statistics: NoisyMarginals) -> list[Leak]:
     if encoding.target is None or encoding.num_classes < 2:
         return []
     total, classes = statistics.total(), statistics.class_counts()
-    base = float(classes.max() / total)
+    base, common = float(classes.max() / total), int(classes.argmax())
     by_class = [statistics.one_way(label) for label in range(encoding.num_classes)]
     stds = statistics.one_way_std()
     found = []
@@ -162,6 +163,8 @@ def leaks(statistics: NoisyMarginals) -> list[Leak]:
             continue
         # What lies within the noise of an empty class is taken for nothing.
         told = np.where(table > least, table, 0.0)[:, seen]
+        if np.delete(told, common, axis=0).sum() < _LEFT * np.delete(classes, common).sum():
+            continue
         right = float(told.max(axis=0).sum() / max(float(told.sum()), 1.0))
         if right >= _DETERMINED and 1.0 - right < (1.0 - base) / 5:
             found.append(Leak(column=block.name, right=right, base=base))

@@ -90,6 +90,22 @@ def test_nothing_leaks_where_nothing_does(frame):
     assert leaks(counted(frame, None, stds=(5.0, 5.0))) == []
 
 
+def test_a_rare_class_that_noise_hides_in_every_cell_is_not_told_by_a_column():
+    rng = np.random.default_rng(5)
+    schema = Schema(
+        (
+            Column("age", kind="integer", minimum=1, maximum=60),
+            Column("sick", kind="category", values=("no", "yes")),
+        )
+    )
+    sick = np.where(rng.random(ROWS) < 0.1, "yes", "no")
+    frame = pd.DataFrame({"age": rng.integers(1, 61, ROWS), "sick": sick})
+    statistics = counted(frame, "sick", schema=schema, stds=(10.0, 10.0))
+    of_class = [statistics.one_way(label)[0] for label in range(2)]
+    assert (of_class[0] > 40.0).sum() > 55 and (of_class[1] > 40.0).sum() < 5
+    assert leaks(statistics) == []
+
+
 def test_the_map_tells_levels_without_colours():
     names = ["a", "b", "c"]
     text = verdict_map(names, {("a", "a"): "fits", ("a", "b"): "blurred", ("c", "b"): "drowned"},
