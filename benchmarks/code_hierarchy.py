@@ -21,6 +21,7 @@ import argparse
 import itertools
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,9 +140,18 @@ def diabetes(path: Path, seed: int) -> Case:
     digits = table["diag_1"].str.split(".").str[0]
     pairs = icd9()
     codes = tuple(code for code, parent in pairs if parent not in CHAPTERS)
+    column = Column("diag_1", "category", values=codes, hierarchy=pairs, other="other")
+    schema, fitted, test = stays(table, column, digits.where(digits.isin(codes), "other"), seed)
+    return Case(schema=schema, code="diag_1", target="readmitted", fitted=fitted, test=test)
+
+
+def stays(
+    table: pd.DataFrame, column: Column, values: Sequence[str], seed: int
+) -> tuple[Schema, pd.DataFrame, pd.DataFrame]:
+    """Returns schema, records to fit and further ones: a column of diagnoses and six others."""
     frame = pd.DataFrame(
         {
-            "diag_1": digits.where(digits.isin(codes), "other"),
+            column.name: values,
             "age": table["age"],
             "gender": table["gender"],
             "days": table["time_in_hospital"].astype(int),
@@ -153,7 +163,7 @@ def diabetes(path: Path, seed: int) -> Case:
     ages = tuple(f"[{low}-{low + 10})" for low in range(0, 100, 10))
     schema = Schema(
         (
-            Column("diag_1", "category", values=codes, hierarchy=pairs, other="other"),
+            column,
             Column("age", "category", values=ages),
             Column("gender", "category", values=("Female", "Male"), other="other"),
             Column("days", "integer", minimum=1, maximum=14),
@@ -165,7 +175,7 @@ def diabetes(path: Path, seed: int) -> Case:
     order = np.random.default_rng(seed).permutation(len(frame))
     cut = len(frame) * 2 // 3
     fitted, test = (frame.iloc[part].reset_index(drop=True) for part in np.split(order, [cut]))
-    return Case(schema=schema, code="diag_1", target="readmitted", fitted=fitted, test=test)
+    return schema, fitted, test
 
 
 def distances(case: Case, rows: pd.DataFrame) -> dict[str, float]:

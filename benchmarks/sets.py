@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from code_hierarchy import CHAPTERS, SITES, icd9
+from code_hierarchy import CHAPTERS, SITES, icd9, stays
 from scipy.stats import spearmanr
 from studies import study_of
 
@@ -139,32 +139,8 @@ def diabetes(path: Path, seed: int) -> Case:
         "|".join(dict.fromkeys(block for block in row if isinstance(block, str)))
         for row in zip(*blocks, strict=True)
     ]
-    frame = pd.DataFrame(
-        {
-            "diagnoses": sets,
-            "age": table["age"],
-            "gender": table["gender"],
-            "days": table["time_in_hospital"].astype(int),
-            "medications": table["num_medications"].astype(int),
-            "inpatient": table["number_inpatient"].astype(int),
-            "readmitted": table["readmitted"],
-        }
-    )
-    ages = tuple(f"[{low}-{low + 10})" for low in range(0, 100, 10))
-    schema = Schema(
-        (
-            Column("diagnoses", "set", values=tuple(listed), maximum=3),
-            Column("age", "category", values=ages),
-            Column("gender", "category", values=("Female", "Male"), other="other"),
-            Column("days", "integer", minimum=1, maximum=14),
-            Column("medications", "integer", minimum=0, maximum=100),
-            Column("inpatient", "integer", minimum=0, maximum=30),
-            Column("readmitted", "category", values=("NO", "<30", ">30")),
-        )
-    )
-    order = np.random.default_rng(seed).permutation(len(frame))
-    cut = len(frame) * 2 // 3
-    fitted, test = (frame.iloc[part].reset_index(drop=True) for part in np.split(order, [cut]))
+    column = Column("diagnoses", "set", values=tuple(listed), maximum=3)
+    schema, fitted, test = stays(table, column, sets, seed)
     return Case(schema=schema, items="diagnoses", target="readmitted", fitted=fitted, test=test)
 
 

@@ -20,6 +20,10 @@ With A the sum over sets of these two numbers, a record adds A numbers of size 1
 columns, at the most, and A (A - 1) / 2 for pairs. The second way is taken where min(V, 12) is at
 most three times k: then what it adds is less than what it halves. A is fixed by the schema, and
 which items are frequent may follow earlier answers.
+
+A sum is released with Gaussian noise of `noise_multiplier` times its norm: a Gaussian mechanism for
+adding or removing one record, or one person, whose rows multiply the norm by the most that count.
+Its event, which ledgers compose, is that one Gaussian.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from fedloom.common.column import Column
-from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError, NotMeasuredError
-from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, groups_of_one
+from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.schema import Schema
-from fedloom.common.set_marginals import ItemCounts, ItemPairs, NoisyItemPairs, NoisyItems
+from fedloom.common.set_marginals import NoisyItems
 from fedloom.privacy.inference.formula import parse_factor
 from fedloom.privacy.inference.item_shares import item_shares
+from tests.counted_items import counted_items
 
 ENCODING = Encoding(
     Schema(
@@ -39,27 +39,7 @@ def records(rng: np.random.Generator, rows: int = 3_000) -> pd.DataFrame:
 
 
 def statistics(rng: np.random.Generator, std: float = STD) -> NoisyMarginals:
-    coded, groups = ENCODING.coded(records(rng)), groups_of_one(ENCODING)
-
-    def noisy(measured):
-        exact = measured.sum(coded.features, coded.classes).astype(float)
-        return exact + rng.normal(0.0, std, len(exact))
-
-    pairs = ItemPairs(ENCODING, groups, np.zeros(3))
-    return NoisyMarginals(
-        encoding=ENCODING,
-        look=noisy(ColumnMarginals(ENCODING)),
-        look_std=std,
-        groups=groups,
-        pairs=noisy(TwoWayMarginals(ENCODING, groups)),
-        pair_std=std,
-        by_class=False,
-        items=NoisyItems(
-            counts=noisy(ItemCounts(ENCODING)),
-            std=std,
-            pairs=NoisyItemPairs(measured=pairs, sums=noisy(pairs), std=std),
-        ),
-    )
+    return counted_items(ENCODING, records(rng), np.zeros(3), std=std, rng=rng)
 
 
 def asked(noisy: NoisyMarginals, text: str = "s == b", by: str | None = None, **options):

@@ -14,7 +14,7 @@ from fedloom.common.column import Column
 from fedloom.common.column_marginals import ColumnMarginals
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import ConfigError
-from fedloom.common.marginals import NoisyMarginals, TwoWayMarginals, groups_of_one
+from fedloom.common.marginals import NoisyMarginals, groups_of_one
 from fedloom.common.models.cell_tables import CellTables
 from fedloom.common.models.registry import TreeSettings
 from fedloom.common.models.tree import tree_shapes
@@ -23,7 +23,6 @@ from fedloom.common.sampling.conditions import item_conditions
 from fedloom.common.schema import Schema
 from fedloom.common.set_cells import read_sets
 from fedloom.common.set_marginals import (
-    ItemCounts,
     ItemPairs,
     NoisyItemPairs,
     NoisyItems,
@@ -33,6 +32,7 @@ from fedloom.server.item_design import choose_items, frequent_items
 from fedloom.server.learners.item_tables import ItemTables
 from fedloom.server.learners.tree import TreeLearner
 from fedloom.server.learners.with_margins import with_margins
+from tests.counted_items import counted_items
 
 ENCODING = Encoding(
     Schema(
@@ -58,28 +58,7 @@ def records(rows: int) -> pd.DataFrame:
 
 
 def statistics(frame: pd.DataFrame, std: float = 1e-6) -> NoisyMarginals:
-    coded = ENCODING.coded(frame)
-    rng, groups = np.random.default_rng(4), groups_of_one(ENCODING)
-
-    def noisy(measured):
-        exact = measured.sum(coded.features, coded.classes).astype(float)
-        return exact + rng.normal(0.0, std, len(exact))
-
-    pairs = ItemPairs(ENCODING, groups, FREQUENT)
-    return NoisyMarginals(
-        encoding=ENCODING,
-        look=noisy(ColumnMarginals(ENCODING)),
-        look_std=std,
-        groups=groups,
-        pairs=noisy(TwoWayMarginals(ENCODING, groups)),
-        pair_std=std,
-        by_class=False,
-        items=NoisyItems(
-            counts=noisy(ItemCounts(ENCODING)),
-            std=std,
-            pairs=NoisyItemPairs(measured=pairs, sums=noisy(pairs), std=std),
-        ),
-    )
+    return counted_items(ENCODING, frame, FREQUENT, std=std, rng=np.random.default_rng(4))
 
 
 def held(frame: pd.DataFrame) -> np.ndarray:
