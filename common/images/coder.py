@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fedloom.common.schema import Schema
 
-__all__ = ["CODES", "PIXELS", "ImageCoder", "fitting", "image_settings"]
+__all__ = ["CODES", "PIXELS", "ImageCoder", "fitting", "image_positions", "image_settings"]
 
 Array = NDArray[Any]
 
@@ -104,6 +104,11 @@ class ImageCoder:
                 coder._last = None
 
         return forget
+
+
+def image_positions(coder: ImageCoder, coded: Coded) -> Array:
+    """Returns the coordinates of each image as it is, (N, D); columns have no part in them."""
+    return coder.vectors(coded.features, framed=False)
 
 
 def image_settings(schema: Schema) -> ImageSettings:

@@ -133,6 +133,8 @@ class RecordKind:
         HTML, from frame, statistics and `secure`.
       evaluation: what `evaluate` counts on held-back records, from the coder; a
         `fedloom.common.scores.EvaluationQueries`. None if the kind cannot be evaluated.
+      positions: where coded records lie, (N, D), from coder and `Coded`, so that distances say how
+        alike they are. None if the kind has no distances.
     """
 
     settings: type[RecordSettings]
@@ -147,6 +149,7 @@ class RecordKind:
     data: str
     figures: str
     evaluation: str | None = None
+    positions: str | None = None
 
     @property
     def name(self) -> str:
@@ -167,6 +170,12 @@ class RecordKind:
         assert self.evaluation is not None
         queries: EvaluationQueries = load_part(self.evaluation)(coder)
         return queries
+
+    def positions_of(self, coder: Coder, coded: Coded) -> NDArray[np.float64]:
+        """Returns where coded records lie, (N, D); only where `positions` is given."""
+        assert self.positions is not None
+        found: NDArray[np.float64] = load_part(self.positions)(coder, coded)
+        return found
 
     def load(self, source: Any, schema: Schema, *, id_column: str | None = None) -> pd.DataFrame:
         """Loads a site's records; only at a site.

@@ -71,4 +71,5 @@ IMAGES = RecordKind(
     data="fedloom.privacy.release.image_files:ImageFiles",
     figures="fedloom.privacy.release.report.image_figures:image_figures",
     evaluation="fedloom.common.images.scores:ImageScores",
+    positions="fedloom.common.images.coder:image_positions",
 )

@@ -31,4 +31,5 @@ TABLE = RecordKind(
     data="fedloom.privacy.release.table_files:TableFiles",
     figures="fedloom.privacy.release.report.table_figures:table_figures",
     evaluation="fedloom.common.scores:EvaluationQueries",
+    positions="fedloom.common.positions:table_positions",
 )

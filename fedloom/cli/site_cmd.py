@@ -13,6 +13,7 @@ from fedloom.cli.options import clamp_options, json_option
 from fedloom.cli.output import print_counts, print_json
 from fedloom.cli.site_join import card, join
 from fedloom.cli.site_metrics import health, metrics
+from fedloom.cli.site_nearest import nearest
 from fedloom.cli.site_plan import home_option, plan, runs_option, told
 from fedloom.cli.site_preflight import preflight
 from fedloom.cli.site_restore import backup, heads, restore
@@ -45,7 +46,7 @@ site.add_command(join)
 for _command in (health, metrics):
     site.add_command(_command)
 for _command in (
-    *(up, down, status, service, preflight, backup, heads, restore, rotate),
+    *(up, down, status, service, preflight, nearest, backup, heads, restore, rotate),
     site_web,
 ):
     site.add_command(_command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import stat
 from contextlib import nullcontext
 
 import numpy as np
@@ -18,6 +19,7 @@ from fedloom.common.study import load_study
 from fedloom.privacy.keys import load_private_key
 from fedloom.privacy.release.image_files import IMAGES
 from fedloom.privacy.resolve import resolve_plan
+from tests.federation import cli
 from tests.images.conftest import AGE, SCHEMA, SITES
 from tests.tampering import sign_again
 
@@ -210,3 +212,16 @@ def test_images_without_any_column_are_refused_before_anything_is_asked(tmp_path
     study, schema = load_study(path)
     with pytest.raises(SchemaError, match="column"):
         resolve_plan(study, schema, version=fedloom.__version__)
+
+
+def test_a_steward_gets_a_picture_of_the_nearest_pairs(release, digits, tmp_path):
+    home, records, pairs = tmp_path / "home", tmp_path / "records.npz", tmp_path / "pairs.png"
+    own = {"image": digits["image"][:300], "digit": digits["digit"][:300]}
+    np.savez(records, **own, age=own["digit"].astype(int) * 10)
+    limits = ("--epsilon", "8", "--delta", "1e-5", "--data", str(records))
+    assert cli("site", "init", "--home", home, "--name", "north", *limits).code == 0
+    found = cli("site", "nearest", release, "--home", home, "--pairs", pairs, "--json")
+    assert found.code == 0, found.err
+    assert found.json["among"] == 299 and not found.json["suspicious"]
+    assert pairs.read_bytes().startswith(b"\x89PNG")
+    assert stat.S_IMODE(pairs.stat().st_mode) == 0o600

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Sheet", "contact_sheets", "png"]
+__all__ = ["Sheet", "contact_sheets", "paper", "png"]
 
 Array = NDArray[Any]
 
@@ -80,17 +80,23 @@ def png(pixels: Array) -> bytes:
     return file
 
 
-def _sheet(label: str, count: int, images: Sequence[Array]) -> Sheet:
+def paper(images: Sequence[Array]) -> Array:
+    """Returns images of one size side by side, six in a row, enlarged without smoothing."""
     height, width, channels = images[0].shape
     scale = max(1, (_WIDTH // _COLUMNS - _GAP) // width)
     step_down, step_right = height * scale + _GAP, width * scale + _GAP
     rows = -(-len(images) // _COLUMNS)
-    paper = np.full(
+    made = np.full(
         (rows * step_down - _GAP, _COLUMNS * step_right - _GAP, channels), _PAPER, dtype=np.uint8
     )
     for number, image in enumerate(images):
         top, left = number // _COLUMNS * step_down, number % _COLUMNS * step_right
         large = image.repeat(scale, axis=0).repeat(scale, axis=1)
-        paper[top : top + height * scale, left : left + width * scale] = large
-    uri = "data:image/png;base64," + base64.b64encode(png(paper)).decode()
-    return Sheet(label=label, count=count, width=paper.shape[1], height=paper.shape[0], uri=uri)
+        made[top : top + height * scale, left : left + width * scale] = large
+    return made
+
+
+def _sheet(label: str, count: int, images: Sequence[Array]) -> Sheet:
+    pixels = paper(images)
+    uri = "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
+    return Sheet(label=label, count=count, width=pixels.shape[1], height=pixels.shape[0], uri=uri)
