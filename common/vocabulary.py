@@ -11,6 +11,7 @@ from enum import StrEnum
 __all__ = [
     "Engine",
     "Exchange",
+    "Generation",
     "MechanismKind",
     "NoiseAt",
     "Optimizer",
@@ -142,6 +143,18 @@ class Rivalry(StrEnum):
     LOGISTIC = "logistic"
     WASSERSTEIN = "wasserstein"
     MOMENTS = "moments"
+
+
+class Generation(StrEnum):
+    """How the network of an `image-gan` makes what it adds to an image.
+
+    `MODULATED`: latent and class scale and shift each hidden layer. `CONVOLUTIONS`: a coarse grid
+    that is doubled until it has the image's size, where the others write low frequencies.
+    """
+
+    PLAIN = "plain"
+    MODULATED = "modulated"
+    CONVOLUTIONS = "convolutions"
 
 
 class Optimizer(StrEnum):

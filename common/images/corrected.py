@@ -1,12 +1,12 @@
 """Images from the published generator of an `image-gan`; NumPy alone, in double precision.
 
 A base image of the class comes from a mixture of Gaussians (`fedloom.common.images.generator`),
-or is the coarse mean of its class where a study asked no more. A network of two hidden layers of
-tanh sees its coordinates in the public cosine basis, a latent of normal numbers and the class, and
-writes coordinates of what is added to it. Values then move along the tone curve of class and
+or is the coarse mean of its class where a study asked no more. A network sees its coordinates in
+the public cosine basis, a latent of normal numbers and the class, and makes what is added to it
+(`fedloom.common.images.generator_nets`). Values then move along the tone curve of class and
 channel. With a network of zeros these are the images of the base.
 
-Arrays: `base.` with the arrays of the base, `net.` with the six of `dense_shapes`, and the tone's.
+Arrays: `base.` with the arrays of the base, `net.` with those of `net_shapes`, and the tone's.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.generator import ImageGenerator, generator_shapes
-from fedloom.common.images.net_sizes import corrector_inputs, dense_shapes
+from fedloom.common.images.generator_nets import GeneratorSizes, images_added, net_shapes
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import tone_shapes
 from fedloom.common.images.vectors import MOST_COORDINATES
-from fedloom.common.images.written import CONTRAST, TonedImages, dense
+from fedloom.common.images.written import CONTRAST, TonedImages
+from fedloom.common.vocabulary import Generation
 
 __all__ = ["BASE", "CorrectedImages", "corrected_shapes", "network_inputs"]
 
@@ -51,17 +52,16 @@ class CorrectedImages(TonedImages):
             if name.startswith(BASE)
         }
         self._base = ImageGenerator(shape, base)
-        self._latent = int(artifact.config["latent"])
-        self._classes = len(self._arrays["class_prior"])
-        self._coordinates = Coordinates(shape, int(artifact.config["detail"]))
+        self._sizes = _sizes(artifact.config, shape, len(self._arrays["class_prior"]))
+        self._coordinates = Coordinates(shape, self._sizes.detail)
 
     def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws images before their values are moved, in [0, 1]."""
         base = self._base.shades(classes, rng)
-        latents = rng.standard_normal((len(classes), self._latent))
-        inputs = network_inputs(base, latents, classes, self._classes, self._coordinates)
-        written = dense(self._arrays, inputs)[:, : self._coordinates.count]
-        images: Array = np.clip(base + self._coordinates.images(written), 0.0, 1.0)
+        latents = rng.standard_normal((len(classes), self._sizes.latent))
+        inputs = network_inputs(base, latents, classes, self._sizes.classes, self._coordinates)
+        added = images_added(self._arrays, inputs, self._sizes, self._coordinates)
+        images: Array = np.clip(base + added, 0.0, 1.0)
         return images
 
 
@@ -76,7 +76,7 @@ def network_inputs(
 def corrected_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tuple[int, ...]]:
     """Returns the names and shapes of the arrays of an `image-gan`."""
     encoding, shape = coder.encoding, coder.shape
-    classes, detail = encoding.num_classes, min(int(config["detail"]), shape.num_values)
+    classes = encoding.num_classes
     base = generator_shapes(
         shape,
         classes,
@@ -84,8 +84,7 @@ def corrected_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, 
         directions=int(config["directions"]),
         groups=int(config["groups"]),
     )
-    inputs = corrector_inputs(detail, int(config["latent"]), classes)
-    net = dense_shapes(inputs, int(config["hidden"]), detail)
+    net = net_shapes(_sizes(config, shape, classes))
     return {
         "class_prior": (classes,),
         "probabilities": (classes, encoding.width),
@@ -93,3 +92,14 @@ def corrected_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, 
         **{f"net.{name}": size for name, size in net.items()},
         **tone_shapes(classes, shape.channels),
     }
+
+
+def _sizes(config: Mapping[str, Any], shape: ImageShape, classes: int) -> GeneratorSizes:
+    return GeneratorSizes(
+        generator=Generation(config["generator"]),
+        shape=shape,
+        classes=classes,
+        detail=min(int(config["detail"]), shape.num_values),
+        hidden=int(config["hidden"]),
+        latent=int(config["latent"]),
+    )

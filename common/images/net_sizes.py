@@ -19,7 +19,6 @@ __all__ = [
     "corrector_inputs",
     "critic_parameters",
     "dense_shapes",
-    "generator_parameters",
     "moments_width",
     "multiplied",
     "prior_width",
@@ -119,13 +118,6 @@ def corrector_inputs(detail: int, latent: int, num_classes: int) -> int:
     282
     """
     return detail + latent + num_classes
-
-
-def generator_parameters(settings: ImageGanSettings, coder: ImageCoder) -> int:
-    """Returns the number of weights of the generator of an `image-gan`."""
-    detail = min(settings.detail, coder.shape.num_values)
-    inputs = corrector_inputs(detail, settings.latent, coder.encoding.num_classes)
-    return _dense(inputs, settings.hidden, detail)
 
 
 def _reader(settings: ImageNetSettings, shape: ImageShape, *, layers: int) -> int:

@@ -12,30 +12,42 @@ With `loss = "moments"` what it reads is public and has no weights
 (`fedloom.common.models.moments`), its scores are its losses, and it stays at zero at the sites: its
 gradients do not depend on where it is.
 
+With `growth` the critic sees the coarse frequencies of an image alone at first, and finer ones from
+round to round, so that a record's clip is spent on what can be told first. Which ones is a public
+array of a request.
+
 Sources: Miyato & Koyama 2018 (arXiv:1802.05637) for a direction for each class; Reed et al. 2016
 (arXiv:1605.05396) for records of another class; gradients of fakes outside the mechanism as in Xie
-et al. 2018 (arXiv:1802.06739).
+et al. 2018 (arXiv:1802.06739); growth after Karras et al. 2018 (arXiv:1710.10196).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.net_sizes import moments_width, read_width
 from fedloom.common.losses import per_record
 from fedloom.common.models.decoder import fresh_linear, padded
+from fedloom.common.models.draws import Draws
 from fedloom.common.models.image_model import ImageModel
-from fedloom.common.models.image_networks import reader_of
+from fedloom.common.models.image_networks import Frequencies, reader_of
 from fedloom.common.models.image_settings import ImageGanSettings
 from fedloom.common.models.moments import MomentReader
+from fedloom.common.models.private_model import PUBLIC
 from fedloom.common.models.rivalry import critic_losses
 from fedloom.common.vocabulary import Rivalry
 
-__all__ = ["ImageCritic", "ImageGan"]
+__all__ = ["SHOWN", "ImageCritic", "ImageGan"]
+
+SHOWN = PUBLIC + "shown"
+"""What is left of each frequency, (padded count,) in [0, 1]; of a critic that grows."""
 
 
 class ImageCritic(nn.Module):
@@ -45,6 +57,7 @@ class ImageCritic(nn.Module):
         """Draws what reads images; the first scores are exactly zero."""
         super().__init__()
         self.num_classes = coder.encoding.num_classes
+        self._frequencies = Frequencies(coder.shape, settings.detail)
         out = padded(self.num_classes)
         if settings.loss is Rivalry.MOMENTS:
             width = padded(moments_width(coder.shape, settings.detail))
@@ -57,14 +70,21 @@ class ImageCritic(nn.Module):
         self.reader = reader_of(settings, coder.shape, rng, deep=True)
         self.score = fresh_linear(width, out, rng, weight_std=0.0)
 
-    def scores(self, images: Tensor) -> Tensor:
-        """Returns the score of each image as one of each class, (B, C)."""
+    def scores(self, images: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Returns the score of each image as one of each class, (B, C).
+
+        Args:
+          images: (B, channels, height, width) less the centre.
+          shown: what is left of each frequency; None: images as they are.
+        """
+        if shown is not None:
+            images = self._frequencies.kept(images, shown)
         scores: Tensor = self.score(self.reader(images))[:, : self.num_classes]
         return scores
 
-    def forward(self, images: Tensor, classes: Tensor) -> Tensor:
+    def forward(self, images: Tensor, classes: Tensor, shown: Tensor | None = None) -> Tensor:
         """Returns the score of each image as one of its class."""
-        return (self.scores(images) * classes).sum(1)
+        return (self.scores(images, shown) * classes).sum(1)
 
 
 class ImageGan(ImageModel[ImageCritic]):
@@ -74,24 +94,42 @@ class ImageGan(ImageModel[ImageCritic]):
         """Takes the plan's model."""
         super().__init__(settings, coder)
         self.settings = settings
+        if settings.growth:
+            detail = min(settings.detail, coder.shape.num_values)
+            self.public_shapes[SHOWN] = (padded(detail),)
 
     def private_module(self, seed: int = 0) -> ImageCritic:
         """Returns the critic with initial weights."""
         rng = torch.Generator().manual_seed(seed)
         return ImageCritic(self.settings, self._coder, rng)
 
+    def make_batch(
+        self,
+        features: NDArray[Any],
+        classes: NDArray[np.int64],
+        public: Mapping[str, NDArray[np.float32]],
+        draws: Draws,
+    ) -> dict[str, Tensor]:
+        """Returns views, classes, centre, and what is shown of them, once for each row."""
+        batch = super().make_batch(features, classes, public, draws)
+        if SHOWN in self.public_shapes:
+            shown = torch.from_numpy(np.array(public[SHOWN], dtype=np.float32))
+            batch["shown"] = shown.expand(len(classes), -1)
+        return batch
+
     def loss(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Returns each record's loss, the average over its views, (B,)."""
         views, classes = self.settings.views, batch["classes"]
         losses = [
-            self._of_view(module, batch[f"view{number}"] - batch["centre"], classes)
+            self._of_view(module, batch, batch[f"view{number}"] - batch["centre"])
             for number in range(views)
         ]
         return per_record(torch.stack(losses).sum(0) / views, len(classes))
 
-    def _of_view(self, module: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    def _of_view(self, module: nn.Module, batch: Mapping[str, Tensor], images: Tensor) -> Tensor:
         assert isinstance(module, ImageCritic)
-        scores, rivalry = module.scores(images), self.settings.loss
+        classes, rivalry = batch["classes"], self.settings.loss
+        scores = module.scores(images, batch.get("shown"))
         right = critic_losses(rivalry, (scores * classes).sum(1))
         wrong = (critic_losses(rivalry, -scores) * (1.0 - classes)).sum(1)
         return right + self.settings.mismatch / max(self.num_classes - 1, 1) * wrong

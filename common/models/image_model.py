@@ -53,14 +53,14 @@ class ImageModel(ABC, Generic[Module_co]):
         return {name: tuple(p.shape) for name, p in self.private_module().named_parameters()}
 
     def request_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of all weights and of the centre."""
+        """Returns the shapes of all weights and of the public arrays."""
         return {**self.weight_shapes(), **self.public_shapes}
 
     def restore(self, arrays: Mapping[str, NDArray[np.float32]]) -> tuple[Module_co, Arrays]:
-        """Returns the module with a request's weights, and the centre."""
+        """Returns the module with a request's weights, and the public arrays."""
         module = self.private_module()
         load_weights(module, arrays)
-        return module, {CENTRE: np.asarray(arrays[CENTRE])}
+        return module, {name: np.asarray(arrays[name]) for name in self.public_shapes}
 
     def make_batch(
         self,

@@ -160,7 +160,7 @@ class Frequencies:
     def __init__(self, shape: ImageShape, detail: int) -> None:
         """Takes the lowest `detail` frequencies, or as many as there are."""
         coordinates = Coordinates(shape, detail)
-        self.count, self.values = coordinates.count, shape.num_values
+        self.count, self.values, self._shape = coordinates.count, shape.num_values, shape
         images = coordinates.images(np.eye(coordinates.count)).reshape(self.count, -1)
         basis = np.zeros((padded(self.count), padded(self.values)), dtype=np.float32)
         basis[: self.count, : self.values] = images
@@ -175,3 +175,13 @@ class Frequencies:
         """Returns (B, height * width * channels) of padded coordinates, channels last."""
         written: Tensor = coordinates @ self._basis.to(coordinates)
         return written[:, : self.values]
+
+    def kept(self, images: Tensor, shares: Tensor) -> Tensor:
+        """Returns images (B, channels, height, width) with some frequencies alone.
+
+        Args:
+          images: as of `of`.
+          shares: (padded count,) or (B, padded count), what is left of each frequency.
+        """
+        shape, flat = self._shape, self.images(self.of(images) * shares)
+        return flat.reshape(-1, shape.height, shape.width, shape.channels).permute(0, 3, 1, 2)

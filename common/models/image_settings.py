@@ -15,7 +15,7 @@ from fedloom.common.models.settings import (
     SampleRate,
     Size,
 )
-from fedloom.common.vocabulary import Reading, Rivalry
+from fedloom.common.vocabulary import Generation, Reading, Rivalry
 
 __all__ = [
     "ImageGanGradients",
@@ -91,26 +91,49 @@ class ImageGanSettings(
       mismatch: weight of a record's scores as one of other classes in the critic's loss.
       hidden: width of the hidden layers of the generator, which no site sees.
       latent: dimensions of the latent.
+      generator: how it makes what it adds to an image.
+      class_weight: of what a classifier of fakes loses, in the generator's loss.
+      code_weight: of what is not told of the latent's first numbers from a fake, in that loss.
+      codes: how many of the latent's numbers that are.
+      growth: share of the rounds over which what the critic sees and the generator writes grows
+        from a quarter of the frequencies to all; 0: all from the first round.
+      certainty: share of its fakes that a critic scores below 0 before the generator's turn, which
+        then waits for longer than `critic_steps`; 0: it does not (after Bie et al. 2023,
+        arXiv:2302.02936). Scores of fakes alone are looked at, so it costs nothing.
     """
 
     hidden: Size = 256
     latent: Size = 32
+    generator: Generation = Generation.PLAIN
+    class_weight: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    code_weight: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    codes: Size = 4
+    growth: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    certainty: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
     lipschitz: Rate = 1.3
     loss: Rivalry = Rivalry.MOMENTS
     mismatch: Annotated[float, Meta(ge=0.0, le=1e3)] = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses settings of a critic that learns to read, for one that does not.
+        """Refuses settings that do not go together.
 
         Raises:
           ValueError: so the study is refused.
         """
-        learned = self.reading is not Reading.FREQUENCIES or self.mismatch > 0.0
+        learned = self.reading is not Reading.FREQUENCIES or self.mismatch + self.growth > 0.0
         if self.loss is Rivalry.MOMENTS and learned:
             raise ValueError(
-                'a critic of loss "moments" reads frequencies and has no mismatch; leave reading '
-                'and mismatch out, or choose loss "hinge"'
+                'a critic of loss "moments" reads the same frequencies in every round, whose '
+                "gradients are averaged, and has no mismatch; leave reading, mismatch and growth "
+                'out, or choose loss "hinge"'
             )
+        if self.certainty > 0.0 and self.loss not in (Rivalry.HINGE, Rivalry.LOGISTIC):
+            raise ValueError(
+                f'scores of a critic of loss "{self.loss}" do not part at 0; leave certainty out, '
+                'or choose loss "hinge" or "logistic"'
+            )
+        if self.codes > self.latent and self.code_weight > 0.0:
+            raise ValueError(f"codes are numbers of the latent, of which there are {self.latent}")
 
 
 class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ from msgspec import Meta
 from fedloom.common.encoding import Encoding
 from fedloom.common.errors import StudyError
 from fedloom.common.grid import DEFAULT_BINS, FINE_BINS
-from fedloom.common.images.net_sizes import critic_parameters, generator_parameters, vae_parameters
+from fedloom.common.images.generator_nets import generator_parameters
+from fedloom.common.images.net_sizes import critic_parameters, vae_parameters
 from fedloom.common.models.image_settings import (
     ImageGanGradients,
     ImageGanSettings,

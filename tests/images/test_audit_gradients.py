@@ -13,6 +13,7 @@ import fedloom
 import fedloom.privacy.mechanisms.noisy_gradient as gradient_module
 from fedloom.client.records import Records, Snapshot
 from fedloom.common.models import build_model
+from fedloom.common.models.image_gan import SHOWN
 from fedloom.common.models.image_model import CENTRE
 from fedloom.common.study import load_study
 from fedloom.common.vocabulary import Rivalry
@@ -28,6 +29,7 @@ SMALL = SCHEMA.replace('"2", "3", "4", "5", "6", "7", "8", "9"', '"2"')
 KINDS = {
     "vae": 'image-vae"\n',
     "hinge": 'image-gan"\nloss = "hinge"\n',
+    "growth": 'image-gan"\nloss = "hinge"\ngrowth = 0.5\n',
     "moments": 'image-gan"\nloss = "moments"\n',
 }
 
@@ -53,7 +55,7 @@ def weights(plan):
 
     The gradient of a VAE is then that of its last bias, the light of the image; that of a critic
     is the direction of the record's class. A critic of moments sees dark images about a white
-    centre: no image is further from it.
+    centre: no image is further from it. A critic that grows sees every frequency.
     """
     shapes = build_model(plan.model, plan.coder).request_shapes()
     arrays = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
@@ -62,6 +64,8 @@ def weights(plan):
         arrays[readers[-1]][:] = 1.0
     if plan.model.kind == "image-gan" and plan.model.loss is Rivalry.MOMENTS:
         arrays[CENTRE][:] = 1.0
+    if SHOWN in arrays:
+        arrays[SHOWN][:] = 1.0
     return arrays
 
 
@@ -119,7 +123,7 @@ def test_views_that_are_clipped_one_by_one_are_caught(plan, monkeypatch):
     assert caught(plan)
 
 
-@pytest.mark.parametrize("plan", ["vae", "hinge"], indirect=True)
+@pytest.mark.parametrize("plan", ["vae", "hinge", "growth"], indirect=True)
 def test_a_skipped_clip_is_caught(plan, monkeypatch):
     """Moments are within the clip by themselves: `test_matching` has their twin."""
     honest = gradient_module.clipped_gradient_sum

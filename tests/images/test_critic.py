@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from fedloom.common.errors import StudyError
 from fedloom.common.models.image_model import CENTRE
 from fedloom.common.models.image_networks import DenseNet
 from fedloom.common.models.private_model import count_parameters
@@ -61,6 +62,13 @@ def test_mismatch_teaches_a_critic_which_class_an_image_is_of(tmp_path):
         assert scores[right].item() > 0.0
         apart[mismatch] = scores[~right]
     assert (apart[0.0] >= 0.0).all() and (apart[1.0] < 0.0).all()
+
+
+@pytest.mark.parametrize("loss", ["moments", "wasserstein"])
+def test_a_critic_whose_scores_do_not_part_at_zero_cannot_be_certain(tmp_path, loss):
+    made(tmp_path, "image-gan", (8, 8, 1), loss="logistic", certainty=0.7)
+    with pytest.raises(StudyError):
+        made(tmp_path, "image-gan", (8, 8, 1), loss=loss, certainty=0.7)
 
 
 @pytest.mark.parametrize("reading", ["frequencies", "convolutions"])

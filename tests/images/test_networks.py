@@ -51,7 +51,8 @@ def records(coder, count, seed=0):
 
 
 def batch_of(model, coder, count, seed=0):
-    public = {CENTRE: np.full(model.public_shapes[CENTRE], 0.25, dtype=np.float32)}
+    public = {name: np.ones(size, np.float32) for name, size in model.public_shapes.items()}
+    public[CENTRE] *= 0.25
     return model.make_batch(*records(coder, count, seed), public, SeededDraws(seed))
 
 

@@ -17,12 +17,21 @@ MODELS = {
     "hinge": 'kind = "image-gan"\nloss = "hinge"\nhidden = 16\nlatent = 2\nstart_steps = 20\n',
     "gan": 'kind = "image-gan"\nhidden = 16\nlatent = 2\nstart_steps = 20\nviews = 2\nshift = 1\n',
 }
+MODELS["modulated"] = MODELS["hinge"] + (
+    'generator = "modulated"\ngrowth = 0.5\ncertainty = 0.5\n'
+    "class_weight = 0.3\ncode_weight = 0.3\ncodes = 2\n"
+)
+MODELS["convolutions"] = MODELS["gan"] + 'generator = "convolutions"\nclass_weight = 5.0\n'
+KINDS = ("vae", "hinge", "gan")
 ROUNDS = "[training]\nnum_rounds = 3\nsample_rate = 0.5\nserver_learning_rate = 0.001\n"
 LOOK = '[statistics]\nkind = "one-way"\n'
 CASES = [
     pytest.param(("vae", "", "per-site"), id="vae"),
     pytest.param(("gan", LOOK, "secure-sum"), id="gan from a look"),
     pytest.param(("hinge", LOOK, "per-site"), id="hinge from a look"),
+    pytest.param(("modulated", LOOK, "secure-sum"), id="modulated from a look"),
+    pytest.param(("modulated", "", "per-site"), id="modulated", marks=pytest.mark.slow),
+    pytest.param(("convolutions", "", "per-site"), id="convolutions", marks=pytest.mark.slow),
     pytest.param(("gan", "", "per-site"), id="gan", marks=pytest.mark.slow),
     pytest.param(("hinge", "", "per-site"), id="hinge", marks=pytest.mark.slow),
 ]
@@ -94,7 +103,7 @@ def resolved(path):
     return resolve_plan(study, schema, version="0.1.0")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize(
     "more",
     [
@@ -108,7 +117,7 @@ def test_statistics_that_do_not_fit_are_refused(tmp_path, model, more):
         resolved(study_of(tmp_path, model, more))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", KINDS)
 def test_weights_are_not_exchanged(tmp_path, model):
     rounds = '[training]\nexchange = "weights"\n'
     with pytest.raises(StudyError, match="exchange"):
