@@ -18,6 +18,7 @@ from fedloom.client.learned_check import check_learned
 from fedloom.client.peers import Peer, check_peers
 from fedloom.client.plan_in_words import in_runs
 from fedloom.client.records import freeze, id_column
+from fedloom.client.request_check import check_parts_are_here
 from fedloom.common.digest import canonical_json
 from fedloom.common.errors import ConfigError, StudyError
 from fedloom.common.files import write_whole
@@ -41,8 +42,10 @@ def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
     Raises:
       StudyError: the plan does not name this site's key, or is not what follows from its own
         settings.
+      IncompleteError: this machine lacks what the plan's model needs beside fedloom.
     """
     check_plan(plan)
+    check_parts_are_here(plan)
     if plan.coordinator_key is None:
         raise StudyError(
             "the plan names no key of the coordinator, so anybody could ask this site; have the "

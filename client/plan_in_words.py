@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fedloom.client.columns_in_words import columns_in_words
+from fedloom.common.models.image_settings import votes_of_model
+from fedloom.common.models.vote_settings import FREQUENCIES
 from fedloom.common.privacy_settings import PrivacySettings
 from fedloom.common.study import SiteEntry
 from fedloom.common.vocabulary import Unit
@@ -28,6 +30,7 @@ def in_plain_words(plan: Plan, *, site: str, runs: int = 1) -> list[str]:
         *(f"  {phase.in_words(plan.privacy)}" for phase in plan.phases),
         *_open_columns(plan),
         *columns_in_words(plan),
+        *_votes(plan),
         *_public(plan),
         *_price(plan, runs),
         "Nothing else leaves but software versions and, at the end, the ledger's signed entries "
@@ -72,6 +75,27 @@ def _open_columns(plan: Plan) -> list[str]:
         return []
     names = ", ".join(column.name for column in plan.schema.open_columns)
     return [f"  It completes the schema: {names}. No records are made by this study."]
+
+
+def _votes(plan: Plan) -> list[str]:
+    """Says between what records vote, and whose code looks at them for it."""
+    votes = votes_of_model(plan.model)
+    if votes is None:
+        return []
+    drawn = "images that earlier answers give"
+    if votes.simulator is not None:
+        drawn += f", and images by the simulator {votes.simulator!r} of {votes.simulator_from}"
+    lines = [
+        f"  Each record names the nearest of {votes.candidates} candidate images of its class, in "
+        f"{votes.rounds} round{'s' if votes.rounds > 1 else ''}: {drawn}, at the coordinator.",
+    ]
+    if votes.features != FREQUENCIES:
+        lines.append(
+            f"  Images are compared by the embedding {votes.features!r}, weights SHA-256 "
+            f"{votes.weights}: code that is installed at this site beside fedloom and sees every "
+            "image. Approve it only if this site trusts that package."
+        )
+    return lines
 
 
 def _public(plan: Plan) -> list[str]:

@@ -12,8 +12,9 @@ from functools import lru_cache
 
 from fedloom.client.refusals import Refusal
 from fedloom.common.digest import canonical_json
-from fedloom.common.errors import ConfigError
+from fedloom.common.errors import ConfigError, IncompleteError
 from fedloom.common.messages import MAX_HEADER_BYTES, Request
+from fedloom.common.parts import load_part
 from fedloom.common.vocabulary import Query, Status
 from fedloom.privacy.plan import Plan, RoundQuery
 
@@ -21,6 +22,7 @@ __all__ = [
     "asked_round",
     "check_arrays",
     "check_nothing_more",
+    "check_parts_are_here",
     "kernels_are_row_invariant",
     "largest_request",
 ]
@@ -87,6 +89,21 @@ def check_arrays(plan: Plan, request: Request) -> None:
         plan.rounds[request.round - 1].phase.check_arrays(plan, request.arrays)
     except ConfigError as error:
         raise Refusal(Status.MALFORMED) from error
+
+
+@lru_cache(maxsize=8)
+def check_parts_are_here(plan: Plan) -> None:
+    """Checks that this machine has what the plan's model needs beside fedloom; no record is read.
+
+    Raises:
+      IncompleteError: something is missing or is another than the plan's; the message is for the
+        steward alone.
+    """
+    if plan.kind.needed_at_sites is not None:
+        try:
+            load_part(plan.kind.needed_at_sites)(plan.coder)
+        except ConfigError as error:
+            raise IncompleteError(f"{error}, and resume the run then") from error
 
 
 @lru_cache(maxsize=8)

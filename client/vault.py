@@ -44,6 +44,7 @@ from fedloom.client.request_check import (
     asked_round,
     check_arrays,
     check_nothing_more,
+    check_parts_are_here,
     kernels_are_row_invariant,
 )
 from fedloom.client.signed_answers import AnswerSigner, software_versions
@@ -376,6 +377,7 @@ class Vault:
         plan = self._plans.get(request.plan)
         if request.study != plan.study_digest or not request.run:
             raise Refusal(Status.OUTSIDE_PLAN)
+        check_parts_are_here(plan)
         return plan
 
     def _forget(self, plan: str) -> None:

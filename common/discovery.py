@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,9 @@ from fedloom.common.number_axis import NumberAxis, number_axis
 from fedloom.common.records import Coded
 from fedloom.common.schema import Schema
 
+if TYPE_CHECKING:
+    from fedloom.common.models.settings import ModelSettings
+
 __all__ = [
     "CELL_WEIGHT",
     "GROUP_WEIGHT",
@@ -46,6 +49,7 @@ __all__ = [
     "NUMBER_NORM",
     "UNFIT",
     "Discovery",
+    "open_columns",
     "OpenColumn",
 ]
 
@@ -86,6 +90,15 @@ class OpenColumn:
     def num_codes(self) -> int:
         """How many codes of a record are this column's."""
         return 1 if self.axis is not None else 1 + _WORDS
+
+
+def open_columns(model: ModelSettings, schema: Schema, target: str | None) -> Discovery:
+    """Returns the discovery of an open schema; such a study has no target.
+
+    Raises:
+      SchemaError: as for `Discovery`.
+    """
+    return Discovery(schema)
 
 
 class Discovery:

@@ -28,6 +28,7 @@ from fedloom.common.images.statistics import (
     image_sum,
     request_shapes,
 )
+from fedloom.common.images.votes import VOTES, VoteSum, check_candidates, vote_shapes
 from fedloom.common.marginals import OneWayMarginals, TwoWayMarginals, check_groups
 from fedloom.common.parities import Parities, check_halves
 from fedloom.common.set_marginals import ItemCounts, ItemPairs, check_frequent
@@ -260,6 +261,16 @@ STATISTICS: dict[str, StatisticKind] = {
             words="counts that give bounds and categories of the columns that the schema leaves "
             "open",
             of=_discovery,
+        ),
+        *(
+            StatisticKind(
+                name=name,
+                words="counts of the images nearest to each of a few candidate images in a class",
+                of=VoteSum,
+                arrays=vote_shapes,
+                check=check_candidates,
+            )
+            for name in VOTES
         ),
         StatisticKind(
             name="image-columns",

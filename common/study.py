@@ -31,6 +31,7 @@ from fedloom.common.digest import digest
 from fedloom.common.errors import StudyError
 from fedloom.common.models.registry import ModelKind, ModelSettings, model_kind, read_model
 from fedloom.common.models.settings import Training
+from fedloom.common.parts import load_part
 from fedloom.common.privacy_settings import PrivacySettings, default_exchange, privacy_settings
 from fedloom.common.public_data import PublicData, located
 from fedloom.common.schema import Schema
@@ -309,6 +310,9 @@ def parse_study(
     privacy = privacy_settings(file.privacy, schema, len(file.site), where=where)
     usual = "schema" if schema.open_columns else schema.kind.default_model
     model = read_model({"kind": usual, **file.model}, where=where)
+    fill = model_kind(model.kind).located
+    if fill is not None and folder is not None:
+        model = load_part(fill)(model, where)
     public = file.public
     if public is not None:
         if model.kind != "tree":

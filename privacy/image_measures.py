@@ -16,10 +16,13 @@ from fedloom.common.errors import StudyError
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.statistics import IMAGE_SUMS, ColumnSum, LookSum, most_cells
 from fedloom.common.images.sums import L2_NORM
+from fedloom.common.images.vote_sources import check_named
+from fedloom.common.images.votes import VOTES, vote_shapes
 from fedloom.common.models.registry import model_kind
 from fedloom.common.study import MarginalKind, Study
 from fedloom.privacy.measures import Measures, statistic_draft
-from fedloom.privacy.plan_size import check_image_sums_size
+from fedloom.privacy.phases.phase import array_bytes
+from fedloom.privacy.plan_size import check_candidates_size, check_image_sums_size
 
 __all__ = ["COLUMNS_SHARE", "LOOK_SHARE", "SHARES_OF_SUMS", "image_measures"]
 
@@ -41,6 +44,8 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
       StudyError: the study sets what follows from the model, or a sum needs too much memory.
     """
     kind, share = _resolved(study)
+    if coder.votes is not None:
+        check_named(coder.votes)
     columns, look = ColumnSum(coder, {}), LookSum(coder, {})
     asked = [
         ("image-columns", COLUMNS_SHARE, columns.l2_norm, columns.length),
@@ -53,6 +58,12 @@ def image_measures(study: Study, coder: ImageCoder) -> Measures:
         ]
     check_image_sums_size(max(cells for *_, cells in asked), coder.encoding.num_classes)
     whole = math.fsum(part for _, part, *_ in asked)
+    if coder.votes is not None:
+        part = coder.votes.share / (1.0 - coder.votes.share) * whole / coder.votes.rounds
+        cells = coder.encoding.num_classes * coder.votes.candidates
+        asked += [(name, part, 1.0, cells) for name in VOTES[: coder.votes.rounds]]
+        check_candidates_size(array_bytes(vote_shapes(coder)), coder.encoding.num_classes)
+        whole += part * coder.votes.rounds
     drafts = [
         statistic_draft(study, name, share=share * part / whole, record_norm=norm, max_cells=cells)
         for name, part, norm, cells in asked

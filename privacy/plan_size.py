@@ -22,6 +22,7 @@ from fedloom.privacy.physical_rows import physical_rows
 from fedloom.privacy.plan import Plan
 
 __all__ = [
+    "check_candidates_size",
     "check_image_sums_size",
     "check_statistics_size",
     "check_training_size",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _LIMIT_BYTES = 2 * 10**9
+_LIMIT_CANDIDATES = 256 * 10**6
 _BYTES = 8
 # A site holds the exact counts, their noise, the noised counts and their packed form at once.
 _COPIES_OF_STATISTICS = 5
@@ -89,6 +91,24 @@ def check_image_sums_size(cells: int, num_classes: int) -> None:
             f"{needed / 1e9:.1f} GB for {num_classes} classes, the limit is "
             f"{_LIMIT_BYTES / 1e9:.0f} GB; give the target fewer values, or the columns beside "
             "the images fewer bins or values"
+        )
+
+
+def check_candidates_size(needed: int, num_classes: int) -> None:
+    """Refuses candidate images that make a request of more than 256 MB.
+
+    Args:
+      needed: bytes of the candidates of one round.
+      num_classes: that have candidates.
+
+    Raises:
+      StudyError: they do.
+    """
+    if needed > _LIMIT_CANDIDATES:
+        raise StudyError(
+            f"the candidate images of {num_classes} classes would take {needed / 1e6:.0f} MB in "
+            f"each round of votes, the limit is {_LIMIT_CANDIDATES / 1e6:.0f} MB; lower "
+            "[model.votes] candidates, or give the target fewer values"
         )
 
 

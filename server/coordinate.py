@@ -133,6 +133,8 @@ class _Run:
     def run(self) -> None:
         if self._folder.done():
             return
+        if self._plan.kind.needed_at_coordinator is not None:
+            load_part(self._plan.kind.needed_at_coordinator)(self._plan.coder)
         names, rounds = self._sites.names, self._plan.rounds
         self._folder.update_state(state="running")
         self._on_event({"event": "start", "sites": names, "rounds": len(rounds)})

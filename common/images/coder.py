@@ -19,9 +19,19 @@ from fedloom.common.records.image import IMAGE, ImageSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fedloom.common.models.image_settings import ImageMixtureSettings
+    from fedloom.common.models.vote_settings import VoteSettings
     from fedloom.common.schema import Schema
 
-__all__ = ["CODES", "PIXELS", "ImageCoder", "fitting", "image_positions", "image_settings"]
+__all__ = [
+    "CODES",
+    "PIXELS",
+    "ImageCoder",
+    "fitting",
+    "image_positions",
+    "image_settings",
+    "voting_coder",
+]
 
 Array = NDArray[Any]
 
@@ -32,8 +42,15 @@ CODES, PIXELS = "f0", "f1"
 class ImageCoder:
     """Codes records with images: each is its columns' codes, and its image."""
 
-    def __init__(self, schema: Schema, target: str | None) -> None:
+    def __init__(
+        self, schema: Schema, target: str | None, votes: VoteSettings | None = None
+    ) -> None:
         """Takes the layout from the schema.
+
+        Args:
+          schema: the public schema.
+          target: the label column, or None.
+          votes: how records vote for candidate images, if they do.
 
         Raises:
           SchemaError: there is no such column, or a column is open.
@@ -41,6 +58,7 @@ class ImageCoder:
         self.encoding = Encoding(schema, target)
         self.shape = image_settings(schema).shape
         self.coordinates = Coordinates(self.shape, MOST_COORDINATES)
+        self.votes = votes
         self._pixels = (self.shape.height, self.shape.width, self.shape.channels)
         self._last: tuple[weakref.ref[Array], bool, Array] | None = None
 
@@ -109,6 +127,15 @@ class ImageCoder:
 def image_positions(coder: ImageCoder, coded: Coded) -> Array:
     """Returns the coordinates of each image as it is, (N, D); columns have no part in them."""
     return coder.vectors(coded.features, framed=False)
+
+
+def voting_coder(model: ImageMixtureSettings, schema: Schema, target: str | None) -> ImageCoder:
+    """Returns the coder of a model whose records may vote.
+
+    Raises:
+      SchemaError: there is no such column, or a column is open.
+    """
+    return ImageCoder(schema, target, model.votes)
 
 
 def image_settings(schema: Schema) -> ImageSettings:

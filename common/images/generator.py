@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.common.artifact import Artifact
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.frame import from_frame
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import tone_shapes, toned
 from fedloom.common.images.vectors import FRAME_WIDTH, frame_weight
 
-__all__ = ["ImageGenerator", "generator_shapes", "mixture_images"]
+__all__ = ["ImageGenerator", "generator_shapes"]
 
 Array = NDArray[Any]
 
@@ -119,8 +118,3 @@ class ImageGenerator:
             frames = vectors[:, count:] / frame_weight(self.shape.num_values)
             images = from_frame(images, frames)
         return images
-
-
-def mixture_images(artifact: Artifact, shape: ImageShape) -> ImageGenerator:
-    """Returns the source of an `image-mixture`; see `fedloom.common.images.sampler.ImageSource`."""
-    return ImageGenerator(shape, artifact.arrays)

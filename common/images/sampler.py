@@ -15,6 +15,7 @@ from fedloom.common.images.coder import ImageCoder, image_settings
 from fedloom.common.images.generator import generator_shapes
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.vectors import MOST_COORDINATES
+from fedloom.common.images.voted import voted_shapes
 from fedloom.common.models.registry import MODELS
 from fedloom.common.parts import load_part
 from fedloom.common.records.image import IMAGE
@@ -116,4 +117,5 @@ def image_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tupl
         directions=int(config["directions"]),
         groups=int(config["groups"]),
     )
+    shapes |= voted_shapes(coder.shape, encoding.num_classes, int(config.get("voted", 0)))
     return {**shapes, "probabilities": (encoding.num_classes, encoding.width)}

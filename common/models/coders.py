@@ -31,7 +31,7 @@ def coder_of(model: ModelSettings, schema: Schema, target: str | None) -> Coder:
             f"schema describes {schema.kind.name} records; choose another kind"
         )
     if kind.coder is not None:
-        coder: Coder = load_part(kind.coder)(schema)
+        coder: Coder = load_part(kind.coder)(model, schema, target)
         return coder
     if kind.default_bins != DEFAULT_BINS:
         return encoding_of(kind.name, schema, target)

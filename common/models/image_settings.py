@@ -15,6 +15,7 @@ from fedloom.common.models.settings import (
     SampleRate,
     Size,
 )
+from fedloom.common.models.vote_settings import VoteSettings
 from fedloom.common.vocabulary import Generation, Reading, Rivalry
 
 __all__ = [
@@ -24,13 +25,30 @@ __all__ = [
     "ImageNetSettings",
     "ImageVaeGradients",
     "ImageVaeSettings",
+    "votes_of_model",
 ]
 
 
 class ImageMixtureSettings(
-    ModelSettings, tag_field="kind", tag="image-mixture", frozen=True, kw_only=True
+    ModelSettings,
+    tag_field="kind",
+    tag="image-mixture",
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
 ):
-    """A mixture of Gaussians for the images of each class, made from noisy sums alone."""
+    """A mixture of Gaussians for the images of each class, made from noisy sums alone.
+
+    Attributes:
+      votes: of records for candidate images; None asks for none.
+    """
+
+    votes: VoteSettings | None = None
+
+
+def votes_of_model(model: ModelSettings) -> VoteSettings | None:
+    """Returns how records vote for candidate images, by a plan's model; None if they do not."""
+    return model.votes if isinstance(model, ImageMixtureSettings) else None
 
 
 class ImageNetSettings(ModelSettings, frozen=True, kw_only=True):

@@ -174,8 +174,13 @@ class ModelKind:
       training: by what a site sends, the settings of its rounds; empty for a kind that is made
         from statistics alone.
       records: the kinds of record that it is a model of.
-      coder: how records become codes, "module:name", from the schema; None takes the coder of the
-        schema's kind of record.
+      coder: how records become codes, "module:name", from model, schema and target; None takes the
+        coder of the schema's kind of record.
+      located: fills in what a study names and does not hold, "module:name", from settings and
+        the place of the study for messages; None if there is nothing of that kind.
+      needed_at_sites: refuses a site that lacks what the model needs beside fedloom,
+        "module:name", from the coder; None likewise.
+      needed_at_coordinator: the same there.
       default_bins: cells of an axis of numbers or times whose column does not say how many.
       measures: which statistics a study asks, "module:name"; see `fedloom.privacy.measures`.
       statistics: what the opened sums say together, "module:name", from plan and opened rounds;
@@ -197,6 +202,9 @@ class ModelKind:
     training: Mapping[Exchange, type[Training]] = field(default_factory=dict)
     records: tuple[str, ...] = ("table",)
     coder: str | None = None
+    located: str | None = None
+    needed_at_sites: str | None = None
+    needed_at_coordinator: str | None = None
     default_bins: int = DEFAULT_BINS
     measures: str = "fedloom.privacy.measures:marginal_measures"
     statistics: str = "fedloom.privacy.answers.opened_marginals:noisy_statistics"
@@ -261,13 +269,17 @@ MODELS: dict[str, ModelKind] = {
             name="image-mixture",
             settings=ImageMixtureSettings,
             records=("image",),
+            coder="fedloom.common.images.coder:voting_coder",
+            located="fedloom.common.images.vote_sources:located_votes",
+            needed_at_sites="fedloom.common.images.vote_sources:check_site",
+            needed_at_coordinator="fedloom.server.images.simulators:check_coordinator",
             measures="fedloom.privacy.image_measures:image_measures",
             statistics="fedloom.privacy.answers.opened_images:noisy_images",
-            design="fedloom.server.images.design:image_design",
+            design="fedloom.server.images.candidates:voting_design",
             learner="fedloom.server.images.learner:ImageMixtureLearner",
-            source="fedloom.common.images.generator:mixture_images",
+            source="fedloom.common.images.voted:mixture_images",
             shapes="fedloom.common.images.sampler:image_shapes",
-            fitted=frozenset({"directions", "groups"}),
+            fitted=frozenset({"directions", "groups", "voted"}),
         ),
         ModelKind(
             name="tree",
@@ -338,7 +350,7 @@ MODELS: dict[str, ModelKind] = {
         ModelKind(
             name="schema",
             settings=SchemaSettings,
-            coder="fedloom.common.discovery:Discovery",
+            coder="fedloom.common.discovery:open_columns",
             measures="fedloom.privacy.measures:discovery_measures",
         ),
     )

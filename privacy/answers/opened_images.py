@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedloom.common.images.votes import VOTES
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.privacy.answers.opened import OpenedRound
 from fedloom.privacy.answers.opened_marginals import noisy_statistics
@@ -20,10 +21,12 @@ class NoisyImages(NoisyMarginals):
     Attributes:
       plan: that was carried out.
       images: opened sums over images, in the order in which they were asked.
+      votes: opened votes for candidate images, likewise.
     """
 
     plan: Plan
     images: tuple[OpenedRound, ...]
+    votes: tuple[OpenedRound, ...]
 
 
 def noisy_images(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyImages:
@@ -40,5 +43,6 @@ def noisy_images(plan: Plan, rounds: Sequence[OpenedRound]) -> NoisyImages:
         look_std=columns.look_std,
         site_totals=columns.site_totals,
         plan=plan,
-        images=tuple(rounds[1:]),
+        images=tuple(one for one in rounds[1:] if one.params["statistic"] not in VOTES),
+        votes=tuple(one for one in rounds[1:] if one.params["statistic"] in VOTES),
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fedloom.common.models.image_settings import votes_of_model
+from fedloom.common.models.vote_settings import FREQUENCIES
 from fedloom.common.public_data import PublicData
 from fedloom.common.vocabulary import Unit
 from fedloom.privacy.plan import Plan
@@ -50,6 +52,15 @@ _EARLIER = (
     "The earlier release that the plan names cost what its own statement says. Its rows were the "
     "prior of the fit; for whoever is in its records and in this study's, the two prices add up. "
     "The counts in public.safetensors are those of its rows, which a release cannot show."
+)
+_SIMULATED = (
+    "The simulator that the plan names was not made, trained or tuned by looking at the records "
+    "that the study protects. That cannot be told from a release."
+)
+_EMBEDDED = (
+    "The embedding that the plan names gives each image features that depend on that image alone, "
+    "so that a record's vote is its own. Sites tested it on public images before they read a "
+    "record, and checked the SHA-256 of its weights, not its code."
 )
 _PERSONS = "A site's id column tells its persons apart: all rows of one person have one id."
 _COLLUDING = (
@@ -108,6 +119,11 @@ def assumptions(plan: Plan) -> list[dict[str, Any]]:
         listed.append({"code": "learned-prices", "text": _LEARNED})
     if plan.public is not None:
         listed.append(_of_public_data(plan.public))
+    votes = votes_of_model(plan.model)
+    if votes is not None and votes.simulator is not None:
+        listed.append({"code": "simulator-apart", "text": _SIMULATED})
+    if votes is not None and votes.features != FREQUENCIES:
+        listed.append({"code": "embedding-of-one-image", "text": _EMBEDDED})
     if plan.privacy.unit is Unit.PERSON:
         listed.append({"code": "ids-tell-persons", "text": _PERSONS})
     if plan.colluding is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fedloom.common.models.image_settings import votes_of_model
 from fedloom.common.public_data import PublicData
 from fedloom.common.typed import plain
 from fedloom.common.vocabulary import NoiseAt, Trust, Unit
@@ -69,6 +70,7 @@ def make_statement(plan: Plan, accounts: Mapping[str, SiteAccount]) -> dict[str,
             "answers alone and cost nothing; sampling more costs nothing either",
         },
         **_public_data(plan),
+        **_votes(plan),
         "rehearsal": {
             "sites": rehearsal,
             "text": "rehearsal: covers this run alone" if rehearsal else "none",
@@ -91,6 +93,24 @@ def _public_data(plan: Plan) -> dict[str, Any]:
             "text": "a public table was the prior of the fit: it costs nothing if it holds none of "
             "the records and was not chosen by looking at them (see assumptions); its counts are "
             "in public.safetensors, without noise",
+        }
+    }
+
+
+def _votes(plan: Plan) -> dict[str, Any]:
+    """Names what drew candidates and what compared them; nothing in a plan without votes."""
+    votes = votes_of_model(plan.model)
+    if votes is None:
+        return {}
+    return {
+        "votes": {
+            "simulator": votes.simulator,
+            "simulator_from": votes.simulator_from,
+            "features": votes.features,
+            "weights": votes.weights,
+            "text": "records voted for candidate images, which are in the requests in `answers/`; "
+            "a simulator costs nothing if it was not made by looking at the records (see "
+            "assumptions)",
         }
     }
 

@@ -13,6 +13,7 @@ from fedloom.common.images.statistics import (
     request_arrays,
 )
 from fedloom.common.images.vectors import MOST_COORDINATES
+from fedloom.common.images.votes import VOTES
 from fedloom.privacy.answers.opened import OpenedRound, spread_of
 from fedloom.privacy.answers.opened_images import NoisyImages, noisy_images
 from fedloom.privacy.phases import StatisticPhase
@@ -66,7 +67,11 @@ def image_fit(statistics: NoisyImages) -> ImageFit:
     plan, coder = statistics.plan, statistics.plan.coder
     if not isinstance(coder, ImageCoder):
         raise StudyError("the plan's records have no images")
-    phases = [phase for phase in plan.phases if isinstance(phase, StatisticPhase)]
+    phases = [
+        phase
+        for phase in plan.phases
+        if isinstance(phase, StatisticPhase) and phase.statistic not in VOTES
+    ]
     sites = len(statistics.images[0].sites)
     return ImageFit(
         coder.shape,

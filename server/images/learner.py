@@ -11,6 +11,7 @@ from fedloom.common.artifact import Artifact
 from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.look import TONES
 from fedloom.common.images.tone import CURVE, apply_tone, tone_curve
+from fedloom.common.models.image_settings import ImageMixtureSettings
 from fedloom.common.models.registry import ModelSettings
 from fedloom.common.records import Coder
 from fedloom.privacy.answers.opened_images import NoisyImages
@@ -19,6 +20,7 @@ from fedloom.server.images.algebra import root_of
 from fedloom.server.images.design import image_fit
 from fedloom.server.images.fit import ImageFit
 from fedloom.server.images.tones import own_tones, shared_tones
+from fedloom.server.images.votes import voted_arrays
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.mixture import sampleable
@@ -43,17 +45,28 @@ class ImageMixtureLearner(UntrainedLearner):
         num_sites: int = 1,
     ) -> None:
         """Takes the plan's model; all else follows from the statistics."""
+        assert isinstance(model, ImageMixtureSettings)
+        self._votes = model.votes
 
     def initialise(self, statistics: NoisyImages, seed: int) -> State:
         """Fits the generator; nothing remains for training rounds."""
-        return State(arrays=mixture_arrays(statistics, seed))
+        arrays = mixture_arrays(statistics, seed)
+        if self._votes is not None:
+            last = statistics.votes[-1]
+            candidates = last.request_arrays["candidates"]
+            votes = last.values().reshape(candidates.shape[:2])
+            arrays |= voted_arrays(candidates, votes, self._votes.warp)
+        return State(arrays=arrays)
 
     def export(self, state: State) -> Artifact:
         """Returns the generator."""
         _, groups, directions = state.arrays["centres"].shape
+        config = {"directions": int(directions), "groups": int(groups)}
+        if self._votes is not None:
+            config["voted"] = int(state.arrays["voted_weights"].shape[1])
         return Artifact(
             kind="image-mixture",
-            config={"directions": int(directions), "groups": int(groups)},
+            config=config,
             arrays=dict(state.arrays),
         )
 

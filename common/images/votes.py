@@ -1,0 +1,121 @@
+"""Votes: each record names the candidate image of its class that is nearest to its own image.
+
+The nearest is looked for in public features: the frequencies that images are summed in, or what an
+embedding gives that is installed at the sites (`fedloom.common.images.embedding`). Features of an
+image depend on that image alone and are multiples of `bounded.GRID`, so squared distances are exact
+and a record's vote never depends on which other records are there. Of equally near candidates the
+first has the vote. As each record adds one to one count, whatever its image holds, the L2 norm of
+what it adds is 1.
+
+Released through `fedloom.privacy.mechanisms.noisy_sum`: with Gaussian noise of the phase's
+multiplier times that norm (times `rows_per_person`) it is (epsilon, delta)-DP when one record, or
+one person with all its rows, is added or removed; its event is that one Gaussian.
+
+Source: private evolution (Lin et al. 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.errors import ConfigError
+from fedloom.common.images.coder import PIXELS, ImageCoder
+from fedloom.common.images.embedding import Embedded, embedding_of
+from fedloom.common.images.vectors import FRAME_WIDTH, image_vectors
+from fedloom.common.models.vote_settings import FREQUENCIES, MOST_VOTE_ROUNDS, VoteSettings
+
+__all__ = ["VOTES", "VoteSum", "check_candidates", "nearest", "vote_shapes", "votes_of"]
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Shapes = dict[str, tuple[tuple[int, ...], str]]
+
+VOTES = ("image-votes", *(f"image-votes-{number}" for number in range(2, MOST_VOTE_ROUNDS + 1)))
+"""The rounds of votes, in the order in which they are asked."""
+# Differences of a block of records from all candidates of a class are in memory at once.
+_BLOCK = 1024
+
+
+class VoteSum:
+    """How many records of each class name each candidate; a record adds a single one."""
+
+    def __init__(self, coder: ImageCoder, arrays: Arrays) -> None:
+        """Takes the candidates, `candidates` (C, K, height, width, channels) uint8."""
+        self._coder, self._candidates = coder, arrays["candidates"]
+        self.length, self.l2_norm = int(np.prod(self._candidates.shape[:2])), 1.0
+
+    def sum(self, features: Array, classes: Array) -> Array:
+        """Returns the exact counts over records, (C * K,) int64."""
+        of, count = _features(self._coder), self._candidates.shape[1]
+        seen, total = of(features[PIXELS], features), np.zeros(self._candidates.shape[:2], np.int64)
+        for label, own in enumerate(self._candidates):
+            rows = np.flatnonzero(classes == label)
+            total[label] = np.bincount(nearest(seen[rows], of(own, None)), minlength=count)
+        return total.reshape(-1)
+
+
+def nearest(points: Array, candidates: Array) -> Array:
+    """Returns the candidate nearest to each point, the first of equally near ones.
+
+    Args:
+      points: (N, D) multiples of `bounded.GRID`, private.
+      candidates: (K, D) of the same.
+
+    Returns:
+      (N,) int64; each depends on its own point alone.
+    """
+    found = np.zeros(len(points), dtype=np.int64)
+    squares = (candidates**2).sum(axis=1)
+    for start in range(0, len(points), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        # Exact, in any order: sums of products of multiples of the grid.
+        found[rows] = (squares - 2.0 * (points[rows] @ candidates.T)).argmin(axis=1)
+    return found
+
+
+def votes_of(coder: ImageCoder) -> VoteSettings:
+    """Returns the plan's settings of votes.
+
+    Raises:
+      ConfigError: its model asks for none.
+    """
+    if coder.votes is None:
+        raise ConfigError("the plan's model asks for no votes; a request for them fits no plan")
+    return coder.votes
+
+
+def vote_shapes(coder: ImageCoder) -> Shapes:
+    """Returns shape and type of the array of a request."""
+    shape, count = coder.shape, votes_of(coder).candidates
+    pixels = (shape.height, shape.width, shape.channels)
+    return {"candidates": ((coder.encoding.num_classes, count, *pixels), "uint8")}
+
+
+def check_candidates(coder: ImageCoder, arrays: Arrays, max_cells: int) -> None:
+    """Refuses more counts than the plan has; any image may be a candidate.
+
+    Raises:
+      ConfigError: there are.
+    """
+    cells = int(np.prod(arrays["candidates"].shape[:2]))
+    if cells > max_cells:
+        raise ConfigError(f"the plan has {max_cells} candidates, got {cells}")
+
+
+def _features(coder: ImageCoder) -> Callable[[Array, Array | None], Array]:
+    """Returns what gives the features of images, of records if their coded form is given."""
+    votes = votes_of(coder)
+    if votes.features != FREQUENCIES:
+        embedding: Embedded = embedding_of(votes.features, votes.weights)
+        return lambda images, features: embedding.of(images)
+    return lambda images, features: _frequencies(coder, images, features)
+
+
+def _frequencies(coder: ImageCoder, images: Array, features: Array | None) -> Array:
+    if features is not None:
+        return coder.vectors(features, False)[:, :-FRAME_WIDTH]
+    return image_vectors(images, coder.coordinates, False)[:, :-FRAME_WIDTH]

@@ -1,0 +1,94 @@
+"""Public variations of an image: a small affine change, and an elastic one.
+
+A warp turns, scales, slants and moves an image, and bends it by a smooth field of low cosine
+frequencies (elastic distortion: Simard, Steinkraus and Platt 2003). Nothing here looks at data:
+what is drawn is the seed's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.common.images.coordinates import cosines
+
+__all__ = ["warped"]
+
+Array = NDArray[Any]
+
+# Standard deviations at a strength of 1: radians, logarithm of a scale, slant, and shifts and
+# bends in units of half an image.
+_TURN, _SCALE, _SLANT, _SHIFT, _BEND = 0.10, 0.08, 0.12, 0.04, 0.05
+# Frequencies of the field in each direction; the constant one would only shift.
+_WAVES = 3
+
+
+def warped(images: Array, rng: np.random.Generator, strength: float = 1.0) -> Array:
+    """Returns each image warped by a draw of its own.
+
+    Args:
+      images: (N, height, width, channels), real.
+      rng: source of the draws; needs no secrecy.
+      strength: of the warp; 0 leaves images as they are.
+
+    Returns:
+      The same shape, float64; what lies beyond an edge is as the edge is.
+    """
+    number, height, width = images.shape[:3]
+    normal = rng.normal(size=(number, 6)) * strength
+    turn, slant = _TURN * normal[:, 0], _SLANT * normal[:, 1]
+    scales = np.exp(_SCALE * normal[:, 2:4])
+    shifts = _SHIFT * normal[:, 4:6]
+    y, x = (_places(size)[:, None] for size in (height, width))
+    x, y = x.T[None], y[None]
+    cos, sin = (part[:, None, None] for part in (np.cos(turn), np.sin(turn)))
+    across = (cos * x + sin * y) * scales[:, 0, None, None] + slant[:, None, None] * y
+    down = (cos * y - sin * x) * scales[:, 1, None, None]
+    bends = _fields(rng, number, height, width) * (_BEND * strength)
+    across = across + shifts[:, 0, None, None] + bends[:, 0]
+    down = down + shifts[:, 1, None, None] + bends[:, 1]
+    return _read(np.asarray(images, dtype=np.float64), down, across)
+
+
+def _places(size: int) -> Array:
+    """Returns the middles of pixels, half an image being 1."""
+    places: Array = (np.arange(size) + 0.5) * (2.0 / size) - 1.0
+    return places
+
+
+def _fields(rng: np.random.Generator, number: int, height: int, width: int) -> Array:
+    """Returns smooth random fields (number, 2, height, width) of a mean square of about 1."""
+    weights = rng.normal(size=(number, 2, _WAVES, _WAVES)) / np.sqrt(_WAVES**2 - 1)
+    weights[:, :, 0, 0] = 0.0
+    rows, columns = (cosines(size)[:_WAVES] * np.sqrt(size) for size in (height, width))
+    found: Array = np.einsum("ih,ncij,jw->nchw", rows, weights, columns, optimize=True)
+    return found
+
+
+def _read(images: Array, down: Array, across: Array) -> Array:
+    """Reads images between their pixels, (N, height, width, channels), linearly."""
+    number, height, width = images.shape[:3]
+    rows, row = _taps(down, height)
+    columns, column = _taps(across, width)
+    which = np.arange(number)[:, None, None]
+    row, column = row[..., None], column[..., None]
+
+    def at(below: int, beside: int) -> Array:
+        found: Array = images[
+            which, np.minimum(rows + below, height - 1), np.minimum(columns + beside, width - 1)
+        ]
+        return found
+
+    upper = at(0, 0) * (1.0 - column) + at(0, 1) * column
+    lower = at(1, 0) * (1.0 - column) + at(1, 1) * column
+    found: Array = upper * (1.0 - row) + lower * row
+    return found
+
+
+def _taps(places: Array, size: int) -> tuple[Array, Array]:
+    """Returns the pixel at or before each place, and how far the place lies beyond it."""
+    at = np.clip((places + 1.0) * (size / 2.0) - 0.5, 0.0, size - 1.0)
+    first = np.floor(at)
+    return first.astype(np.int64), at - first

@@ -1,0 +1,1 @@
+"""Draws digits and other short texts, as candidates for which a study's records vote."""
