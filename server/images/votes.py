@@ -86,7 +86,7 @@ def shares_of(votes: Array) -> Array:
     """Returns noisy counts (K,) as shares: none negative, their sum kept; alike if it is not > 0.
 
     >>> shares_of(np.array([5.0, -1.0, 1.0])).tolist()
-    [1.0, 0.0, 0.0]
+    [0.9, 0.0, 0.1]
     """
     total = float(votes.sum())
     if total <= 0.0:
