@@ -133,6 +133,13 @@ class Reading(StrEnum):
     CONVOLUTIONS = "convolutions"
 
 
+class Likelihood(StrEnum):
+    """What a VAE of images says of a value: a probability of white, or a width about a level."""
+
+    BERNOULLI = "bernoulli"
+    DISCRETISED = "discretised"
+
+
 class Rivalry(StrEnum):
     """What a critic loses by a score of the wrong sign, and a generator by its fakes' scores.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedloom.common.images.shape import ImageShape
-from fedloom.common.vocabulary import Reading, Rivalry
+from fedloom.common.vocabulary import Likelihood, Reading, Rivalry
 
 if TYPE_CHECKING:
     from fedloom.common.images.coder import ImageCoder
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "WIDTHS",
     "corrector_inputs",
     "critic_parameters",
     "dense_shapes",
@@ -32,6 +33,8 @@ _FIRST_CHANNELS, _CHANNELS = 16, 32
 _WIDE_KERNEL, _KERNEL = 5, 3
 # Frequencies whose products are read too.
 _MULTIPLIED = 64
+WIDTHS = 16
+"""Frequencies that tell the widths of a discretised likelihood, for each class."""
 
 
 def reader_layers(shape: ImageShape) -> list[tuple[int, int, int]]:
@@ -55,14 +58,28 @@ def read_width(settings: ImageNetSettings, shape: ImageShape) -> int:
     return layers[-1][1] * height * width
 
 
-def dense_shapes(inputs: int, hidden: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    """Returns names and shapes of the weights of two hidden layers and what they write."""
+def dense_shapes(
+    inputs: int, hidden: int, outputs: int, depth: int = 2
+) -> dict[str, tuple[int, ...]]:
+    """Returns names and shapes of the weights of the hidden layers and of what they write.
+
+    Args:
+      inputs: what the first layer sees.
+      hidden: width of all hidden layers.
+      outputs: what is written.
+      depth: hidden layers, 2 at least.
+    """
     width, hidden, out = _padded(inputs), _padded(hidden), _padded(outputs)
+    further: dict[str, tuple[int, ...]] = {}
+    for number in range(depth - 2):
+        further[f"further.{number}.weight"] = (hidden, hidden)
+        further[f"further.{number}.bias"] = (hidden,)
     return {
         "inner.weight": (hidden, width),
         "inner.bias": (hidden,),
         "middle.weight": (hidden, hidden),
         "middle.bias": (hidden,),
+        **further,
         "outer.weight": (out, hidden),
         "outer.bias": (out,),
     }
@@ -98,7 +115,9 @@ def vae_parameters(settings: ImageVaeSettings, coder: ImageCoder) -> int:
     heads = 2 * _linear(read_width(settings, coder.shape) + classes, settings.latent)
     heads += _linear(classes, prior_width(settings.latent))
     detail = min(settings.detail, coder.shape.num_values)
-    decoder = _dense(settings.latent + classes, settings.hidden, detail)
+    decoder = _dense(settings.latent + classes, settings.hidden, detail, settings.depth)
+    if settings.likelihood is Likelihood.DISCRETISED:
+        heads += _linear(classes, WIDTHS)
     return _reader(settings, coder.shape, layers=1) + heads + decoder
 
 
@@ -128,8 +147,8 @@ def _reader(settings: ImageNetSettings, shape: ImageShape, *, layers: int) -> in
     return sum(out * (into * kernel**2 + 1) for into, out, kernel in reader_layers(shape))
 
 
-def _dense(inputs: int, hidden: int, outputs: int) -> int:
-    shapes = dense_shapes(inputs, hidden, outputs).values()
+def _dense(inputs: int, hidden: int, outputs: int, depth: int = 2) -> int:
+    shapes = dense_shapes(inputs, hidden, outputs, depth).values()
     return sum(one[0] * (one[1] if len(one) > 1 else 1) for one in shapes)
 
 

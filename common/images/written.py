@@ -1,16 +1,17 @@
 """Images from the published decoder of an `image-vae`; NumPy alone, in double precision.
 
-A latent from the Gaussian of its class, and the class, go through two hidden layers of tanh to
+A latent from the Gaussian of its class, and the class, go through hidden layers of tanh to
 coordinates in the public cosine basis; these, times `CONTRAST`, are the logits of an image, whose
 values then move along the tone curve of class and channel.
 `fedloom.common.models.image_networks` is the same network in single precision.
 
-Arrays: `class_prior` (C,), `latent_means` (C, L), `latent_roots` (C, L, L), `net.` with the six
+Arrays: `class_prior` (C,), `latent_means` (C, L), `latent_roots` (C, L, L), `net.` with the
 arrays of `dense_shapes`, and the tone's.
 """
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -80,10 +81,18 @@ class WrittenImages(TonedImages):
 
 
 def dense(arrays: Mapping[str, Array], inputs: Array) -> Array:
-    """Returns what the network of `net.` arrays makes of inputs (N, n), padding left out."""
+    """Returns what the network of `net.` arrays makes of inputs (N, n), padding left out.
+
+    However many hidden layers there are, `net.further` ones come after the middle.
+    """
     inner = arrays["net.inner.weight"][:, : inputs.shape[1]]
     hidden = np.tanh(inputs @ inner.T + arrays["net.inner.bias"])
     hidden = np.tanh(hidden @ arrays["net.middle.weight"].T + arrays["net.middle.bias"])
+    for number in itertools.count():
+        name = f"net.further.{number}."
+        if name + "weight" not in arrays:
+            break
+        hidden = np.tanh(hidden @ arrays[name + "weight"].T + arrays[name + "bias"])
     out: Array = hidden @ arrays["net.outer.weight"].T + arrays["net.outer.bias"]
     return out
 
@@ -96,6 +105,7 @@ def written_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tu
         latent + classes,
         int(config["hidden"]),
         min(int(config["detail"]), shape.num_values),
+        int(config["depth"]),
     )
     return {
         "class_prior": (classes,),

@@ -112,7 +112,7 @@ class ConvolutionReader(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """Two hidden layers of tanh; what is beyond the widths is padding."""
+    """Two hidden layers of tanh or more; what is beyond the widths is padding."""
 
     def __init__(
         self,
@@ -124,17 +124,19 @@ class DenseNet(nn.Module):
         last_std: float,
         latent: int,
         classes: int,
+        depth: int = 2,
     ) -> None:
         """Draws weights.
 
         Args:
           inputs: what it sees; the last `latent + classes` of them are the latent and the class.
-          hidden: width of both layers.
+          hidden: width of the hidden layers.
           outputs: what it writes.
           rng: of the weights.
           last_std: standard deviation of the last layer's weights, times sqrt(hidden).
           latent: its dimensions; they weigh the same at first, whatever else is seen.
           classes: how many; one of these inputs is 1, so it weighs as much as the whole latent.
+          depth: hidden layers, 2 at least.
         """
         super().__init__()
         width, hidden = padded(inputs), padded(hidden)
@@ -145,11 +147,16 @@ class DenseNet(nn.Module):
             drawn.normal_(0.0, (latent + classes) ** -0.5, generator=rng)
             self.inner.weight[:, named:inputs].normal_(0.0, 1.0, generator=rng)
         self.middle = fresh_linear(hidden, hidden, rng, weight_std=hidden**-0.5)
+        self.further = nn.ModuleList(
+            fresh_linear(hidden, hidden, rng, weight_std=hidden**-0.5) for _ in range(depth - 2)
+        )
         self.outer = fresh_linear(hidden, padded(outputs), rng, weight_std=last_std * hidden**-0.5)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Returns the last layer (B, padded outputs) from padded inputs."""
         hidden = torch.tanh(self.middle(torch.tanh(self.inner(inputs))))
+        for layer in self.further:
+            hidden = torch.tanh(layer(hidden))
         out: Tensor = self.outer(hidden)
         return out
 

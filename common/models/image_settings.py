@@ -16,7 +16,7 @@ from fedloom.common.models.settings import (
     Size,
 )
 from fedloom.common.models.vote_settings import VoteSettings
-from fedloom.common.vocabulary import Generation, Reading, Rivalry
+from fedloom.common.vocabulary import Generation, Likelihood, Reading, Rivalry
 
 __all__ = [
     "ImageGanGradients",
@@ -89,12 +89,20 @@ class ImageVaeSettings(
     Attributes:
       hidden: width of the decoder's hidden layers.
       reading_hidden: width of the encoder's dense layer.
+      depth: hidden layers of the decoder.
+      likelihood: of the values of an image, given what is decoded.
+      corruption: standard deviation of what is added to each value that the encoder sees, of a
+        range of 1; the decoder still learns to write the record as it is.
+      masking: share of the pixels that the encoder does not see.
       beta: weight of the KL divergence.
     """
 
     hidden: Size = 256
     reading_hidden: Size = 256
-
+    depth: Annotated[int, Meta(ge=2, le=6)] = 2
+    likelihood: Likelihood = Likelihood.BERNOULLI
+    corruption: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    masking: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.0
     beta: Annotated[float, Meta(ge=0.0, le=1e3)] = 1.0
 
 

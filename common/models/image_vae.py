@@ -1,13 +1,17 @@
 """The conditional VAE of images: encoder and decoder trained as one private module.
 
-The loss of a record is its negative ELBO given its class, averaged over its views: Bernoulli cross
-entropies of all values, of which each in [0, 1] counts as a probability, plus `beta` times the KL
+The loss of a record is its negative ELBO given its class, averaged over its views: minus the log
+likelihood of its values (`fedloom.common.models.image_likelihood`), plus `beta` times the KL
 divergence of its posterior from the prior of its class, a Gaussian that is learned as well. Prior
 and decoder are published, and latents are drawn from the prior, never by encoding records.
 
-Encoder and decoder read and write low frequencies, or the encoder reads by convolutions.
+Encoder and decoder read and write low frequencies, or the encoder reads by convolutions. With
+`corruption` or `masking` the encoder sees each view with noise or without some pixels, and the
+decoder learns to write it whole. What is added and hidden is drawn for each record on its own and
+tells nothing of any; a record still has one loss, and one clip.
 
-Sources: Kingma & Welling 2013 (arXiv:1312.6114); Sohn et al. 2015 (conditional form).
+Sources: Kingma & Welling 2013 (arXiv:1312.6114); Sohn et al. 2015 (conditional form); Im et al.
+2017 (arXiv:1511.06406, denoising).
 """
 
 from __future__ import annotations
@@ -23,13 +27,18 @@ from torch import Tensor, nn
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.net_sizes import read_width
 from fedloom.common.images.written import CONTRAST
-from fedloom.common.losses import per_record
 from fedloom.common.models.decoder import fresh_linear, joined, padded
 from fedloom.common.models.draws import Draws
+from fedloom.common.models.image_likelihood import (
+    LogisticWidths,
+    bernoulli_loss,
+    discretised_loss,
+)
 from fedloom.common.models.image_model import ImageModel
 from fedloom.common.models.image_networks import DenseNet, Frequencies, reader_of
 from fedloom.common.models.image_settings import ImageVaeSettings
 from fedloom.common.models.latent_prior import LatentPrior
+from fedloom.common.vocabulary import Likelihood
 
 __all__ = ["ImageVae", "ImageVaeModule"]
 
@@ -62,6 +71,12 @@ class ImageVaeModule(nn.Module):
             last_std=_FIRST_OUTPUT,
             latent=settings.latent,
             classes=classes,
+            depth=settings.depth,
+        )
+        self.widths = (
+            LogisticWidths(coder.shape, classes)
+            if settings.likelihood is Likelihood.DISCRETISED
+            else None
         )
 
     def posterior(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,10 +112,19 @@ class ImageVae(ImageModel[ImageVaeModule]):
         public: Mapping[str, NDArray[np.float32]],
         draws: Draws,
     ) -> dict[str, Tensor]:
-        """Returns what every model of images sees, and latent noise for each view."""
+        """Returns what every model of images sees; for each view latent noise and corruption."""
         batch = super().make_batch(features, classes, public, draws)
-        for number in range(self.settings.views):
-            batch[f"noise{number}"] = draws.normal(len(classes), self.settings.latent)
+        settings, rows = self.settings, len(classes)
+        channels, height, width = batch["centre"].shape[1:]
+        for number in range(settings.views):
+            batch[f"noise{number}"] = draws.normal(rows, settings.latent)
+            if settings.corruption > 0.0:
+                added = draws.normal(rows, channels * height * width)
+                added = added.reshape(rows, channels, height, width)
+                batch[f"added{number}"] = settings.corruption * added
+            if settings.masking > 0.0:
+                chance = draws.uniform(rows, height * width).reshape(rows, 1, height, width)
+                batch[f"seen{number}"] = (chance >= settings.masking).float()
         return batch
 
     def loss(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -112,10 +136,18 @@ class ImageVae(ImageModel[ImageVaeModule]):
 
     def _of_view(self, module: ImageVaeModule, batch: Mapping[str, Tensor], number: str) -> Tensor:
         images, classes = batch["view" + number], batch["classes"]
-        mean, log_variance = module.posterior(images - batch["centre"], classes)
+        encoded = images - batch["centre"]
+        if "added" + number in batch:
+            encoded = encoded + batch["added" + number]
+        if "seen" + number in batch:
+            encoded = encoded * batch["seen" + number]
+        mean, log_variance = module.posterior(encoded, classes)
         latent = mean + torch.exp(0.5 * log_variance) * batch["noise" + number]
         logits = CONTRAST * self.frequencies.images(module.coordinates(latent, classes))
         truth = images.permute(0, 2, 3, 1).flatten(1)
-        entropy = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        if module.widths is None:
+            loss = bernoulli_loss(logits, truth)
+        else:
+            loss = discretised_loss(logits, truth, module.widths(classes))
         divergence = module.prior.divergence(mean, log_variance, classes)
-        return per_record(entropy.sum(1), len(images)) + self.settings.beta * divergence
+        return loss + self.settings.beta * divergence

@@ -56,6 +56,7 @@ class ImageVaeLearner(ImageNetLearner):
         self._model, self._coder, self._rounds = ImageVae(model, coder), coder, training.settings
         super().__init__(self._model, training, self._rounds, num_sites)
         self._config = {
+            "depth": model.depth,
             "detail": model.detail,
             "hidden": model.hidden,
             "latent": model.latent,

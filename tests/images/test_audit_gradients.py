@@ -28,13 +28,19 @@ NOISE, VIEWS = 0.5, 3
 SMALL = SCHEMA.replace('"2", "3", "4", "5", "6", "7", "8", "9"', '"2"')
 KINDS = {
     "vae": 'image-vae"\n',
+    "denoising": 'image-vae"\nlikelihood = "discretised"\ncorruption = 0.5\nmasking = 0.5\n',
     "hinge": 'image-gan"\nloss = "hinge"\n',
     "growth": 'image-gan"\nloss = "hinge"\ngrowth = 0.5\n',
     "moments": 'image-gan"\nloss = "moments"\n',
 }
 
 
-@pytest.fixture(params=KINDS)
+PARAMS = [
+    pytest.param(kind, marks=pytest.mark.slow) if kind == "denoising" else kind for kind in KINDS
+]
+
+
+@pytest.fixture(params=PARAMS)
 def plan(request, tmp_path, study_at):
     """A plan of one site whose gradients have little noise."""
     path = study_at(tmp_path, schema=SMALL)

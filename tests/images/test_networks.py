@@ -140,11 +140,14 @@ def influence(model, module, batch, clip=1e-2):
 
 
 @pytest.mark.parametrize("shape", SHAPES[:3])
-def test_numpy_writes_the_images_that_torch_does(tmp_path, shape):
-    model, coder, settings = made(tmp_path, "image-vae", shape, hidden=24, latent=4, detail=50)
+@pytest.mark.parametrize("depth", [2, 4])
+def test_numpy_writes_the_images_that_torch_does(tmp_path, shape, depth):
+    model, coder, settings = made(
+        tmp_path, "image-vae", shape, hidden=24, latent=4, detail=50, depth=depth
+    )
     module = stirred(model)
     net = {f"net.{name}": value for name, value in read_weights(module.decoder).items()}
-    config = {"hidden": 24, "latent": 4, "detail": 50}
+    config = {"depth": depth, "hidden": 24, "latent": 4, "detail": 50}
     arrays = {**net, **prior_arrays(read_weights(module.prior), 4, coder.encoding.num_classes)}
     written = WrittenImages(Artifact(kind="image-vae", config=config, arrays=arrays), coder.shape)
     classes = np.array([0, 1, 2, 1])

@@ -14,6 +14,8 @@ from tests.images.conftest import SCHEMA, SITES
 # Few records, rounds and steps: what is drawn is no better than the sums, and everything is used.
 MODELS = {
     "vae": 'kind = "image-vae"\nhidden = 16\nlatent = 2\nstart_steps = 250\n',
+    "deep vae": 'kind = "image-vae"\nhidden = 16\nlatent = 2\nstart_steps = 400\ndepth = 3\n'
+    'likelihood = "discretised"\ncorruption = 0.1\nmasking = 0.1\n',
     "hinge": 'kind = "image-gan"\nloss = "hinge"\nhidden = 16\nlatent = 2\nstart_steps = 20\n',
     "gan": 'kind = "image-gan"\nhidden = 16\nlatent = 2\nstart_steps = 20\nviews = 2\nshift = 1\n',
 }
@@ -32,6 +34,7 @@ CASES = [
     pytest.param(("modulated", LOOK, "secure-sum"), id="modulated from a look"),
     pytest.param(("modulated", "", "per-site"), id="modulated", marks=pytest.mark.slow),
     pytest.param(("convolutions", "", "per-site"), id="convolutions", marks=pytest.mark.slow),
+    pytest.param(("deep vae", "", "secure-sum"), id="deep vae", marks=pytest.mark.slow),
     pytest.param(("gan", "", "per-site"), id="gan", marks=pytest.mark.slow),
     pytest.param(("hinge", "", "per-site"), id="hinge", marks=pytest.mark.slow),
 ]
