@@ -381,6 +381,7 @@ def _training(
             f'{place} exchange = "{exchange.value}" is not offered by kind = "{kind.name}"; set '
             f"exchange = {offered}"
         )
+    given = {**model.usual_training, **given}
     return read_typed(given, kind.training[exchange], where=place, error=StudyError)
 
 

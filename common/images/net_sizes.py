@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedloom.common.images.oriented import oriented_width
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.vocabulary import Likelihood, Reading, Rivalry
 
@@ -21,7 +22,7 @@ __all__ = [
     "critic_parameters",
     "dense_shapes",
     "moments_width",
-    "multiplied",
+    "moments_widths",
     "prior_width",
     "read_width",
     "reader_layers",
@@ -31,7 +32,7 @@ __all__ = [
 _SMALLEST = 4
 _FIRST_CHANNELS, _CHANNELS = 16, 32
 _WIDE_KERNEL, _KERNEL = 5, 3
-# Frequencies whose products are read too.
+# Numbers of a reading whose products are read too.
 _MULTIPLIED = 64
 WIDTHS = 16
 """Frequencies that tell the widths of a discretised likelihood, for each class."""
@@ -85,19 +86,24 @@ def dense_shapes(
     }
 
 
-def multiplied(shape: ImageShape, detail: int) -> int:
-    """Returns of how many frequencies products are read."""
-    return min(_MULTIPLIED, detail, shape.num_values)
+def moments_widths(shape: ImageShape, detail: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Returns of the readings of frequencies and of edges how many numbers they have.
+
+    Returns:
+      Numbers that are read, and how many of these are multiplied, of each.
+    """
+    frequencies, edges = min(detail, shape.num_values), oriented_width(shape)
+    return (frequencies, min(_MULTIPLIED, frequencies)), (edges, min(_MULTIPLIED, edges))
 
 
 def moments_width(shape: ImageShape, detail: int) -> int:
     """Returns how many features say what moments of images are like.
 
     >>> moments_width(ImageShape(height=28, width=28, channels=1), 256)
-    2336
+    5248
     """
-    products = multiplied(shape, detail)
-    return min(detail, shape.num_values) + products * (products + 1) // 2
+    widths = moments_widths(shape, detail)
+    return sum(count + leading * (leading + 1) // 2 for count, leading in widths)
 
 
 def prior_width(latent: int) -> int:

@@ -32,15 +32,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedloom.common.images.coder import ImageCoder
-from fedloom.common.images.net_sizes import moments_width, read_width
+from fedloom.common.images.net_sizes import moments_width, moments_widths, read_width
 from fedloom.common.losses import per_record
 from fedloom.common.models.decoder import fresh_linear, padded
 from fedloom.common.models.draws import Draws
 from fedloom.common.models.image_model import ImageModel
 from fedloom.common.models.image_networks import Frequencies, reader_of
 from fedloom.common.models.image_settings import ImageGanSettings
-from fedloom.common.models.moments import MomentReader
-from fedloom.common.models.private_model import PUBLIC
+from fedloom.common.models.moments import DIRECTIONS, EDGES, RADIUS, MomentReader
+from fedloom.common.models.private_model import PUBLIC, Arrays
 from fedloom.common.models.rivalry import critic_losses
 from fedloom.common.vocabulary import Rivalry
 
@@ -97,11 +97,22 @@ class ImageGan(ImageModel[ImageCritic]):
         if settings.growth:
             detail = min(settings.detail, coder.shape.num_values)
             self.public_shapes[SHOWN] = (padded(detail),)
+        if settings.loss is Rivalry.MOMENTS:
+            _, (edges, directions) = moments_widths(coder.shape, settings.detail)
+            frame = {EDGES: (edges,), DIRECTIONS: (edges, directions), RADIUS: (1,)}
+            self.public_shapes |= frame
 
     def private_module(self, seed: int = 0) -> ImageCritic:
         """Returns the critic with initial weights."""
         rng = torch.Generator().manual_seed(seed)
         return ImageCritic(self.settings, self._coder, rng)
+
+    def restore(self, arrays: Mapping[str, NDArray[np.float32]]) -> tuple[ImageCritic, Arrays]:
+        """Returns the critic with a request's weights, and the public arrays of a batch."""
+        critic, public = super().restore(arrays)
+        if isinstance(critic.reader, MomentReader):
+            critic.reader.frame(arrays)
+        return critic, public
 
     def make_batch(
         self,

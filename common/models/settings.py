@@ -45,6 +45,11 @@ class ModelSettings(Section, frozen=True, kw_only=True):
         """The kind's name."""
         return str(type(self).__struct_config__.tag)
 
+    @property
+    def usual_training(self) -> dict[str, Any]:
+        """Settings of `[training]` that these of the model call for, where a study names none."""
+        return {}
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values, `kind` among them."""
         return dict(plain(self))

@@ -40,7 +40,7 @@ from fedloom.server.images.fakes import Base, Drawn, FakeSource
 from fedloom.server.images.growth import shown_frequencies
 from fedloom.server.images.heads import FakeHeads
 from fedloom.server.images.learner import mixture_arrays
-from fedloom.server.images.matching import noisy_moments
+from fedloom.server.images.matching import frame_of, noisy_moments
 from fedloom.server.images.rivals import LearnedRival, MatchedRival, Rival
 from fedloom.server.images.start import coarse_arrays, has_sums
 from fedloom.server.images.teaching import teach_classes
@@ -63,9 +63,12 @@ _FIRST_DETAIL = 0.3
 _MOMENTUM = 0.0
 # The best critic of the moment has no past to run after.
 _MOMENTUM_OF_MOMENTS = 0.5
-# Steps of a turn: one against a critic that learns and would be outrun. Against the best one 25,
-# and fewer where the generator begins as the mixture, whose images take longer to draw.
-_STEPS, _STEPS_FROM_LOOK, _STEPS_FROM_SUMS = 1, 25, 5
+# Steps of a turn against a critic that learns and would be outrun. Steps of all turns against the
+# best one, and fewer where the generator begins as the mixture, whose images take longer to draw.
+_STEPS, _STEPS_FROM_LOOK, _STEPS_FROM_SUMS = 1, 2500, 500
+# The radius about which edges are read, in units of the spread of the first fakes: those from a
+# look alone have fewer edges than records (median of MNIST's: twice as long).
+_ROOM_FROM_SUMS, _ROOM_FROM_LOOK = 1.0, 2.5
 # A generator whose critic is never certain takes its turn after so many times `critic_steps`.
 _LONGEST_WAIT = 20
 # Heads learn faster than what they judge.
@@ -94,8 +97,10 @@ class ImageGanLearner(ImageNetLearner):
         self._matching = model.loss is Rivalry.MOMENTS
 
     def request_arrays(self, state: State) -> dict[str, NDArray[np.float32]]:
-        """Returns the critic, the centre, and what the round sees of images."""
+        """Returns the critic, what images are read about, and what the round sees of them."""
         arrays = super().request_arrays(state)
+        if self._matching:
+            arrays |= {name: state.arrays[name] for name in self._model.public_shapes}
         shown = self._shown(state.meta)
         return arrays if shown is None else arrays | {SHOWN: shown.numpy()}
 
@@ -122,6 +127,8 @@ class ImageGanLearner(ImageNetLearner):
             arrays |= with_prefix({name: net[name] for name in _LAST}, _START)
         if heads is not None:
             arrays |= with_prefix(read_weights(heads), f"{_HEADS}/")
+        if self._matching:
+            arrays |= self._frame(critic, arrays, seed)
         return State(arrays=arrays, meta={**meta, "turns": 0, "waited": 0, "told": 0.0})
 
     def update(
@@ -178,7 +185,16 @@ class ImageGanLearner(ImageNetLearner):
     def _critic(self, arrays: Arrays) -> ImageCritic:
         critic = self._model.private_module()
         load_weights(critic, section(arrays, WEIGHTS))
+        if isinstance(critic.reader, MomentReader):
+            critic.reader.frame(arrays)
         return critic
+
+    def _frame(self, critic: ImageCritic, arrays: Arrays, seed: int) -> Arrays:
+        """Returns what a critic of moments reads edges about, as the first fakes show them."""
+        assert isinstance(critic.reader, MomentReader)
+        critic.reader.see_about(arrays[CENTRE])
+        room = _ROOM_FROM_SUMS if section(arrays, _START) else _ROOM_FROM_LOOK
+        return frame_of(critic.reader, self._many(arrays, None, seed).images, room)
 
     def _base(self, arrays: Arrays) -> Base:
         return self._fakes.base(section(arrays, BASE), arrays[CENTRE])
@@ -263,7 +279,8 @@ class ImageGanLearner(ImageNetLearner):
         generator = Trainee(self._fakes.network(), arrays, _NET)
         readers = [] if heads is None else [Trainee(heads, arrays, _HEADS)]
         turn, (of_turn, rate) = int(meta["turns"]), self._pace(bool(section(arrays, _START)))
-        fall = falling_rate(1.0, int(meta["step"]), self._rounds.num_rounds)
+        average = section(arrays, _AVERAGE)
+        before, steps = (int(meta["step"]) - 1) * of_turn, self._rounds.num_rounds * of_turn
         momentum = _MOMENTUM_OF_MOMENTS if self._matching else _MOMENTUM
         for number in range(of_turn):
             weights = [generator.loaded(), *(reader.loaded() for reader in readers)]
@@ -271,20 +288,18 @@ class ImageGanLearner(ImageNetLearner):
             drawn = self._fakes.drawn(generator.module, base, rival.classes(rng), rng, shown)
             lost = rival.loss(drawn) + sum(reader.module.loss(drawn) for reader in readers)
             gradients = iter(torch.autograd.grad(lost, [one for own in weights for one in own]))
+            step = (turn - 1) * of_turn + number + 1
+            fall = falling_rate(1.0, before + number + 1, steps)
             rates = [rate, *(_RATE_OF_HEADS for _ in readers)]
             for trainee, own, pace in zip([generator, *readers], weights, rates, strict=True):
                 trainee.step(
                     tuple(next(gradients) for _ in own),
                     learning_rate=fall * pace,
-                    step=(turn - 1) * of_turn + number + 1,
+                    step=step,
                     momentum=momentum,
                 )
-        average = moving_average(
-            section(arrays, _AVERAGE),
-            generator.weights,
-            decay=self._rounds.generator_decay,
-            step=turn,
-        )
+            decay = self._rounds.generator_decay
+            average = moving_average(average, generator.weights, decay=decay, step=step)
         arrays |= with_prefix(average, _AVERAGE)
         for trainee in (generator, *readers):
             arrays |= trainee.kept()
@@ -294,7 +309,8 @@ class ImageGanLearner(ImageNetLearner):
         steps, rate = self._rounds.generator_steps, self._rounds.generator_learning_rate
         if steps is None:
             many = _STEPS_FROM_SUMS if from_sums else _STEPS_FROM_LOOK
-            steps = many if self._matching else _STEPS
+            turns = max(1, self._rounds.num_rounds // self._rounds.critic_steps)
+            steps = -(-many // turns) if self._matching else _STEPS
         if rate is None:
             rate = _RATE_FROM_SUMS if from_sums else _RATE_FROM_LOOK
         return steps, rate

@@ -13,13 +13,15 @@ Source: Mroueh & Sercu 2017 (arXiv:1705.09675), critics whose second moments are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fedloom.common.models.moments import MomentReader
+from fedloom.common.models.moments import DIRECTIONS, EDGES, RADIUS, MomentReader
 
-__all__ = ["Moments", "matching_loss", "noisy_moments"]
+__all__ = ["Moments", "frame_of", "matching_loss", "noisy_moments"]
 
 # Of the mean variance of features: keeps those that fakes have alike from counting for all.
 _RIDGE = 1e-4
@@ -27,21 +29,48 @@ _RIDGE = 1e-4
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean features of each class of records, as rounds have told them.
+    """Mean features of each class of records in one reading, as rounds have told them.
 
     Attributes:
-      means: (C, count) of coordinates.
-      products: (C, p, p) of products of coordinates.
-      variances: (C, 1) of the noise in the features.
+      means: (C, count) of its numbers.
+      products: (C, p, p) of products of its leading numbers.
+      mean_noise: (C, 1) variances of the noise in the means.
+      product_noise: (C, p, p) of that in the products.
     """
 
     means: Tensor
     products: Tensor
-    variances: Tensor
+    mean_noise: Tensor
+    product_noise: Tensor
 
 
-def noisy_moments(reader: MomentReader, told: Tensor, shares: Tensor, variance: float) -> Moments:
-    """Returns the moments of each class.
+def frame_of(reader: MomentReader, images: Tensor, room: float) -> dict[str, NDArray[Any]]:
+    """Returns what edges are read about: their mean, radius and directions in images of no record.
+
+    Args:
+      reader: that knows its centre.
+      images: (N, channels, height, width) less the centre.
+      room: the radius, in roots of the mean square of how far these images lie from their mean.
+    """
+    with torch.no_grad():
+        edges = torch.cat([reader.edges(part) for part in images.split(500)]).double()
+    mean = edges.mean(0)
+    apart = edges - mean
+    radius = room * apart.square().sum(1).mean().sqrt()
+    _, directions = torch.linalg.eigh(apart.mT @ apart)
+    found = {
+        EDGES: mean,
+        # Images that are all alike have no spread to measure by.
+        RADIUS: radius.clamp(min=1e-3)[None],
+        DIRECTIONS: directions.flip(1)[:, : reader.widths[1][1]].contiguous(),
+    }
+    return {name: value.float().numpy() for name, value in found.items()}
+
+
+def noisy_moments(
+    reader: MomentReader, told: Tensor, shares: Tensor, variance: float
+) -> list[Moments]:
+    """Returns the moments of each class, of each reading.
 
     Args:
       reader: what read the images.
@@ -49,11 +78,11 @@ def noisy_moments(reader: MomentReader, told: Tensor, shares: Tensor, variance: 
       shares: (C,) noisy shares of the classes, > 0.
       variance: of the noise in each number of `told`.
     """
-    means, products = reader.parted(told / shares[:, None])
-    return Moments(means, products, variance / shares[:, None].square())
+    of_class = shares[:, None]
+    return [Moments(*parts) for parts in reader.parted(told / of_class, variance / of_class**2)]
 
 
-def matching_loss(reader: MomentReader, images: Tensor, moments: Moments) -> Tensor:
+def matching_loss(reader: MomentReader, images: Tensor, moments: list[Moments]) -> Tensor:
     """Returns what the best critic tells apart, without bias by the number of fakes.
 
     Args:
@@ -62,18 +91,22 @@ def matching_loss(reader: MomentReader, images: Tensor, moments: Moments) -> Ten
       moments: of the records.
     """
     classes, rows = images.shape[:2]
-    read = reader.coordinates(images.flatten(0, 1)).reshape(classes, rows, -1)
-    low = read[..., : reader.products]
-    squares, lows = read.square(), low.square()
-    single = _distance(moments.means, read.mean(1), squares.mean(1), moments.variances, rows)
-    double = _distance(
-        moments.products,
-        low.mT @ low / rows,
-        lows.mT @ lows / rows,
-        moments.variances[:, :, None],
-        rows,
-    )
-    return single + double
+    lost = images.new_zeros(())
+    for reading, wanted in zip(reader.readings(images.flatten(0, 1)), moments, strict=True):
+        values = reading.values.reshape(classes, rows, -1)
+        leading = reading.leading.reshape(classes, rows, -1)
+        squares = leading.square()
+        lost = lost + _distance(
+            wanted.means, values.mean(1), values.square().mean(1), wanted.mean_noise, rows
+        )
+        lost = lost + _distance(
+            wanted.products,
+            leading.mT @ leading / rows,
+            squares.mT @ squares / rows,
+            wanted.product_noise,
+            rows,
+        )
+    return lost
 
 
 def _distance(wanted: Tensor, mean: Tensor, square: Tensor, noise: Tensor, rows: int) -> Tensor:

@@ -15,6 +15,7 @@ from fedloom.client.records import Records, Snapshot
 from fedloom.common.models import build_model
 from fedloom.common.models.image_gan import SHOWN
 from fedloom.common.models.image_model import CENTRE
+from fedloom.common.models.moments import DIRECTIONS, EDGES
 from fedloom.common.study import load_study
 from fedloom.common.vocabulary import Rivalry
 from fedloom.privacy.noise import NoiseSource
@@ -61,7 +62,8 @@ def weights(plan):
 
     The gradient of a VAE is then that of its last bias, the light of the image; that of a critic
     is the direction of the record's class. A critic of moments sees dark images about a white
-    centre: no image is further from it. A critic that grows sees every frequency.
+    centre: no image is further from it; and their edges are as far from the mean as is read. A
+    critic that grows sees every frequency.
     """
     shapes = build_model(plan.model, plan.coder).request_shapes()
     arrays = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
@@ -70,6 +72,7 @@ def weights(plan):
         arrays[readers[-1]][:] = 1.0
     if plan.model.kind == "image-gan" and plan.model.loss is Rivalry.MOMENTS:
         arrays[CENTRE][:] = 1.0
+        arrays[EDGES][0] = arrays[DIRECTIONS][0, 0] = 1.0
     if SHOWN in arrays:
         arrays[SHOWN][:] = 1.0
     return arrays

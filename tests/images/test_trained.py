@@ -26,6 +26,8 @@ MODELS["modulated"] = MODELS["hinge"] + (
 MODELS["convolutions"] = MODELS["gan"] + 'generator = "convolutions"\nclass_weight = 5.0\n'
 KINDS = ("vae", "hinge", "gan")
 ROUNDS = "[training]\nnum_rounds = 3\nsample_rate = 0.5\nserver_learning_rate = 0.001\n"
+# A critic of moments is asked once, and its generator then takes these steps.
+ROUND = "[training]\ngenerator_steps = 150\n"
 LOOK = '[statistics]\nkind = "one-way"\n'
 CASES = [
     pytest.param(("vae", "", "per-site"), id="vae"),
@@ -56,7 +58,8 @@ def made(request, tmp_path_factory, digits):
     return model, more, run, release, folder / "evidence"
 
 
-def study_of(folder, model, more="", trust="secure-sum", rounds=ROUNDS):
+def study_of(folder, model, more="", trust="secure-sum", rounds=None):
+    rounds = rounds or (ROUND if model == "gan" else ROUNDS)
     (folder / "schema.toml").write_text(SCHEMA)
     sites = "".join(f'[[site]]\nname = "{site}"\n' for site in SITES)
     path = folder / "study.toml"
@@ -81,11 +84,13 @@ def test_images_look_like_their_class(made, digits):
 
 
 def test_one_budget_pays_for_sums_and_rounds(made):
-    _, more, run, _, _ = made
+    model, more, run, _, _ = made
     assert run.epsilon <= 30.0
     asked = [phase.statistic for phase in run.plan.statistics]
     assert asked[:2] == ["image-columns", "image-look"] and len(asked) == (2 if more else 7)
-    assert run.plan.training.num_rounds == 3
+    training = run.plan.training
+    asked_once = training.num_rounds, training.settings.sample_rate
+    assert asked_once == ((1, 1.0) if model == "gan" else (3, 0.5))
 
 
 def test_a_release_is_verified_and_fitted_again(made):
