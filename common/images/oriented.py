@@ -61,7 +61,8 @@ def kept_places(places: tuple[int, int]) -> NDArray[np.int64]:
     pairs = np.array(list(np.ndindex(places)))
     squares = (pairs**2).sum(axis=1)
     order = np.argsort(squares, kind="stable")
-    return pairs[order[squares[order] <= _HIGHEST**2]]
+    kept: NDArray[np.int64] = pairs[order[squares[order] <= _HIGHEST**2]]
+    return kept
 
 
 def oriented_width(shape: ImageShape) -> int:

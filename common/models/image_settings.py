@@ -149,8 +149,8 @@ class ImageGanSettings(
         learned = self.reading is not Reading.FREQUENCIES or self.mismatch + self.growth > 0.0
         if self.loss is Rivalry.MOMENTS and learned:
             raise ValueError(
-                'a critic of loss "moments" reads the same frequencies in every round, whose '
-                "gradients are averaged, and has no mismatch; leave reading, mismatch and growth "
+                'a critic of loss "moments" reads the same of an image in every round, which '
+                "is averaged, and has no mismatch; leave reading, mismatch and growth "
                 'out, or choose loss "hinge"'
             )
         if self.certainty > 0.0 and self.loss not in (Rivalry.HINGE, Rivalry.LOGISTIC):
@@ -165,10 +165,12 @@ class ImageGanSettings(
     def usual_training(self) -> dict[str, Any]:
         """One round of all records for a critic of moments, which every round tells the same.
 
-        The noise of many rounds of fewer records is no smaller in their average, and the chance
-        of which records took part comes on top.
+        The noise of many rounds of fewer records is larger in their average, and the chance of
+        which records took part comes on top. As for a sum, no spare round is paid for.
         """
-        return {"num_rounds": 1, "sample_rate": 1.0} if self.loss is Rivalry.MOMENTS else {}
+        if self.loss is not Rivalry.MOMENTS:
+            return {}
+        return {"num_rounds": 1, "sample_rate": 1.0, "spare_rounds": 0}
 
 
 class ImageVaeGradients(GradientRounds, frozen=True, kw_only=True):

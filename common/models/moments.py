@@ -123,7 +123,8 @@ class MomentReader(nn.Module):
           Of each reading its means (C, count), its second moments (C, p, p), and the variances of
           noise in them, (C, 1) and (C, p, p).
         """
-        found, start = [], 0
+        found: list[tuple[Tensor, ...]] = []
+        start = 0
         for (count, width), (first, second), parts in zip(
             self.widths, self._pairs, _PARTS, strict=True
         ):

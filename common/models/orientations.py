@@ -11,8 +11,11 @@ Triggs 2005 (doi:10.1109/CVPR.2005.177), histograms of orientations.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, relu
 
@@ -53,15 +56,18 @@ class Orientations:
         return torch.cat(found, dim=1)
 
 
-def _waves(places: tuple[int, int]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _waves(places: tuple[int, int]) -> NDArray[Any]:
     """Returns the low frequencies over places as rows, of length 1 over the root of the places."""
     down, right = (_cosines(count) for count in places)
     rows = [np.outer(down[i], right[j]).reshape(-1) for i, j in kept_places(places)]
-    return np.stack(rows) / np.sqrt(places[0] * places[1])
+    waves: NDArray[Any] = np.stack(rows) / np.sqrt(places[0] * places[1])
+    return waves
 
 
-def _cosines(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    waves = np.cos(np.pi * np.arange(count)[:, None] * (np.arange(count) + 0.5) / count)
+def _cosines(count: int) -> NDArray[Any]:
+    waves: NDArray[Any] = np.cos(
+        np.pi * np.arange(count)[:, None] * (np.arange(count) + 0.5) / count
+    )
     waves *= np.sqrt(2.0 / count)
     waves[0] /= np.sqrt(2.0)
     return waves
