@@ -1,17 +1,15 @@
-"""Votes for candidate images, tried: what they would add to the sums of `image-mixture`.
+"""Votes for candidate images: what they add to the sums of `image-mixture`, at the same budget.
 
-    python benchmarks/image_votes.py MNIST.npz --epsilon 1 --epsilon 10
+    python benchmarks/image_votes.py MNIST.npz --epsilon 1 --epsilon 10 --seeds 2
+    python benchmarks/image_votes.py MNIST.npz --epsilon 1 --records 4000 --whole 4000
 
-Not part of the product, and no private release: one machine, ordinary random noise of the size
-that a study has. Records are the first `--records` training images, and noise is divided by what
-they lack to the whole training part. The mixture is fitted to noisy sums; `CELLS` cells of each
-class are the groups of its synthetic images in their 40 strongest directions, so they are public
-once the mixture is. Each record votes for the cell that it falls into: one of L2 norm 1. The noisy
-votes are drawn towards what the mixture expects, as far as noise asks, and synthetic images are
-chosen so that cells come as often as votes say (as in private evolution, Lin et al. 2024, with one
-generation). Rows: no votes; votes that take a tenth of the budget; votes that are free and
-without noise, the most that they can add. The distance is that of `images.py`, to the last 10,000
-training images, which take part in nothing else.
+A stand-in and no private release: one machine, ordinary random noise of the size that a study has.
+Records are the first `--records` training images; noise is divided by what they lack to `--whole`
+records. Mixture, candidates, votes and generator are the product's. Rows: no votes; candidates of
+the mixture alone, as they are and varied; rendered text and drawn strokes of
+`examples/simulators`. The distance is that of `images.py`, to the last 10,000 training images,
+which take part in nothing else; `accuracy` is that of a ridge classifier on 1,000 random features
+that learned from the synthetic images, on the same images.
 """
 
 from __future__ import annotations
@@ -19,28 +17,44 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from images import accuracy, features, frechet, trained
+from images import features, frechet, trained
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.look import ImageLook
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.sums import L2_NORM
-from fedloom.common.images.vectors import image_vectors
+from fedloom.common.images.vectors import FRAME_WIDTH, MOST_COORDINATES, image_vectors
+from fedloom.common.images.voted import VotedImages
+from fedloom.common.images.votes import directions, nearest
 from fedloom.privacy.image_measures import COLUMNS_SHARE, LOOK_SHARE, SHARES_OF_SUMS
-from fedloom.server.images.algebra import k_means
 from fedloom.server.images.fit import ImageFit, NoisyTotal
 from fedloom.server.images.learner import fitted_arrays
+from fedloom.server.images.simulators import Simulator
+from fedloom.server.images.votes import first_candidates, next_candidates, voted_arrays
 
-DELTA, CELLS, DIRECTIONS, DRAWN, COMPARED = 1e-5, 50, 40, 2000, 5000
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "simulators"))
+from fedloom_drawn_digits import fonts, strokes  # noqa: E402
+
+DELTA, DRAWN = 1e-5, 5000
 SUMS = ("class_means", "spread", "class_spread", "group_means", "group_spread")
+CANDIDATES: dict[str, tuple[Simulator | None, float]] = {
+    "the mixture's": (None, 0.0),
+    "the mixture's, varied": (None, 1.0),
+    "rendered text, varied": (fonts.draw, 1.0),
+    "drawn strokes, varied": (strokes.draw, 1.0),
+}
 
 Array = np.ndarray[Any, Any]
+Draw = Callable[[Array, np.random.Generator], Array]
 
 
 def multiplier(epsilon: float) -> float:
@@ -60,7 +74,7 @@ def mixture(images: Array, labels: Array, noise: float, rng: Any) -> tuple[Image
     columns, look, *others = noise / np.sqrt([COLUMNS_SHARE, LOOK_SHARE, *SHARES_OF_SUMS])
     counts = np.bincount(labels) + rng.normal(0.0, columns, classes)
     totals: list[NoisyTotal] = []
-    sizes = {"coordinates": 400, "directions": 90, "groups": 20}
+    sizes = {"coordinates": MOST_COORDINATES, "directions": 90, "groups": 20}
     fit = ImageFit(shape, counts, totals, group_noise=float(others[-1]), **sizes)
 
     def opened(values: Array, std: float) -> None:
@@ -75,39 +89,58 @@ def mixture(images: Array, labels: Array, noise: float, rng: Any) -> tuple[Image
     return ImageGenerator(shape, fitted_arrays(fit, prior, 7)), prior
 
 
-def chosen(
-    generator: ImageGenerator, images: Array, labels: Array, wanted: Array, std: float, rng: Any
-) -> Array:
-    """Draws images of wanted classes, and chooses among three times as many by noisy votes."""
-    classes = np.arange(int(labels.max()) + 1)
-    drawn = generator.draw(np.repeat(classes, DRAWN), rng).reshape(len(classes) * DRAWN, -1) / 255
-    middle = drawn.mean(axis=0)
-    basis = np.linalg.svd((drawn - middle)[::4], full_matrices=False)[2][:DIRECTIONS].T
-    made = np.zeros((len(wanted), *images.shape[1:]), np.uint8)
-    for label in classes:
-        points = (drawn[label * DRAWN : (label + 1) * DRAWN] - middle) @ basis
-        centres = k_means(points, CELLS, rng)
+def voted(
+    generator: ImageGenerator,
+    images: Array,
+    labels: Array,
+    std: float,
+    options: argparse.Namespace,
+    source: tuple[Simulator | None, float],
+    seed: int,
+) -> tuple[Draw, float]:
+    """Asks for votes; returns what draws images then, and the part of them that won votes."""
+    rng, (simulator, warp) = np.random.default_rng(seed + 5), source
+    texts = [str(label) for label in range(int(labels.max()) + 1)]
+    coordinates = Coordinates(generator.shape, MOST_COORDINATES)
 
-        def cells(points: Array, centres: Array = centres) -> Array:
-            return ((centres**2).sum(axis=1) - 2.0 * points @ centres.T).argmin(axis=1)
+    def seen(images: Array) -> Array:
+        return directions(image_vectors(images, coordinates, False)[:, :-FRAME_WIDTH])
 
-        def seen(images: Array) -> Array:
-            return (images.reshape(len(images), -1) / 255 - middle) @ basis
+    points, votes = seen(images), np.zeros(0)
+    for number in range(options.rounds):
+        if number == 0:
+            candidates = first_candidates(
+                generator, texts, options.candidates, simulator=simulator, warp=warp, seed=seed
+            )
+        else:
+            candidates = next_candidates(
+                generator, candidates, votes, warp=warp, seed=seed + number
+            )
+        counts = [
+            np.bincount(nearest(points[labels == label], seen(own)), minlength=options.candidates)
+            for label, own in enumerate(candidates)
+        ]
+        votes = np.stack(counts) + rng.normal(0.0, std, candidates.shape[:2])
+    arrays = voted_arrays(candidates, votes, warp)
+    return VotedImages(generator, arrays).draw, float(arrays["voted_weights"].sum(axis=1).mean())
 
-        votes = np.bincount(cells(seen(images[labels == label])), minlength=CELLS)
-        votes = votes + rng.normal(0.0, std, CELLS)
-        expected = np.bincount(cells(points), minlength=CELLS) / DRAWN * max(votes.sum(), 1.0)
-        apart, prior = votes - expected, expected**2
-        size = max(float((apart**2 - std**2).sum() / prior.sum()), 0.0)
-        believed = expected + apart * size * prior / (size * prior + std**2 + 1e-12)
-        rate = np.maximum(believed, 0.0) / np.maximum(expected, 1e-9)
-        places = np.flatnonzero(wanted == label)
-        pool = generator.draw(np.full(3 * len(places), label), rng)
-        weights = rate[cells(seen(pool))] + 1e-9
-        steps = (rng.random() + np.arange(len(places))) / len(places)
-        taken = np.searchsorted(np.cumsum(weights / weights.sum()), steps)
-        made[places] = pool[np.minimum(taken, len(pool) - 1)]
-    return made
+
+def learned(made: Array, labels: Array, aside: Array, truth: Array) -> float:
+    """Returns the accuracy of a ridge classifier on random features that learned from images."""
+    rng, count = np.random.default_rng(0), 1000
+    first, others = (part.reshape(len(part), -1) / 255.0 for part in (made, aside))
+    middle = first.mean(axis=0)
+    size = np.sqrt(((first - middle) ** 2).sum(axis=1).mean())
+    turn, shift = rng.normal(size=(first.shape[1], count)) / size, rng.normal(size=count) / 2.0
+
+    def mapped(points: Array) -> Array:
+        found = np.maximum((points - middle) @ turn + shift, 0.0)
+        return np.concatenate([found, np.ones((len(points), 1))], axis=1)
+
+    inputs, targets = mapped(first), np.eye(int(truth.max()) + 1)[labels]
+    ridge = len(first) * 1e-3 * np.eye(count + 1)
+    weights = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets)
+    return float(((mapped(others) @ weights).argmax(axis=1) == truth).mean())
 
 
 def main() -> None:
@@ -117,33 +150,44 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, action="append", required=True)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--records", type=int, default=12_500)
+    parser.add_argument("--whole", type=int, default=50_000)
+    parser.add_argument("--share", type=float, default=0.1)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--candidates", type=int, default=50)
     options = parser.parse_args()
     with np.load(options.data) as arrays:
         images, labels = arrays["train_images"], arrays["train_labels"].astype(int)
     images = images if images.ndim == 4 else images[..., None]
-    part = options.records / len(images)
     aside, truth = images[-10_000:], labels[-10_000:]
+    judge = trained(images[:12_500], labels[:12_500], 0)
     images, labels = images[: options.records], labels[: options.records]
-    judge = trained(images, labels, 0)
     real = features(judge, aside)
     floor = frechet(features(judge, images), real)
-    print(json.dumps({"floor": floor, "judge": accuracy(judge, aside, truth)}), flush=True)
+    own = learned(images[:DRAWN], labels[:DRAWN], aside, truth)
+    print(json.dumps({"records": len(images), "floor": floor, "accuracy": own}), flush=True)
     for epsilon in options.epsilon:
-        noise = multiplier(epsilon) * part
+        noise = multiplier(epsilon) * len(images) / options.whole
         for seed in range(options.seeds):
-            for share, std in ((0.0, None), (0.1, noise / math.sqrt(0.1)), (0.0, 0.0)):
+            for told, source in {"none": None, **CANDIDATES}.items():
+                share = 0.0 if source is None else options.share
                 rng = np.random.default_rng(seed)
                 generator, prior = mixture(images, labels, noise / math.sqrt(1.0 - share), rng)
-                wanted = rng.choice(len(prior), COMPARED, p=prior)
-                if std is None:
-                    made, told = generator.draw(wanted, rng), "none"
-                else:
-                    made = chosen(generator, images, labels, wanted, std, rng)
-                    told = "a tenth of the budget" if share else "free, no noise"
-                distance = frechet(features(judge, made), real)
-                line = {"epsilon": epsilon, "seed": seed, "votes": told, "lenet_fid": distance}
-                agreed = accuracy(judge, made, wanted)
-                print(json.dumps({**line, "agreement": agreed}), flush=True)
+                draw, part = generator.draw, 0.0
+                if source is not None:
+                    std = noise / math.sqrt(share / options.rounds)
+                    draw, part = voted(generator, images, labels, std, options, source, seed)
+                rng = np.random.default_rng(seed + 77)
+                wanted = rng.choice(len(prior), DRAWN, p=prior)
+                made = draw(wanted, rng)
+                line = {
+                    "epsilon": epsilon,
+                    "seed": seed,
+                    "candidates": told,
+                    "lenet_fid": round(frechet(features(judge, made), real), 2),
+                    "accuracy": round(learned(made, wanted, aside, truth), 4),
+                    "part": round(part, 3),
+                }
+                print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

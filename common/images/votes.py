@@ -1,11 +1,12 @@
 """Votes: each record names the candidate image of its class that is nearest to its own image.
 
 The nearest is looked for in public features: the frequencies that images are summed in, or what an
-embedding gives that is installed at the sites (`fedloom.common.images.embedding`). Features of an
-image depend on that image alone and are multiples of `bounded.GRID`, so squared distances are exact
-and a record's vote never depends on which other records are there. Of equally near candidates the
-first has the vote. As each record adds one to one count, whatever its image holds, the L2 norm of
-what it adds is 1.
+embedding gives that is installed at the sites (`fedloom.common.images.embedding`). Only their
+direction counts: faint and blurred images, which are short vectors, would else be near to
+everything. Features of an image depend on that image alone and are multiples of `bounded.GRID`, so
+lengths and squared distances are exact and a record's vote never depends on which other records are
+there. Of equally near candidates the first has the vote. As each record adds one to one count,
+whatever its image holds, the L2 norm of what it adds is 1.
 
 Released through `fedloom.privacy.mechanisms.noisy_sum`: with Gaussian noise of the phase's
 multiplier times that norm (times `rows_per_person`) it is (epsilon, delta)-DP when one record, or
@@ -23,12 +24,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.errors import ConfigError
+from fedloom.common.images.bounded import gridded
 from fedloom.common.images.coder import PIXELS, ImageCoder
 from fedloom.common.images.embedding import Embedded, embedding_of
 from fedloom.common.images.vectors import FRAME_WIDTH, image_vectors
 from fedloom.common.models.vote_settings import FREQUENCIES, MOST_VOTE_ROUNDS, VoteSettings
 
-__all__ = ["VOTES", "VoteSum", "check_candidates", "nearest", "vote_shapes", "votes_of"]
+__all__ = [
+    "VOTES",
+    "VoteSum",
+    "check_candidates",
+    "directions",
+    "nearest",
+    "vote_shapes",
+    "votes_of",
+]
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -38,6 +48,7 @@ VOTES = ("image-votes", *(f"image-votes-{number}" for number in range(2, MOST_VO
 """The rounds of votes, in the order in which they are asked."""
 # Differences of a block of records from all candidates of a class are in memory at once.
 _BLOCK = 1024
+_LENGTH = 64.0
 
 
 class VoteSum:
@@ -51,11 +62,27 @@ class VoteSum:
     def sum(self, features: Array, classes: Array) -> Array:
         """Returns the exact counts over records, (C * K,) int64."""
         of, count = _features(self._coder), self._candidates.shape[1]
-        seen, total = of(features[PIXELS], features), np.zeros(self._candidates.shape[:2], np.int64)
+        seen = directions(of(features[PIXELS], features))
+        total = np.zeros(self._candidates.shape[:2], np.int64)
         for label, own in enumerate(self._candidates):
             rows = np.flatnonzero(classes == label)
-            total[label] = np.bincount(nearest(seen[rows], of(own, None)), minlength=count)
+            votes = nearest(seen[rows], directions(of(own, None)))
+            total[label] = np.bincount(votes, minlength=count)
         return total.reshape(-1)
+
+
+def directions(features: Array) -> Array:
+    """Returns features at one length, on the grid.
+
+    Args:
+      features: (N, D) multiples of `bounded.GRID`, small enough that sums of squares are exact.
+
+    Returns:
+      (N, D) multiples of `bounded.GRID`, of a length of about 64, or of 0 where features are; each
+      row depends on its own row alone, to the last bit.
+    """
+    lengths = np.sqrt(np.einsum("nd,nd->n", features, features))[:, None]
+    return gridded(features * (_LENGTH / np.where(lengths > 0.0, lengths, 1.0)))
 
 
 def nearest(points: Array, candidates: Array) -> Array:
