@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from fedloom.common.images.sampler import image_source
 from fedloom.common.images.votes import VoteSum, nearest, vote_shapes
 from fedloom.common.models.vote_settings import VoteSettings
 from fedloom.common.study import load_study
+from fedloom.privacy.answers.opened import OpenedRound, answer_path
+from fedloom.privacy.answers.opened_marginals import opened_statistics
+from fedloom.privacy.release.report.vote_sheets import vote_sheets
 from fedloom.privacy.resolve import resolve_plan
 from fedloom.server.images.votes import chosen, shares_of, voted_arrays
 from tests.images.conftest import digits_run
@@ -239,6 +243,29 @@ def test_the_generator_draws_voted_images_as_often_as_the_votes_say(run, release
     np.testing.assert_array_equal(drawn[0], level)
     np.testing.assert_array_equal(drawn[1], level)
     assert (drawn[2] != level).any()
+
+
+def test_the_report_shows_the_candidates_that_won(release):
+    page = (release / "report.html").read_text()
+    assert page.count('<img src="data:image/png;base64,') == 20
+    assert len(re.findall(r"\d\.\d\d ± \d\.\d\d", page)) >= 10
+
+
+def test_a_part_of_votes_and_its_noise_by_a_closed_form(run):
+    """The noise of a ratio, against drawing it."""
+    rounds = [
+        OpenedRound.load(run.path / answer_path(number))
+        for number in range(1, len(run.plan.statistics) + 1)
+    ]
+    opened = opened_statistics(run.plan, rounds)
+    last = opened.votes[-1]
+    votes = last.values().reshape(-1, 12)[0]
+    drawn = votes + np.random.default_rng(0).normal(0.0, last.stds[0], (20_000, 12))
+    parts = drawn[:, 6:].sum(axis=1) / drawn.sum(axis=1)
+    found = vote_sheets(opened)[0]
+    assert found.sheet.label == "0" and found.sheet.count == 6
+    assert found.part == pytest.approx(votes[6:].sum() / votes.sum())
+    assert found.std == pytest.approx(parts.std(), rel=0.1)
 
 
 def test_a_steward_reads_what_records_vote_for(run):

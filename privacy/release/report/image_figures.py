@@ -7,9 +7,11 @@ from markupsafe import Markup
 
 from fedloom.common.marginals import NoisyMarginals
 from fedloom.common.records.image import IMAGE
+from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.release.render import render
 from fedloom.privacy.release.report.sheets import contact_sheets
 from fedloom.privacy.release.report.table_figures import table_figures
+from fedloom.privacy.release.report.vote_sheets import vote_sheets
 
 __all__ = ["image_figures"]
 
@@ -29,6 +31,7 @@ def image_figures(frame: pd.DataFrame, statistics: NoisyMarginals, *, secure: bo
     figures = render(
         "image_figures.html",
         sheets=sheets,
+        votes=vote_sheets(statistics) if isinstance(statistics, NoisyImages) else [],
         columns=table_figures(columns, statistics, secure=secure),
     )
     return Markup(figures)
