@@ -94,8 +94,9 @@ def shares_of(votes: Array) -> Array:
     ordered = np.sort(votes)[::-1]
     excess = (np.cumsum(ordered) - total) / np.arange(1, len(ordered) + 1)
     cut = excess[np.flatnonzero(ordered > excess)[-1]]
-    found: Array = np.maximum(votes - max(cut, 0.0), 0.0)
-    return found / found.sum()
+    kept = np.maximum(votes - max(cut, 0.0), 0.0)
+    found: Array = kept / kept.sum()
+    return found
 
 
 def chosen(shares: Array, count: int, rng: np.random.Generator) -> Array:
@@ -128,7 +129,8 @@ def _of_mixture(
     mixture: ImageGenerator, classes: int, count: int, rng: np.random.Generator
 ) -> Array:
     drawn = mixture.draw(np.repeat(np.arange(classes), count), rng)
-    return drawn.reshape(classes, count, *drawn.shape[1:])
+    found: Array = drawn.reshape(classes, count, *drawn.shape[1:])
+    return found
 
 
 def _varied(images: Array, warp: float, rng: np.random.Generator) -> Array:
