@@ -134,4 +134,5 @@ def _of_mixture(
 
 
 def _varied(images: Array, warp: float, rng: np.random.Generator) -> Array:
-    return np.rint(np.clip(warped(images, rng, warp), 0.0, 255.0)).astype(np.uint8)
+    found: Array = np.rint(np.clip(warped(images, rng, warp), 0.0, 255.0)).astype(np.uint8)
+    return found
