@@ -114,14 +114,14 @@ def voted(
             )
         else:
             candidates = next_candidates(
-                generator, candidates, votes, warp=warp, seed=seed + number
+                generator, candidates, votes, std, warp=warp, seed=seed + number
             )
         counts = [
             np.bincount(nearest(points[labels == label], seen(own)), minlength=options.candidates)
             for label, own in enumerate(candidates)
         ]
         votes = np.stack(counts) + rng.normal(0.0, std, candidates.shape[:2])
-    arrays = voted_arrays(candidates, votes, warp)
+    arrays = voted_arrays(candidates, votes, std, warp)
     return VotedImages(generator, arrays).draw, float(arrays["voted_weights"].sum(axis=1).mean())
 
 
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--whole", type=int, default=50_000)
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--candidates", type=int, default=50)
+    parser.add_argument("--candidates", type=int, default=200)
     options = parser.parse_args()
     with np.load(options.data) as arrays:
         images, labels = arrays["train_images"], arrays["train_labels"].astype(int)

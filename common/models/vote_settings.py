@@ -32,7 +32,7 @@ class VoteSettings(Section, frozen=True, kw_only=True):
     """
 
     rounds: Annotated[int, Meta(ge=1, le=MOST_VOTE_ROUNDS)] = 1
-    candidates: Annotated[int, Meta(ge=2, le=400)] = 50
+    candidates: Annotated[int, Meta(ge=2, le=400)] = 200
     share: Annotated[float, Meta(ge=1e-3, le=0.9)] = 0.1
     simulator: Line | None = None
     simulator_from: Line | None = None

@@ -43,7 +43,9 @@ def voting_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) 
         last = statistics.votes[-1]
         before = last.request_arrays["candidates"]
         counts = last.values().reshape(before.shape[:2])
-        candidates = next_candidates(mixture, before, counts, warp=votes.warp, seed=seed)
+        candidates = next_candidates(
+            mixture, before, counts, last.stds[0], warp=votes.warp, seed=seed
+        )
     else:
         candidates = first_candidates(
             mixture,

@@ -21,7 +21,7 @@ from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.release.report.vote_sheets import vote_sheets
 from fedloom.privacy.resolve import resolve_plan
-from fedloom.server.images.votes import chosen, shares_of, voted_arrays
+from fedloom.server.images.votes import chosen, parts_of, shares_of, voted_arrays
 from tests.images.conftest import digits_run
 
 VOTES = "[model.votes]\nrounds = 2\ncandidates = 12\nshare = 0.2\n"
@@ -183,11 +183,11 @@ def test_a_vote_does_not_depend_on_the_other_records(schema):
     np.testing.assert_array_equal(total, asked.sum(records(coder, images), classes))
 
 
-def test_noisy_counts_become_shares_that_keep_their_sum():
+def test_counts_without_noise_become_shares_that_keep_their_sum():
     rng = np.random.default_rng(1)
     for _ in range(50):
         votes = rng.normal(2.0, 5.0, 12)
-        shares = shares_of(votes)
+        shares = shares_of(votes, 0.0)
         assert (shares >= 0.0).all() and shares.sum() == pytest.approx(1.0)
         if votes.sum() > 0.0:
             # The nearest such counts: of any two that are kept the difference stays.
@@ -195,7 +195,35 @@ def test_noisy_counts_become_shares_that_keep_their_sum():
             moved = shares[kept] * votes.sum() - votes[kept]
             np.testing.assert_allclose(moved, moved[0], atol=1e-9)
             assert votes[~kept].max(initial=-np.inf) <= votes[kept].min()
-    np.testing.assert_allclose(shares_of(np.array([-1.0, -2.0])), 0.5)
+    np.testing.assert_allclose(shares_of(np.array([-1.0, -2.0]), 0.0), 0.5)
+
+
+def test_noise_alone_chooses_no_candidate_and_little_of_it_changes_nothing():
+    rng = np.random.default_rng(2)
+    for truth, most in ((np.full(40, 5.0), 0.3), (np.r_[np.full(30, 2.0), np.full(10, 60.0)], 1.1)):
+        raw, found = 0.0, 0.0
+        for _ in range(100):
+            votes = truth + rng.normal(0.0, 6.0, 40)
+            expected = truth / truth.sum()
+            raw += ((np.maximum(votes, 0.0) / np.maximum(votes, 0.0).sum() - expected) ** 2).sum()
+            found += ((shares_of(votes, 6.0) - expected) ** 2).sum()
+        assert found < most * raw
+
+
+def test_parts_of_classes_are_right_where_noise_is_small_and_nothing_where_it_is_all():
+    rng = np.random.default_rng(3)
+    truth = np.concatenate([np.full((10, 20), 30.0), np.full((10, 20), 10.0)], axis=1)
+    truth[0] = [*[10.0] * 20, *[30.0] * 20]
+    parts = parts_of(truth + rng.normal(0.0, 1.0, truth.shape), 1.0)
+    np.testing.assert_allclose(parts, [0.75, *[0.25] * 9], atol=0.03)
+    # A simulator that nobody votes for: noise gives it little, though no part is below 0.
+    truth = np.concatenate([np.full((10, 20), 4.0), np.zeros((10, 20))], axis=1)
+    told = [parts_of(truth + rng.normal(0.0, 4.0, truth.shape), 4.0).mean() for _ in range(200)]
+    cut = [
+        np.maximum(np.sum(rng.normal(0.0, 4.0, (10, 20)), axis=1) / 80.0, 0.0).mean()
+        for _ in range(200)
+    ]
+    assert np.mean(told) < 0.5 * np.mean(cut)
 
 
 def test_candidates_are_chosen_as_often_as_their_shares_say_to_one():
@@ -208,7 +236,7 @@ def test_candidates_are_chosen_as_often_as_their_shares_say_to_one():
 def test_what_votes_say_of_the_mixture_stays_the_mixtures():
     candidates = np.random.default_rng(0).integers(0, 256, (2, 4, 8, 8, 1)).astype(np.uint8)
     votes = np.array([[30.0, 30.0, 20.0, 20.0], [5.0, -5.0, -1.0, -2.0]])
-    arrays = voted_arrays(candidates, votes, 0.5)
+    arrays = voted_arrays(candidates, votes, 0.0, 0.5)
     np.testing.assert_allclose(arrays["voted_weights"][0], [0.2, 0.2])
     np.testing.assert_array_equal(arrays["voted_weights"][1], [0.0, 0.0])
     np.testing.assert_allclose(arrays["voted_images"] * 255.0, candidates[:, 2:], atol=1e-4)
