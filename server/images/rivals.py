@@ -58,7 +58,9 @@ class LearnedRival:
 class MatchedRival:
     """The critic that is best for what rounds have told of moments."""
 
-    def __init__(self, reader: MomentReader, moments: Moments, seen: NDArray[np.int64]) -> None:
+    def __init__(
+        self, reader: MomentReader, moments: list[Moments], seen: NDArray[np.int64]
+    ) -> None:
         """Takes what reads fakes, the records' moments, and the classes that these are of."""
         self._reader, self._moments, self._seen = reader, moments, seen
 
