@@ -42,10 +42,8 @@ def verify_plan(plan: Plan, *, site: str, home: Home) -> None:
     Raises:
       StudyError: the plan does not name this site's key, or is not what follows from its own
         settings.
-      IncompleteError: this machine lacks what the plan's model needs beside fedloom.
     """
     check_plan(plan)
-    check_parts_are_here(plan)
     if plan.coordinator_key is None:
         raise StudyError(
             "the plan names no key of the coordinator, so anybody could ask this site; have the "
@@ -128,8 +126,10 @@ def approve(
       DataError: the records do not fit the schema; the message is for the steward alone.
       PolicyError: the plan goes beyond the policy, or names keys that are not pinned.
       StudyError: the plan is not for this site, or states a wrong price.
+      IncompleteError: this machine lacks what the plan's model needs beside fedloom.
     """
     verify_plan(plan, site=ledger.site, home=home)
+    check_parts_are_here(plan)
     if policy is not None:
         policy.check(plan, runs)
     if peers is not None:

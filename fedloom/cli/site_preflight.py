@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedloom.client.home import Home
     from fedloom.client.membership import Offer
     from fedloom.client.site_config import SiteConfig
+    from fedloom.privacy.plan import Plan
 
 __all__ = ["findings", "preflight"]
 
@@ -104,6 +105,8 @@ def _of_plan(opened: Home, config: SiteConfig, path: Path) -> Iterator[Finding]:
         return f"{digest[:12]} names the keys of this home, its peers and its coordinator"
 
     yield _tried("plan", sound, "ask the coordinator for the right plan")
+    if plan.kind.needed_at_sites is not None:
+        yield _tried("packages", lambda: _parts(plan), "install what the plan names")
     yield _tried("version", lambda: _version(plan.fedloom), "do one of the two")
     grants = read_ledger(opened.path).grants(digest)
     approved = bool(grants) and not grants[-1].ended and not grants[-1].revoked
@@ -129,6 +132,13 @@ def _pinned(offer: Offer) -> str:
     if missing:
         raise FedloomError(f"of the kit's sites {', '.join(missing)} are not pinned")
     return "every other site of the kit is pinned"
+
+
+def _parts(plan: Plan) -> str:
+    from fedloom.client.request_check import check_parts_are_here
+
+    check_parts_are_here(plan)
+    return "what the plan's model needs beside fedloom is here"
 
 
 def _version(named: str) -> str:

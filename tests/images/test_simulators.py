@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import fedloom
+from fedloom.cli.site_preflight import findings
 from fedloom.client.plan_in_words import in_plain_words
 from fedloom.client.request_check import check_parts_are_here
 from fedloom.common.errors import ConfigError, IncompleteError, StudyError
@@ -25,6 +26,7 @@ from fedloom.common.study import load_study
 from fedloom.privacy.resolve import resolve_plan
 from fedloom.server.images.simulators import check_coordinator, simulated
 from tests.images.conftest import digits_run
+from tests.stewards import init
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "simulators"
 VOTES = (
@@ -133,6 +135,34 @@ def test_a_site_without_the_embedding_ends_a_run_before_anything_is_spent(
     monkeypatch.setattr("fedloom.client.vault.check_parts_are_here", lost)
     with pytest.raises(IncompleteError, match="nothing was spent"):
         digits_run(tmp_path, digits, rows=100, more=VOTES)
+
+
+def test_a_steward_reads_a_plan_without_the_embedding_and_cannot_approve_it(
+    site_packages, tmp_path, digits, monkeypatch
+):
+    install(site_packages)
+
+    def lost(plan):
+        raise IncompleteError("the embedding is not installed here")
+
+    monkeypatch.setattr("fedloom.client.approval.check_parts_are_here", lost)
+    with pytest.raises(IncompleteError, match="not installed"):
+        digits_run(tmp_path, digits, rows=100, more=VOTES)
+
+
+def test_preflight_says_whether_the_embedding_is_there(site_packages, tmp_path, study_at):
+    install(site_packages)
+    plan = tmp_path / "plan.json"
+    resolved(study_at(tmp_path, more=VOTES)).save(plan)
+    home = init(tmp_path, "east")
+
+    def packages():
+        return next(one for one in findings(home, plan) if one.check == "packages")
+
+    assert packages().passed
+    shutil.rmtree(site_packages)
+    forget()
+    assert not packages().passed and "random-patches" in packages().detail
 
 
 def test_features_that_depend_on_earlier_images_are_refused(site_packages):
