@@ -21,6 +21,7 @@ from fedloom.privacy.answers.opened import OpenedRound, answer_path
 from fedloom.privacy.answers.opened_marginals import opened_statistics
 from fedloom.privacy.release.report.vote_sheets import vote_sheets
 from fedloom.privacy.resolve import resolve_plan
+from fedloom.server.images.candidates import voting_design
 from fedloom.server.images.votes import chosen, parts_of, shares_of, voted_arrays
 from tests.images.conftest import digits_run
 
@@ -253,6 +254,29 @@ def test_a_release_with_votes_verifies_and_is_fitted_again(run, release):
     assert statement["mechanisms"][-1]["l2_sensitivity"] == 1.0
 
 
+def opened_rounds(run):
+    numbers = range(1, len(run.plan.statistics) + 1)
+    return [OpenedRound.load(run.path / answer_path(number)) for number in numbers]
+
+
+def test_the_candidates_of_each_round_follow_from_the_answers_before_it(run):
+    """So a run that is resumed asks the same question, and anybody can see what was asked."""
+    opened = opened_rounds(run)
+    for number in (8, 9):
+        asked = run.plan.rounds[number - 1]
+        design = voting_design(run.plan, asked, opened[: number - 1])
+        sent = opened[number - 1].request_arrays
+        np.testing.assert_array_equal(design.arrays["candidates"], sent["candidates"])
+    # Of the second half, every image is a copy of one before, or a varied one.
+    first, second = (one.request_arrays["candidates"][:, 6:] for one in opened[-2:])
+    kept = [
+        any((image == other).all() for other in before)
+        for before, after in zip(first, second, strict=True)
+        for image in after
+    ]
+    assert 0.1 < np.mean(kept) <= 1.0
+
+
 def test_the_generator_draws_voted_images_as_often_as_the_votes_say(run, release):
     artifact = Artifact.load(release / "generator")
     assert artifact.config["voted"] == 6
@@ -281,11 +305,7 @@ def test_the_report_shows_the_candidates_that_won(release):
 
 def test_a_part_of_votes_and_its_noise_by_a_closed_form(run):
     """The noise of a ratio, against drawing it."""
-    rounds = [
-        OpenedRound.load(run.path / answer_path(number))
-        for number in range(1, len(run.plan.statistics) + 1)
-    ]
-    opened = opened_statistics(run.plan, rounds)
+    opened = opened_statistics(run.plan, opened_rounds(run))
     last = opened.votes[-1]
     votes = last.values().reshape(-1, 12)[0]
     drawn = votes + np.random.default_rng(0).normal(0.0, last.stds[0], (20_000, 12))
