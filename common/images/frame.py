@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FRAME_LIMITS", "from_frame", "to_frame"]
+__all__ = ["FRAME_LIMITS", "along_rows", "from_frame", "places_of", "to_frame"]
 
 Array = NDArray[Any]
 
@@ -40,10 +40,10 @@ def to_frame(images: Array) -> tuple[Array, Array]:
     """
     frames = _frames(images)
     cx, cy, sx, sy, sh = _scales(frames, images.dtype)
-    u, v = _places(images.shape[2], images.dtype), _places(images.shape[1], images.dtype)
+    u, v = places_of(images.shape[2], images.dtype), places_of(images.shape[1], images.dtype)
     rows = cy[:, None] + sy[:, None] * v
     columns = cx[:, None, None] + sx[:, None, None] * u + (sh * sy)[:, None, None] * v[:, None]
-    return _along_rows(_down_columns(images, rows), columns), frames
+    return along_rows(_down_columns(images, rows), columns), frames
 
 
 def from_frame(framed: Array, frames: Array) -> Array:
@@ -57,11 +57,11 @@ def from_frame(framed: Array, frames: Array) -> Array:
       (N, height, width, channels), not clipped.
     """
     cx, cy, sx, sy, sh = _scales(np.clip(frames, -FRAME_LIMITS, FRAME_LIMITS), framed.dtype)
-    x, y = _places(framed.shape[2], framed.dtype), _places(framed.shape[1], framed.dtype)
+    x, y = places_of(framed.shape[2], framed.dtype), places_of(framed.shape[1], framed.dtype)
     v = (y - cy[:, None]) / sy[:, None]
-    slant = (sh * sy)[:, None, None] * _places(framed.shape[1], framed.dtype)[:, None]
+    slant = (sh * sy)[:, None, None] * places_of(framed.shape[1], framed.dtype)[:, None]
     u = (x - cx[:, None, None] - slant) / sx[:, None, None]
-    return _down_columns(_along_rows(framed, u), v)
+    return _down_columns(along_rows(framed, u), v)
 
 
 def _scales(frames: Array, kind: Any) -> tuple[Array, Array, Array, Array, Array]:
@@ -69,8 +69,8 @@ def _scales(frames: Array, kind: Any) -> tuple[Array, Array, Array, Array, Array
     return cx, cy, np.exp(log_sx), np.exp(log_sy), sh
 
 
-def _places(size: int, kind: Any) -> Array:
-    """Returns the middles of pixels, half an image being 1."""
+def places_of(size: int, kind: Any) -> Array:
+    """Returns the middles of pixels (size,), half an image being 1."""
     places: Array = ((np.arange(size) + 0.5) * (2.0 / size) - 1.0).astype(kind)
     return places
 
@@ -112,8 +112,13 @@ def _down_columns(images: Array, places: Array) -> Array:
     return result
 
 
-def _along_rows(images: Array, places: Array) -> Array:
-    """Reads every row at other places; `places` (N, height, width)."""
+def along_rows(images: Array, places: Array) -> Array:
+    """Returns images whose rows are read at other places, by cubic interpolation.
+
+    Args:
+      images: (N, height, width, channels), float.
+      places: (N, height, width), half an image being 1; beyond it there is nothing.
+    """
     size = images.shape[2]
     first, weights = _taps(places, size)
     result = np.zeros_like(images)

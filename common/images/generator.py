@@ -4,13 +4,14 @@ A record of class c falls into group k with the chance `weights[c, k]`; its vect
 `means[c] + basis (centres[c, k] + roots[c, k] e)` with e standard normal. The vector's coordinates
 are an image. Grain is added: independent coordinates of the standard deviations `grain`, put where
 the class leaves room for it, as values in [0, 1] of mean m vary by no more than m (1 - m). The
+image is bent by a smooth random field whose modes move by `warps` along each axis (`warp`). The
 whole is seen from the frame that the vector's last numbers give if the study uses frames; values
 are then moved along the tone curve of the class and channel.
 
 Arrays, for C classes, K groups, d directions and vectors of D numbers, the last 5 the frame's:
 `class_prior` (C,), `means` (C, D), `basis` (D, d), `grain` (D - 5,), `weights` (C, K), `centres`
-(C, K, d), `roots` (C, K, d, d), `framed` (1,), 0 or 1, and `tone_places` and `tone_values`
-(C, channels, 257).
+(C, K, d), `roots` (C, K, d, d), `warps` (2, 24), `framed` (1,), 0 or 1, and `tone_places` and
+`tone_values` (C, channels, 257).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fedloom.common.images.frame import from_frame
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import tone_shapes, toned
 from fedloom.common.images.vectors import FRAME_WIDTH, frame_weight
+from fedloom.common.images.warp import WARPS, Warp
 
 __all__ = ["ImageGenerator", "generator_shapes"]
 
@@ -50,6 +52,7 @@ def generator_shapes(
         "weights": (num_classes, groups),
         "centres": (num_classes, groups, directions),
         "roots": (num_classes, groups, directions, directions),
+        "warps": WARPS,
         "framed": (1,),
         **tone_shapes(num_classes, shape.channels),
     }
@@ -71,6 +74,7 @@ class ImageGenerator:
         of_class = np.maximum(room.mean(axis=(1, 2, 3), keepdims=True), 1e-6)
         self._room = np.minimum(np.sqrt(room / of_class), _MOST_GRAIN)
         self._bounds = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+        self._warp = Warp(shape, self._arrays["warps"])
 
     def draw(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws one image for each class given.
@@ -97,6 +101,20 @@ class ImageGenerator:
     def untoned(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws images before their values are moved, (N, height, width, channels), real."""
         arrays, count = self._arrays, self._coordinates.count
+        vectors = self.vectors(classes, rng)
+        images = self._coordinates.images(vectors[:, :count])
+        if arrays["grain"].any():
+            grain = rng.normal(size=(len(classes), count)) * arrays["grain"]
+            images += self._coordinates.images(grain) * self._room[classes]
+        images = self._warp.bent(images, rng)
+        if arrays["framed"][0] > 0.5:
+            frames = vectors[:, count:] / frame_weight(self.shape.num_values)
+            images = from_frame(images, frames)
+        return images
+
+    def vectors(self, classes: Array, rng: np.random.Generator) -> Array:
+        """Draws vectors (N, D), before grain and warp."""
+        arrays = self._arrays
         chance = rng.random(len(classes))
         group = (chance[:, None] > self._bounds[classes]).sum(axis=1)
         group = np.minimum(group, self._bounds.shape[1] - 1)
@@ -109,12 +127,16 @@ class ImageGenerator:
             place[rows] = (
                 normal[rows] @ arrays["roots"][label, own].T + arrays["centres"][label, own]
             )
-        vectors = arrays["means"][classes] + place @ arrays["basis"].T
-        images = self._coordinates.images(vectors[:, :count])
-        if arrays["grain"].any():
-            grain = rng.normal(size=(len(classes), count)) * arrays["grain"]
-            images += self._coordinates.images(grain) * self._room[classes]
-        if arrays["framed"][0] > 0.5:
-            frames = vectors[:, count:] / frame_weight(self.shape.num_values)
-            images = from_frame(images, frames)
-        return images
+        drawn: Array = arrays["means"][classes] + place @ arrays["basis"].T
+        return drawn
+
+    def bent_vectors(self, vectors: Array, rng: np.random.Generator) -> Array:
+        """Returns the vectors of images that a warp has bent, seen from the same frames.
+
+        Args:
+          vectors: (N, D) of images without grain.
+          rng: source of the warps.
+        """
+        count = self._coordinates.count
+        bent = self._warp.bent(self._coordinates.images(vectors[:, :count]), rng)
+        return np.concatenate([self._coordinates.of(bent), vectors[:, count:]], axis=1)

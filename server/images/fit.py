@@ -32,6 +32,7 @@ from fedloom.common.images.sums import (
     Spread,
 )
 from fedloom.common.images.vectors import FRAME_WIDTH
+from fedloom.common.images.warp import WARPS
 from fedloom.server.images.algebra import (
     edge_of,
     joined,
@@ -44,6 +45,7 @@ from fedloom.server.images.groups import ClassMoments, GroupShapes, group_moves,
 from fedloom.server.images.shrinkage import shrunk_shapes
 from fedloom.server.images.tones import shared_tones
 from fedloom.server.images.view import View, view_of
+from fedloom.server.images.warps import mean_tangents, share_of_shapes, warp_scales
 
 __all__ = ["ImageFit", "NoisyTotal"]
 
@@ -59,6 +61,9 @@ _GRAIN_BAND = 20
 _POINTS = 4000
 # A group is worth having if its spread stands out of its noise by this part of the whole.
 _GROUP_SIGNAL = 0.06
+# Of slopes in images, what class means must hold to be bent: .17 and more where images have shapes,
+# .02 and less for textures.
+_LEAST_SHAPE = 0.1
 _SEED = 20260101
 
 
@@ -328,6 +333,17 @@ class ImageFit:
         return group_shapes(
             self.group_spread, total.values, total.std, self.class_moments, self.shares
         )
+
+    @cached_property
+    def warps(self) -> Array:
+        """How far each mode of a warp moves, as a standard deviation (`common.images.warp`)."""
+        count, shares = self.coordinates.count, self.shares
+        spreads = self.basis[:count] ** 2 @ self.class_moments.spreads + self.grain**2
+        shapes = share_of_shapes(self.means[:, :count], spreads, shares, self.coordinates.frequency)
+        if shapes < _LEAST_SHAPE:
+            return np.zeros(WARPS)
+        tangents = mean_tangents(self.means, self.coordinates) @ self.basis
+        return warp_scales(tangents, self.class_moments, shares)
 
 
 def _sizes(count: int) -> list[int]:

@@ -21,6 +21,7 @@ from fedloom.server.images.design import image_fit
 from fedloom.server.images.fit import ImageFit
 from fedloom.server.images.tones import own_tones, shared_tones
 from fedloom.server.images.votes import voted_arrays
+from fedloom.server.images.warps import unbent
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.mixture import sampleable
@@ -88,10 +89,10 @@ def fitted_arrays(fit: ImageFit, prior: Array, seed: int) -> dict[str, Array]:
     Args:
       fit: with all its sums.
       prior: (C,) shares of the classes.
-      seed: of the images that tones are matched on.
+      seed: of the images that warps and tones are measured on.
     """
     groups = fit.group_shapes
-    arrays = {
+    generator = {
         "class_prior": prior,
         "means": fit.means,
         "grain": fit.grain,
@@ -99,9 +100,11 @@ def fitted_arrays(fit: ImageFit, prior: Array, seed: int) -> dict[str, Array]:
         "weights": groups.weights,
         "centres": groups.centres,
         "roots": np.stack([[root_of(own) for own in of_class] for of_class in groups.spreads]),
+        "warps": fit.warps,
         "framed": np.array([float(fit.view.framed)]),
     }
-    arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
+    generator = unbent(generator, groups.spreads, fit.coordinates, seed)
+    arrays = {name: value.astype(np.float32) for name, value in generator.items()}
     return {**arrays, **_tone(fit, arrays, prior, seed)}
 
 

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from fedloom.server.images.algebra import edge_of
 
-__all__ = ["ShrunkShapes", "gathered", "shrunk_moves", "shrunk_shapes"]
+__all__ = [
+    "Differences",
+    "ShrunkShapes",
+    "differences_of",
+    "gathered",
+    "shrunk_moves",
+    "shrunk_shapes",
+]
 
 Array = NDArray[Any]
 
@@ -29,6 +36,23 @@ _LEAST_NOISE = 1e-9
 # Of what noise could show in a direction, what is given up if all of the spread is seen; and the
 # power by which it falls with the share that is.
 _PART, _POWER = 1.2, 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """Differences of symmetric matrices from a common one, in its directions.
+
+    Attributes:
+      directions: (d, d) of the common one, in columns.
+      apart: (..., d, d) noisy differences.
+      noise: (..., d, d) variance of the noise of each.
+      expected: (d, d) variance of each without noise.
+    """
+
+    directions: Array
+    apart: Array
+    noise: Array
+    expected: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +70,8 @@ class ShrunkShapes:
     variances: Array
 
 
-def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> ShrunkShapes:
-    """Returns symmetric matrices drawn towards a common one.
+def differences_of(shapes: Array, common: Array, noise: Array) -> Differences:
+    """Returns how symmetric matrices differ from a common one, and how much of it is noise.
 
     Args:
       shapes: (..., d, d), noisy.
@@ -62,12 +86,23 @@ def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> ShrunkShapes:
     still = np.maximum(noise, _LEAST_NOISE * spreads.max())
     variance = still[..., None, None] ** 2 * (1.0 + np.eye(width))
     prior = np.outer(spreads, spreads)
-    size = _size(apart, variance, prior)
-    believed = size * prior / (size * prior + variance)
-    return ShrunkShapes(
-        shapes=common + directions @ (apart * believed) @ directions.T,
+    return Differences(
         directions=directions,
-        variances=believed * variance,
+        apart=apart,
+        noise=variance,
+        expected=_size(apart, variance, prior) * prior,
+    )
+
+
+def shrunk_shapes(shapes: Array, common: Array, noise: Array) -> ShrunkShapes:
+    """Returns symmetric matrices drawn towards a common one; see `differences_of`."""
+    found = differences_of(shapes, common, noise)
+    believed = found.expected / (found.expected + found.noise)
+    directions = found.directions
+    return ShrunkShapes(
+        shapes=common + directions @ (found.apart * believed) @ directions.T,
+        directions=directions,
+        variances=believed * found.noise,
     )
 
 

@@ -11,6 +11,7 @@ from fedloom.common.images.look import ImageLook
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import apply_tone, tone_curve
 from fedloom.common.images.vectors import image_vectors
+from fedloom.common.images.warp import WARPS
 from fedloom.server.images.algebra import (
     above_noise,
     edge_of,
@@ -372,6 +373,7 @@ def test_grain_falls_where_a_class_is_neither_black_nor_white():
         "weights": np.ones((1, 1)),
         "centres": np.zeros((1, 1, 1)),
         "roots": np.zeros((1, 1, 1, 1)),
+        "warps": np.zeros(WARPS),
         "framed": np.zeros(1),
     }
     drawn = ImageGenerator(SHAPE, arrays).untoned(np.zeros(500, int), np.random.default_rng(0))
