@@ -4,13 +4,13 @@ A record of class c falls into group k with the chance `weights[c, k]`; its vect
 `means[c] + basis (centres[c, k] + roots[c, k] e)` with e standard normal. The vector's coordinates
 are an image. Grain is added: independent coordinates of the standard deviations `grain`, put where
 the class leaves room for it, as values in [0, 1] of mean m vary by no more than m (1 - m). The
-image is bent by a smooth random field whose modes move by `warps` along each axis (`warp`). The
+image is bent by a smooth random field whose modes move by `bends` along each axis (`bends`). The
 whole is seen from the frame that the vector's last numbers give if the study uses frames; values
 are then moved along the tone curve of the class and channel.
 
 Arrays, for C classes, K groups, d directions and vectors of D numbers, the last 5 the frame's:
 `class_prior` (C,), `means` (C, D), `basis` (D, d), `grain` (D - 5,), `weights` (C, K), `centres`
-(C, K, d), `roots` (C, K, d, d), `warps` (2, 24), `framed` (1,), 0 or 1, and `tone_places` and
+(C, K, d), `roots` (C, K, d, d), `bends` (2, 24), `framed` (1,), 0 or 1, and `tone_places` and
 `tone_values` (C, channels, 257).
 """
 
@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.images.bends import BENDS, Bends
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.frame import from_frame
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import tone_shapes, toned
 from fedloom.common.images.vectors import FRAME_WIDTH, frame_weight
-from fedloom.common.images.warp import WARPS, Warp
 
 __all__ = ["ImageGenerator", "generator_shapes"]
 
@@ -52,7 +52,7 @@ def generator_shapes(
         "weights": (num_classes, groups),
         "centres": (num_classes, groups, directions),
         "roots": (num_classes, groups, directions, directions),
-        "warps": WARPS,
+        "bends": BENDS,
         "framed": (1,),
         **tone_shapes(num_classes, shape.channels),
     }
@@ -74,7 +74,7 @@ class ImageGenerator:
         of_class = np.maximum(room.mean(axis=(1, 2, 3), keepdims=True), 1e-6)
         self._room = np.minimum(np.sqrt(room / of_class), _MOST_GRAIN)
         self._bounds = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
-        self._warp = Warp(shape, self._arrays["warps"])
+        self._bends = Bends(shape, self._arrays["bends"])
 
     def draw(self, classes: Array, rng: np.random.Generator) -> Array:
         """Draws one image for each class given.
@@ -106,7 +106,7 @@ class ImageGenerator:
         if arrays["grain"].any():
             grain = rng.normal(size=(len(classes), count)) * arrays["grain"]
             images += self._coordinates.images(grain) * self._room[classes]
-        images = self._warp.bent(images, rng)
+        images = self._bends.bent(images, rng)
         if arrays["framed"][0] > 0.5:
             frames = vectors[:, count:] / frame_weight(self.shape.num_values)
             images = from_frame(images, frames)
@@ -138,5 +138,5 @@ class ImageGenerator:
           rng: source of the warps.
         """
         count = self._coordinates.count
-        bent = self._warp.bent(self._coordinates.images(vectors[:, :count]), rng)
+        bent = self._bends.bent(self._coordinates.images(vectors[:, :count]), rng)
         return np.concatenate([self._coordinates.of(bent), vectors[:, count:]], axis=1)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.images.bends import BENDS
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.look import ImageLook, Look
 from fedloom.common.images.shape import ImageShape
@@ -32,7 +33,6 @@ from fedloom.common.images.sums import (
     Spread,
 )
 from fedloom.common.images.vectors import FRAME_WIDTH
-from fedloom.common.images.warp import WARPS
 from fedloom.server.images.algebra import (
     edge_of,
     joined,
@@ -41,11 +41,11 @@ from fedloom.server.images.algebra import (
     root_of,
     taken_back,
 )
+from fedloom.server.images.bends import bend_scales, mean_tangents, share_of_shapes
 from fedloom.server.images.groups import ClassMoments, GroupShapes, group_moves, group_shapes
 from fedloom.server.images.shrinkage import shrunk_shapes
 from fedloom.server.images.tones import shared_tones
 from fedloom.server.images.view import View, view_of
-from fedloom.server.images.warps import mean_tangents, share_of_shapes, warp_scales
 
 __all__ = ["ImageFit", "NoisyTotal"]
 
@@ -335,15 +335,15 @@ class ImageFit:
         )
 
     @cached_property
-    def warps(self) -> Array:
-        """How far each mode of a warp moves, as a standard deviation (`common.images.warp`)."""
+    def bends(self) -> Array:
+        """How far each mode of a warp moves, as a standard deviation (`common.images.bends`)."""
         count, shares = self.coordinates.count, self.shares
         spreads = self.basis[:count] ** 2 @ self.class_moments.spreads + self.grain**2
         shapes = share_of_shapes(self.means[:, :count], spreads, shares, self.coordinates.frequency)
         if shapes < _LEAST_SHAPE:
-            return np.zeros(WARPS)
+            return np.zeros(BENDS)
         tangents = mean_tangents(self.means, self.coordinates) @ self.basis
-        return warp_scales(tangents, self.class_moments, shares)
+        return bend_scales(tangents, self.class_moments, shares)
 
 
 def _sizes(count: int) -> list[int]:

@@ -17,11 +17,11 @@ from fedloom.common.records import Coder
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.privacy.phases import TrainingPhase
 from fedloom.server.images.algebra import root_of
+from fedloom.server.images.bends import unbent
 from fedloom.server.images.design import image_fit
 from fedloom.server.images.fit import ImageFit
 from fedloom.server.images.tones import own_tones, shared_tones
 from fedloom.server.images.votes import voted_arrays
-from fedloom.server.images.warps import unbent
 from fedloom.server.learners.class_marginals import class_prior, log_marginals
 from fedloom.server.learners.learner import State, UntrainedLearner
 from fedloom.server.learners.mixture import sampleable
@@ -100,7 +100,7 @@ def fitted_arrays(fit: ImageFit, prior: Array, seed: int) -> dict[str, Array]:
         "weights": groups.weights,
         "centres": groups.centres,
         "roots": np.stack([[root_of(own) for own in of_class] for of_class in groups.spreads]),
-        "warps": fit.warps,
+        "bends": fit.bends,
         "framed": np.array([float(fit.view.framed)]),
     }
     generator = unbent(generator, groups.spreads, fit.coordinates, seed)

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fedloom.common.images.bends import BENDS
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.look import COARSE
 from fedloom.common.images.tone import CURVE, tone_curve
 from fedloom.common.images.vectors import FRAME_WIDTH
-from fedloom.common.images.warp import WARPS
 from fedloom.privacy.answers.opened_images import NoisyImages
 from fedloom.server.images.design import image_fit
 from fedloom.server.images.learner import columns_of, mixture_arrays
@@ -97,7 +97,7 @@ def coarse_arrays(statistics: NoisyImages) -> Arrays:
         "weights": np.ones((classes, 1)),
         "centres": np.zeros((classes, 1, 1)),
         "roots": np.zeros((classes, 1, 1, 1)),
-        "warps": np.zeros(WARPS),
+        "bends": np.zeros(BENDS),
         "framed": np.zeros(1),
         "tone_places": curves,
         "tone_values": curves,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedloom.common.images.bends import BENDS
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.generator import ImageGenerator
 from fedloom.common.images.look import ImageLook
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import apply_tone, tone_curve
 from fedloom.common.images.vectors import image_vectors
-from fedloom.common.images.warp import WARPS
 from fedloom.server.images.algebra import (
     above_noise,
     edge_of,
@@ -373,7 +373,7 @@ def test_grain_falls_where_a_class_is_neither_black_nor_white():
         "weights": np.ones((1, 1)),
         "centres": np.zeros((1, 1, 1)),
         "roots": np.zeros((1, 1, 1, 1)),
-        "warps": np.zeros(WARPS),
+        "bends": np.zeros(BENDS),
         "framed": np.zeros(1),
     }
     drawn = ImageGenerator(SHAPE, arrays).untoned(np.zeros(500, int), np.random.default_rng(0))

@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from fedloom.common.images.frame import along_rows, places_of
 from fedloom.common.images.shape import ImageShape
 
-__all__ = ["WARPS", "Warp", "bent_by", "mode_frequencies", "warp_fields"]
+__all__ = ["BENDS", "Bends", "bent_by", "mode_frequencies", "bend_fields"]
 
 Array = NDArray[Any]
 
 # Frequencies of a field along each axis, 0 to 4. The constant one would move whole images.
 _FREQUENCIES = 5
-WARPS = (2, _FREQUENCIES**2 - 1)
+BENDS = (2, _FREQUENCIES**2 - 1)
 """Shape of an array of one number for each mode: down and across the image, modes."""
 
 
-def warp_fields(height: int, width: int) -> Array:
+def bend_fields(height: int, width: int) -> Array:
     """Returns the public modes (M, height, width), each of mean square 1."""
     down, across = (
         np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), (np.arange(size) + 0.5) / size))
@@ -62,17 +62,17 @@ def bent_by(images: Array, moves: Array) -> Array:
     return along_rows(turned.transpose(0, 2, 1, 3), across)
 
 
-class Warp:
+class Bends:
     """Bends images of one shape by random fields."""
 
     def __init__(self, shape: ImageShape, scales: Array) -> None:
-        """Takes the standard deviations of the coefficients, `WARPS`, half an image being 1."""
+        """Takes the standard deviations of the coefficients, `BENDS`, half an image being 1."""
         self._scales = scales
-        self._fields = warp_fields(shape.height, shape.width)
+        self._fields = bend_fields(shape.height, shape.width)
 
     def bent(self, images: Array, rng: np.random.Generator) -> Array:
         """Returns images (N, height, width, channels), each bent by fields of its own."""
         if not self._scales.any():
             return images
-        drawn = rng.normal(size=(len(images), *WARPS)) * self._scales
+        drawn = rng.normal(size=(len(images), *BENDS)) * self._scales
         return bent_by(images, np.einsum("nam,mhw->nahw", drawn, self._fields))

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.common.images.bends import BENDS, bend_fields, bent_by, mode_frequencies
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.generator import ImageGenerator
-from fedloom.common.images.warp import WARPS, bent_by, mode_frequencies, warp_fields
 from fedloom.server.images.algebra import nonnegative, root_of
 from fedloom.server.images.groups import ClassMoments
 from fedloom.server.images.shrinkage import differences_of
 
-__all__ = ["mean_tangents", "share_of_shapes", "unbent", "warp_scales"]
+__all__ = ["mean_tangents", "share_of_shapes", "unbent", "bend_scales"]
 
 Array = NDArray[Any]
 
@@ -68,9 +68,9 @@ def mean_tangents(means: Array, coordinates: Coordinates) -> Array:
     """
     shape, count = coordinates.shape, coordinates.count
     images = coordinates.images(means[:, :count])
-    found = np.zeros((len(means), math.prod(WARPS), means.shape[1]))
-    fields = warp_fields(shape.height, shape.width)
-    for number, (axis, mode) in enumerate(np.ndindex(*WARPS)):
+    found = np.zeros((len(means), math.prod(BENDS), means.shape[1]))
+    fields = bend_fields(shape.height, shape.width)
+    for number, (axis, mode) in enumerate(np.ndindex(*BENDS)):
         moves = np.zeros((len(means), 2, shape.height, shape.width))
         moves[:, axis] = _STEP * fields[mode]
         apart = bent_by(images, moves) - bent_by(images, -moves)
@@ -78,8 +78,8 @@ def mean_tangents(means: Array, coordinates: Coordinates) -> Array:
     return found
 
 
-def warp_scales(tangents: Array, moments: ClassMoments, shares: Array) -> Array:
-    """Returns the standard deviation of each mode, `WARPS`, half an image being 1.
+def bend_scales(tangents: Array, moments: ClassMoments, shares: Array) -> Array:
+    """Returns the standard deviation of each mode, `BENDS`, half an image being 1.
 
     Args:
       tangents: (C, modes, d) of class means, in the directions of the moments.
@@ -97,7 +97,7 @@ def warp_scales(tangents: Array, moments: ClassMoments, shares: Array) -> Array:
     lengths = np.sqrt((columns**2).sum(axis=1))
     used = lengths > 1e-9 * max(float(lengths.max()), 1e-300)
     columns, lengths = columns[used], lengths[used]
-    together = np.tile(mode_frequencies() ** -2.0, WARPS[0])[used] @ columns
+    together = np.tile(mode_frequencies() ** -2.0, BENDS[0])[used] @ columns
     stands_out = float(together @ wanted) / max(float(np.linalg.norm(together)), 1e-300)
     variances = np.zeros(len(used))
     if stands_out > _CERTAIN:
@@ -105,7 +105,7 @@ def warp_scales(tangents: Array, moments: ClassMoments, shares: Array) -> Array:
             columns @ columns.T, columns @ wanted - _CERTAIN_MODE * lengths
         )
         variances[used] = found * (1.0 - (_CERTAIN / stands_out) ** 2)
-    return np.sqrt(variances).reshape(WARPS)
+    return np.sqrt(variances).reshape(BENDS)
 
 
 def _nonnegative_least_squares(gram: Array, right: Array) -> Array:
@@ -138,7 +138,7 @@ def unbent(
       The arrays, `means` and `roots` replaced. What warps spread by more than the sums tell is not
       taken from anything: no covariance has a negative eigenvalue.
     """
-    if not generator["warps"].any():
+    if not generator["bends"].any():
         return generator
     found, basis = dict(generator), generator["basis"]
     classes, groups = spreads.shape[:2]
