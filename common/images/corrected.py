@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.errors import ConfigError
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.generator import ImageGenerator, generator_shapes
@@ -74,15 +75,23 @@ def network_inputs(
 
 
 def corrected_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tuple[int, ...]]:
-    """Returns the names and shapes of the arrays of an `image-gan`."""
+    """Returns the names and shapes of the arrays of an `image-gan`.
+
+    Args:
+      config: of the artifact.
+      coder: of the schema's records.
+
+    Raises:
+      ConfigError: the artifact's settings are none of such a generator.
+    """
     encoding, shape = coder.encoding, coder.shape
     classes = encoding.num_classes
     base = generator_shapes(
         shape,
         classes,
         coordinates=MOST_COORDINATES,
-        directions=int(config["directions"]),
-        groups=int(config["groups"]),
+        directions=_size(config, "directions"),
+        groups=_size(config, "groups"),
     )
     net = net_shapes(_sizes(config, shape, classes))
     return {
@@ -95,11 +104,20 @@ def corrected_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, 
 
 
 def _sizes(config: Mapping[str, Any], shape: ImageShape, classes: int) -> GeneratorSizes:
+    if config.get("generator") not in list(Generation):
+        raise ConfigError(f"the generator's settings lack one of {', '.join(Generation)}")
     return GeneratorSizes(
         generator=Generation(config["generator"]),
         shape=shape,
         classes=classes,
-        detail=min(int(config["detail"]), shape.num_values),
-        hidden=int(config["hidden"]),
-        latent=int(config["latent"]),
+        detail=min(_size(config, "detail"), shape.num_values),
+        hidden=_size(config, "hidden"),
+        latent=_size(config, "latent"),
     )
+
+
+def _size(config: Mapping[str, Any], name: str) -> int:
+    size = config.get(name)
+    if type(size) is not int or size < 1:
+        raise ConfigError(f"the generator's settings lack the number {name!r}")
+    return size

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fedloom.common.artifact import Artifact
+from fedloom.common.errors import ConfigError
 from fedloom.common.images.coordinates import Coordinates
 from fedloom.common.images.corrected import BASE, CorrectedImages, corrected_shapes
 from fedloom.common.images.generator import generator_shapes
@@ -26,6 +27,7 @@ from tests.images.test_networks import coder_of
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (9, 13, 3), (33, 20, 1)]
 LATENT, CLASSES = 5, 3
+SIZES = ("detail", "directions", "groups", "hidden", "latent")
 
 
 def sizes_for(generator, shape, detail=50):
@@ -179,3 +181,18 @@ def test_a_release_has_the_arrays_that_its_settings_ask_for(tmp_path, generator)
     np.testing.assert_array_equal(
         drawn, CorrectedImages(artifact, shape).draw(np.arange(classes), np.random.default_rng(1))
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["detail", "directions", "generator", "groups", "hidden", "latent"]
+)
+@pytest.mark.parametrize("value", [None, "many", -1, 1.5, True])
+def test_settings_of_no_such_generator_are_refused(tmp_path, name, value):
+    config = {**dict.fromkeys(SIZES, 4), "generator": "plain"}
+    coder = coder_of(tmp_path, 9, 13, 3)
+    assert corrected_shapes(config, coder)
+    with pytest.raises(ConfigError):
+        corrected_shapes({**config, name: value}, coder)
+    del config[name]
+    with pytest.raises(ConfigError):
+        corrected_shapes(config, coder)
