@@ -14,6 +14,7 @@ import pytest
 import fedloom
 from fedloom.cli.main import main
 from fedloom.client.sources.images import load_images
+from fedloom.common.artifact import Artifact
 from fedloom.common.errors import ConfigError, ReleaseError, SchemaError, StudyError
 from fedloom.common.study import load_study
 from fedloom.privacy.keys import load_private_key
@@ -98,8 +99,9 @@ def test_the_readme_of_a_release_names_the_file_of_images(release):
     assert f"| `{IMAGES}` |" in (release / "README.md").read_text()
 
 
-def test_refitting_gives_the_generator_again(release):
+def test_refitting_gives_the_generator_again_with_its_bends(release):
     fedloom.Release(release).verify(refit=True)
+    assert Artifact.load(release / "generator").arrays["bends"].any()
 
 
 def test_the_report_shows_a_sheet_of_each_class_and_fetches_nothing(release):
