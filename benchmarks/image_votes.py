@@ -35,6 +35,7 @@ from fedloom.common.images.sums import L2_NORM
 from fedloom.common.images.vectors import FRAME_WIDTH, MOST_COORDINATES, image_vectors
 from fedloom.common.images.voted import VotedImages
 from fedloom.common.images.votes import directions, nearest
+from fedloom.common.models.vote_settings import VoteSettings
 from fedloom.privacy.image_measures import COLUMNS_SHARE, LOOK_SHARE, SHARES_OF_SUMS
 from fedloom.server.images.fit import ImageFit, NoisyTotal
 from fedloom.server.images.learner import fitted_arrays
@@ -44,13 +45,13 @@ from fedloom.server.images.votes import first_candidates, next_candidates, voted
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "simulators"))
 from fedloom_drawn_digits import fonts, strokes  # noqa: E402
 
-DELTA, DRAWN = 1e-5, 5000
+DELTA, DRAWN, WARP = 1e-5, 5000, VoteSettings().warp
 SUMS = ("class_means", "spread", "class_spread", "group_means", "group_spread")
 CANDIDATES: dict[str, tuple[Simulator | None, float]] = {
     "the mixture's": (None, 0.0),
-    "the mixture's, varied": (None, 1.0),
-    "rendered text, varied": (fonts.draw, 1.0),
-    "drawn strokes, varied": (strokes.draw, 1.0),
+    "the mixture's, varied": (None, WARP),
+    "rendered text, varied": (fonts.draw, WARP),
+    "drawn strokes, varied": (strokes.draw, WARP),
 }
 
 Array = np.ndarray[Any, Any]

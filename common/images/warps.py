@@ -68,27 +68,33 @@ def _fields(rng: np.random.Generator, number: int, height: int, width: int) -> A
 
 
 def _read(images: Array, down: Array, across: Array) -> Array:
-    """Reads images between their pixels, (N, height, width, channels), linearly."""
-    number, height, width = images.shape[:3]
-    rows, row = _taps(down, height)
-    columns, column = _taps(across, width)
-    which = np.arange(number)[:, None, None]
-    row, column = row[..., None], column[..., None]
+    """Reads images between their pixels, (N, height, width, channels), by cubic convolution.
 
-    def at(below: int, beside: int) -> Array:
-        found: Array = images[
-            which, np.minimum(rows + below, height - 1), np.minimum(columns + beside, width - 1)
-        ]
-        return found
+    Linear reading would blur, and blurred images are told from others at once.
 
-    upper = at(0, 0) * (1.0 - column) + at(0, 1) * column
-    lower = at(1, 0) * (1.0 - column) + at(1, 1) * column
-    found: Array = upper * (1.0 - row) + lower * row
+    Source: Keys 1981, a = -1/2.
+    """
+    height, width = images.shape[1:3]
+    row, of_rows = _taps(down, height)
+    column, of_columns = _taps(across, width)
+    which, found = np.arange(len(images))[:, None, None], np.zeros_like(images)
+    for below, weight in enumerate(of_rows):
+        rows = np.clip(row + below, 0, height - 1)
+        for beside, other in enumerate(of_columns):
+            columns = np.clip(column + beside, 0, width - 1)
+            found += images[which, rows, columns] * (weight * other)[..., None]
     return found
 
 
-def _taps(places: Array, size: int) -> tuple[Array, Array]:
-    """Returns the pixel at or before each place, and how far the place lies beyond it."""
+def _taps(places: Array, size: int) -> tuple[Array, tuple[Array, ...]]:
+    """Returns the first of four neighbouring pixels of each place, and their weights."""
     at = np.clip((places + 1.0) * (size / 2.0) - 0.5, 0.0, size - 1.0)
-    first = np.floor(at)
-    return first.astype(np.int64), at - first
+    below = np.floor(at)
+    t = at - below
+    weights = (
+        ((-0.5 * t + 1.0) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1.0,
+        ((-1.5 * t + 2.0) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
+    )
+    return below.astype(np.int64) - 1, weights

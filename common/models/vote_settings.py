@@ -38,4 +38,4 @@ class VoteSettings(Section, frozen=True, kw_only=True):
     simulator_from: Line | None = None
     features: Line = FREQUENCIES
     weights: Sha256 | None = None
-    warp: Annotated[float, Meta(ge=0.0, le=4.0)] = 1.0
+    warp: Annotated[float, Meta(ge=0.0, le=4.0)] = 0.5
