@@ -5,7 +5,7 @@ the others. Matrix kernels may round rows differently (by their place modulo the
 and hostile weights can turn that last bit into another gradient. Batches have a fixed number of
 rows and models pad their layers, which removed every case found; but kernels differ between
 machines, so a vault looks for itself before it answers. The look uses no record: all rows are
-copies of one made-up row, weights are random, and everything that a contribution is made of
+copies of one made-up row, what a request sets is random, and everything that a contribution is made of
 must come out the same in every row, bit for bit.
 
 Some machines can be set to multiply float32 matrices in less precision. Sums in single precision
@@ -75,14 +75,13 @@ def _rounds_as_float32() -> bool:
 
 def _one_draw(model: PrivateModel, coder: Coder, rows: int, seed: int, device: str) -> bool:
     rng = torch.Generator().manual_seed(seed)
-    module = model.private_module(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(0.0, 1.0, generator=rng)
-    public: dict[str, NDArray[np.float32]] = {
-        name: torch.randn(shape, generator=rng).numpy()
-        for name, shape in model.public_shapes.items()
-    }
+    # What a request sets, public arrays included: fresh ones may hide how a kernel adds up.
+    module, public = model.restore(
+        {
+            name: torch.randn(shape, generator=rng).numpy()
+            for name, shape in model.request_shapes().items()
+        }
+    )
     features = np.zeros((rows, *coder.record_shape), dtype=coder.record_type)
     made = model.make_batch(features, np.zeros(rows, dtype=np.int64), public, SeededDraws(seed))
     batch = {name: value[:1].expand_as(value).clone().to(device) for name, value in made.items()}

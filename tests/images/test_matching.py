@@ -12,7 +12,7 @@ from fedloom.common.errors import StudyError
 from fedloom.common.images.oriented import copies, kept_places, oriented_taps
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.models.image_model import CENTRE
-from fedloom.common.models.moments import DIRECTIONS, EDGES, RADIUS, MomentReader
+from fedloom.common.models.moments import DIRECTIONS, EDGES, RADIUS, MomentReader, Reading
 from fedloom.common.models.orientations import Orientations
 from fedloom.common.models.private_model import count_parameters
 from fedloom.common.models.registry import num_parameters
@@ -154,6 +154,23 @@ def test_weights_are_counted_and_rows_are_alike(tmp_path, shape):
     model, coder, settings = moments_gan(tmp_path, shape, views=2, shift=1)
     assert num_parameters(settings, coder) == count_parameters(model)
     assert rows_are_invariant(model, coder=coder, max_physical_batch=64)
+
+
+def test_directions_of_a_request_that_rows_are_seen_along_in_other_orders_are_caught(
+    tmp_path, monkeypatch
+):
+    """Along fresh directions, one number each, no order of summation would show."""
+    model, coder, _ = moments_gan(tmp_path)
+    honest = MomentReader.readings
+
+    def in_other_orders(self, images):
+        shades, edges = honest(self, images)
+        again = edges.values.flip(1) @ self._directions.flip(0)
+        odd = torch.arange(len(images))[:, None] % 2 == 1
+        return [shades, Reading(edges.values, torch.where(odd, again, edges.leading))]
+
+    monkeypatch.setattr(MomentReader, "readings", in_other_orders)
+    assert not rows_are_invariant(model, coder=coder, max_physical_batch=64)
 
 
 @pytest.mark.parametrize("more", ['reading = "convolutions"\n', "mismatch = 0.5\n"])
