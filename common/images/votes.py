@@ -46,7 +46,6 @@ Shapes = dict[str, tuple[tuple[int, ...], str]]
 
 VOTES = ("image-votes", *(f"image-votes-{number}" for number in range(2, MOST_VOTE_ROUNDS + 1)))
 """The rounds of votes, in the order in which they are asked."""
-# Differences of a block of records from all candidates of a class are in memory at once.
 _BLOCK = 1024
 _LENGTH = 64.0
 
@@ -62,12 +61,13 @@ class VoteSum:
     def sum(self, features: Array, classes: Array) -> Array:
         """Returns the exact counts over records, (C * K,) int64."""
         of, count = _features(self._coder), self._candidates.shape[1]
-        seen = directions(of(features[PIXELS], features))
         total = np.zeros(self._candidates.shape[:2], np.int64)
         for label, own in enumerate(self._candidates):
-            rows = np.flatnonzero(classes == label)
-            votes = nearest(seen[rows], directions(of(own, None)))
-            total[label] = np.bincount(votes, minlength=count)
+            named, rows = directions(of(own)), np.flatnonzero(classes == label)
+            # Features of a block are in memory at once, however many records there are.
+            for block in np.split(rows, range(_BLOCK, len(rows), _BLOCK)):
+                votes = nearest(directions(of(features[PIXELS][block])), named)
+                total[label] += np.bincount(votes, minlength=count)
         return total.reshape(-1)
 
 
@@ -95,12 +95,9 @@ def nearest(points: Array, candidates: Array) -> Array:
     Returns:
       (N,) int64; each depends on its own point alone.
     """
-    found = np.zeros(len(points), dtype=np.int64)
+    # Exact, in any order: sums of products of multiples of the grid.
     squares = (candidates**2).sum(axis=1)
-    for start in range(0, len(points), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        # Exact, in any order: sums of products of multiples of the grid.
-        found[rows] = (squares - 2.0 * (points[rows] @ candidates.T)).argmin(axis=1)
+    found: Array = (squares - 2.0 * (points @ candidates.T)).argmin(axis=1)
     return found
 
 
@@ -133,16 +130,10 @@ def check_candidates(coder: ImageCoder, arrays: Arrays, max_cells: int) -> None:
         raise ConfigError(f"the plan has {max_cells} candidates, got {cells}")
 
 
-def _features(coder: ImageCoder) -> Callable[[Array, Array | None], Array]:
-    """Returns what gives the features of images, of records if their coded form is given."""
+def _features(coder: ImageCoder) -> Callable[[Array], Array]:
+    """Returns what gives the features of images (N, height, width, channels) uint8."""
     votes = votes_of(coder)
     if votes.features != FREQUENCIES:
         embedding: Embedded = embedding_of(votes.features, votes.weights)
-        return lambda images, features: embedding.of(images)
-    return lambda images, features: _frequencies(coder, images, features)
-
-
-def _frequencies(coder: ImageCoder, images: Array, features: Array | None) -> Array:
-    if features is not None:
-        return coder.vectors(features, False)[:, :-FRAME_WIDTH]
-    return image_vectors(images, coder.coordinates, False)[:, :-FRAME_WIDTH]
+        return embedding.of
+    return lambda images: image_vectors(images, coder.coordinates, False)[:, :-FRAME_WIDTH]

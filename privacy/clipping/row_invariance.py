@@ -5,8 +5,8 @@ the others. Matrix kernels may round rows differently (by their place modulo the
 and hostile weights can turn that last bit into another gradient. Batches have a fixed number of
 rows and models pad their layers, which removed every case found; but kernels differ between
 machines, so a vault looks for itself before it answers. The look uses no record: all rows are
-copies of one made-up row, what a request sets is random, and everything that a contribution is made of
-must come out the same in every row, bit for bit.
+copies of one made-up row, what a request sets is random, and everything that a contribution is
+made of must come out the same in every row, bit for bit.
 
 Some machines can be set to multiply float32 matrices in less precision. Sums in single precision
 would then round beyond their bound (`fedloom.privacy.clipping.single`), so that is looked at too.
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedloom.common.models.draws import SeededDraws

@@ -12,6 +12,7 @@ import fedloom
 from fedloom.client.plan_in_words import in_plain_words
 from fedloom.common.artifact import Artifact
 from fedloom.common.errors import StudyError
+from fedloom.common.images import votes as vote_module
 from fedloom.common.images.coder import PIXELS, ImageCoder
 from fedloom.common.images.sampler import image_source
 from fedloom.common.images.votes import VoteSum, nearest, vote_shapes
@@ -319,3 +320,20 @@ def test_a_part_of_votes_and_its_noise_by_a_closed_form(run):
 def test_a_steward_reads_what_records_vote_for(run):
     words = "\n".join(in_plain_words(run.plan, site="east"))
     assert "12 candidate images" in words and "2 rounds" in words
+
+
+def test_features_of_few_records_are_in_memory_at_once(schema, monkeypatch):
+    """However many a site has, and however many numbers an embedding gives."""
+    coder, rng, seen = coder_of(schema), np.random.default_rng(0), []
+    shape, kind = vote_shapes(coder)["candidates"]
+    images = rng.integers(0, 256, (3000, 8, 8, 1)).astype(np.uint8)
+    asked = VoteSum(coder, {"candidates": rng.integers(0, 256, shape).astype(kind)})
+    honest = vote_module.nearest
+
+    def counted(points, candidates):
+        seen.append(len(points))
+        return honest(points, candidates)
+
+    monkeypatch.setattr(vote_module, "nearest", counted)
+    counts = asked.sum(records(coder, images), np.repeat([0, 1], [2900, 100]))
+    assert counts.sum() == sum(seen) == 3000 and max(seen) < 1500
