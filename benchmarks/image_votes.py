@@ -45,7 +45,7 @@ from fedloom.server.images.votes import first_candidates, next_candidates, voted
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "simulators"))
 from fedloom_drawn_digits import fonts, strokes  # noqa: E402
 
-DELTA, DRAWN, WARP = 1e-5, 5000, VoteSettings().warp
+DELTA, DRAWN, WARP = 1e-5, 5000, VoteSettings(simulator="any").variation
 SUMS = ("class_means", "spread", "class_spread", "group_means", "group_spread")
 CANDIDATES: dict[str, tuple[Simulator | None, float]] = {
     "the mixture's": (None, 0.0),

@@ -14,6 +14,8 @@ FREQUENCIES = "frequencies"
 """Features that need nothing installed: the frequencies that images are summed in."""
 MOST_VOTE_ROUNDS = 3
 
+_WARP = 0.5
+
 
 class VoteSettings(Section, frozen=True, kw_only=True):
     """`[model.votes]` of an `image-mixture`.
@@ -28,14 +30,22 @@ class VoteSettings(Section, frozen=True, kw_only=True):
       features: in which the nearest is looked for: `FREQUENCIES`, or an entry point of the group
         `fedloom.embeddings` that is installed at every site.
       weights: SHA-256 of that embedding's weights; filled in likewise.
-      warp: strength of the public variation of chosen images; 0 for none.
+      warp: strength of the public variation of chosen images; 0 for none, None for 0.5 of those
+        of a simulator and none of the mixture's.
     """
 
     rounds: Annotated[int, Meta(ge=1, le=MOST_VOTE_ROUNDS)] = 1
-    candidates: Annotated[int, Meta(ge=2, le=400)] = 200
+    candidates: Annotated[int, Meta(ge=2, le=2000)] = 200
     share: Annotated[float, Meta(ge=1e-3, le=0.9)] = 0.1
     simulator: Line | None = None
     simulator_from: Line | None = None
     features: Line = FREQUENCIES
     weights: Sha256 | None = None
-    warp: Annotated[float, Meta(ge=0.0, le=4.0)] = 0.5
+    warp: Annotated[float, Meta(ge=0.0, le=4.0)] | None = None
+
+    @property
+    def variation(self) -> float:
+        """Strength of the variation: a mixture's images differ enough, a simulator's less."""
+        if self.warp is not None:
+            return self.warp
+        return 0.0 if self.simulator is None else _WARP

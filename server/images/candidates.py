@@ -44,7 +44,7 @@ def voting_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) 
         before = last.request_arrays["candidates"]
         counts = last.values().reshape(before.shape[:2])
         candidates = next_candidates(
-            mixture, before, counts, last.stds[0], warp=votes.warp, seed=seed
+            mixture, before, counts, last.stds[0], warp=votes.variation, seed=seed
         )
     else:
         candidates = first_candidates(
@@ -52,7 +52,7 @@ def voting_design(plan: Plan, asked: RoundQuery, opened: Sequence[OpenedRound]) 
             coder.encoding.class_labels,
             votes.candidates,
             simulator=simulator_of(votes),
-            warp=votes.warp,
+            warp=votes.variation,
             seed=seed,
         )
     return Design(arrays={"candidates": candidates})

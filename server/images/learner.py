@@ -56,7 +56,7 @@ class ImageMixtureLearner(UntrainedLearner):
             last = statistics.votes[-1]
             candidates = last.request_arrays["candidates"]
             votes = last.values().reshape(candidates.shape[:2])
-            arrays |= voted_arrays(candidates, votes, last.stds[0], self._votes.warp)
+            arrays |= voted_arrays(candidates, votes, last.stds[0], self._votes.variation)
         return State(arrays=arrays)
 
     def export(self, state: State) -> Artifact:

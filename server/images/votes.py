@@ -1,11 +1,11 @@
 """Candidates that records vote for, and what is made of the votes; all of it post-processing.
 
 The first half of the candidates of each class and round is drawn from the mixture that the sums
-give. The second half are images of a simulator or, without one, varied images of the mixture; in
-later rounds they are varied copies of those of them that had votes before (private evolution, Lin
-et al. 2024). So the votes of a round say two things: which part of a class is nearer to images
-of the second half than to the mixture, and to which of them. Both are believed as far as noise
-allows.
+give. The second half are images of a simulator or, without one, of the mixture too; in later rounds
+they are those of them that had votes before, varied where there are several copies, or beside
+fresh ones if nothing is varied (private evolution, Lin et al. 2024). So the votes of a round say
+two things: which part of a class is nearer to images of the second half than to the mixture, and to
+which of them. Both are believed as far as noise allows.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def next_candidates(
       before: (C, K, height, width, channels) uint8, candidates of the round before.
       votes: (C, K) noisy, for them.
       std: of their noise.
-      warp: strength of the variation.
+      warp: strength of the variation; 0 replaces further copies by images of the mixture.
       seed: of all draws.
     """
     rng = np.random.default_rng(seed)
@@ -83,11 +83,12 @@ def next_candidates(
     for label in range(classes):
         images = before[label, count // 2 :]
         taken = chosen(shares_of(votes[label, count // 2 :], std), len(images), rng)
-        copies = images[taken]
-        # The first copy of each stays as it was.
+        # The first copy of each stays as it was; a second that is the same would have no votes.
         again = np.concatenate([[False], taken[1:] == taken[:-1]])
-        copies[again] = _varied(copies[again], warp, rng)
-        found[label, count // 2 :] = copies
+        places = count // 2 + np.arange(len(images))
+        found[label, places[~again]] = images[taken[~again]]
+        if warp > 0.0:
+            found[label, places[again]] = _varied(images[taken[again]], warp, rng)
     return found
 
 

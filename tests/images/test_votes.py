@@ -98,7 +98,7 @@ def test_candidates_that_no_request_can_carry_are_refused(tmp_path, study_at):
     named = ", ".join(f'"{number}"' for number in range(200))
     schema = SCHEMA.replace("height = 8", "height = 64").replace("width = 8", "width = 64")
     schema = f"{schema.split('values = ')[0]}values = [{named}]\n"
-    few, many = (VOTES.replace("= 12", f"= {number}") for number in (12, 400))
+    few, many = (VOTES.replace("= 12", f"= {number}") for number in (12, 2000))
     resolved(study_at(tmp_path, more=few, schema=schema))
     with pytest.raises(StudyError, match="candidates"):
         resolved(study_at(tmp_path, more=many, schema=schema))
