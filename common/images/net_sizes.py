@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fedloom.common.images.oriented import oriented_width
@@ -17,10 +19,14 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "FLOW_HIDDEN",
+    "FLOW_REACH",
     "WIDTHS",
     "corrector_inputs",
     "critic_parameters",
     "dense_shapes",
+    "flow_halves",
+    "flow_shapes",
     "moments_width",
     "moments_widths",
     "prior_width",
@@ -34,6 +40,8 @@ _FIRST_CHANNELS, _CHANNELS = 16, 32
 _WIDE_KERNEL, _KERNEL = 5, 3
 # Numbers of a reading whose products are read too.
 _MULTIPLIED = 64
+FLOW_HIDDEN, FLOW_REACH = 32, 1.5
+"""Width of the networks of a flow's couplings, and the most that one scales by, as a logarithm."""
 WIDTHS = 16
 """Frequencies that tell the widths of a discretised likelihood, for each class."""
 
@@ -115,6 +123,28 @@ def prior_width(latent: int) -> int:
     return 2 * latent + latent * (latent - 1) // 2
 
 
+def flow_halves(latent: int) -> tuple[int, int]:
+    """Returns how many dimensions a coupling sees, and how many it moves.
+
+    >>> flow_halves(5)
+    (2, 3)
+    """
+    return latent // 2, latent - latent // 2
+
+
+def flow_shapes(latent: int, classes: int, couplings: int) -> dict[str, tuple[int, ...]]:
+    """Returns names and shapes of the weights of a flow of latents."""
+    seen, moved = flow_halves(latent)
+    inputs, outputs = _padded(seen + classes), _padded(2 * moved)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number in range(couplings):
+        shapes[f"inner.{number}.weight"] = (FLOW_HIDDEN, inputs)
+        shapes[f"inner.{number}.bias"] = (FLOW_HIDDEN,)
+        shapes[f"outer.{number}.weight"] = (outputs, FLOW_HIDDEN)
+        shapes[f"outer.{number}.bias"] = (outputs,)
+    return shapes
+
+
 def vae_parameters(settings: ImageVaeSettings, coder: ImageCoder) -> int:
     """Returns the coordinates of a gradient of an `image-vae`."""
     classes = coder.encoding.num_classes
@@ -124,6 +154,7 @@ def vae_parameters(settings: ImageVaeSettings, coder: ImageCoder) -> int:
     decoder = _dense(settings.latent + classes, settings.hidden, detail, settings.depth)
     if settings.likelihood is Likelihood.DISCRETISED:
         heads += _linear(classes, WIDTHS)
+    heads += _numbers(flow_shapes(settings.latent, classes, settings.flow))
     return _reader(settings, coder.shape, layers=1) + heads + decoder
 
 
@@ -154,8 +185,11 @@ def _reader(settings: ImageNetSettings, shape: ImageShape, *, layers: int) -> in
 
 
 def _dense(inputs: int, hidden: int, outputs: int, depth: int = 2) -> int:
-    shapes = dense_shapes(inputs, hidden, outputs, depth).values()
-    return sum(one[0] * (one[1] if len(one) > 1 else 1) for one in shapes)
+    return _numbers(dense_shapes(inputs, hidden, outputs, depth))
+
+
+def _numbers(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _linear(inputs: int, outputs: int) -> int:

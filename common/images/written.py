@@ -1,12 +1,13 @@
 """Images from the published decoder of an `image-vae`; NumPy alone, in double precision.
 
-A latent from the Gaussian of its class, and the class, go through hidden layers of tanh to
-coordinates in the public cosine basis; these, times `CONTRAST`, are the logits of an image, whose
-values then move along the tone curve of class and channel.
+A latent and the class go through hidden layers of tanh to coordinates in the public cosine basis;
+these, times `CONTRAST`, are the logits of an image, whose values then move along the tone curve of
+class and channel. The latent is the mean of its class plus a root times numbers from N(0, I), which
+the couplings of a flow have moved if there is one.
 `fedloom.common.models.image_networks` is the same network in single precision.
 
 Arrays: `class_prior` (C,), `latent_means` (C, L), `latent_roots` (C, L, L), `net.` with the
-arrays of `dense_shapes`, and the tone's.
+arrays of `dense_shapes`, `flow.` with those of `flow_shapes`, and the tone's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import ImageCoder
 from fedloom.common.images.coordinates import Coordinates
-from fedloom.common.images.net_sizes import dense_shapes
+from fedloom.common.images.net_sizes import FLOW_REACH, dense_shapes, flow_halves, flow_shapes
 from fedloom.common.images.shape import ImageShape
 from fedloom.common.images.tone import tone_shapes, toned
 
@@ -72,12 +73,39 @@ class WrittenImages(TonedImages):
         """Draws images before their values are moved, in [0, 1]."""
         means, roots = self._arrays["latent_means"], self._arrays["latent_roots"]
         draws = rng.standard_normal((len(classes), means.shape[1]))
-        latents = means[classes] + np.einsum("nij,nj->ni", roots[classes], draws)
         rows = np.eye(len(means))[classes]
+        draws = unflowed(self._arrays, draws, rows)
+        latents = means[classes] + np.einsum("nij,nj->ni", roots[classes], draws)
         written = dense(self._arrays, np.concatenate([latents, rows], axis=1))
         logits = CONTRAST * self._coordinates.images(written[:, : self._coordinates.count])
         images: Array = 0.5 * (1.0 + np.tanh(0.5 * logits))
         return images
+
+
+def unflowed(arrays: Mapping[str, Array], numbers: Array, rows: Array) -> Array:
+    """Returns what the flow of `flow.` arrays takes to numbers (N, L); all of them without one.
+
+    Couplings are undone last to first; `fedloom.common.models.latent_flow` is the other way.
+
+    Args:
+      arrays: of a published `image-vae`.
+      numbers: (N, L).
+      rows: (N, C) rows of classes.
+    """
+    seen_width, moved_width = flow_halves(numbers.shape[1])
+    couplings = sum(name.startswith("flow.inner") and name.endswith("weight") for name in arrays)
+    for number in reversed(range(couplings)):
+        first = number % 2 == 0
+        seen = numbers[:, :seen_width] if first else numbers[:, moved_width:]
+        moved = numbers[:, seen_width:] if first else numbers[:, :moved_width]
+        inputs = np.concatenate([seen, rows], axis=1)
+        inner = arrays[f"flow.inner.{number}.weight"][:, : inputs.shape[1]]
+        told = np.tanh(inputs @ inner.T + arrays[f"flow.inner.{number}.bias"])
+        told = told @ arrays[f"flow.outer.{number}.weight"].T + arrays[f"flow.outer.{number}.bias"]
+        logs = FLOW_REACH * np.tanh(told[:, :moved_width] / FLOW_REACH)
+        moved = (moved - told[:, moved_width : 2 * moved_width]) * np.exp(-logs)
+        numbers = np.concatenate([seen, moved] if first else [moved, seen], axis=1)
+    return numbers
 
 
 def dense(arrays: Mapping[str, Array], inputs: Array) -> Array:
@@ -107,11 +135,13 @@ def written_shapes(config: Mapping[str, Any], coder: ImageCoder) -> dict[str, tu
         min(int(config["detail"]), shape.num_values),
         int(config["depth"]),
     )
+    flow = flow_shapes(latent, classes, int(config["flow"]))
     return {
         "class_prior": (classes,),
         "latent_means": (classes, latent),
         "latent_roots": (classes, latent, latent),
         "probabilities": (classes, encoding.width),
         **{f"net.{name}": size for name, size in net.items()},
+        **{f"flow.{name}": size for name, size in flow.items()},
         **tone_shapes(classes, shape.channels),
     }

@@ -94,6 +94,7 @@ class ImageVaeSettings(
       corruption: standard deviation of what is added to each value that the encoder sees, of a
         range of 1; the decoder still learns to write the record as it is.
       masking: share of the pixels that the encoder does not see.
+      flow: affine couplings between the prior's Gaussian and the latents; 0: the Gaussian alone.
       beta: weight of the KL divergence.
     """
 
@@ -103,6 +104,7 @@ class ImageVaeSettings(
     likelihood: Likelihood = Likelihood.BERNOULLI
     corruption: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     masking: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.0
+    flow: Annotated[int, Meta(ge=0, le=8)] = 0
     beta: Annotated[float, Meta(ge=0.0, le=1e3)] = 1.0
 
 

@@ -2,8 +2,9 @@
 
 The loss of a record is its negative ELBO given its class, averaged over its views: minus the log
 likelihood of its values (`fedloom.common.models.image_likelihood`), plus `beta` times the KL
-divergence of its posterior from the prior of its class, a Gaussian that is learned as well. Prior
-and decoder are published, and latents are drawn from the prior, never by encoding records.
+divergence of its posterior from the prior of its class, a Gaussian that is learned as well, bent by
+a `flow` if the study says so. Prior and decoder are published, and latents are drawn from the
+prior, never by encoding records.
 
 Encoder and decoder read and write low frequencies, or the encoder reads by convolutions. With
 `corruption` or `masking` the encoder sees each view with noise or without some pixels, and the
@@ -37,6 +38,7 @@ from fedloom.common.models.image_likelihood import (
 from fedloom.common.models.image_model import ImageModel
 from fedloom.common.models.image_networks import DenseNet, Frequencies, reader_of
 from fedloom.common.models.image_settings import ImageVaeSettings
+from fedloom.common.models.latent_flow import LatentFlow
 from fedloom.common.models.latent_prior import LatentPrior
 from fedloom.common.vocabulary import Likelihood
 
@@ -62,6 +64,7 @@ class ImageVaeModule(nn.Module):
         self.log_variance = fresh_linear(width, heads, rng, weight_std=0.1 * read**-0.5)
         nn.init.constant_(self.log_variance.bias, _INITIAL_LOG_VARIANCE)
         self.prior = LatentPrior(settings.latent, classes)
+        self.flow = LatentFlow(settings.latent, classes, settings.flow, rng)
         detail = min(settings.detail, coder.shape.num_values)
         self.decoder = DenseNet(
             settings.latent + classes,
@@ -150,4 +153,7 @@ class ImageVae(ImageModel[ImageVaeModule]):
         else:
             loss = discretised_loss(logits, truth, module.widths(classes))
         divergence = module.prior.divergence(mean, log_variance, classes)
+        if self.settings.flow:
+            whitened = module.prior.whitened(latent, classes)
+            divergence = divergence + module.flow.added(whitened, classes)
         return loss + self.settings.beta * divergence

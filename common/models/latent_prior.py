@@ -53,6 +53,11 @@ class LatentPrior(nn.Module):
         beside = told[:, 2 * size : prior_width(size)]
         return matrix.index_put((rows, below[0][None], below[1][None]), beside), offset, logs
 
+    def whitened(self, latents: Tensor, classes: Tensor) -> Tensor:
+        """Returns W z - v of latents z (B, L), which are N(0, I) under the prior."""
+        matrix, offset, _ = self.whitening(classes)
+        return (matrix * latents[:, None, :]).sum(2) - offset
+
     def divergence(self, mean: Tensor, log_variance: Tensor, classes: Tensor) -> Tensor:
         """Returns KL(N(mean, exp(log_variance)) || the prior of the class) of each row, (B,)."""
         matrix, offset, logs = self.whitening(classes)

@@ -33,7 +33,7 @@ from fedloom.server.learners.optimisers import moving_average
 __all__ = ["ImageVaeLearner"]
 
 _AVERAGE, _START = "average/", "start/"
-_DECODER, _PRIOR = "decoder.", "prior."
+_DECODER, _PRIOR, _FLOW = "decoder.", "prior.", "flow."
 # Images that networks learn from before the first round.
 _IMAGES, _BATCH, _RATE = 10_000, 128, 0.003
 
@@ -58,6 +58,7 @@ class ImageVaeLearner(ImageNetLearner):
         self._config = {
             "depth": model.depth,
             "detail": model.detail,
+            "flow": model.flow,
             "hidden": model.hidden,
             "latent": model.latent,
         }
@@ -102,6 +103,7 @@ class ImageVaeLearner(ImageNetLearner):
         for name, first in start.items():
             weights[name] = first + trust * (weights[name] - first)
         net = with_prefix(section(weights, _DECODER), "net.")
+        net |= with_prefix(section(weights, _FLOW), _FLOW)
         latent, classes = self._model.settings.latent, self._model.num_classes
         return self._published(
             state, {**net, **prior_arrays(section(weights, _PRIOR), latent, classes)}

@@ -8,7 +8,7 @@ import torch
 
 from fedloom.common.artifact import Artifact
 from fedloom.common.images.coder import PIXELS, ImageCoder
-from fedloom.common.images.written import WrittenImages, written_shapes
+from fedloom.common.images.written import WrittenImages, unflowed, written_shapes
 from fedloom.common.models import build_model
 from fedloom.common.models.draws import SeededDraws
 from fedloom.common.models.image_model import CENTRE
@@ -143,19 +143,23 @@ def influence(model, module, batch, clip=1e-2):
 @pytest.mark.parametrize("depth", [2, 4])
 def test_numpy_writes_the_images_that_torch_does(tmp_path, shape, depth):
     model, coder, settings = made(
-        tmp_path, "image-vae", shape, hidden=24, latent=4, detail=50, depth=depth
+        tmp_path, "image-vae", shape, hidden=24, latent=5, detail=50, depth=depth, flow=depth - 1
     )
     module = stirred(model)
     net = {f"net.{name}": value for name, value in read_weights(module.decoder).items()}
-    config = {"depth": depth, "hidden": 24, "latent": 4, "detail": 50}
-    arrays = {**net, **prior_arrays(read_weights(module.prior), 4, coder.encoding.num_classes)}
+    net |= {f"flow.{name}": value for name, value in read_weights(module.flow).items()}
+    config = {"depth": depth, "flow": depth - 1, "hidden": 24, "latent": 5, "detail": 50}
+    arrays = {**net, **prior_arrays(read_weights(module.prior), 5, coder.encoding.num_classes)}
     written = WrittenImages(Artifact(kind="image-vae", config=config, arrays=arrays), coder.shape)
     classes = np.array([0, 1, 2, 1])
     found = written.untoned(classes, np.random.default_rng(3))
-    draws = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 4))).float()
+    draws = torch.from_numpy(np.random.default_rng(3).standard_normal((4, 5))).float()
     rows = torch.eye(coder.encoding.num_classes)[classes]
+    unmoved = unflowed(arrays, draws.double().numpy(), rows.double().numpy())
+    whitened = torch.from_numpy(unmoved).float()
+    torch.testing.assert_close(module.flow(whitened, rows)[0], draws, rtol=1e-4, atol=1e-5)
     matrix, offset, _ = module.prior.whitening(rows)
-    latent = torch.linalg.solve_triangular(matrix, (offset + draws)[:, :, None], upper=False)[
+    latent = torch.linalg.solve_triangular(matrix, (offset + whitened)[:, :, None], upper=False)[
         ..., 0
     ]
     logits = 4.0 * model.frequencies.images(module.coordinates(latent, rows))
@@ -164,4 +168,4 @@ def test_numpy_writes_the_images_that_torch_does(tmp_path, shape, depth):
     assert {name: value.shape for name, value in arrays.items()}.items() <= written_shapes(
         config, coder
     ).items()
-    assert settings.latent == 4
+    assert settings.latent == 5

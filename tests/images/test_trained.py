@@ -15,7 +15,7 @@ from tests.images.conftest import SCHEMA, SITES
 MODELS = {
     "vae": 'kind = "image-vae"\nhidden = 16\nlatent = 2\nstart_steps = 250\n',
     "deep vae": 'kind = "image-vae"\nhidden = 16\nlatent = 2\nstart_steps = 400\ndepth = 3\n'
-    'likelihood = "discretised"\ncorruption = 0.1\nmasking = 0.1\n',
+    'likelihood = "discretised"\ncorruption = 0.1\nmasking = 0.1\nflow = 2\n',
     "hinge": 'kind = "image-gan"\nloss = "hinge"\nhidden = 16\nlatent = 2\nstart_steps = 20\n',
     "gan": 'kind = "image-gan"\nhidden = 16\nlatent = 2\nstart_steps = 20\nviews = 2\nshift = 1\n',
 }

@@ -25,6 +25,7 @@ from tests.images.test_networks import batch_of, influence, made, stirred
 SETTINGS = {
     "discretised": {"likelihood": "discretised"},
     "deep": {"depth": 4},
+    "flow": {"flow": 3},
     "corrupted": {"corruption": 0.3, "masking": 0.4, "views": 3, "shift": 1},
 }
 LEVELS = torch.arange(256) / 255.0
