@@ -6,12 +6,14 @@ is loaded before a study names it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from fedloom.common.errors import ConfigError
 
-__all__ = ["EMBEDDINGS", "SIMULATORS", "from_package", "installed", "load"]
+__all__ = ["EMBEDDINGS", "SIMULATORS", "from_package", "installed", "load", "working"]
 
 SIMULATORS = "fedloom.simulators"
 """Draw candidate images, at the coordinator: `fedloom.server.images.simulators`."""
@@ -43,16 +45,30 @@ def from_package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}"
 
 
+@contextmanager
+def working(point: EntryPoint) -> Iterator[None]:
+    """Turns whatever a package's own code raises into an error that names the package.
+
+    Raises:
+      ConfigError: it raised something.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # code of others
+        raise ConfigError(
+            f"the entry point {point.name!r} of {from_package(point)} fails "
+            f"({type(error).__name__}: {error}); install that package again, with all that it "
+            "needs, or have it corrected"
+        ) from error
+
+
 def load(point: EntryPoint) -> Any:
     """Imports what an entry point names.
 
     Raises:
       ConfigError: it cannot be imported.
     """
-    try:
+    with working(point):
         return point.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"the entry point {point.name!r} of {from_package(point)} cannot be loaded ({error}); "
-            "install that package again, with all that it needs"
-        ) from error

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.common.entry_points import EMBEDDINGS, from_package, installed, load
+from fedloom.common.entry_points import EMBEDDINGS, from_package, installed, load, working
 from fedloom.common.errors import ConfigError
 from fedloom.common.images.bounded import gridded
 
@@ -86,10 +86,16 @@ class Embedded:
 
 
 def weights_of(embedding: Embedding) -> str:
-    """Returns the SHA-256 of an embedding's weights: names, types, shapes and bytes, by name."""
+    """Returns the SHA-256 of an embedding's weights: names, types, shapes and bytes, by name.
+
+    Raises:
+      ConfigError: one of them holds Python objects, whose bytes are addresses.
+    """
     found = hashlib.sha256(b"fedloom embedding\n")
     for name, value in sorted(embedding.weights().items()):
         array = np.ascontiguousarray(value)
+        if array.dtype.hasobject:
+            raise ConfigError(f"the weights {name!r} of an embedding must be numbers; correct it")
         found.update(f"{name}\n{array.dtype.str}\n{array.shape}\n".encode())
         found.update(array.tobytes())
     return found.hexdigest()
@@ -101,7 +107,7 @@ def installed_weights(name: str) -> str:
     Raises:
       ConfigError: it is not installed.
     """
-    return weights_of(_made(name))
+    return _made(name)[1]
 
 
 @lru_cache(maxsize=4)
@@ -115,13 +121,13 @@ def embedding_of(name: str, weights: str | None) -> Embedded:
     Raises:
       ConfigError: it is not installed, has other weights, or is none.
     """
-    point, made = installed(EMBEDDINGS, name), _made(name)
+    point = installed(EMBEDDINGS, name)
+    made, found = _made(name)
     if not 1 <= int(made.dimensions) <= MOST_DIMENSIONS:
         raise ConfigError(
             f"the embedding {name!r} must have 1 to {MOST_DIMENSIONS} dimensions, it has "
             f"{made.dimensions}; correct {from_package(point)}"
         )
-    found = weights_of(made)
     if weights != found:
         raise ConfigError(
             f"the embedding {name!r} of {from_package(point)} has weights of SHA-256 {found}, the "
@@ -130,9 +136,13 @@ def embedding_of(name: str, weights: str | None) -> Embedded:
     return Embedded(made)
 
 
-def _made(name: str) -> Embedding:
-    made: Embedding = load(installed(EMBEDDINGS, name))()
-    return made
+def _made(name: str) -> tuple[Embedding, str]:
+    """Returns an installed embedding, and the SHA-256 of its weights."""
+    point = installed(EMBEDDINGS, name)
+    with working(point):
+        made: Embedding = load(point)()
+        int(made.dimensions)  # one without them fails here, where the package is named
+        return made, weights_of(made)
 
 
 def check_embedding(name: str, weights: str | None, pixels: tuple[int, int, int]) -> None:

@@ -67,10 +67,16 @@ def simulated(
       seed: of the draws.
 
     Raises:
-      ConfigError: it returned anything else.
+      ConfigError: it returned anything else, or raised an error.
     """
     pixels = (shape.height, shape.width, shape.channels)
-    made = simulator(label, count, pixels, seed)
+    try:
+        made = simulator(label, count, pixels, seed)
+    except Exception as error:  # code of others
+        raise ConfigError(
+            f"the simulator failed for the class {label!r} ({type(error).__name__}: {error}); "
+            "correct it, and resume the run"
+        ) from error
     if made is None:
         return None
     images = np.asarray(made)

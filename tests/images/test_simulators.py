@@ -22,6 +22,7 @@ from fedloom.client.request_check import check_parts_are_here
 from fedloom.common.errors import ConfigError, IncompleteError, StudyError
 from fedloom.common.images import embedding
 from fedloom.common.images.embedding import Embedded, check_embedding, embedding_of, weights_of
+from fedloom.common.images.shape import ImageShape
 from fedloom.common.study import load_study
 from fedloom.privacy.resolve import resolve_plan
 from fedloom.server.images.simulators import check_coordinator, simulated
@@ -120,6 +121,44 @@ def test_a_site_with_other_weights_refuses_before_it_reads_a_record(
     forget()
     with pytest.raises(IncompleteError, match="random-patches"):
         check_parts_are_here(plan)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("_PARTS = 5,", "_PARTS = 1 // 0,"),
+        ("    dimensions = ", "    numbers = "),
+        ("def weights(self)", "def weights(self, more)"),
+    ],
+)
+def test_an_embedding_that_fails_is_an_error_that_names_its_package(
+    site_packages, tmp_path, study_at, change
+):
+    install(site_packages, change=change)
+    with pytest.raises(StudyError, match=r"fedloom-drawn-digits 1\.0\.0"):
+        load_study(study_at(tmp_path, more=VOTES))
+
+
+def test_weights_that_are_addresses_have_no_digest():
+    class OfObjects:
+        dimensions = 1
+
+        def weights(self):
+            return {"a": np.array([object()])}
+
+        def features(self, image):
+            return np.zeros(1)
+
+    with pytest.raises(ConfigError):
+        weights_of(OfObjects())
+
+
+def test_a_simulator_that_fails_is_an_error_that_can_be_corrected():
+    def simulator(label, count, pixels, seed):
+        raise ValueError(label)
+
+    with pytest.raises(ConfigError, match="seven"):
+        simulated(simulator, "seven", 2, ImageShape(height=8, width=8, channels=1), 0)
 
 
 def test_a_site_without_the_embedding_ends_a_run_before_anything_is_spent(
