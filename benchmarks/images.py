@@ -159,7 +159,16 @@ def dealt(images: Array, labels: Array, folder: Path, seed: int) -> dict[str, Pa
 def released(
     data: dict[str, Array], model: str, look: bool, epsilon: float, seed: int, folder: Path
 ) -> tuple[Any, ...]:
-    """Runs the study and returns synthetic images, labels, and the seconds of study and draw."""
+    """Runs the study and returns synthetic images, labels, and the seconds of study and draw.
+
+    Args:
+      data: arrays of the file.
+      model: lines of `[model]`.
+      look: whether it trains from a look alone.
+      epsilon: of the study.
+      seed: of the deal and the draw.
+      folder: for the study's files.
+    """
     images, labels = data["train_images"], data["train_labels"]
     channels = images.shape[3] if images.ndim == 4 else 1
     paths = dealt(images, labels, folder, seed)
@@ -171,7 +180,7 @@ def released(
     (folder / "study.toml").write_text(
         '[study]\nname = "images"\nschema = "schema.toml"\ntarget = "label"\n'
         f'[privacy]\nepsilon = {epsilon}\ndelta = {DELTA}\ntrust = "secure-sum"\n'
-        f'[model]\nkind = "{model}"\n'
+        f"[model]\n{model}\n"
         + ('[statistics]\nkind = "one-way"\n' if look else "")
         + "".join(f'[[site]]\nname = "{name}"\n' for name in paths)
     )
@@ -192,8 +201,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--sheets", type=Path, help="folder for a page of each release")
     parser.add_argument("--model", default="image-mixture")
+    parser.add_argument("--set", action="append", default=[], help='of [model], as "flow = 4"')
     parser.add_argument("--look", action="store_true", help="train from a look alone, no sums")
     options = parser.parse_args()
+    model = "\n".join([f'kind = "{options.model}"', *options.set])
     with np.load(options.data) as arrays:
         data = {name: arrays[name] for name in arrays.files}
     real = data["train_images"], data["test_images"]
@@ -206,12 +217,12 @@ def main() -> None:
         for seed in range(options.seeds):
             with tempfile.TemporaryDirectory() as folder:
                 made, labels, fit, draw = released(
-                    data, options.model, options.look, epsilon, seed, Path(folder)
+                    data, model, options.look, epsilon, seed, Path(folder)
                 )
             if options.sheets:
                 options.sheets.mkdir(exist_ok=True)
                 sheet(made, labels, options.sheets / f"{options.data.stem}_{epsilon:g}_{seed}.png")
-            line = {"model": options.model, "look": options.look, "epsilon": epsilon, "seed": seed}
+            line = {"model": model, "look": options.look, "epsilon": epsilon, "seed": seed}
             line["accuracy"] = accuracy(trained(made, labels, seed), test, answers)
             line |= judged(judge, test, answers, made, labels)
             print(json.dumps({**line, "study_s": fit, "draw_s": draw}), flush=True)
