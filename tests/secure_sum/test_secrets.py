@@ -59,18 +59,22 @@ class Secrets:
 
     def leaked(self, texts: list[bytes]) -> bool:
         """Whether four words in a row are anywhere, as bytes; or as digits, of a few places."""
-        secret = np.unique(
-            np.concatenate(
-                [numbered(telling(array).reshape(-1))[::WINDOW] for array in self.arrays]
-            )
-        )
-        assert secret.size > 1000
+        rows = np.concatenate([telling(array) for array in self.arrays])
+        numbers = numbered(rows.reshape(-1))[::WINDOW]
+        order = np.argsort(numbers)
+        rows, numbers = rows[order], numbers[order]
+        assert np.unique(numbers).size > 1000
         together = b"".join(texts)
         for shift in range(8):
             size = (len(together) - shift) // 8
-            found = numbered(np.frombuffer(together, "<i8", count=size, offset=shift))
-            if (secret[np.searchsorted(secret[:-1], found)] == found).any():
-                return True
+            words = np.frombuffer(together, "<i8", count=size, offset=shift)
+            found = numbered(words)
+            first = np.searchsorted(numbers[:-1], found)
+            for place in np.flatnonzero(numbers[first] == found):
+                # Small numbers that are read a byte off may have the number of other small ones.
+                same = rows[numbers == found[place]]
+                if (same == words[place : place + WINDOW]).all(axis=1).any():
+                    return True
         digits = [text for array in self.arrays for text in written(array)]
         return any(needle in text for text in texts for needle in digits)
 
