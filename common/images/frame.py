@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FRAME_LIMITS", "along_rows", "from_frame", "places_of", "to_frame"]
+__all__ = ["FRAME_LIMITS", "along_rows", "cubic_taps", "from_frame", "places_of", "to_frame"]
 
 Array = NDArray[Any]
 
@@ -26,6 +26,8 @@ FRAME_LIMITS = np.array([0.4, 0.4, 0.8, 0.6, 0.7])
 """Largest absolute cx, cy, log sx, log sy and sh; half an image is 1."""
 _SPREAD = 0.36
 _LEAST_VARIANCE = 1e-4
+# So many pixels outside no tap meets the image: there is nothing, however far.
+_NOTHING = 3.0
 
 
 def to_frame(images: Array) -> tuple[Array, Array]:
@@ -101,7 +103,7 @@ def _frames(images: Array) -> Array:
 def _down_columns(images: Array, places: Array) -> Array:
     """Reads every column at other heights; `places` (N, height)."""
     size = images.shape[1]
-    first, weights = _taps(places, size)
+    first, weights = cubic_taps(places, size, beyond=_NOTHING)
     result = np.zeros_like(images)
     number = np.arange(len(images))[:, None]
     for tap, weight in enumerate(weights):
@@ -120,7 +122,7 @@ def along_rows(images: Array, places: Array) -> Array:
       places: (N, height, width), half an image being 1; beyond it there is nothing.
     """
     size = images.shape[2]
-    first, weights = _taps(places, size)
+    first, weights = cubic_taps(places, size, beyond=_NOTHING)
     result = np.zeros_like(images)
     for tap, weight in enumerate(weights):
         index = first + tap
@@ -130,11 +132,17 @@ def along_rows(images: Array, places: Array) -> Array:
     return result
 
 
-def _taps(places: Array, size: int) -> tuple[Array, tuple[Array, ...]]:
-    """Returns the first of four neighbouring pixels and the weights of Keys' cubic (a = -1/2)."""
-    at = (places + 1.0) * (size / 2.0) - 0.5
-    # Far outside there is nothing, however far.
-    at = np.clip(at, -3.0, size + 2.0)
+def cubic_taps(places: Array, size: int, *, beyond: float) -> tuple[Array, tuple[Array, ...]]:
+    """Returns the first of four neighbouring pixels, and the weights of all four.
+
+    Cubic convolution with a = -1/2 (Keys 1981).
+
+    Args:
+      places: half an image being 1.
+      size: pixels along this axis.
+      beyond: pixels outside the image; places that are further outside are read there.
+    """
+    at = np.clip((places + 1.0) * (size / 2.0) - 0.5, -beyond, size - 1.0 + beyond)
     below = np.floor(at)
     t = at - below
     weights = (

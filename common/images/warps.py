@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.common.images.coordinates import cosines
+from fedloom.common.images.frame import cubic_taps, places_of
 
 __all__ = ["warped"]
 
@@ -41,7 +42,7 @@ def warped(images: Array, rng: np.random.Generator, strength: float = 1.0) -> Ar
     turn, slant = _TURN * normal[:, 0], _SLANT * normal[:, 1]
     scales = np.exp(_SCALE * normal[:, 2:4])
     shifts = _SHIFT * normal[:, 4:6]
-    y, x = (_places(size)[:, None] for size in (height, width))
+    y, x = (places_of(size, np.float64)[:, None] for size in (height, width))
     x, y = x.T[None], y[None]
     cos, sin = (part[:, None, None] for part in (np.cos(turn), np.sin(turn)))
     across = (cos * x + sin * y) * scales[:, 0, None, None] + slant[:, None, None] * y
@@ -50,12 +51,6 @@ def warped(images: Array, rng: np.random.Generator, strength: float = 1.0) -> Ar
     across = across + shifts[:, 0, None, None] + bends[:, 0]
     down = down + shifts[:, 1, None, None] + bends[:, 1]
     return _read(np.asarray(images, dtype=np.float64), down, across)
-
-
-def _places(size: int) -> Array:
-    """Returns the middles of pixels, half an image being 1."""
-    places: Array = (np.arange(size) + 0.5) * (2.0 / size) - 1.0
-    return places
 
 
 def _fields(rng: np.random.Generator, number: int, height: int, width: int) -> Array:
@@ -71,12 +66,10 @@ def _read(images: Array, down: Array, across: Array) -> Array:
     """Reads images between their pixels, (N, height, width, channels), by cubic convolution.
 
     Linear reading would blur, and blurred images are told from others at once.
-
-    Source: Keys 1981, a = -1/2.
     """
     height, width = images.shape[1:3]
-    row, of_rows = _taps(down, height)
-    column, of_columns = _taps(across, width)
+    row, of_rows = cubic_taps(down, height, beyond=0.0)
+    column, of_columns = cubic_taps(across, width, beyond=0.0)
     which, found = np.arange(len(images))[:, None, None], np.zeros_like(images)
     for below, weight in enumerate(of_rows):
         rows = np.clip(row + below, 0, height - 1)
@@ -84,17 +77,3 @@ def _read(images: Array, down: Array, across: Array) -> Array:
             columns = np.clip(column + beside, 0, width - 1)
             found += images[which, rows, columns] * (weight * other)[..., None]
     return found
-
-
-def _taps(places: Array, size: int) -> tuple[Array, tuple[Array, ...]]:
-    """Returns the first of four neighbouring pixels of each place, and their weights."""
-    at = np.clip((places + 1.0) * (size / 2.0) - 0.5, 0.0, size - 1.0)
-    below = np.floor(at)
-    t = at - below
-    weights = (
-        ((-0.5 * t + 1.0) * t - 0.5) * t,
-        (1.5 * t - 2.5) * t * t + 1.0,
-        ((-1.5 * t + 2.0) * t + 0.5) * t,
-        (0.5 * t - 0.5) * t * t,
-    )
-    return below.astype(np.int64) - 1, weights
